@@ -1,0 +1,11 @@
+#include "base/assert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void assert_fail(const char *kind, const char *condition, const char *file, int line)
+{
+    fprintf(stderr, "tallystick: broken %s at %s:%d: %s\n", kind, file, line, condition);
+    fflush(stderr);
+    abort();
+}

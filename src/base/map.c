@@ -1,0 +1,153 @@
+/* Entries live in `slots`, in insertion order; `table` finds them by hash (linear probing). A removed entry leaves a hole in slots and a tombstone
+ * in the table. Both are swept out together when slots is full, so that memory follows the live entries.
+ *
+ * Invariants: live_count <= slot_count <= slot capacity = table_size / 2; every live slot is found by exactly one table cell. */
+#include "base/map.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/siphash.h"
+
+struct map_slot {
+    uint8_t *key; /* owned; NULL for a hole */
+    size_t key_size_bytes;
+    uint64_t hash;
+    void *value;
+};
+
+enum { MAP_CELL_FREE = 0, MAP_TABLE_MIN = 32 };
+static const uint32_t cell_tombstone = UINT32_MAX;
+
+void map_init(struct map *map, size_t max_count, const uint8_t hash_key[16])
+{
+    PRE(max_count < UINT32_MAX / 4);
+    *map = (struct map){.max_count = max_count};
+    if (hash_key != NULL)
+        memcpy(map->hash_key, hash_key, sizeof(map->hash_key));
+}
+
+void map_free(struct map *map)
+{
+    for (size_t i = 0; i < map->slot_count; i++)
+        mem_free(map->slots[i].key);
+    mem_free(map->slots);
+    mem_free(map->table);
+    *map = (struct map){.max_count = map->max_count};
+}
+
+/* The table cell that holds key, or SIZE_MAX. */
+static size_t find_cell(const struct map *map, struct bytes key, uint64_t hash)
+{
+    if (map->table_size == 0)
+        return SIZE_MAX;
+    size_t mask = map->table_size - 1;
+    for (size_t cell = hash & mask; map->table[cell] != MAP_CELL_FREE; cell = (cell + 1) & mask) {
+        if (map->table[cell] == cell_tombstone)
+            continue;
+        const struct map_slot *slot = &map->slots[map->table[cell] - 1];
+        if (slot->hash == hash && bytes_equal(bytes_of(slot->key, slot->key_size_bytes), key))
+            return cell;
+    }
+    return SIZE_MAX;
+}
+
+static void link_slot(struct map *map, size_t slot)
+{
+    size_t mask = map->table_size - 1;
+    size_t cell = map->slots[slot].hash & mask;
+    while (map->table[cell] != MAP_CELL_FREE)
+        cell = (cell + 1) & mask;
+    map->table[cell] = (uint32_t)(slot + 1);
+}
+
+/* Moves the live slots together into fresh tables with room for at least one more. */
+static int rebuild(struct map *map)
+{
+    size_t table_size = MAP_TABLE_MIN;
+    while (table_size / 4 < map->live_count + 1)
+        table_size *= 2;
+    struct map_slot *slots = mem_alloc(table_size / 2 * sizeof(*slots));
+    uint32_t *table = mem_alloc_zero(table_size, sizeof(*table));
+    if (slots == NULL || table == NULL) {
+        mem_free(slots);
+        mem_free(table);
+        return ERR_NO_MEMORY;
+    }
+    size_t live = 0;
+    for (size_t i = 0; i < map->slot_count; i++) {
+        if (map->slots[i].key != NULL)
+            slots[live++] = map->slots[i];
+    }
+    INVARIANT(live == map->live_count);
+    mem_free(map->slots);
+    mem_free(map->table);
+    map->slots = slots;
+    map->table = table;
+    map->table_size = table_size;
+    map->slot_count = live;
+    for (size_t i = 0; i < live; i++)
+        link_slot(map, i);
+    return 0;
+}
+
+void *map_get(const struct map *map, struct bytes key)
+{
+    size_t cell = find_cell(map, key, siphash24(map->hash_key, key));
+    return cell == SIZE_MAX ? NULL : map->slots[map->table[cell] - 1].value;
+}
+
+int map_put(struct map *map, struct bytes key, void *value)
+{
+    PRE(value != NULL);
+    uint64_t hash = siphash24(map->hash_key, key);
+    size_t cell = find_cell(map, key, hash);
+    if (cell != SIZE_MAX) {
+        map->slots[map->table[cell] - 1].value = value;
+        return 0;
+    }
+    if (map->live_count >= map->max_count)
+        return ERR_TOO_LARGE;
+    if (map->slot_count == map->table_size / 2) {
+        int code = rebuild(map);
+        if (code != 0)
+            return code;
+    }
+    uint8_t *copy = mem_alloc(key.size_bytes);
+    if (copy == NULL)
+        return ERR_NO_MEMORY;
+    if (key.size_bytes > 0)
+        memcpy(copy, key.data, key.size_bytes);
+    map->slots[map->slot_count] =
+        (struct map_slot){.key = copy, .key_size_bytes = key.size_bytes, .hash = hash, .value = value};
+    link_slot(map, map->slot_count);
+    map->slot_count++;
+    map->live_count++;
+    return 0;
+}
+
+void *map_remove(struct map *map, struct bytes key)
+{
+    size_t cell = find_cell(map, key, siphash24(map->hash_key, key));
+    if (cell == SIZE_MAX)
+        return NULL;
+    struct map_slot *slot = &map->slots[map->table[cell] - 1];
+    void *value = slot->value;
+    mem_free(slot->key);
+    *slot = (struct map_slot){0};
+    map->table[cell] = cell_tombstone;
+    map->live_count--;
+    return value;
+}
+
+bool map_next(const struct map *map, size_t *position, struct bytes *ret_key, void **ret_value)
+{
+    while (*position < map->slot_count) {
+        const struct map_slot *slot = &map->slots[(*position)++];
+        if (slot->key == NULL)
+            continue;
+        *ret_key = bytes_of(slot->key, slot->key_size_bytes);
+        *ret_value = slot->value;
+        return true;
+    }
+    return false;
+}

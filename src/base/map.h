@@ -1,0 +1,42 @@
+/* A hash map from short byte strings to a pointer. Keys are copied in; values are the caller's. Iteration is in
+ * insertion order of the live entries, never in hash order, so that anything derived from a walk is the same in every
+ * run and in every region. Hashing is keyed SipHash-2-4 with a fixed key unless map_init gets one: pass a random key
+ * where outsiders choose the keys. Not thread-safe. */
+#ifndef BASE_MAP_H
+#define BASE_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+struct map_slot;
+
+struct map {
+    struct map_slot *slots; /* insertion-ordered, with holes where entries were removed */
+    uint32_t *table;        /* open addressing: positions in slots + 1, 0 is free */
+    size_t slot_count;      /* used prefix of slots, holes included */
+    size_t live_count;
+    size_t table_size;
+    size_t max_count;
+    uint8_t hash_key[16];
+};
+
+/* hash_key may be NULL. No allocation yet. */
+void map_init(struct map *map, size_t max_count, const uint8_t hash_key[16]);
+/* Frees keys and tables, not the values. */
+void map_free(struct map *map);
+
+/* The value, or NULL. */
+void *map_get(const struct map *map, struct bytes key);
+/* Inserts or replaces; value must not be NULL. ERR_TOO_LARGE past max_count, ERR_NO_MEMORY; then nothing changed. */
+int map_put(struct map *map, struct bytes key, void *value) MUST_USE;
+/* Removes and returns the value, or NULL. */
+void *map_remove(struct map *map, struct bytes key);
+/* Walks in insertion order: start with *position = 0; false at the end. The current entry may be removed meanwhile;
+ * nothing may be inserted. ret_key is valid until that entry is removed. */
+bool map_next(const struct map *map, size_t *position, struct bytes *ret_key, void **ret_value);
+
+#endif

@@ -1,0 +1,64 @@
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_uint_fast64_t allocation_count;
+static atomic_uint_fast64_t fail_at; /* allocation number that fails; 0 for none */
+
+static bool must_fail(void)
+{
+    uint64_t number = atomic_fetch_add_explicit(&allocation_count, 1, memory_order_relaxed) + 1;
+    return number == atomic_load_explicit(&fail_at, memory_order_relaxed);
+}
+
+void mem_fail_at(uint64_t at)
+{
+    atomic_store(&fail_at, at == 0 ? 0 : atomic_load(&allocation_count) + at);
+}
+
+uint64_t mem_allocation_count(void)
+{
+    return atomic_load(&allocation_count);
+}
+
+void *mem_alloc(size_t size_bytes)
+{
+    return must_fail() ? NULL : malloc(size_bytes == 0 ? 1 : size_bytes);
+}
+
+void *mem_alloc_zero(size_t count, size_t size_bytes)
+{
+    if (must_fail())
+        return NULL;
+    return count == 0 || size_bytes == 0 ? calloc(1, 1) : calloc(count, size_bytes);
+}
+
+void *mem_alloc_aligned(size_t alignment_bytes, size_t size_bytes)
+{
+    void *memory = NULL;
+    if (must_fail() || posix_memalign(&memory, alignment_bytes, size_bytes == 0 ? 1 : size_bytes) != 0)
+        return NULL;
+    return memory;
+}
+
+void *mem_resize(void *memory, size_t size_bytes)
+{
+    return must_fail() ? NULL : realloc(memory, size_bytes == 0 ? 1 : size_bytes);
+}
+
+char *mem_copy_string(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = mem_alloc(size);
+    if (copy != NULL)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+void mem_free(void *memory)
+{
+    free(memory);
+}

@@ -1,0 +1,94 @@
+#include "crypto/keyfile.h"
+
+#include <sodium.h>
+#include <stdio.h>
+
+enum { KEYFILE_MAX_BYTES = 64 * 1024 };
+
+int keyfile_create(struct disk *disk, const char *path, const struct note_signer *signer, struct err *err)
+{
+    uint32_t mode = 0;
+    int code = disk_mode(disk, path, &mode, NULL);
+    if (code == 0)
+        return err_set(err, ERR_EXISTS, "%s exists already; a key is never overwritten", path);
+    struct buf text;
+    buf_init(&text, KEYFILE_MAX_BYTES);
+    code = note_signer_format(signer, &text);
+    if (code == 0)
+        code = disk_replace_file(disk, path, buf_bytes(&text), DISK_PRIVATE, err);
+    else
+        err_no_memory(err, "a key file");
+    if (text.data != NULL)
+        sodium_memzero(text.data, text.capacity_bytes);
+    buf_free(&text);
+    if (code != 0)
+        return code;
+
+    char public_path[DISK_PATH_MAX_BYTES];
+    char vkey[NOTE_VKEY_MAX_BYTES + 2];
+    int size = snprintf(public_path, sizeof(public_path), "%s.pub", path);
+    if (size < 0 || (size_t)size >= sizeof(public_path))
+        return err_set(err, ERR_TOO_LARGE, "path too long: %.60s…", path);
+    note_verifier_format(&signer->verifier, vkey);
+    strcat(vkey, "\n");
+    return disk_replace_file(disk, public_path, bytes_of_string(vkey), 0, err);
+}
+
+int keyfile_load(struct disk *disk, const char *path, struct note_signer *ret, struct err *err)
+{
+    uint32_t mode = 0;
+    int code = disk_mode(disk, path, &mode, err);
+    if (code != 0)
+        return err_wrap(err, code, "private key");
+    if ((mode & 077) != 0)
+        return err_set(err, ERR_PERMISSION, "private key %s can be read by others (mode %03o): chmod 600 %s", path,
+                       (unsigned)mode, path);
+    struct buf text;
+    buf_init(&text, KEYFILE_MAX_BYTES);
+    code = disk_read_file(disk, path, &text, err);
+    size_t size = text.size_bytes;
+    while (code == 0 && size > 0 && text.data[size - 1] == '\n')
+        size--;
+    if (code == 0) {
+        code = note_signer_parse(bytes_of(text.data, size), ret, err);
+        if (code != 0)
+            code = err_wrap(err, code, "private key %s", path);
+    }
+    if (text.data != NULL)
+        sodium_memzero(text.data, text.capacity_bytes);
+    buf_free(&text);
+    return code;
+}
+
+int keyfile_load_public(struct disk *disk, const char *path, struct note_verifier *ret, size_t max, size_t *ret_count,
+                        struct err *err)
+{
+    struct buf text;
+    buf_init(&text, KEYFILE_MAX_BYTES);
+    int code = disk_read_file(disk, path, &text, err);
+    if (code != 0)
+        code = err_wrap(err, code, "public key file");
+    size_t count = 0;
+    size_t line_number = 0;
+    for (size_t at = 0; code == 0 && at < text.size_bytes;) {
+        const uint8_t *end = memchr(text.data + at, '\n', text.size_bytes - at);
+        size_t size = end == NULL ? text.size_bytes - at : (size_t)(end - (text.data + at));
+        struct bytes line = bytes_of(text.data + at, size);
+        at += size + 1;
+        line_number++;
+        if (size == 0 || line.data[0] == '#')
+            continue;
+        if (count == max)
+            code = err_set(err, ERR_TOO_LARGE, "%s holds more than %zu keys", path, max);
+        else
+            code = note_verifier_parse(line, &ret[count], err);
+        if (code != 0)
+            code = err_wrap(err, code, "%s line %zu", path, line_number);
+        else
+            count++;
+    }
+    buf_free(&text);
+    if (code == 0)
+        *ret_count = count;
+    return code;
+}

@@ -1,0 +1,48 @@
+/* Contexts and homes: which region may accept an event of a partition. Pure data and pure functions.
+ *
+ * Every region of a cluster must hold the same table; the digest is exchanged when peers meet, and a difference is refused. */
+#ifndef DOMAIN_CONTEXT_H
+#define DOMAIN_CONTEXT_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "crypto/sha256.h"
+
+enum { CONTEXTS_MAX = 256, CONTEXT_HOMES_MAX = 4096, CONTEXT_EPOCH_FIRST = 1 };
+
+struct context_home {
+    const char *partition;
+    const char *region;
+};
+
+/* Strings are owned by whoever built the table and outlive it. */
+struct context {
+    const char *name;
+    const char *default_home; /* region */
+    size_t home_count;
+    const struct context_home *homes; /* partitions that live elsewhere */
+};
+
+struct context_table {
+    size_t count;
+    const struct context *contexts;
+};
+
+/* Who owns a partition, and since which epoch. */
+struct authority {
+    const char *region;
+    uint64_t epoch;
+};
+
+/* ERR_NOT_FOUND when there is no such context: the message lists what to do. */
+int context_authority(const struct context_table *table, struct bytes context, struct bytes partition,
+                      struct authority *ret, struct err *err) MUST_USE;
+
+/* Names valid and unique, homes unique per context, within limits. ERR_INVALID, ERR_TOO_LARGE naming the context. */
+int context_table_check(const struct context_table *table, struct err *err) MUST_USE;
+/* The same for equal tables, whatever the order of contexts and homes. */
+struct hash context_table_digest(const struct context_table *table, struct sha256 *sha);
+
+#endif

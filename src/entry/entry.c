@@ -1,0 +1,196 @@
+/* Rules, encoding and hashes of entries; parsing is in entry_parse.c. The bytes and an example are in FORMAT.md. */
+#include "entry/entry.h"
+
+#include "base/assert.h"
+#include "entry/wire.h"
+
+static bool has_control_character(struct bytes text)
+{
+    for (size_t i = 0; i < text.size_bytes; i++) {
+        if (text.data[i] < 0x20 || text.data[i] == 0x7F)
+            return true;
+    }
+    return false;
+}
+
+int entry_check_name(struct bytes name, size_t max_bytes, const char *what, struct err *err)
+{
+    if (name.size_bytes == 0)
+        return err_set(err, ERR_INVALID, "%s must not be empty", what);
+    if (name.size_bytes > max_bytes)
+        return err_set(err, ERR_TOO_LARGE, "%s has %zu bytes, the limit is %zu", what, name.size_bytes, max_bytes);
+    if (!utf8_valid(name))
+        return err_set(err, ERR_INVALID, "%s is not valid UTF-8", what);
+    if (has_control_character(name))
+        return err_set(err, ERR_INVALID, "%s must not hold control characters", what);
+    return 0;
+}
+
+static int check_optional_id(struct bytes id, const char *what, struct err *err)
+{
+    if (id.size_bytes != 0 && id.size_bytes != ENTRY_ID_SIZE)
+        return err_set(err, ERR_INVALID, "%s must be empty or 16 bytes, not %zu", what, id.size_bytes);
+    return 0;
+}
+
+static int check_size(size_t size_bytes, size_t max_bytes, const char *what, struct err *err)
+{
+    if (size_bytes > max_bytes)
+        return err_set(err, ERR_TOO_LARGE, "%s has %zu bytes, the limit is %zu", what, size_bytes, max_bytes);
+    return 0;
+}
+
+int entry_validate(const struct entry *entry, struct err *err)
+{
+    int code = entry_check_name(entry->context, ENTRY_NAME_MAX_BYTES, "context", err);
+    if (code == 0)
+        code = entry_check_name(entry->partition, ENTRY_NAME_MAX_BYTES, "partition", err);
+    if (code == 0)
+        code = entry_check_name(entry->stream, ENTRY_STREAM_MAX_BYTES, "stream", err);
+    if (code == 0)
+        code = entry_check_name(entry->type, ENTRY_NAME_MAX_BYTES, "type", err);
+    if (code == 0 && entry->content_type.size_bytes > 0)
+        code = entry_check_name(entry->content_type, ENTRY_NAME_MAX_BYTES, "content type", err);
+    if (code == 0)
+        code = check_optional_id(entry->causation_id, "causation id", err);
+    if (code == 0)
+        code = check_optional_id(entry->correlation_id, "correlation id", err);
+    if (code == 0)
+        code = check_size(entry->metadata.size_bytes, ENTRY_METADATA_MAX_BYTES, "metadata", err);
+    if (code == 0)
+        code = check_size(entry->subject_key_id.size_bytes, ENTRY_KEY_ID_MAX_BYTES, "subject key id", err);
+    if (code == 0)
+        code = check_size(entry->payload_size_bytes, ENTRY_PAYLOAD_MAX_BYTES, "payload", err);
+    if (code == 0 && entry->time == 0)
+        code = err_set(err, ERR_INVALID, "time must not be 0");
+    if (code == 0 && entry->epoch == 0)
+        code = err_set(err, ERR_INVALID, "epoch must not be 0");
+    if (code == 0 && (entry->flags & ~(uint32_t)ENTRY_FLAGS_KNOWN) != 0)
+        code = err_set(err, ERR_INVALID, "flags 0x%x are not known", (unsigned)entry->flags);
+    return code;
+}
+
+static uint8_t *put_number(uint8_t *out, uint32_t field, uint64_t value)
+{
+    if (value == 0)
+        return out;
+    return wire_put_varint(wire_put_tag(out, field, WIRE_VARINT), value);
+}
+
+static uint8_t *put_optional_bytes(uint8_t *out, uint32_t field, struct bytes value)
+{
+    return value.size_bytes == 0 ? out : wire_put_bytes(out, field, value);
+}
+
+/* An upper bound: numbers, tags and lengths at their largest. */
+static size_t size_bound(const struct entry *entry)
+{
+    return 256 + ENTRY_LOG_ID_SIZE + 2 * HASH_SIZE + ENTRY_ID_SIZE + entry->context.size_bytes +
+           entry->partition.size_bytes + entry->stream.size_bytes + entry->type.size_bytes +
+           entry->causation_id.size_bytes + entry->correlation_id.size_bytes + entry->content_type.size_bytes +
+           entry->metadata.size_bytes + entry->subject_key_id.size_bytes;
+}
+
+int entry_encode(const struct entry *entry, struct buf *out, struct err *err)
+{
+    PRE(entry->time != 0);
+    PRE(entry->epoch != 0);
+    int code = buf_reserve(out, size_bound(entry));
+    if (code != 0)
+        return err_set(err, code, "no room for an entry");
+    uint8_t *start = out->data + out->size_bytes;
+    uint8_t *at = put_number(start, 1, entry->index);
+    at = wire_put_bytes(at, 2, bytes_of(entry->log_id, ENTRY_LOG_ID_SIZE));
+    at = wire_put_bytes(at, 3, bytes_of(entry->prev.bytes, HASH_SIZE));
+    at = wire_put_tag(at, 4, WIRE_FIXED64);
+    put_u64_le(at, entry->time);
+    at = wire_put_bytes(at + 8, 5, bytes_of(entry->event_id, ENTRY_ID_SIZE));
+    at = wire_put_bytes(at, 6, entry->context);
+    at = wire_put_bytes(at, 7, entry->partition);
+    at = wire_put_bytes(at, 8, entry->stream);
+    at = put_number(at, 9, entry->stream_version);
+    at = wire_put_bytes(at, 10, entry->type);
+    at = put_number(at, 11, entry->epoch);
+    at = put_number(at, 12, entry->flags);
+    at = put_optional_bytes(at, 13, entry->causation_id);
+    at = put_optional_bytes(at, 14, entry->correlation_id);
+    at = put_optional_bytes(at, 15, entry->content_type);
+    at = put_optional_bytes(at, 16, entry->metadata);
+    at = wire_put_bytes(at, 17, bytes_of(entry->payload_commitment.bytes, HASH_SIZE));
+    at = put_number(at, 18, entry->payload_size_bytes);
+    at = put_optional_bytes(at, 19, entry->subject_key_id);
+    size_t size = (size_t)(at - start);
+    POST(size <= size_bound(entry));
+    if (size > ENTRY_MAX_BYTES)
+        return err_set(err, ERR_TOO_LARGE, "an entry of %zu bytes is over the limit of %d", size, ENTRY_MAX_BYTES);
+    out->size_bytes += size;
+    return 0;
+}
+
+static bool valid_label(struct bytes label)
+{
+    if (label.size_bytes == 0 || label.size_bytes > 63 || label.data[0] == '-')
+        return false;
+    for (size_t i = 0; i < label.size_bytes; i++) {
+        uint8_t c = label.data[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-')
+            return false;
+    }
+    return true;
+}
+
+int entry_check_origin(struct bytes origin, struct err *err)
+{
+    const char *rule = "an origin must be <cluster>/<region>/<incarnation>, names of 1 to 63 of a-z, 0-9 and '-'";
+    if (origin.size_bytes == 0 || origin.size_bytes > ENTRY_ORIGIN_MAX_BYTES)
+        return err_set(err, ERR_INVALID, "%s", rule);
+    const uint8_t *first = memchr(origin.data, '/', origin.size_bytes);
+    const uint8_t *second = memrchr(origin.data, '/', origin.size_bytes);
+    if (first == NULL || first == second)
+        return err_set(err, ERR_INVALID, "%s", rule);
+    const uint8_t *end = origin.data + origin.size_bytes;
+    uint64_t incarnation = 0;
+    if (!valid_label(bytes_of(origin.data, (size_t)(first - origin.data))) ||
+        !valid_label(bytes_of(first + 1, (size_t)(second - first - 1))) ||
+        parse_u64((const char *)second + 1, (size_t)(end - second - 1), &incarnation) != 0 || incarnation == 0)
+        return err_set(err, ERR_INVALID, "%s", rule);
+    return 0;
+}
+
+void entry_log_id(struct sha256 *sha, struct bytes origin, uint8_t ret[ENTRY_LOG_ID_SIZE])
+{
+    struct hash hash = sha256_of(sha, origin);
+    memcpy(ret, hash.bytes, ENTRY_LOG_ID_SIZE);
+}
+
+struct hash entry_genesis(struct sha256 *sha, struct bytes origin)
+{
+    const struct bytes parts[] = {BYTES_LITERAL("tallystick-genesis\n"), origin};
+    return sha256_parts(sha, parts, 2);
+}
+
+struct hash entry_payload_commitment(struct sha256 *sha, const uint8_t salt[ENTRY_SALT_SIZE], struct bytes payload)
+{
+    uint8_t size[8];
+    put_u64_le(size, payload.size_bytes);
+    const struct bytes parts[] = {BYTES_LITERAL("tallystick-payload-v1\0"), bytes_of(salt, ENTRY_SALT_SIZE),
+                                  bytes_of(size, sizeof(size)), payload};
+    return sha256_parts(sha, parts, 4);
+}
+
+uint64_t entry_fingerprint(struct sha256 *sha, const struct entry *entry, struct bytes payload)
+{
+    const struct bytes fields[] = {entry->context,  entry->partition,    entry->stream,         entry->type, entry->content_type,
+                                   entry->metadata, entry->causation_id, entry->correlation_id, payload};
+    enum { FIELD_COUNT = sizeof(fields) / sizeof(fields[0]) };
+    uint8_t sizes[FIELD_COUNT][8];
+    struct bytes parts[1 + 2 * FIELD_COUNT] = {BYTES_LITERAL("tallystick-content-v1\0")};
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        put_u64_le(sizes[i], fields[i].size_bytes);
+        parts[1 + 2 * i] = bytes_of(sizes[i], 8);
+        parts[2 + 2 * i] = fields[i];
+    }
+    struct hash hash = sha256_parts(sha, parts, 1 + 2 * FIELD_COUNT);
+    uint64_t fingerprint = get_u64_be(hash.bytes);
+    return fingerprint == 0 ? 1 : fingerprint;
+}

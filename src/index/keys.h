@@ -1,0 +1,33 @@
+/* Keys shared by both indexes. Private to src/index. A stream's key starts with the length of its context, so that no two streams share one;
+ * a version's key is the stream's key with its length in front, so that no stream's versions lie among another's. */
+#ifndef INDEX_KEYS_H
+#define INDEX_KEYS_H
+
+#include "base/assert.h"
+#include "index/index.h"
+
+enum {
+    STREAM_KEY_MAX_BYTES = 2 + ENTRY_NAME_MAX_BYTES + ENTRY_STREAM_MAX_BYTES,
+    VERSION_KEY_MAX_BYTES = 2 + STREAM_KEY_MAX_BYTES + 8,
+};
+
+static inline size_t put_stream_key(struct bytes context, struct bytes stream, uint8_t out[STREAM_KEY_MAX_BYTES])
+{
+    PRE(context.size_bytes <= ENTRY_NAME_MAX_BYTES);
+    PRE(stream.size_bytes <= ENTRY_STREAM_MAX_BYTES);
+    put_u16_be(out, (uint16_t)context.size_bytes);
+    memcpy(out + 2, context.data, context.size_bytes);
+    memcpy(out + 2 + context.size_bytes, stream.data, stream.size_bytes);
+    return 2 + context.size_bytes + stream.size_bytes;
+}
+
+static inline size_t put_version_key(struct bytes context, struct bytes stream, uint64_t version,
+                                     uint8_t out[VERSION_KEY_MAX_BYTES])
+{
+    size_t size = put_stream_key(context, stream, out + 2);
+    put_u16_be(out, (uint16_t)size);
+    put_u64_be(out + 2 + size, version);
+    return 2 + size + 8;
+}
+
+#endif

@@ -1,0 +1,117 @@
+/* The commit block: one group commit, the unit that is written, shipped and torn.
+ *
+ *   offset size
+ *        0    4  magic "TBK1"
+ *        4    4  body size in bytes, little-endian, 1..BLOCK_BODY_MAX_BYTES
+ *        8    4  entry count, 1..BLOCK_ENTRIES_MAX
+ *       12    4  CRC-32C over the header with these four bytes left out, then the body
+ *       16    8  index of the first entry
+ *       24    8  log id (first 8 bytes of SHA-256(origin))
+ *       32    …  body: `count` elements (entry/frame.h)
+ *
+ * In a segment a block starts at a multiple of BLOCK_ALIGNMENT_BYTES and is padded with zeros to the next one; on the wire the
+ * padding is left out. A client's atomic batch never spans two blocks, so a torn block tears no batch.
+ *
+ * A block in memory is immutable once sealed, and counted: the writer, the mirrors' senders, the index and readers share it. */
+#ifndef LOG_BLOCK_H
+#define LOG_BLOCK_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "crypto/merkle.h"
+#include "crypto/sha256.h"
+#include "entry/entry.h"
+#include "entry/frame.h"
+
+enum {
+    BLOCK_HEADER_BYTES = 32,
+    BLOCK_ALIGNMENT_BYTES = 4096,
+    BLOCK_BODY_MAX_BYTES = 8 * 1024 * 1024 - BLOCK_HEADER_BYTES,
+    BLOCK_ENTRIES_MAX = 100000,
+};
+
+struct block {
+    uint64_t first_index;
+    uint32_t entry_count;
+    uint32_t size_bytes;        /* header and body, without padding */
+    uint32_t padded_size_bytes; /* multiple of BLOCK_ALIGNMENT_BYTES, zeros after size_bytes */
+    uint8_t *data;              /* aligned to BLOCK_ALIGNMENT_BYTES, ready for a direct write */
+    uint32_t capacity_bytes;
+    uint32_t reference_count; /* atomic access only */
+};
+
+/* A block under construction: first_index and log id are set, entries are added, then it is sealed. One thread. The caller
+ * owns one reference. ERR_NO_MEMORY. */
+int block_new(uint64_t first_index, const uint8_t log_id[ENTRY_LOG_ID_SIZE], struct block **ret, struct err *err) MUST_USE;
+/* Room left in the body. */
+size_t block_room_bytes(const struct block *block);
+/* Appends one element made from the parts. ERR_TOO_LARGE when it does not fit any more (bytes or count), ERR_NO_MEMORY; then the
+ * block is as before. */
+int block_add(struct block *block, const struct frame *frame, struct err *err) MUST_USE;
+/* Takes entries off the end again, down to a state remembered earlier as (entry_count, size_bytes): undoes half a batch. */
+void block_truncate(struct block *block, uint32_t entry_count, uint32_t size_bytes);
+/* Writes header, CRC and padding. At least one entry. */
+void block_seal(struct block *block);
+
+/* Copies received or read bytes (header and body, no padding needed after them) into a new block, after block_check.
+ * Same errors as block_check, and ERR_NO_MEMORY. */
+int block_from_bytes(struct bytes bytes, struct block **ret, struct err *err) MUST_USE;
+
+/* A block's header, checked for shape only. ERR_END when it is all zeros (nothing was written here), ERR_CORRUPT otherwise. */
+struct block_header {
+    uint32_t body_size_bytes;
+    uint32_t entry_count;
+    uint32_t crc;
+    uint64_t first_index;
+    uint8_t log_id[ENTRY_LOG_ID_SIZE];
+};
+int block_parse_header(const uint8_t header[BLOCK_HEADER_BYTES], struct block_header *ret, struct err *err) MUST_USE;
+/* Header shape, size and CRC of exactly one block without padding. Not the entries. ERR_CORRUPT. */
+int block_check(struct bytes bytes, struct block_header *ret, struct err *err) MUST_USE;
+
+/* The elements, ready to be copied to a reader. Valid as long as the block. */
+struct bytes block_body(const struct block *block);
+/* Header and body without padding: what travels to peers. */
+struct bytes block_bytes(const struct block *block);
+
+/* The frame of one entry inside a block: *ret_frame borrows from the block. ERR_NOT_FOUND when the index is not in it. */
+int block_find(const struct block *block, uint64_t index, struct bytes *ret_frame, struct err *err) MUST_USE;
+
+/* Thread-safe. The last release frees. */
+struct block *block_retain(struct block *block);
+void block_release(struct block *block);
+
+/* Where a chain stands: all that is needed to check, or make, the next entry. */
+struct chain {
+    uint8_t log_id[ENTRY_LOG_ID_SIZE];
+    struct hash prev; /* leaf of the last entry, or the genesis hash */
+    hlc last_time;    /* time of the last entry, 0 before the first */
+    struct merkle_range range;
+};
+
+/* The start of the log `origin`. */
+void chain_init(struct chain *chain, struct sha256 *sha, struct bytes origin);
+
+/* One entry of a checked block, as the caller of chain_check_block sees it. */
+struct chain_entry {
+    struct bytes element; /* with prefix */
+    struct frame frame;
+    struct entry entry;
+    struct hash leaf;
+};
+typedef int chain_entry_fn(void *context, const struct chain_entry *entry, struct err *err);
+
+/* Checks every entry of a block body (count elements) against the chain and moves the chain past them: canonical frame and
+ * entry, index, log id, prev, time strictly increasing, payload against its commitment where it is held. `each` (may be NULL)
+ * sees each entry after it passed; non-zero stops with that code. On failure *chain is as before, *ret_bad_index (may be NULL)
+ * names the index at fault. ERR_CORRUPT. Used by recovery, mirrors, and the verifier alike: there is one set of rules. */
+int chain_check_block(struct chain *chain, struct sha256 *sha, struct bytes body, uint32_t entry_count,
+                      chain_entry_fn *each, void *context, uint64_t *ret_bad_index, struct err *err) MUST_USE;
+
+/* Moves the chain past an entry just made (entry bytes as encoded, its time). Returns the leaf hash. */
+struct hash chain_append(struct chain *chain, struct sha256 *sha, struct bytes entry, hlc time);
+
+#endif

@@ -1,0 +1,336 @@
+/* The write path of a log, and its life cycle. Recovery is in recovery.c, reading in reader.c.
+ *
+ * Algorithm. log_append writes the blocks one after the other into the active segment, each write durable when it returns; then it moves the chain, hands the
+ * blocks to the tail, and last raises durable_size, which is what readers look at. A block that does not fit starts a new segment.
+ *
+ * Invariants:
+ *  1. Everything below durable_size is on stable storage and is found in the tail or in a file.
+ *  2. Blocks start at multiples of 4,096 and are never written over.
+ *  3. A file named *.seg has a whole header: it is made under another name and renamed when it is durable.
+ *  4. After a failed write nothing more is written, and so nothing more is acknowledged, until recovery has looked at the file again.
+ *
+ * Crash behaviour. Between two writes: nothing is lost. Inside a write: the block is torn, was never acknowledged, and is cut by recovery. While rolling: the next
+ * segment exists with a header or not at all; the one before may keep its zeros, which a reader takes for its end. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "crypto/note.h"
+#include "log/log_internal.h"
+
+static struct log_options with_defaults(const struct log_options *options)
+{
+    struct log_options full = options == NULL ? (struct log_options){0} : *options;
+    if (full.segment_size_bytes == 0)
+        full.segment_size_bytes = LOG_SEGMENT_SIZE_DEFAULT_BYTES;
+    if (full.tail_size_bytes == 0)
+        full.tail_size_bytes = LOG_TAIL_DEFAULT_BYTES;
+    return full;
+}
+
+static int check_options(const struct log_options *options, struct err *err)
+{
+    if (options->segment_size_bytes < LOG_SEGMENT_SIZE_MIN_BYTES ||
+        options->segment_size_bytes > LOG_SEGMENT_SIZE_MAX_BYTES ||
+        options->segment_size_bytes % BLOCK_ALIGNMENT_BYTES != 0)
+        return err_set(err, ERR_INVALID, "segment_size_bytes must be %d to %d and a multiple of %d",
+                       LOG_SEGMENT_SIZE_MIN_BYTES, LOG_SEGMENT_SIZE_MAX_BYTES, BLOCK_ALIGNMENT_BYTES);
+    return 0;
+}
+
+static int write_new_segment(struct disk *disk, const char *path, const struct segment_header *header,
+                             uint64_t segment_size_bytes, struct err *err)
+{
+    uint8_t *page = mem_alloc_aligned(DISK_ALIGNMENT_BYTES, LOG_SEGMENT_HEADER_BYTES);
+    if (page == NULL)
+        return err_no_memory(err, "a segment header");
+    segment_header_encode(header, page);
+    struct disk_file *file = NULL;
+    int code = disk_open(disk, path, DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE, &file, err);
+    if (code == 0)
+        code = disk_allocate(file, segment_size_bytes, err);
+    if (code == 0)
+        code = disk_write(file, 0, page, LOG_SEGMENT_HEADER_BYTES, err);
+    if (code == 0)
+        code = disk_sync(file, err);
+    disk_close(file);
+    mem_free(page);
+    return code;
+}
+
+int log_create_segment(struct disk *disk, const char *folder, const struct segment_header *header,
+                       uint64_t segment_size_bytes, struct err *err)
+{
+    char name[SEGMENT_NAME_BYTES + 1];
+    char path[DISK_PATH_MAX_BYTES];
+    char temporary[DISK_PATH_MAX_BYTES];
+    segment_name(header->first_index, name);
+    int code = disk_join(path, folder, name, err);
+    if (code == 0)
+        code = disk_join(temporary, folder, "next-segment.tmp", err);
+    if (code == 0) {
+        code = disk_remove(disk, temporary, err); /* left by a crash */
+        code = code == ERR_NOT_FOUND ? 0 : code;
+    }
+    if (code == 0)
+        code = write_new_segment(disk, temporary, header, segment_size_bytes, err);
+    if (code == 0)
+        code = disk_rename(disk, temporary, path, err);
+    if (code == 0)
+        code = disk_sync_dir(disk, folder, err);
+    return code;
+}
+
+int log_create(struct disk *disk, const char *folder, struct bytes origin, const struct log_options *options,
+               struct err *err)
+{
+    struct log_options full = with_defaults(options);
+    uint64_t *segments = NULL;
+    size_t segment_count = 0;
+    int code = entry_check_origin(origin, err);
+    if (code == 0)
+        code = check_options(&full, err);
+    if (code == 0)
+        code = disk_make_dir(disk, folder, err);
+    if (code != 0)
+        return code;
+    int listed = segment_list(disk, folder, &segments, &segment_count, err);
+    mem_free(segments);
+    if (listed == 0)
+        return err_set(err, ERR_EXISTS, "%s holds a log already", folder);
+    if (listed != ERR_NOT_FOUND)
+        return listed;
+    struct sha256 *sha = sha256_new();
+    if (sha == NULL)
+        return err_no_memory(err, "a hash context");
+    struct segment_header header = {.first_index = 0};
+    memcpy(header.origin, origin.data, origin.size_bytes);
+    chain_init(&header.chain, sha, origin);
+    sha256_free(sha);
+    return log_create_segment(disk, folder, &header, full.segment_size_bytes, err);
+}
+
+int log_add_segment(struct log *log, uint64_t first_index)
+{
+    if (log->segment_count == log->segment_capacity) {
+        size_t capacity = log->segment_capacity == 0 ? 16 : 2 * log->segment_capacity;
+        uint64_t *grown = mem_resize(log->segments, capacity * sizeof(*grown));
+        if (grown == NULL)
+            return ERR_NO_MEMORY;
+        log->segments = grown;
+        log->segment_capacity = capacity;
+    }
+    log->segments[log->segment_count++] = first_index;
+    return 0;
+}
+
+int log_open(struct disk *disk, const char *folder, struct bytes expected_origin, const struct log_options *options,
+             struct log **ret, struct log_recovery *ret_recovery, struct err *err)
+{
+    struct log_options full = with_defaults(options);
+    int code = check_options(&full, err);
+    if (code != 0)
+        return code;
+    if (strlen(folder) >= DISK_PATH_MAX_BYTES - SEGMENT_NAME_BYTES - 8)
+        return err_set(err, ERR_TOO_LARGE, "the folder's path is too long: %.60s…", folder);
+    struct log *log = mem_alloc_zero(1, sizeof(*log));
+    if (log == NULL)
+        return err_no_memory(err, "a log");
+    log->disk = disk;
+    log->options = full;
+    strcpy(log->folder, folder);
+    INVARIANT(pthread_mutex_init(&log->mutex, NULL) == 0);
+    INVARIANT(pthread_mutex_init(&log->views_mutex, NULL) == 0);
+    log->sha = sha256_new();
+    log->tail = mem_alloc_zero(LOG_TAIL_BLOCKS_MAX, sizeof(struct block *));
+    code = log->sha == NULL || log->tail == NULL ? err_no_memory(err, "a log") : 0;
+    if (code == 0)
+        code = log_recover(log, expected_origin, ret_recovery, err);
+    if (code != 0) {
+        log_close(log);
+        return code;
+    }
+    atomic_store(&log->durable_size, log->chain.range.size);
+    *ret = log;
+    return 0;
+}
+
+void log_close(struct log *log)
+{
+    if (log == NULL)
+        return;
+    log_close_views(log);
+    for (size_t i = 0; i < log->tail_count; i++)
+        block_release(log->tail[(log->tail_first + i) % LOG_TAIL_BLOCKS_MAX]);
+    mem_free(log->tail);
+    mem_free(log->segments);
+    disk_close(log->active);
+    sha256_free(log->sha);
+    pthread_mutex_destroy(&log->mutex);
+    pthread_mutex_destroy(&log->views_mutex);
+    mem_free(log);
+}
+
+struct bytes log_origin(const struct log *log)
+{
+    return bytes_of_string(log->origin);
+}
+
+uint64_t log_durable_size(const struct log *log)
+{
+    return atomic_load_explicit(&log->durable_size, memory_order_acquire);
+}
+
+void log_chain(const struct log *log, struct chain *ret)
+{
+    *ret = log->chain;
+}
+
+/* Cuts the active segment to its length and starts the next one. */
+static int roll(struct log *log, struct err *err)
+{
+    struct segment_header header = {.first_index = log->chain.range.size, .chain = log->chain};
+    strcpy(header.origin, log->origin);
+    int code = disk_truncate(log->active, log->active_offset, err);
+    if (code == 0)
+        code = disk_sync(log->active, err);
+    if (code == 0)
+        code = log_create_segment(log->disk, log->folder, &header, log->options.segment_size_bytes, err);
+    char name[SEGMENT_NAME_BYTES + 1];
+    char path[DISK_PATH_MAX_BYTES];
+    segment_name(header.first_index, name);
+    struct disk_file *next = NULL;
+    if (code == 0)
+        code = disk_join(path, log->folder, name, err);
+    if (code == 0)
+        code = disk_open(log->disk, path, DISK_WRITE | DISK_DURABLE, &next, err);
+    if (code != 0)
+        return code;
+    disk_close(log->active);
+    log->active = next;
+    log->active_first_index = header.first_index;
+    log->active_offset = LOG_SEGMENT_HEADER_BYTES;
+    pthread_mutex_lock(&log->mutex);
+    code = log_add_segment(log, header.first_index);
+    pthread_mutex_unlock(&log->mutex);
+    return code == 0 ? 0 : err_no_memory(err, "the list of segments");
+}
+
+/* Moves the chain past a block whose entries the caller made or checked. */
+static int advance_chain(struct log *log, const struct block *block, struct err *err)
+{
+    struct bytes elements = block_body(block);
+    for (uint32_t i = 0; i < block->entry_count; i++) {
+        struct bytes frame_bytes;
+        struct frame frame;
+        struct entry entry;
+        int code = frame_next_element(&elements, &frame_bytes, err);
+        if (code == 0)
+            code = frame_parse(frame_bytes, &frame, err);
+        if (code == 0)
+            code = entry_parse(frame.entry, &entry, err);
+        if (code != 0)
+            return err_wrap(err, code, "a block handed to the log is malformed");
+        INVARIANT(entry.index == log->chain.range.size);
+        INVARIANT(hash_equal(&entry.prev, &log->chain.prev));
+        chain_append(&log->chain, log->sha, frame.entry, entry.time);
+    }
+    return 0;
+}
+
+static void push_tail(struct log *log, struct block *block)
+{
+    pthread_mutex_lock(&log->mutex);
+    while (log->tail_count > 0 && (log->tail_count == LOG_TAIL_BLOCKS_MAX ||
+                                   log->tail_bytes + block->size_bytes > log->options.tail_size_bytes)) {
+        struct block *oldest = log->tail[log->tail_first];
+        log->tail_first = (log->tail_first + 1) % LOG_TAIL_BLOCKS_MAX;
+        log->tail_count--;
+        log->tail_bytes -= oldest->size_bytes;
+        block_release(oldest);
+    }
+    log->tail[(log->tail_first + log->tail_count) % LOG_TAIL_BLOCKS_MAX] = block_retain(block);
+    log->tail_count++;
+    log->tail_bytes += block->size_bytes;
+    pthread_mutex_unlock(&log->mutex);
+}
+
+static int append_block(struct log *log, struct block *block, struct err *err)
+{
+    PRE(block->padded_size_bytes > 0); /* sealed */
+    PRE(block->first_index == log->chain.range.size);
+    int code = 0;
+    if (log->active_offset + block->padded_size_bytes > log->options.segment_size_bytes)
+        code = roll(log, err);
+    if (code == 0)
+        code = disk_write(log->active, log->active_offset, block->data, block->padded_size_bytes, err);
+    if (code == 0)
+        code = advance_chain(log, block, err);
+    if (code != 0)
+        return code;
+    log->active_offset += block->padded_size_bytes;
+    push_tail(log, block);
+    atomic_store_explicit(&log->durable_size, log->chain.range.size, memory_order_release);
+    return 0;
+}
+
+int log_append(struct log *log, struct block *const *blocks, size_t block_count, struct err *err)
+{
+    for (size_t i = 0; i < block_count; i++) {
+        if (log->poisoned)
+            return err_set(err, ERR_POISONED, "log %s had a failed write; nothing is acknowledged until a restart",
+                           log->origin);
+        int code = append_block(log, blocks[i], err);
+        if (code != 0) {
+            log->poisoned = true;
+            return err_wrap(err, code, "log %s", log->origin);
+        }
+    }
+    return 0;
+}
+
+static const char *checkpoint_name(bool published)
+{
+    return published ? "checkpoint.published" : "checkpoint";
+}
+
+int log_load_checkpoint(struct log *log, bool published, struct buf *out, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    int code = disk_join(path, log->folder, checkpoint_name(published), err);
+    return code != 0 ? code : disk_read_file(log->disk, path, out, err);
+}
+
+static int parse_note_checkpoint(struct bytes message, struct checkpoint *ret, struct err *err)
+{
+    struct note note;
+    int code = note_parse(message, &note, err);
+    return code != 0 ? code : checkpoint_parse(note.text, ret, err);
+}
+
+int log_save_checkpoint(struct log *log, struct bytes note, bool published, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    struct checkpoint fresh, stored;
+    struct buf old;
+    int code = disk_join(path, log->folder, checkpoint_name(published), err);
+    if (code == 0)
+        code = parse_note_checkpoint(note, &fresh, err);
+    if (code != 0)
+        return code;
+    if (strcmp(fresh.origin, log->origin) != 0)
+        return err_set(err, ERR_MISMATCH, "a checkpoint of %s cannot be stored with log %s", fresh.origin, log->origin);
+    buf_init(&old, NOTE_MAX_BYTES);
+    code = disk_read_file(log->disk, path, &old, err);
+    if (code == 0) {
+        code = parse_note_checkpoint(buf_bytes(&old), &stored, err);
+        if (code == 0 && (fresh.size < stored.size || (fresh.size == stored.size && !hash_equal(&fresh.root, &stored.root))))
+            code = err_set(err, ERR_FORK, "log %s: a checkpoint of size %llu is stored, and one of size %llu %s",
+                           log->origin, (unsigned long long)stored.size, (unsigned long long)fresh.size,
+                           fresh.size < stored.size ? "would go back" : "has another root");
+    } else if (code == ERR_NOT_FOUND) {
+        code = 0;
+    }
+    buf_free(&old);
+    return code != 0 ? code : disk_replace_file(log->disk, path, note, 0, err);
+}

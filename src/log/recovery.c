@@ -1,0 +1,157 @@
+/* Finding the durable end after a crash.
+ *
+ * Only the last segment is read: its header has the chain as it stood at its start. Its blocks are checked one after the other, entries and all. The first thing
+ * that is not a whole block is judged by what comes after it:
+ *   nothing but zeros              a clean end
+ *   something, but no whole block  a torn tail: the last write was interrupted, nobody was told. It is cut.
+ *   a whole block of this log      damage: the write order proves that the bad block was once acknowledged. Refuse, and say how to repair.
+ * A block that is whole but whose entries break the chain is damage too: no crash does that.
+ *
+ * After a cut everything behind it reads as zeros durably before anything is written: bytes of a torn write may have been chosen by a client, and must not be taken for
+ * a block by the next recovery. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "log/log_internal.h"
+
+struct recovery {
+    struct log *log;
+    struct log_recovery *report;
+    char path[DISK_PATH_MAX_BYTES];
+    struct segment_header header;
+    struct segment_walk walk;
+};
+
+static int damage(const struct recovery *recovery, const struct err *reason, uint64_t offset, struct err *err)
+{
+    return err_set(err, ERR_CORRUPT,
+                   "log %s is damaged: %s, offset %llu, entry %llu: %s. Acknowledged entries follow, so nothing was cut. Restore this file "
+                   "from a peer's copy of the log (its folder has the same segments), then start again",
+                   recovery->log->origin, recovery->path, (unsigned long long)offset,
+                   (unsigned long long)recovery->log->chain.range.size, reason->message);
+}
+
+/* Walks whole blocks and moves the chain past them. Returns what stopped the walk: ERR_END or ERR_CORRUPT (with *reason), or a real failure. */
+static int walk_blocks(struct recovery *recovery, struct err *reason)
+{
+    struct log *log = recovery->log;
+    for (;;) {
+        struct block_header header;
+        struct bytes bytes;
+        uint64_t offset = recovery->walk.offset;
+        int code = segment_walk_next(&recovery->walk, log->chain.log_id, &header, &bytes, reason);
+        if (code != 0)
+            return code;
+        recovery->report->scanned_bytes += bytes.size_bytes;
+        struct bytes body = bytes_of(bytes.data + BLOCK_HEADER_BYTES, bytes.size_bytes - BLOCK_HEADER_BYTES);
+        struct err broken = {0};
+        if (header.first_index != log->chain.range.size)
+            code = err_set(&broken, ERR_CORRUPT, "the block starts at entry %llu", (unsigned long long)header.first_index);
+        else
+            code = chain_check_block(&log->chain, log->sha, body, header.entry_count, NULL, NULL, NULL, &broken);
+        if (code != 0) {
+            damage(recovery, &broken, offset, reason);
+            return ERR_FORK; /* told apart from a block that is not whole; recover_segment turns it back */
+        }
+    }
+}
+
+static int cut_tail(struct recovery *recovery, struct disk_file *file, struct err *err)
+{
+    struct log *log = recovery->log;
+    uint64_t offset = recovery->walk.offset;
+    uint64_t end = recovery->walk.file_size > log->options.segment_size_bytes ? recovery->walk.file_size
+                                                                              : log->options.segment_size_bytes;
+    int code = disk_truncate(file, offset, err);
+    if (code == 0)
+        code = disk_allocate(file, end, err);
+    return code == 0 ? disk_sync(file, err) : code;
+}
+
+static int judge_end(struct recovery *recovery, struct disk_file *file, int stopped, const struct err *reason,
+                     struct err *err)
+{
+    bool found = false;
+    bool dirty = false;
+    uint64_t found_offset = 0;
+    struct log *log = recovery->log;
+    int code = segment_walk_search(&recovery->walk, log->chain.log_id, log->chain.range.size, &found, &found_offset,
+                                   &dirty, err);
+    if (code != 0)
+        return code;
+    if (found) {
+        struct err zeros = {0};
+        err_set(&zeros, ERR_CORRUPT, "a block is missing (zeros)");
+        return damage(recovery, stopped == ERR_END ? &zeros : reason, recovery->walk.offset, err);
+    }
+    if (dirty) {
+        recovery->report->cut_bytes = recovery->walk.file_size - recovery->walk.offset;
+        recovery->report->cut_offset = recovery->walk.offset;
+        segment_name(recovery->header.first_index, recovery->report->cut_segment);
+    }
+    return cut_tail(recovery, file, err);
+}
+
+static int recover_segment(struct recovery *recovery, const char *name, struct err *err)
+{
+    struct log *log = recovery->log;
+    struct disk_file *file = NULL;
+    int code = segment_open(log->disk, log->folder, name, DISK_WRITE | DISK_DURABLE, &file, &recovery->header, err);
+    if (code != 0)
+        return code;
+    log->active = file;
+    log->chain = recovery->header.chain;
+    log->active_first_index = recovery->header.first_index;
+    strcpy(log->origin, recovery->header.origin);
+    code = segment_walk_init(&recovery->walk, file, err);
+    struct err reason = {0};
+    int stopped = code == 0 ? walk_blocks(recovery, &reason) : code;
+    if (stopped == ERR_END || stopped == ERR_CORRUPT)
+        code = judge_end(recovery, file, stopped, &reason, err);
+    else if (code == 0)
+        code = err_set(err, stopped == ERR_FORK ? ERR_CORRUPT : stopped, "%s", reason.message);
+    log->active_offset = recovery->walk.offset;
+    recovery->report->direct = disk_is_direct(file);
+    segment_walk_free(&recovery->walk);
+    return code;
+}
+
+static int load_segments(struct log *log, struct err *err)
+{
+    int code = segment_list(log->disk, log->folder, &log->segments, &log->segment_count, err);
+    if (code != 0)
+        return code;
+    log->segment_capacity = log->segment_count;
+    if (log->segments[0] != 0)
+        return err_set(err, ERR_CORRUPT, "%s: the first segment starts at entry %llu, not 0; restore the missing files",
+                       log->folder, (unsigned long long)log->segments[0]);
+    return 0;
+}
+
+int log_recover(struct log *log, struct bytes expected_origin, struct log_recovery *ret, struct err *err)
+{
+    struct log_recovery report = {0};
+    int code = load_segments(log, err);
+    if (code != 0)
+        return code;
+    struct recovery *recovery = mem_alloc_zero(1, sizeof(*recovery));
+    if (recovery == NULL)
+        return err_no_memory(err, "recovery");
+    recovery->log = log;
+    recovery->report = &report;
+    char name[SEGMENT_NAME_BYTES + 1];
+    segment_name(log->segments[log->segment_count - 1], name);
+    code = disk_join(recovery->path, log->folder, name, err);
+    if (code == 0)
+        code = recover_segment(recovery, name, err);
+    mem_free(recovery);
+    if (code != 0)
+        return code;
+    if (expected_origin.size_bytes > 0 && !bytes_equal(expected_origin, bytes_of_string(log->origin)))
+        return err_set(err, ERR_MISMATCH, "%s holds log %s, expected %.*s", log->folder, log->origin,
+                       (int)expected_origin.size_bytes, (const char *)expected_origin.data);
+    report.size = log->chain.range.size;
+    *ret = report;
+    return 0;
+}

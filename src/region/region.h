@@ -1,0 +1,258 @@
+/* The core of a region: one function that decides everything, and does nothing.
+ *
+ *   region_step(region, event, update)
+ *
+ * takes one thing that happened and describes what must be done about it: bytes to make durable, answers and messages to let go of, pulls to open.
+ * It performs no input or output, takes no locks, reads no clock and draws no randomness (time and salts arrive in the event); it may look things
+ * up through the index interface. The server and the simulator both run this code, there is no second implementation.
+ *
+ * Promise 1 as data: each write carries a ticket, each answer and message says after which ticket it may leave. In fact region_step itself keeps what
+ * waits for a ticket, and hands it out in the update of the WRITTEN event that makes it true: nothing can leave early by mistake of the caller.
+ *
+ * Ownership: an event and what it points to is borrowed during the call, except where said. An update is owned by the caller and valid until the next
+ * region_step or region_update_clear on it.
+ *
+ * Threads: one. */
+#ifndef REGION_REGION_H
+#define REGION_REGION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/time.h"
+#include "crypto/note.h"
+#include "domain/context.h"
+#include "domain/position.h"
+#include "domain/stream.h"
+#include "entry/entry.h"
+#include "index/index.h"
+#include "log/block.h"
+
+enum {
+    REGION_PEERS_MAX = 16,
+    REGION_LOGS_MAX = 64,
+    REGION_REQUEST_EVENTS_MAX = 10000,
+    REGION_REQUEST_MAX_BYTES = 4 * 1024 * 1024,
+    REGION_REQUEST_WRITES_MAX = 10000,
+    REGION_COMMANDS_PENDING_MAX = 4096,   /* batches accepted and not yet durable */
+    REGION_UNINDEXED_MAX = 1024 * 1024,   /* entries the index may be behind before appends are refused */
+    REGION_ADDRESS_MAX_BYTES = 255,
+};
+
+/* --- Commands --- */
+
+/* What a client said about one event, checked for shape by whoever built the command (region_command_check), with what does not depend on order computed
+ * already: commitment, fingerprint, and what the index knew. */
+struct region_new_event {
+    uint8_t id[ENTRY_ID_SIZE];
+    struct bytes type, content_type, metadata, payload;
+    struct bytes causation_id, correlation_id;
+    uint8_t salt[ENTRY_SALT_SIZE];
+    struct hash commitment;
+    uint64_t fingerprint;
+    bool known; /* the index had this id … */
+    struct index_event seen; /* … here */
+};
+
+struct region_stream_write {
+    struct bytes context, partition, stream;
+    enum stream_expectation expectation;
+    uint64_t expected_version;
+    size_t event_count;
+    struct region_new_event *events;
+    bool head_known; /* the index had this stream … */
+    struct index_head head; /* … at this head */
+};
+
+struct region_result {
+    uint64_t index;
+    uint64_t stream_version;
+    bool duplicate;
+    struct index_place place; /* log number and index: for duplicates that live in another log */
+};
+
+/* Why a command was refused, for machines. Borrowed texts live as long as the command or the region. */
+struct region_refusal {
+    int code;
+    struct err err;
+    size_t write_number;
+    char expected[24];
+    char actual[24];
+    char home_region[64];
+    char home_address[REGION_ADDRESS_MAX_BYTES + 1];
+    uint8_t event_id[ENTRY_ID_SIZE];
+};
+
+/* A batch and its answer. Owned by the caller, who must keep it (and what it borrows) alive until it comes back in an update's `answers`: every accepted or
+ * refused command comes back exactly once. */
+struct region_command {
+    size_t write_count;
+    struct region_stream_write *writes;
+    uint64_t index_sequence; /* index_sequence() read before the look-ups in events and writes were made */
+    /* The answer: */
+    struct region_refusal refusal; /* code 0: accepted */
+    struct region_result *results; /* room for all events, provided by the caller */
+    uint64_t ticket;               /* own log's size after it */
+    struct region_command *next;   /* for region.c, while it is in there */
+};
+
+/* Shape and limits of a command whose names, sizes and events are set: counts, names, ids given once. ERR_INVALID, ERR_TOO_LARGE; fills refusal. Pure; any thread. */
+int region_command_check(const struct region_command *command, struct region_refusal *refusal) MUST_USE;
+/* Fills commitment and fingerprint of every event, then looks everything up in the index. Any thread. */
+int region_command_prepare(struct region_command *command, struct sha256 *sha, struct index *index, struct err *err) MUST_USE;
+
+/* --- Set-up --- */
+
+struct region_peer_config {
+    char region[64];
+    char address[REGION_ADDRESS_MAX_BYTES + 1];
+    struct note_verifier log_key;
+    struct note_verifier cosign_key;
+};
+
+struct region_config {
+    char cluster[64];
+    char region[64];
+    char address[REGION_ADDRESS_MAX_BYTES + 1];
+    uint64_t incarnation;
+    const struct note_signer *log_signer;    /* outlives the region */
+    const struct note_signer *cosign_signer; /* outlives the region */
+    struct context_table contexts;           /* outlives the region */
+    size_t peer_count;
+    struct region_peer_config peers[REGION_PEERS_MAX];
+    uint64_t checkpoint_interval_us; /* sign at most this often */
+    uint64_t hello_interval_us;      /* heartbeat */
+    uint64_t peer_timeout_us;        /* a peer not heard of for this long is down */
+};
+
+/* A log as it was found on disk at start. number is its place in the region's table: the own log is 0. */
+struct region_log_found {
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    struct chain chain;          /* at its durable end */
+    struct bytes checkpoint;     /* stored note, may be empty; borrowed during region_new */
+};
+
+struct region;
+
+/* found[0] must be the own log; the rest mirrors. index: outlives the region. ERR_MISMATCH when a stored checkpoint is not signed by the configured key or is
+ * ahead of the log; ERR_NO_MEMORY. */
+int region_new(const struct region_config *config, const struct region_log_found *found, size_t found_count, struct index *index,
+               struct region **ret, struct err *err) MUST_USE;
+void region_free(struct region *region);
+
+/* --- Events --- */
+
+enum region_event_type {
+    REGION_COMMAND,          /* a batch to decide */
+    REGION_WRITTEN,          /* a write effect is durable: log, size */
+    REGION_CHECKPOINT_SAVED, /* a save effect is durable: log, size */
+    REGION_INDEXED,          /* the index applied a log up to size: log, size */
+    REGION_PEER_HELLO,       /* a peer answered Hello */
+    REGION_PEER_DOWN,        /* a call to a peer failed; err says why */
+    REGION_PULL_CLOSED,      /* a pull of ours ended: peer, log; err says why */
+    REGION_PULL_BLOCK,       /* a block came in on a pull of ours: peer, log, block */
+    REGION_PULL_CHECKPOINT,  /* a note came in on a pull of ours: peer, log, note */
+    REGION_ACKNOWLEDGED,     /* a peer that pulls from us has stored: peer, log, size, cosignature line (may be empty), cosigned_size */
+    REGION_TIMER,            /* the deadline of the last update was reached */
+};
+
+struct region_held {
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    uint64_t size;
+    struct bytes checkpoint; /* note, may be empty */
+};
+
+struct region_event {
+    enum region_event_type type;
+    struct time_now now;
+    struct region_command *command;
+    size_t peer; /* place in config.peers */
+    uint32_t log;
+    uint64_t size;
+    struct block *block;   /* the region takes a reference of its own if it keeps it */
+    struct bytes note;
+    uint64_t cosigned_size;
+    const struct err *err;
+    const struct region_held *held; /* HELLO: logs the peer holds, already checked for cluster, protocol and contexts */
+    size_t held_count;
+};
+
+/* --- Effects --- */
+
+enum region_effect_type {
+    REGION_WRITE,           /* append `block` to log `log`; then REGION_WRITTEN with `size` */
+    REGION_SAVE_CHECKPOINT, /* store `note` of log `log`; published or not; then REGION_CHECKPOINT_SAVED with `size` */
+    REGION_ANSWER,          /* let go of `command` */
+    REGION_CREATE_LOG,      /* make the folder of a mirror: log, origin; before any other effect on it */
+    REGION_OPEN_PULL,       /* peer, log, from index `size` */
+    REGION_CLOSE_PULL,      /* peer, log */
+    REGION_SEND_ACK,        /* on the pull peer/log: `size` stored, cosignature line in `note` (may be empty) for cosigned_size */
+    REGION_HELLO,           /* ask peer */
+    REGION_ALARM,           /* loud message for the operator; evidence in `note` (may be empty) */
+};
+
+struct region_effect {
+    enum region_effect_type type;
+    uint32_t log;
+    size_t peer;
+    uint64_t size;
+    uint64_t cosigned_size;
+    bool published;
+    struct block *block; /* the update's reference: retain to keep */
+    struct buf note;     /* owned by the update */
+    struct region_command *command;
+    char text[TALLY_ERROR_MESSAGE_MAX_BYTES];
+};
+
+struct region_update {
+    struct region_effect *effects;
+    size_t effect_count;
+    size_t effect_capacity;
+    uint64_t deadline_mono_us; /* when REGION_TIMER is wanted next; UINT64_MAX: never */
+};
+
+void region_update_init(struct region_update *update);
+void region_update_clear(struct region_update *update);
+void region_update_free(struct region_update *update);
+
+/* The step. ERR_NO_MEMORY: the event had no effect (a command is answered with it). Any other broken rule of input shows as effects, never as a return. */
+int region_step(struct region *region, const struct region_event *event, struct region_update *update, struct err *err) MUST_USE;
+
+/* --- What a status page shows. Same thread as region_step; copies. --- */
+
+enum region_log_state {
+    REGION_LOG_WAITING,   /* own: waits to hear how much of it the peers hold */
+    REGION_LOG_RESTORING, /* own: pulls back what peers hold and it has lost */
+    REGION_LOG_ACCEPTING, /* own */
+    REGION_LOG_MIRRORING, /* other's */
+    REGION_LOG_FORKED,    /* stopped: evidence kept */
+};
+
+struct region_log_status {
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    enum region_log_state state;
+    uint64_t size;            /* durable */
+    uint64_t indexed_size;
+    uint64_t checkpoint_size;
+    uint64_t published_size;
+    uint64_t known_size;      /* largest size any peer is known to hold */
+    char detail[TALLY_ERROR_MESSAGE_MAX_BYTES];
+};
+
+struct region_peer_status {
+    bool up;
+    bool heard; /* ever, since the start */
+    uint64_t last_contact_mono_us;
+    uint64_t mirrored_size; /* of the own log */
+    char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
+};
+
+size_t region_log_count(const struct region *region);
+void region_log_status(const struct region *region, uint32_t log, struct region_log_status *ret);
+void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret);
+bool region_accepting(const struct region *region);
+const char *region_log_state_name(enum region_log_state state);
+
+#endif

@@ -1,0 +1,49 @@
+/* The client side of gRPC, blocking: what the client library and a region's pulls from its peers share. On gRPC core's
+ * C API.
+ *
+ * A channel connects by itself, and again after a loss. Each call has a completion queue of its own. */
+#ifndef CLIENT_CHANNEL_H
+#define CLIENT_CHANNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/err.h"
+
+enum { CHANNEL_MESSAGE_MAX_BYTES = 9 * 1024 * 1024, CHANNEL_ADDRESS_MAX_BYTES = 255 };
+
+struct channel;
+struct channel_call;
+
+/* address is "host:port". Does not connect yet. Any thread may make calls on it. ERR_INVALID, ERR_NO_MEMORY. */
+int channel_open(const char *address, struct channel **ret, struct err *err) MUST_USE;
+/* All calls must have ended. NULL is fine. */
+void channel_close(struct channel *channel);
+
+/* One request, one response; response is appended to *out. Errors: the code in the server's "tally-error-bin" detail
+ * when there is one (its message too), else the gRPC status mapped by TALLY_ERROR_MAP: ERR_UNAVAILABLE (names the
+ * address), ERR_TIMEOUT, … detail (may be NULL) gets the ErrorDetail's bytes. max response CHANNEL_MESSAGE_MAX_BYTES.
+ */
+int channel_unary(struct channel *channel, const char *method, struct bytes request, uint64_t timeout_ms,
+                  struct buf *out, struct buf *detail, struct err *err) MUST_USE;
+
+/* A streaming call. timeout_ms 0: no deadline. wait_for_ready is off: an unreachable server fails at once. One thread
+ * may read while another writes. */
+int channel_call_open(struct channel *channel, const char *method, uint64_t timeout_ms, struct channel_call **ret,
+                      struct err *err) MUST_USE;
+/* Waits for flow control. ERR_UNAVAILABLE once the call has ended (read then tells why). */
+int channel_call_write(struct channel_call *call, struct bytes message, struct err *err) MUST_USE;
+/* No more writes will come. */
+int channel_call_writes_done(struct channel_call *call, struct err *err) MUST_USE;
+/* The next message is appended to *out. ERR_END when the server ended the call with OK, otherwise the error it ended
+ * with, as for channel_unary. */
+int channel_call_read(struct channel_call *call, struct buf *out, struct buf *detail, struct err *err) MUST_USE;
+/* Makes pending and later reads and writes fail with ERR_CANCELLED. Any thread, as often as you like, until
+ * channel_call_close. */
+void channel_call_cancel(struct channel_call *call);
+/* Cancels if it has not ended, waits for what is pending, frees. No other thread may be in the call. NULL is fine. */
+void channel_call_close(struct channel_call *call);
+
+#endif

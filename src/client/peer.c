@@ -1,0 +1,200 @@
+/* Packing and unpacking of the replication messages; see peer.h. Blocks are copied out of the message once, into memory
+ * that the writer can hand to the disk. */
+#include "client/peer.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "tally/v1/replication.pb-c.h"
+
+enum { PROTOCOL = 1 };
+
+static int pack_hello(const struct peer_identity *self, struct buf *out)
+{
+    Tally__V1__HelloRequest request;
+    struct hash digest = self->contexts_digest;
+    tally__v1__hello_request__init(&request);
+    request.protocol = PROTOCOL;
+    request.cluster = (char *)(uintptr_t)self->cluster;
+    request.region = (char *)(uintptr_t)self->region;
+    request.contexts_digest = (ProtobufCBinaryData){.len = HASH_SIZE, .data = digest.bytes};
+    int code = buf_reserve(out, tally__v1__hello_request__get_packed_size(&request));
+    if (code == 0)
+        out->size_bytes += tally__v1__hello_request__pack(&request, out->data + out->size_bytes);
+    return code;
+}
+
+static int check_hello(const Tally__V1__HelloResponse *response, const struct peer_identity *self,
+                       const char *expected_region, struct err *err)
+{
+    if (response->protocol != PROTOCOL)
+        return err_set(err, ERR_MISMATCH, "the peer speaks replication protocol %u, this region speaks %d",
+                       response->protocol, PROTOCOL);
+    if (strcmp(response->cluster, self->cluster) != 0)
+        return err_set(err, ERR_MISMATCH, "the peer belongs to cluster \"%.63s\", this region to \"%s\"",
+                       response->cluster, self->cluster);
+    if (strcmp(response->region, expected_region) != 0)
+        return err_set(err, ERR_MISMATCH, "the peer at this address is region \"%.63s\", the configuration says \"%s\"",
+                       response->region, expected_region);
+    if (response->contexts_digest.len != HASH_SIZE ||
+        memcmp(response->contexts_digest.data, self->contexts_digest.bytes, HASH_SIZE) != 0)
+        return err_set(err, ERR_MISMATCH,
+                       "region %s has other contexts or homes; make the contexts of all regions' tallyd.yaml equal",
+                       expected_region);
+    if (response->n_logs > REGION_LOGS_MAX)
+        return err_set(err, ERR_TOO_LARGE, "the peer lists %zu logs, at most %d are allowed", response->n_logs,
+                       REGION_LOGS_MAX);
+    return 0;
+}
+
+static int copy_held(const Tally__V1__HeldLog *from, struct arena *arena, struct region_held *held, struct err *err)
+{
+    size_t origin_size = strlen(from->origin);
+    if (origin_size > ENTRY_ORIGIN_MAX_BYTES || entry_check_origin(bytes_of(from->origin, origin_size), NULL) != 0)
+        return err_set(err, ERR_CORRUPT, "the peer lists a log with a malformed origin");
+    if (from->checkpoint.len > NOTE_MAX_BYTES)
+        return err_set(err, ERR_TOO_LARGE, "the peer sent a checkpoint of %zu bytes", from->checkpoint.len);
+    memset(held, 0, sizeof(*held));
+    memcpy(held->origin, from->origin, origin_size);
+    held->size = from->size;
+    if (from->checkpoint.len > 0) {
+        void *copy = arena_copy(arena, from->checkpoint.data, from->checkpoint.len);
+        if (copy == NULL)
+            return err_no_memory(err, "a peer's checkpoint");
+        held->checkpoint = bytes_of(copy, from->checkpoint.len);
+    }
+    return 0;
+}
+
+static int copy_hello(const Tally__V1__HelloResponse *response, struct peer_hello *hello, struct err *err)
+{
+    hello->held = arena_alloc_zero(&hello->arena, response->n_logs, sizeof(*hello->held));
+    if (hello->held == NULL)
+        return err_no_memory(err, "a peer's logs");
+    for (size_t i = 0; i < response->n_logs; i++) {
+        int code = copy_held(response->logs[i], &hello->arena, &hello->held[i], err);
+        if (code != 0)
+            return code;
+    }
+    hello->held_count = response->n_logs;
+    return 0;
+}
+
+int peer_hello(struct channel *channel, const struct peer_identity *self, const char *expected_region,
+               uint64_t timeout_ms, struct peer_hello *ret, struct err *err)
+{
+    struct buf request;
+    struct buf answer;
+    struct peer_hello hello = {.held_count = 0};
+    arena_init(&hello.arena, 2 * (size_t)PEER_HELLO_MAX_BYTES);
+    buf_init(&request, 4096);
+    buf_init(&answer, PEER_HELLO_MAX_BYTES);
+    int code = pack_hello(self, &request);
+    if (code == 0)
+        code =
+            channel_unary(channel, "/tally.v1.Replication/Hello", buf_bytes(&request), timeout_ms, &answer, NULL, err);
+    if (code == 0) {
+        Tally__V1__HelloResponse *response = tally__v1__hello_response__unpack(NULL, answer.size_bytes, answer.data);
+        if (response == NULL)
+            code = err_set(err, ERR_CORRUPT, "the peer's answer to Hello is malformed");
+        else
+            code = check_hello(response, self, expected_region, err);
+        if (code == 0)
+            code = copy_hello(response, &hello, err);
+        if (response != NULL)
+            tally__v1__hello_response__free_unpacked(response, NULL);
+    }
+    buf_free(&request);
+    buf_free(&answer);
+    if (code == 0)
+        *ret = hello;
+    else
+        arena_free(&hello.arena);
+    return code;
+}
+
+void peer_hello_free(struct peer_hello *hello)
+{
+    arena_free(&hello->arena);
+    hello->held = NULL;
+    hello->held_count = 0;
+}
+
+static int write_request(struct channel_call *call, const Tally__V1__PullRequest *request, struct err *err)
+{
+    struct buf packed;
+    buf_init(&packed, NOTE_MAX_BYTES);
+    int code = buf_reserve(&packed, tally__v1__pull_request__get_packed_size(request));
+    if (code == 0) {
+        packed.size_bytes = tally__v1__pull_request__pack(request, packed.data);
+        code = channel_call_write(call, buf_bytes(&packed), err);
+    }
+    buf_free(&packed);
+    return code;
+}
+
+int peer_pull_open(struct channel *channel, const struct peer_identity *self, const char *origin, uint64_t from_index,
+                   struct channel_call **ret, struct err *err)
+{
+    Tally__V1__PullRequest request;
+    struct channel_call *call = NULL;
+    tally__v1__pull_request__init(&request);
+    int code = channel_call_open(channel, "/tally.v1.Replication/Pull", 0, &call, err);
+    if (code != 0)
+        return code;
+    request.protocol = PROTOCOL;
+    request.cluster = (char *)(uintptr_t)self->cluster;
+    request.region = (char *)(uintptr_t)self->region;
+    request.origin = (char *)(uintptr_t)origin;
+    request.from_index = from_index;
+    code = write_request(call, &request, err);
+    if (code == ERR_UNAVAILABLE) { /* the call has ended already: reading tells why */
+        struct buf nothing;
+        buf_init(&nothing, 1024);
+        int why = channel_call_read(call, &nothing, NULL, err);
+        code = why < 0 && why != ERR_END ? why : code;
+        buf_free(&nothing);
+    }
+    if (code != 0) {
+        channel_call_close(call);
+        return code;
+    }
+    *ret = call;
+    return 0;
+}
+
+int peer_pull_read(struct channel_call *call, struct buf *scratch, struct block **ret_block, struct buf *ret_note,
+                   struct err *err)
+{
+    buf_clear(scratch);
+    int code = channel_call_read(call, scratch, NULL, err);
+    if (code != 0)
+        return code;
+    Tally__V1__PullResponse *response = tally__v1__pull_response__unpack(NULL, scratch->size_bytes, scratch->data);
+    if (response == NULL)
+        return err_set(err, ERR_CORRUPT, "a message of the pull is malformed");
+    struct block *block = NULL;
+    if (response->block.len > 0 && response->checkpoint.len > 0)
+        code = err_set(err, ERR_CORRUPT, "a message of the pull carries a block and a checkpoint");
+    else if (response->block.len > 0)
+        code = block_from_bytes(bytes_of(response->block.data, response->block.len), &block, err);
+    else if (response->checkpoint.len == 0 || response->checkpoint.len > NOTE_MAX_BYTES)
+        code = err_set(err, ERR_CORRUPT, "a message of the pull is empty, or its checkpoint is too large");
+    else
+        code = buf_append(ret_note, bytes_of(response->checkpoint.data, response->checkpoint.len));
+    tally__v1__pull_response__free_unpacked(response, NULL);
+    if (code == 0)
+        *ret_block = block;
+    return code;
+}
+
+int peer_pull_acknowledge(struct channel_call *call, uint64_t stored_size, uint64_t cosigned_size,
+                          struct bytes cosignature, struct err *err)
+{
+    Tally__V1__PullRequest request;
+    tally__v1__pull_request__init(&request);
+    request.stored_size = stored_size;
+    request.cosigned_size = cosigned_size;
+    request.cosignature =
+        (ProtobufCBinaryData){.len = cosignature.size_bytes, .data = (uint8_t *)(uintptr_t)cosignature.data};
+    return write_request(call, &request, err);
+}

@@ -1,0 +1,132 @@
+/* What the gRPC services may ask of the server: the table of rpc/rpc.h. Any thread. */
+#include "base/mem.h"
+#include "server/internal.h"
+
+static struct server *server_of(struct rpc_backend *backend)
+{
+    return (struct server *)(void *)backend; /* its first member */
+}
+
+static int submit(struct rpc_backend *backend, struct rpc_append *append, struct err *err)
+{
+    struct server *server = server_of(backend);
+    struct message *message = message_new(REGION_COMMAND);
+    if (message == NULL)
+        return err_no_memory(err, "a command");
+    message->event.command = &append->command;
+    int code = mailbox_try_send(server->mail, message);
+    if (code != 0)
+        message_free(message);
+    if (code == ERR_BUSY)
+        return err_set(err, code, "%d requests wait already; retry after a pause", SERVER_MAIL_MAX);
+    if (code != 0)
+        return err_set(err, ERR_UNAVAILABLE, "region %s is stopping", server->config->region.region);
+    return 0;
+}
+
+static size_t log_count(struct rpc_backend *backend)
+{
+    return atomic_load(&server_of(backend)->log_count);
+}
+
+static struct log *log_at(struct rpc_backend *backend, size_t log)
+{
+    return log < log_count(backend) ? server_of(backend)->logs[log] : NULL;
+}
+
+static uint64_t wait_change(struct rpc_backend *backend, uint64_t seen, uint64_t timeout_ms)
+{
+    return server_wait_change(server_of(backend), seen, timeout_ms);
+}
+
+static bool stopping(struct rpc_backend *backend)
+{
+    return atomic_load(&server_of(backend)->stopping);
+}
+
+static int status(struct rpc_backend *backend, struct rpc_status *ret, struct err *err)
+{
+    struct server *server = server_of(backend);
+    struct status_request request = {.ret = ret};
+    struct message *message = message_new(REGION_TIMER);
+    if (message == NULL)
+        return err_no_memory(err, "a status request");
+    message->type = MESSAGE_STATUS;
+    message->status = &request;
+    pthread_mutex_init(&request.mutex, NULL);
+    pthread_cond_init(&request.finished, NULL);
+    int code = mailbox_send(server->mail, message);
+    if (code != 0) {
+        message_free(message);
+        code = err_set(err, ERR_UNAVAILABLE, "region %s is stopping", server->config->region.region);
+    } else {
+        pthread_mutex_lock(&request.mutex);
+        while (!request.done)
+            pthread_cond_wait(&request.finished, &request.mutex);
+        pthread_mutex_unlock(&request.mutex);
+    }
+    pthread_cond_destroy(&request.finished);
+    pthread_mutex_destroy(&request.mutex);
+    return code;
+}
+
+static int checkpoint(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err)
+{
+    struct log *found = log_at(backend, log);
+    if (found == NULL)
+        return err_set(err, ERR_NOT_FOUND, "there is no log %zu", log);
+    return log_load_checkpoint(found, published, out, err);
+}
+
+static int acknowledged(struct rpc_backend *backend, const char *peer_region, size_t log, uint64_t size, uint64_t cosigned_size,
+                        struct bytes cosignature, struct err *err)
+{
+    struct server *server = server_of(backend);
+    const struct region_config *config = &server->config->region;
+    size_t peer = 0;
+    while (peer < config->peer_count && strcmp(config->peers[peer].region, peer_region) != 0)
+        peer++;
+    if (peer == config->peer_count || log >= log_count(backend))
+        return err_set(err, ERR_INVALID, "region \"%.63s\" is not a peer", peer_region);
+    struct message *message = message_new(REGION_ACKNOWLEDGED);
+    if (message == NULL)
+        return err_no_memory(err, "an acknowledgement");
+    int code = buf_append(&message->note, cosignature);
+    if (code != 0) {
+        message_free(message);
+        return err_set(err, code, "a cosignature of %zu bytes", cosignature.size_bytes);
+    }
+    message->event.peer = peer;
+    message->event.log = (uint32_t)log;
+    message->event.size = size;
+    message->event.cosigned_size = cosigned_size;
+    message_send(server, message);
+    return 0;
+}
+
+static void peer_contact(struct rpc_backend *backend, const char *peer_region)
+{
+    struct server *server = server_of(backend);
+    const struct region_config *config = &server->config->region;
+    for (size_t i = 0; i < config->peer_count; i++) {
+        if (strcmp(config->peers[i].region, peer_region) == 0)
+            peers_contact(server->peers, i);
+    }
+}
+
+const struct rpc_backend_ops server_backend_ops = {
+    .submit = submit,
+    .log_count = log_count,
+    .log_at = log_at,
+    .wait_change = wait_change,
+    .stopping = stopping,
+    .status = status,
+    .checkpoint = checkpoint,
+    .acknowledged = acknowledged,
+    .peer_contact = peer_contact,
+    .projection_create = projector_create,
+    .projection_rebuild = projector_rebuild,
+    .projection_get = projector_get,
+    .projection_list = projector_list,
+    .projection_digest = projector_digest,
+};

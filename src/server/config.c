@@ -1,0 +1,409 @@
+/* Reading tallyd.yaml through libcyaml, and checking what YAML cannot: names, addresses, keys, contexts.
+ *
+ * Nothing from the file is used before it was checked, and each complaint names the file and the thing. Unknown keys are refused: a misspelt option that is
+ * ignored is worse than none. */
+#include "server/config.h"
+
+#include <cyaml/cyaml.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "crypto/keyfile.h"
+#include "log/log.h"
+
+enum { CONFIG_MAX_BYTES = 1024 * 1024, TEXT_MAX = 1023, INTERVAL_MIN_MS = 10, INTERVAL_MAX_MS = 3600 * 1000 };
+
+struct file_peer {
+    char *region;
+    char *address;
+    char *keys;
+};
+
+struct file_home {
+    char *partition;
+    char *home;
+};
+
+struct file_context {
+    char *name;
+    char *default_home;
+    struct file_home *homes;
+    unsigned homes_count;
+};
+
+struct config_file {
+    char *cluster;
+    char *region;
+    char *listen;
+    char *advertise;
+    struct file_peer *peers;
+    unsigned peers_count;
+    struct file_context *contexts;
+    unsigned contexts_count;
+    uint64_t *checkpoint_interval_ms;
+    uint64_t *hello_interval_ms;
+    uint64_t *peer_timeout_ms;
+    uint64_t *segment_size_bytes;
+};
+
+#define TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_MAX)
+#define NUMBER(key, member) CYAML_FIELD_UINT_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, member)
+
+static const cyaml_schema_field_t peer_fields[] = {
+    TEXT("region", struct file_peer, region),
+    TEXT("address", struct file_peer, address),
+    TEXT("keys", struct file_peer, keys),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t peer_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_peer, peer_fields)};
+
+static const cyaml_schema_field_t home_fields[] = {
+    TEXT("partition", struct file_home, partition),
+    TEXT("home", struct file_home, home),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t home_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_home, home_fields)};
+
+static const cyaml_schema_field_t context_fields[] = {
+    TEXT("name", struct file_context, name),
+    TEXT("default_home", struct file_context, default_home),
+    CYAML_FIELD_SEQUENCE("homes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, homes, &home_schema, 0,
+                         CONTEXT_HOMES_MAX),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t context_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_context, context_fields)};
+
+static const cyaml_schema_field_t top_fields[] = {
+    TEXT("cluster", struct config_file, cluster),
+    TEXT("region", struct config_file, region),
+    TEXT("listen", struct config_file, listen),
+    CYAML_FIELD_STRING_PTR("advertise", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, advertise, 1, TEXT_MAX),
+    CYAML_FIELD_SEQUENCE("peers", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, peers, &peer_schema, 0,
+                         REGION_PEERS_MAX),
+    CYAML_FIELD_SEQUENCE("contexts", CYAML_FLAG_POINTER, struct config_file, contexts, &context_schema, 1, CONTEXTS_MAX),
+    NUMBER("checkpoint_interval_ms", checkpoint_interval_ms),
+    NUMBER("hello_interval_ms", hello_interval_ms),
+    NUMBER("peer_timeout_ms", peer_timeout_ms),
+    NUMBER("segment_size_bytes", segment_size_bytes),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t top_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config_file, top_fields)};
+
+/* The reader's complaints, joined: "Unexpected key: zz; in mapping (line: 4, column: 8); …". */
+struct complaints {
+    char text[TALLY_ERROR_MESSAGE_MAX_BYTES / 2];
+    size_t size;
+};
+
+__attribute__((format(printf, 3, 0))) static void collect(cyaml_log_t level, void *context, const char *format, va_list args)
+{
+    struct complaints *complaints = context;
+    char line[200];
+    (void)level;
+    int written = vsnprintf(line, sizeof(line), format, args);
+    if (written <= 0 || strstr(line, "Backtrace") != NULL)
+        return;
+    line[strcspn(line, "\n")] = '\0';
+    const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line + strspn(line, " ");
+    written = snprintf(complaints->text + complaints->size, sizeof(complaints->text) - complaints->size, "%s%s",
+                       complaints->size == 0 ? "" : "; ", text);
+    if (written > 0 && complaints->size + (size_t)written < sizeof(complaints->text))
+        complaints->size += (size_t)written;
+}
+
+/* libcyaml's memory, through our door: it asks for 0 bytes to free. */
+static void *reader_memory(void *context, void *memory, size_t size)
+{
+    (void)context;
+    if (size == 0) {
+        mem_free(memory);
+        return NULL;
+    }
+    return mem_resize(memory, size);
+}
+
+static const cyaml_config_t reader_config = {.mem_fn = reader_memory, .log_level = CYAML_LOG_WARNING};
+
+static int read_yaml(struct disk *disk, const char *path, struct config_file **ret, struct err *err)
+{
+    struct buf text;
+    struct complaints complaints = {.size = 0};
+    cyaml_config_t reader = reader_config;
+    cyaml_data_t *data = NULL;
+    reader.log_fn = collect;
+    reader.log_ctx = &complaints;
+    buf_init(&text, CONFIG_MAX_BYTES);
+    int code = disk_read_file(disk, path, &text, err);
+    if (code == ERR_NOT_FOUND)
+        code = err_set(err, code, "%s does not exist; make a data directory with: tally init DIR --cluster NAME --region NAME", path);
+    if (code == 0) {
+        cyaml_err_t failure = cyaml_load_data(text.data, text.size_bytes, &reader, &top_schema, &data, NULL);
+        if (failure != CYAML_OK)
+            code = err_set(err, failure == CYAML_ERR_OOM ? ERR_NO_MEMORY : ERR_INVALID, "%s: %s%s%s", path,
+                           cyaml_strerror(failure), complaints.size == 0 ? "" : ": ", complaints.text);
+    }
+    buf_free(&text);
+    if (code == 0)
+        *ret = data;
+    return code;
+}
+
+static int take_number(const uint64_t *given, uint64_t fallback, uint64_t least, uint64_t most, const char *name,
+                       uint64_t *ret, struct err *err)
+{
+    uint64_t value = given == NULL ? fallback : *given;
+    if (value < least || value > most)
+        return err_set(err, ERR_INVALID, "%s must be %llu to %llu", name, (unsigned long long)least,
+                       (unsigned long long)most);
+    *ret = value;
+    return 0;
+}
+
+/* "host:port". The host may be a bracketed IPv6 address. */
+static int take_address(const char *given, const char *name, char out[REGION_ADDRESS_MAX_BYTES + 1], struct err *err)
+{
+    const char *colon = strrchr(given, ':');
+    uint64_t port = 0;
+    if (colon == NULL || colon == given || strlen(given) > REGION_ADDRESS_MAX_BYTES ||
+        parse_u64(colon + 1, strlen(colon + 1), &port) != 0 || port > 65535)
+        return err_set(err, ERR_INVALID, "%s: \"%.100s\" is not HOST:PORT", name, given);
+    memcpy(out, given, strlen(given) + 1);
+    return 0;
+}
+
+static int take_names(struct server_config *config, const struct config_file *file, struct err *err)
+{
+    struct origin origin;
+    char text[2 * TEXT_MAX + 8];
+    int size = snprintf(text, sizeof(text), "%s/%s/1", file->cluster, file->region);
+    int code = origin_parse(bytes_of(text, (size_t)size), &origin, err);
+    if (code != 0)
+        return err_wrap(err, code, "cluster \"%.64s\", region \"%.64s\"", file->cluster, file->region);
+    origin_format(&origin, config->origin);
+    memcpy(config->region.cluster, origin.cluster, sizeof(config->region.cluster));
+    memcpy(config->region.region, origin.region, sizeof(config->region.region));
+    config->region.incarnation = origin.incarnation;
+    code = take_address(file->listen, "listen", config->listen, err);
+    if (code == 0)
+        code = take_address(file->advertise == NULL ? file->listen : file->advertise, "advertise", config->region.address, err);
+    return code;
+}
+
+static int take_numbers(struct server_config *config, const struct config_file *file, struct err *err)
+{
+    uint64_t checkpoint_ms = 0;
+    uint64_t hello_ms = 0;
+    uint64_t timeout_ms = 0;
+    int code = take_number(file->checkpoint_interval_ms, 1000, INTERVAL_MIN_MS, INTERVAL_MAX_MS, "checkpoint_interval_ms",
+                           &checkpoint_ms, err);
+    if (code == 0)
+        code = take_number(file->hello_interval_ms, 1000, INTERVAL_MIN_MS, INTERVAL_MAX_MS, "hello_interval_ms", &hello_ms, err);
+    if (code == 0)
+        code = take_number(file->peer_timeout_ms, 5000, INTERVAL_MIN_MS, INTERVAL_MAX_MS, "peer_timeout_ms", &timeout_ms, err);
+    if (code == 0)
+        code = take_number(file->segment_size_bytes, LOG_SEGMENT_SIZE_DEFAULT_BYTES, LOG_SEGMENT_SIZE_MIN_BYTES,
+                           LOG_SEGMENT_SIZE_MAX_BYTES, "segment_size_bytes", &config->segment_size_bytes, err);
+    if (code == 0 && config->segment_size_bytes % BLOCK_ALIGNMENT_BYTES != 0)
+        code = err_set(err, ERR_INVALID, "segment_size_bytes must be a multiple of %d", BLOCK_ALIGNMENT_BYTES);
+    if (code == 0 && timeout_ms <= hello_ms)
+        code = err_set(err, ERR_INVALID, "peer_timeout_ms must be larger than hello_interval_ms");
+    config->region.checkpoint_interval_us = checkpoint_ms * 1000;
+    config->region.hello_interval_us = hello_ms * 1000;
+    config->region.peer_timeout_us = timeout_ms * 1000;
+    return code;
+}
+
+static int resolve(const char *folder, const char *path, char out[DISK_PATH_MAX_BYTES], struct err *err)
+{
+    if (path[0] == '/')
+        return disk_join(out, "/", path + 1, err);
+    return disk_join(out, folder, path, err);
+}
+
+/* Sorts a peer's public keys by what they are for. */
+static int take_peer_keys(struct region_peer_config *peer, const char *cluster, const struct note_verifier *keys, size_t count,
+                          const char *path, struct err *err)
+{
+    char log_name[NOTE_NAME_MAX_BYTES + 1];
+    char cosign_name[NOTE_NAME_MAX_BYTES + 1];
+    bool has_log = false;
+    bool has_cosign = false;
+    snprintf(log_name, sizeof(log_name), "%s/%s/1", cluster, peer->region);
+    snprintf(cosign_name, sizeof(cosign_name), "%s/%s", cluster, peer->region);
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].type == NOTE_KEY_ED25519 && strcmp(keys[i].name, log_name) == 0) {
+            peer->log_key = keys[i];
+            has_log = true;
+        } else if (keys[i].type == NOTE_KEY_COSIGNATURE && strcmp(keys[i].name, cosign_name) == 0) {
+            peer->cosign_key = keys[i];
+            has_cosign = true;
+        } else {
+            return err_set(err, ERR_MISMATCH, "%s holds a key named %.100s, but the peer's are %.100s and %.100s", path,
+                           keys[i].name, log_name, cosign_name);
+        }
+    }
+    if (!has_log || !has_cosign)
+        return err_set(err, ERR_INVALID, "%s must hold both public keys of region %s (its keys/region.pub)", path, peer->region);
+    return 0;
+}
+
+static int take_peer(struct server_config *config, struct disk *disk, const struct file_peer *from,
+                     struct region_peer_config *peer, struct err *err)
+{
+    struct note_verifier keys[4];
+    char path[DISK_PATH_MAX_BYTES];
+    size_t count = 0;
+    char text[2 * TEXT_MAX + 8];
+    struct origin origin;
+    int size = snprintf(text, sizeof(text), "%s/%s/1", config->region.cluster, from->region);
+    int code = origin_parse(bytes_of(text, (size_t)size), &origin, err);
+    if (code != 0)
+        return err_wrap(err, code, "peer \"%.64s\"", from->region);
+    memcpy(peer->region, origin.region, sizeof(peer->region));
+    code = take_address(from->address, "the address of a peer", peer->address, err);
+    if (code == 0)
+        code = resolve(config->folder, from->keys, path, err);
+    if (code == 0)
+        code = keyfile_load_public(disk, path, keys, sizeof(keys) / sizeof(keys[0]), &count, err);
+    if (code == ERR_NOT_FOUND)
+        code = err_set(err, code, "peer %s: %s does not exist; copy keys/region.pub of that region there", peer->region, path);
+    if (code == 0)
+        code = take_peer_keys(peer, config->region.cluster, keys, count, path, err);
+    return code;
+}
+
+static int take_peers(struct server_config *config, struct disk *disk, const struct config_file *file, struct err *err)
+{
+    for (unsigned i = 0; i < file->peers_count; i++) {
+        const char *name = file->peers[i].region;
+        if (strcmp(name, config->region.region) == 0)
+            return err_set(err, ERR_INVALID, "region %s lists itself as a peer", name);
+        for (unsigned before = 0; before < i; before++) {
+            if (strcmp(name, file->peers[before].region) == 0)
+                return err_set(err, ERR_INVALID, "peer %.64s is listed twice", name);
+        }
+        int code = take_peer(config, disk, &file->peers[i], &config->region.peers[i], err);
+        if (code != 0)
+            return code;
+    }
+    config->region.peer_count = file->peers_count;
+    return 0;
+}
+
+static bool is_region(const struct server_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->region.peer_count; i++) {
+        if (strcmp(name, config->region.peers[i].region) == 0)
+            return true;
+    }
+    return strcmp(name, config->region.region) == 0;
+}
+
+static int check_homes(const struct server_config *config, const struct context *context, struct err *err)
+{
+    if (!is_region(config, context->default_home))
+        return err_set(err, ERR_INVALID, "context %.64s: default_home %.64s is neither this region nor a peer", context->name,
+                       context->default_home);
+    for (size_t i = 0; i < context->home_count; i++) {
+        if (!is_region(config, context->homes[i].region))
+            return err_set(err, ERR_INVALID, "context %.64s: home %.64s of partition %.64s is neither this region nor a peer",
+                           context->name, context->homes[i].region, context->homes[i].partition);
+    }
+    return 0;
+}
+
+static int take_contexts(struct server_config *config, const struct config_file *file, struct err *err)
+{
+    config->contexts = mem_alloc_zero(file->contexts_count, sizeof(*config->contexts));
+    if (config->contexts == NULL)
+        return err_no_memory(err, "the contexts");
+    config->region.contexts = (struct context_table){.count = file->contexts_count, .contexts = config->contexts};
+    for (unsigned i = 0; i < file->contexts_count; i++) {
+        const struct file_context *from = &file->contexts[i];
+        struct context_home *homes = mem_alloc_zero(from->homes_count, sizeof(*homes));
+        if (homes == NULL)
+            return err_no_memory(err, "the contexts");
+        for (unsigned h = 0; h < from->homes_count; h++)
+            homes[h] = (struct context_home){.partition = from->homes[h].partition, .region = from->homes[h].home};
+        config->contexts[i] = (struct context){
+            .name = from->name, .default_home = from->default_home, .home_count = from->homes_count, .homes = homes};
+    }
+    int code = context_table_check(&config->region.contexts, err);
+    for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
+        code = check_homes(config, &config->contexts[i], err);
+    return code;
+}
+
+static int take_key(struct server_config *config, struct disk *disk, const char *name, enum note_key_type type,
+                    const char *expected_name, struct note_signer *ret, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    int code = disk_join(path, config->folder, name, err);
+    if (code == 0)
+        code = keyfile_load(disk, path, ret, err);
+    if (code == 0 && (ret->verifier.type != type || strcmp(ret->verifier.name, expected_name) != 0))
+        code = err_set(err, ERR_MISMATCH, "%s is the key of \"%.100s\", but this region needs one of \"%.100s\"", path,
+                       ret->verifier.name, expected_name);
+    return code;
+}
+
+static int take_keys(struct server_config *config, struct disk *disk, struct err *err)
+{
+    char cosign_name[NOTE_NAME_MAX_BYTES + 1];
+    snprintf(cosign_name, sizeof(cosign_name), "%s/%s", config->region.cluster, config->region.region);
+    int code = take_key(config, disk, "keys/log.key", NOTE_KEY_ED25519, config->origin, &config->log_signer, err);
+    if (code == 0)
+        code = take_key(config, disk, "keys/cosign.key", NOTE_KEY_COSIGNATURE, cosign_name, &config->cosign_signer, err);
+    config->region.log_signer = &config->log_signer;
+    config->region.cosign_signer = &config->cosign_signer;
+    return code;
+}
+
+int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    struct server_config *config = mem_alloc_zero(1, sizeof(*config));
+    if (config == NULL)
+        return err_no_memory(err, "the configuration");
+    int code = disk_join(path, folder, "tallyd.yaml", err);
+    if (code == 0)
+        code = read_yaml(disk, path, &config->file, err);
+    if (code != 0)
+        goto fail;
+    memcpy(config->folder, folder, strlen(folder) + 1); /* fits: disk_join checked the longer path */
+    code = take_names(config, config->file, err);
+    if (code == 0)
+        code = take_numbers(config, config->file, err);
+    if (code == 0)
+        code = take_peers(config, disk, config->file, err);
+    if (code == 0)
+        code = take_contexts(config, config->file, err);
+    if (code != 0)
+        err_wrap(err, code, "%s", path);
+    if (code == 0)
+        code = take_keys(config, disk, err);
+    if (code != 0)
+        goto fail;
+    *ret = config;
+    return 0;
+fail:
+    server_config_free(config);
+    return code;
+}
+
+void server_config_free(struct server_config *config)
+{
+    if (config == NULL)
+        return;
+    note_signer_wipe(&config->log_signer);
+    note_signer_wipe(&config->cosign_signer);
+    for (size_t i = 0; config->contexts != NULL && i < config->region.contexts.count; i++)
+        mem_free((void *)(uintptr_t)config->contexts[i].homes);
+    mem_free(config->contexts);
+    if (config->file != NULL)
+        cyaml_free(&reader_config, &top_schema, config->file, 0);
+    mem_free(config);
+}

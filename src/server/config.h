@@ -1,0 +1,33 @@
+/* tallyd.yaml: what an operator may say about a region. Read once at start; `tally init` writes it with every default and a comment. */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "crypto/note.h"
+#include "platform/disk.h"
+#include "region/region.h"
+
+struct config_file; /* what the YAML reader allocated */
+
+struct server_config {
+    struct config_file *file;
+    char folder[DISK_PATH_MAX_BYTES]; /* the data directory */
+    char listen[REGION_ADDRESS_MAX_BYTES + 1];
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    uint64_t segment_size_bytes;
+    struct note_signer log_signer;
+    struct note_signer cosign_signer;
+    struct context *contexts; /* owned: region.contexts points here */
+    struct region_config region;
+};
+
+/* Reads folder/tallyd.yaml and the keys that it names. *ret is owned by the caller: server_config_free. ERR_NOT_FOUND (says to run tally init),
+ * ERR_INVALID (names the file, and the line where the reader knows it), ERR_PERMISSION (a private key that others can read), ERR_MISMATCH (a key of another
+ * region). */
+int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err) MUST_USE;
+/* Wipes the private keys. NULL is fine. */
+void server_config_free(struct server_config *config);
+
+#endif

@@ -1,0 +1,429 @@
+/* The projector: one thread that keeps every projection up with the logs. It applies a stretch of one log in one database transaction, which also moves the
+ * cursor; requests are served between two transactions, so they see whole states only.
+ *
+ * A rebuild fills the next generation from the start of every log while the live one goes on; once its cursor has reached the live one's, it takes over.
+ * A projection whose SQL fails on an event stops there, in state "failed", with the error; the rest go on. Create it anew, or rebuild it, to try again. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "projection/projection.h"
+#include "server/internal.h"
+
+enum { TRANSACTION_EVENTS_MAX = 5000, REQUESTS_MAX = 64, WAIT_MS = 200 };
+
+struct kept {
+    struct projection *projection; /* NULL when it could not be opened */
+    char name[PROJECTION_NAME_MAX_BYTES + 1];
+    bool failed;
+    char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
+};
+
+enum request_type { REQUEST_CREATE, REQUEST_REBUILD, REQUEST_GET, REQUEST_LIST, REQUEST_DIGEST };
+
+/* Lives on the asking thread's stack until done. */
+struct request {
+    enum request_type type;
+    const char *name;
+    struct bytes sql;
+    struct rpc_projection *ret;
+    size_t *ret_count;
+    struct rpc_projection_digest *ret_digest;
+    struct err *err;
+    int code;
+    pthread_mutex_t mutex;
+    pthread_cond_t finished;
+    bool done;
+};
+
+struct projector {
+    struct server *server;
+    pthread_t thread;
+    struct mailbox *requests;
+    size_t count;
+    struct kept kept[RPC_PROJECTIONS_MAX];
+};
+
+static int projection_folder(const struct projector *projector, const char *name, char out[DISK_PATH_MAX_BYTES],
+                             struct err *err)
+{
+    char relative[PROJECTION_NAME_MAX_BYTES + 16];
+    snprintf(relative, sizeof(relative), "projections/%s", name);
+    return disk_join(out, projector->server->config->folder, relative, err);
+}
+
+static struct kept *find_kept(struct projector *projector, const char *name)
+{
+    for (size_t i = 0; i < projector->count; i++) {
+        if (strcmp(projector->kept[i].name, name) == 0)
+            return &projector->kept[i];
+    }
+    return NULL;
+}
+
+static void fail(struct projector *projector, struct kept *kept, const struct err *err)
+{
+    kept->failed = true;
+    memcpy(kept->error, err->message, sizeof(kept->error));
+    server_say(projector->server, "projection %s stopped: %s", kept->name, err->message);
+}
+
+/* --- Applying --- */
+
+static int apply_element(struct projection_db *db, const char *origin, struct bytes *elements, uint64_t from, struct err *err)
+{
+    struct bytes encoded;
+    struct frame frame;
+    struct entry entry;
+    int code = frame_next_element(elements, &encoded, err);
+    if (code == 0)
+        code = frame_parse(encoded, &frame, err);
+    if (code == 0)
+        code = entry_parse(frame.entry, &entry, err);
+    if (code != 0 || entry.index < from)
+        return code;
+    struct projection_event event = {
+        .origin = origin, .entry = &entry, .payload = frame.payload, .has_payload = frame.has_payload};
+    return projection_db_apply(db, &event, err);
+}
+
+/* Applies whole blocks from `from` on, until about TRANSACTION_EVENTS_MAX events are in the transaction. */
+static int apply_blocks(struct projection_db *db, struct log *log, const char *origin, uint64_t from, struct err *err)
+{
+    uint64_t end = log_durable_size(log);
+    uint64_t next = from;
+    int code = 0;
+    while (code == 0 && next < end && next - from < TRANSACTION_EVENTS_MAX) {
+        struct block *block = NULL;
+        code = log_read_block(log, next, &block, err);
+        if (code != 0)
+            return code;
+        struct bytes elements = block_body(block);
+        for (uint32_t i = 0; code == 0 && i < block->entry_count; i++)
+            code = apply_element(db, origin, &elements, from, err);
+        next = block->first_index + block->entry_count;
+        block_release(block);
+    }
+    return code;
+}
+
+static int apply_log(struct projection_db *db, struct log *log, bool *ret_moved, struct err *err)
+{
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1] = "";
+    struct bytes name = log_origin(log);
+    uint64_t applied = 0;
+    memcpy(origin, name.data, name.size_bytes);
+    int code = projection_db_applied(db, origin, &applied, err);
+    if (code != 0 || applied >= log_durable_size(log))
+        return code;
+    code = projection_db_begin(db, err);
+    if (code != 0)
+        return code;
+    code = apply_blocks(db, log, origin, applied, err);
+    if (code == 0)
+        code = projection_db_commit(db, err);
+    if (code != 0) {
+        projection_db_rollback(db);
+        return code;
+    }
+    *ret_moved = true;
+    return 0;
+}
+
+static int cursor_position(struct projection_db *db, struct position *ret, struct err *err)
+{
+    struct position position = {.count = 0};
+    size_t at = 0;
+    const char *origin = NULL;
+    uint64_t size = 0;
+    while (projection_db_cursor_next(db, &at, &origin, &size)) {
+        struct origin parts;
+        int code = origin_parse(bytes_of_string(origin), &parts, err);
+        if (code == 0)
+            code = position_set(&position, parts.region, parts.incarnation, size);
+        if (code != 0)
+            return code;
+    }
+    *ret = position;
+    return 0;
+}
+
+static int switch_when_caught_up(struct projector *projector, struct kept *kept, struct err *err)
+{
+    struct position live;
+    struct position next;
+    int code = cursor_position(projection_live(kept->projection), &live, err);
+    if (code == 0)
+        code = cursor_position(projection_next(kept->projection), &next, err);
+    if (code != 0 || !position_covers(&next, &live))
+        return code;
+    code = projection_rebuild_switch(kept->projection, err);
+    if (code == 0)
+        server_say(projector->server, "projection %s: generation %llu is live", kept->name,
+                   (unsigned long long)projection_generation(kept->projection));
+    return code;
+}
+
+static bool apply_round(struct projector *projector, struct kept *kept)
+{
+    struct server *server = projector->server;
+    struct err err = {0};
+    bool moved = false;
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < atomic_load(&server->log_count); i++) {
+        struct projection_db *next = projection_next(kept->projection);
+        code = apply_log(projection_live(kept->projection), server->logs[i], &moved, &err);
+        if (code == 0 && next != NULL)
+            code = apply_log(next, server->logs[i], &moved, &err);
+    }
+    if (code == 0 && projection_next(kept->projection) != NULL)
+        code = switch_when_caught_up(projector, kept, &err);
+    if (code != 0)
+        fail(projector, kept, &err);
+    return moved;
+}
+
+/* --- Requests --- */
+
+static int describe(const struct projector *projector, struct kept *kept, struct rpc_projection *ret, struct err *err)
+{
+    memset(ret, 0, sizeof(*ret));
+    memcpy(ret->name, kept->name, sizeof(ret->name));
+    memcpy(ret->error, kept->error, sizeof(ret->error));
+    snprintf(ret->state, sizeof(ret->state), "%s", kept->failed ? "failed" : "live");
+    if (kept->projection == NULL)
+        return 0;
+    ret->generation = projection_generation(kept->projection);
+    char relative[PROJECTION_NAME_MAX_BYTES + 64];
+    snprintf(relative, sizeof(relative), "projections/%s/gen-%llu.sqlite", kept->name, (unsigned long long)ret->generation);
+    int code = disk_join(ret->file, projector->server->config->folder, relative, err);
+    if (code == 0)
+        code = cursor_position(projection_live(kept->projection), &ret->position, err);
+    if (code == 0 && projection_next(kept->projection) != NULL) {
+        if (!kept->failed)
+            snprintf(ret->state, sizeof(ret->state), "rebuilding");
+        code = cursor_position(projection_next(kept->projection), &ret->rebuild_position, err);
+    }
+    return code;
+}
+
+static int create(struct projector *projector, struct request *request)
+{
+    struct projection_spec *spec = NULL;
+    char folder[DISK_PATH_MAX_BYTES];
+    struct kept kept = {.failed = false};
+    int code = projection_spec_parse(request->sql, &spec, request->err);
+    if (code != 0)
+        return code;
+    snprintf(kept.name, sizeof(kept.name), "%s", projection_spec_name(spec));
+    projection_spec_free(spec);
+    if (find_kept(projector, kept.name) != NULL)
+        return err_set(request->err, ERR_EXISTS, "projection %s exists already; rebuild it, or give the new SQL another name",
+                       kept.name);
+    if (projector->count == RPC_PROJECTIONS_MAX)
+        return err_set(request->err, ERR_TOO_LARGE, "there are %d projections, no more are allowed", RPC_PROJECTIONS_MAX);
+    code = projection_folder(projector, kept.name, folder, request->err);
+    if (code == 0)
+        code = projection_create(folder, request->sql, &kept.projection, request->err);
+    if (code != 0)
+        return code;
+    projector->kept[projector->count] = kept;
+    return describe(projector, &projector->kept[projector->count++], request->ret, request->err);
+}
+
+static int rebuild(struct projector *projector, struct kept *kept, struct request *request)
+{
+    int code = projection_rebuild_begin(kept->projection, request->err);
+    if (code != 0)
+        return code;
+    kept->failed = false;
+    kept->error[0] = '\0';
+    return describe(projector, kept, request->ret, request->err);
+}
+
+static int digest(struct kept *kept, struct request *request)
+{
+    struct rpc_projection_digest *ret = request->ret_digest;
+    struct projection_db *live = projection_live(kept->projection);
+    struct hash hash;
+    memset(ret, 0, sizeof(*ret));
+    if (kept->failed)
+        return err_set(request->err, ERR_UNAVAILABLE, "projection %s has stopped: %.300s", kept->name, kept->error);
+    int code = projection_db_digest(live, &hash, &ret->row_count, request->err);
+    if (code == 0)
+        code = cursor_position(live, &ret->position, request->err);
+    if (code != 0)
+        return code;
+    hex_encode(bytes_of(hash.bytes, HASH_SIZE), ret->digest);
+    ret->generation = projection_generation(kept->projection);
+    return 0;
+}
+
+static int list(struct projector *projector, struct request *request)
+{
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < projector->count; i++)
+        code = describe(projector, &projector->kept[i], &request->ret[i], request->err);
+    if (code == 0)
+        *request->ret_count = projector->count;
+    return code;
+}
+
+static int serve(struct projector *projector, struct request *request)
+{
+    if (request->type == REQUEST_CREATE)
+        return create(projector, request);
+    if (request->type == REQUEST_LIST)
+        return list(projector, request);
+    struct kept *kept = find_kept(projector, request->name);
+    if (kept == NULL)
+        return err_set(request->err, ERR_NOT_FOUND, "there is no projection \"%.63s\"; make one with: tally projection create FILE",
+                       request->name);
+    if (request->type == REQUEST_GET)
+        return describe(projector, kept, request->ret, request->err);
+    if (kept->projection == NULL)
+        return err_set(request->err, ERR_CORRUPT, "projection %s could not be opened: %.300s", kept->name, kept->error);
+    return request->type == REQUEST_REBUILD ? rebuild(projector, kept, request) : digest(kept, request);
+}
+
+static void serve_waiting(struct projector *projector)
+{
+    void *item = NULL;
+    while (mailbox_receive(projector->requests, &item, 1, 0) == 1) {
+        struct request *request = item;
+        int code = serve(projector, request);
+        pthread_mutex_lock(&request->mutex);
+        request->code = code;
+        request->done = true;
+        pthread_cond_signal(&request->finished);
+        pthread_mutex_unlock(&request->mutex);
+    }
+}
+
+static int ask(struct rpc_backend *backend, struct request *request)
+{
+    struct server *server = (struct server *)(void *)backend;
+    pthread_mutex_init(&request->mutex, NULL);
+    pthread_cond_init(&request->finished, NULL);
+    int code = mailbox_try_send(server->projector->requests, request);
+    if (code == 0) {
+        server_changed(server);
+        pthread_mutex_lock(&request->mutex);
+        while (!request->done)
+            pthread_cond_wait(&request->finished, &request->mutex);
+        pthread_mutex_unlock(&request->mutex);
+        code = request->code;
+    } else {
+        code = err_set(request->err, code == ERR_BUSY ? ERR_BUSY : ERR_UNAVAILABLE, "the projector takes no requests now; retry");
+    }
+    pthread_cond_destroy(&request->finished);
+    pthread_mutex_destroy(&request->mutex);
+    return code;
+}
+
+int projector_create(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret, struct err *err)
+{
+    struct request request = {.type = REQUEST_CREATE, .sql = sql, .ret = ret, .err = err};
+    return ask(backend, &request);
+}
+
+int projector_rebuild(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err)
+{
+    struct request request = {.type = REQUEST_REBUILD, .name = name, .ret = ret, .err = err};
+    return ask(backend, &request);
+}
+
+int projector_get(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err)
+{
+    struct request request = {.type = REQUEST_GET, .name = name, .ret = ret, .err = err};
+    return ask(backend, &request);
+}
+
+int projector_list(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err)
+{
+    struct request request = {.type = REQUEST_LIST, .ret = ret, .ret_count = ret_count, .err = err};
+    return ask(backend, &request);
+}
+
+int projector_digest(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret, struct err *err)
+{
+    struct request request = {.type = REQUEST_DIGEST, .name = name, .ret_digest = ret, .err = err};
+    return ask(backend, &request);
+}
+
+/* --- Life cycle --- */
+
+static void *run(void *context)
+{
+    struct projector *projector = context;
+    struct server *server = projector->server;
+    uint64_t seen = 0;
+    while (!mailbox_closed(projector->requests)) {
+        bool moved = false;
+        serve_waiting(projector);
+        for (size_t i = 0; i < projector->count; i++) {
+            struct kept *kept = &projector->kept[i];
+            if (!kept->failed && apply_round(projector, kept))
+                moved = true;
+        }
+        if (moved)
+            server_changed(server);
+        else if (atomic_load(&server->stopping))
+            clock_sleep_ms(1); /* changes are not waited for any more */
+        else
+            seen = server_wait_change(server, seen, WAIT_MS);
+    }
+    serve_waiting(projector);
+    return NULL;
+}
+
+static int open_kept(void *context, const char *name, bool is_dir)
+{
+    struct projector *projector = context;
+    char folder[DISK_PATH_MAX_BYTES];
+    struct err err = {0};
+    if (!is_dir || projector->count == RPC_PROJECTIONS_MAX || strlen(name) > PROJECTION_NAME_MAX_BYTES)
+        return 0;
+    struct kept *kept = &projector->kept[projector->count++];
+    snprintf(kept->name, sizeof(kept->name), "%s", name);
+    int code = projection_folder(projector, name, folder, &err);
+    if (code == 0)
+        code = projection_open(folder, &kept->projection, &err);
+    if (code != 0)
+        fail(projector, kept, &err);
+    return 0;
+}
+
+int projector_start(struct server *server, struct projector **ret, struct err *err)
+{
+    char folder[DISK_PATH_MAX_BYTES];
+    struct projector *projector = mem_alloc_zero(1, sizeof(*projector));
+    if (projector == NULL)
+        return err_no_memory(err, "the projector");
+    projector->server = server;
+    projector->requests = mailbox_new(REQUESTS_MAX);
+    int code = projector->requests == NULL ? err_no_memory(err, "the projector") : 0;
+    if (code == 0)
+        code = disk_join(folder, server->config->folder, "projections", err);
+    if (code == 0)
+        code = disk_make_dir(server->disk, folder, err);
+    if (code == 0)
+        code = disk_list(server->disk, folder, open_kept, projector, err);
+    if (code != 0)
+        return code; /* the process ends */
+    *ret = projector;
+    int failure = pthread_create(&projector->thread, NULL, run, projector);
+    return failure == 0 ? 0 : err_errno(err, failure, "a thread cannot be started");
+}
+
+void projector_stop(struct projector *projector)
+{
+    mailbox_close(projector->requests);
+    pthread_join(projector->thread, NULL);
+    for (size_t i = 0; i < projector->count; i++) {
+        if (projector->kept[i].projection != NULL)
+            projection_close(projector->kept[i].projection);
+    }
+    mailbox_free(projector->requests);
+    mem_free(projector);
+}

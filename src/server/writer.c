@@ -1,0 +1,134 @@
+/* The writer: the one thread that makes things durable. Blocks of one log that wait together go to the log in one call. A write, sync or checkpoint that fails ends
+ * the process: after it nothing may be acknowledged, and a restart recovers what is durable. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "server/internal.h"
+
+enum { JOBS_BATCH_MAX = 256 };
+
+static void free_job(struct job *job)
+{
+    if (job->block != NULL)
+        block_release(job->block);
+    buf_free(&job->note);
+    mem_free(job);
+}
+
+static void report(struct server *server, enum region_event_type type, uint32_t log, uint64_t size)
+{
+    struct message *message = message_new(type);
+    if (message == NULL)
+        server_die(server, "memory ran out");
+    message->event.log = log;
+    message->event.size = size;
+    message_send(server, message);
+}
+
+/* Writes the run of blocks for one log that starts at jobs[0]; returns how many jobs it took. */
+static size_t write_run(struct server *server, struct job **jobs, size_t count)
+{
+    struct block *blocks[JOBS_BATCH_MAX];
+    struct err err = {0};
+    size_t run = 0;
+    while (run < count && jobs[run]->type == JOB_WRITE && jobs[run]->log == jobs[0]->log) {
+        blocks[run] = jobs[run]->block;
+        run++;
+    }
+    if (log_append(server->logs[jobs[0]->log], blocks, run, &err) != 0)
+        server_die(server, "a write failed, stopping at once (nothing after it was acknowledged; a restart recovers what is durable): %s",
+                   err.message);
+    for (size_t i = 0; i < run; i++)
+        report(server, REGION_WRITTEN, jobs[i]->log, jobs[i]->size);
+    return run;
+}
+
+static void save_checkpoint(struct server *server, const struct job *job)
+{
+    struct err err = {0};
+    int code = log_save_checkpoint(server->logs[job->log], buf_bytes(&job->note), job->published, &err);
+    if (code == ERR_FORK)
+        server_say(server, "ALARM: %s", err.message);
+    else if (code != 0)
+        server_die(server, "a checkpoint could not be stored, stopping: %s", err.message);
+    else
+        report(server, REGION_CHECKPOINT_SAVED, job->log, job->size);
+}
+
+static int open_log(struct server *server, const char *origin, struct log **ret, struct err *err)
+{
+    char folder[DISK_PATH_MAX_BYTES];
+    struct log_recovery recovery;
+    int code = server_log_folder(server, origin, folder, err);
+    if (code == 0)
+        code = log_create(server->disk, folder, bytes_of_string(origin), &server->log_options, err);
+    if (code == 0)
+        code = log_open(server->disk, folder, bytes_of_string(origin), &server->log_options, ret, &recovery, err);
+    return code;
+}
+
+static void create_log(struct server *server, const struct job *job)
+{
+    struct err err = {0};
+    INVARIANT(job->log == atomic_load(&server->log_count));
+    if (open_log(server, job->text, &server->logs[job->log], &err) != 0)
+        server_die(server, "the copy of log %s could not be made, stopping: %s", job->text, err.message);
+    atomic_store(&server->log_count, (size_t)job->log + 1);
+    server_say(server, "keeping a copy of log %s", job->text);
+}
+
+static void keep_evidence(struct server *server, const struct job *job)
+{
+    char folder[DISK_PATH_MAX_BYTES];
+    char name[64];
+    char path[DISK_PATH_MAX_BYTES];
+    struct err err = {0};
+    struct disk *disk = server->disk;
+    snprintf(name, sizeof(name), "log-%u-%llu.note", job->log, (unsigned long long)clock_now().wall_us);
+    int code = disk_join(folder, server->config->folder, "evidence", &err);
+    if (code == 0)
+        code = disk_make_dir(disk, folder, &err);
+    if (code == 0)
+        code = disk_join(path, folder, name, &err);
+    if (code == 0)
+        code = disk_replace_file(disk, path, buf_bytes(&job->note), 0, &err);
+    server_say(server, code == 0 ? "evidence kept in %s%s" : "evidence could not be kept in %s: %s", path,
+               code == 0 ? "" : err.message);
+}
+
+static size_t carry_out(struct server *server, struct job **jobs, size_t count)
+{
+    switch (jobs[0]->type) {
+    case JOB_WRITE:
+        return write_run(server, jobs, count);
+    case JOB_CHECKPOINT:
+        save_checkpoint(server, jobs[0]);
+        return 1;
+    case JOB_CREATE_LOG:
+        create_log(server, jobs[0]);
+        return 1;
+    case JOB_EVIDENCE:
+        keep_evidence(server, jobs[0]);
+        return 1;
+    }
+    INVARIANT(!"a job of a known type");
+    return 0;
+}
+
+void *writer_run(void *context)
+{
+    struct server *server = context;
+    struct job *jobs[JOBS_BATCH_MAX];
+    while (true) {
+        size_t count = mailbox_receive(server->jobs, (void **)jobs, JOBS_BATCH_MAX, UINT64_MAX);
+        if (count == 0)
+            break;
+        for (size_t i = 0; i < count;)
+            i += carry_out(server, jobs + i, count - i);
+        for (size_t i = 0; i < count; i++)
+            free_job(jobs[i]);
+        server_changed(server);
+    }
+    return NULL;
+}

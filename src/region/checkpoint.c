@@ -1,0 +1,263 @@
+/* Checkpoints: signing the own log's, checking and cosigning those of mirrors, publishing what peers have cosigned.
+ *
+ * Rules. Only what is durable is signed, only what is stored is cosigned, and a checkpoint is stored before anybody hears of it. A checkpoint is checked against the
+ * root at its size, which is remembered for every block boundary; logs sign at boundaries only. One save of a log is under way at a time.
+ *
+ * A signed checkpoint of a size that we know with another root is a fork: two histories. Nothing is merged; the note is kept as evidence. */
+#include "base/assert.h"
+#include "region/region_internal.h"
+
+void kept_note_free(struct kept_note *kept)
+{
+    buf_free(&kept->note);
+    buf_free(&kept->text);
+    buf_free(&kept->cosigners);
+}
+
+static void save(struct region *region, uint32_t log, struct bytes note, const struct checkpoint *checkpoint, enum save_kind kind,
+                 struct region_update *update)
+{
+    struct region_effect *effect = region_add(update, REGION_SAVE_CHECKPOINT);
+    effect->log = log;
+    effect->size = checkpoint->size;
+    effect->published = kind == SAVE_PUBLISHED;
+    if (buf_append(&effect->note, note) != 0) {
+        update->effect_count--; /* no memory: tried again at the next occasion */
+        return;
+    }
+    region->logs[log]->saving = kind;
+    region->logs[log]->saving_checkpoint = *checkpoint;
+}
+
+/* --- The own log ----------------------------------------------------------------------------------------------------- */
+
+static int make_note(struct region *region, const struct checkpoint *checkpoint, struct kept_note *ret)
+{
+    buf_init(&ret->note, NOTE_MAX_BYTES);
+    buf_init(&ret->text, NOTE_MAX_BYTES);
+    buf_init(&ret->cosigners, NOTE_MAX_BYTES / 2);
+    ret->checkpoint = *checkpoint;
+    ret->cosigned_by = 0;
+    ret->cosigner_count = 0;
+    int code = checkpoint_sign(checkpoint, region->config.log_signer, &ret->note, NULL);
+    if (code == 0)
+        code = checkpoint_format(checkpoint, &ret->text);
+    if (code != 0)
+        kept_note_free(ret);
+    return code;
+}
+
+static void keep_note(struct region *region, const struct kept_note *note)
+{
+    if (region->kept_count == REGION_KEPT_NOTES_MAX) {
+        kept_note_free(&region->kept[0]);
+        region->kept_count--;
+        memmove(region->kept, region->kept + 1, region->kept_count * sizeof(region->kept[0]));
+    }
+    region->kept[region->kept_count++] = *note;
+}
+
+static bool wants_signature(const struct region *region)
+{
+    const struct region_log *own = region_own(region);
+    return own->state == REGION_LOG_ACCEPTING && own->saving == SAVE_NONE && own->durable_size > own->checkpoint.size;
+}
+
+static void sign_own(struct region *region, struct region_update *update)
+{
+    struct region_log *own = region_own(region);
+    struct checkpoint checkpoint = {.size = own->durable_size};
+    struct kept_note note;
+    if (!wants_signature(region) || region->now.mono_us < region->last_signed_us + region->config.checkpoint_interval_us)
+        return;
+    memcpy(checkpoint.origin, own->origin, sizeof(checkpoint.origin));
+    if (!mirror_root(&own->mirror, checkpoint.size, &checkpoint.root))
+        return; /* so far behind that its root is forgotten: a later size will do */
+    if (make_note(region, &checkpoint, &note) != 0)
+        return;
+    save(region, 0, buf_bytes(&note.note), &checkpoint, SAVE_SIGNED, update);
+    region->last_signed_us = region->now.mono_us;
+    keep_note(region, &note);
+}
+
+uint64_t checkpoint_deadline_us(const struct region *region)
+{
+    return wants_signature(region) ? region->last_signed_us + region->config.checkpoint_interval_us : REGION_NEVER;
+}
+
+static void publish(struct region *region, struct region_update *update)
+{
+    struct region_log *own = region_own(region);
+    for (size_t i = region->kept_count; own->saving == SAVE_NONE && i-- > 0;) {
+        struct kept_note *kept = &region->kept[i];
+        bool better = kept->checkpoint.size > own->published_size ||
+                      (kept->checkpoint.size == own->published_size && kept->cosigner_count > own->published_cosigners);
+        if (kept->cosigner_count == 0 || !better || kept->checkpoint.size > own->checkpoint.size)
+            continue;
+        struct buf note;
+        buf_init(&note, NOTE_MAX_BYTES);
+        int code = buf_append(&note, buf_bytes(&kept->note));
+        if (code == 0)
+            code = buf_append(&note, buf_bytes(&kept->cosigners));
+        if (code == 0) {
+            own->published_cosigners = kept->cosigner_count;
+            save(region, 0, buf_bytes(&note), &kept->checkpoint, SAVE_PUBLISHED, update);
+        }
+        buf_free(&note);
+    }
+}
+
+/* Whether the line is a valid cosignature of the peer on the text. */
+static bool cosignature_valid(const struct region *region, size_t peer, struct bytes text, struct bytes line)
+{
+    struct note note;
+    struct buf whole;
+    bool valid = false;
+    buf_init(&whole, NOTE_MAX_BYTES);
+    if (buf_append(&whole, text) == 0 && buf_append_byte(&whole, '\n') == 0 && buf_append(&whole, line) == 0 &&
+        note_parse(buf_bytes(&whole), &note, NULL) == 0)
+        valid = note.signature_count == 1 && note_verify(&note, &region->config.peers[peer].cosign_key, NULL, NULL) == 1;
+    buf_free(&whole);
+    return valid;
+}
+
+void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line, struct region_update *update)
+{
+    for (size_t i = 0; i < region->kept_count; i++) {
+        struct kept_note *kept = &region->kept[i];
+        if (kept->checkpoint.size != size || (kept->cosigned_by & (1u << peer)) != 0)
+            continue;
+        if (!cosignature_valid(region, peer, buf_bytes(&kept->text), line)) {
+            region_alarm(update, 0, line, "peer %s sent a cosignature for size %llu that does not verify",
+                         region->config.peers[peer].region, (unsigned long long)size);
+            return;
+        }
+        if (buf_append(&kept->cosigners, line) != 0)
+            return;
+        kept->cosigned_by |= 1u << peer;
+        kept->cosigner_count++;
+    }
+    publish(region, update);
+}
+
+/* --- Mirrors --------------------------------------------------------------------------------------------------------- */
+
+static const struct note_verifier *key_of(const struct region *region, const struct region_log *log)
+{
+    return log->owner == REGION_NO_PEER ? &region->config.log_signer->verifier : &region->config.peers[log->owner].log_key;
+}
+
+static void store_pending(struct region *region, uint32_t log, struct region_update *update)
+{
+    struct region_log *mirror = region->logs[log];
+    if (mirror->pending.size_bytes == 0 || mirror->saving != SAVE_NONE || mirror->durable_size < mirror->pending_checkpoint.size)
+        return;
+    save(region, log, buf_bytes(&mirror->pending), &mirror->pending_checkpoint, SAVE_SIGNED, update);
+}
+
+/* Opens a note and looks for a contradiction. Returns 0 when it is signed and does not contradict, an error otherwise. *ret_known tells whether its root was
+ * really compared. */
+static int check_note(struct region *region, uint32_t log, struct bytes note, struct checkpoint *ret, bool *ret_known,
+                      struct region_update *update)
+{
+    struct region_log *target = region->logs[log];
+    struct hash root;
+    struct err err = {0};
+    int code = checkpoint_open(note, key_of(region, target), ret, &err);
+    if (code != 0)
+        return code;
+    *ret_known = mirror_root(&target->mirror, ret->size, &root);
+    if (!*ret_known && ret->size == target->checkpoint.size && ret->size > 0) {
+        root = target->checkpoint.root;
+        *ret_known = true;
+    }
+    if (*ret_known && !hash_equal(&root, &ret->root)) {
+        region_fork(region, log, note, update, "two histories of log %s: its key signed another root for size %llu than the one that this region holds",
+                    target->origin, (unsigned long long)ret->size);
+        return ERR_FORK;
+    }
+    return 0;
+}
+
+void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, struct region_update *update)
+{
+    struct checkpoint checkpoint;
+    bool known = false;
+    if (region->logs[log]->state == REGION_LOG_FORKED || note.size_bytes == 0)
+        return;
+    if (check_note(region, log, note, &checkpoint, &known, update) == ERR_CORRUPT)
+        region_alarm(update, log, note, "a peer holds a checkpoint of log %s whose signature does not verify", region->logs[log]->origin);
+}
+
+void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note, struct region_update *update)
+{
+    struct region_log *mirror = region->logs[log];
+    struct checkpoint checkpoint;
+    bool known = false;
+    int code = check_note(region, log, note, &checkpoint, &known, update);
+    if (code == ERR_FORK)
+        return;
+    if (code != 0) {
+        region_alarm(update, log, note, "peer %s sent a checkpoint of log %s that is not signed by its key", region->config.peers[peer].region,
+                     mirror->origin);
+        mirror->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
+        pulls_stop(region, log, update);
+        return;
+    }
+    if (!known || checkpoint.size <= mirror->checkpoint.size)
+        return; /* nothing to compare it with, or no news */
+    buf_clear(&mirror->pending);
+    if (buf_append(&mirror->pending, note) != 0)
+        return;
+    mirror->pending_checkpoint = checkpoint;
+    store_pending(region, log, update);
+}
+
+static void cosign(struct region *region, uint32_t log, const struct checkpoint *checkpoint, struct region_update *update)
+{
+    struct region_log *mirror = region->logs[log];
+    struct buf text;
+    if (mirror->source == REGION_NO_PEER || log == 0)
+        return;
+    struct region_effect *effect = region_add(update, REGION_SEND_ACK);
+    effect->log = log;
+    effect->peer = mirror->source;
+    effect->size = mirror->durable_size;
+    effect->cosigned_size = checkpoint->size;
+    buf_init(&text, NOTE_MAX_BYTES);
+    int code = checkpoint_format(checkpoint, &text);
+    if (code == 0)
+        code = note_sign(region->config.cosign_signer, buf_bytes(&text), region->now.wall_us / 1000000, &effect->note, NULL);
+    if (code != 0)
+        buf_clear(&effect->note);
+    buf_free(&text);
+}
+
+/* --- Both ------------------------------------------------------------------------------------------------------------ */
+
+void checkpoint_written(struct region *region, uint32_t log, struct region_update *update)
+{
+    if (log == 0 && region_own(region)->state == REGION_LOG_ACCEPTING)
+        sign_own(region, update);
+    else
+        store_pending(region, log, update);
+}
+
+void checkpoint_saved(struct region *region, uint32_t log, struct region_update *update)
+{
+    struct region_log *target = region->logs[log];
+    struct checkpoint saved = target->saving_checkpoint;
+    enum save_kind kind = target->saving;
+    target->saving = SAVE_NONE;
+    if (kind == SAVE_PUBLISHED) {
+        target->published_size = saved.size;
+    } else {
+        target->checkpoint = saved;
+        if (target->pending.size_bytes > 0 && target->pending_checkpoint.size == saved.size)
+            buf_clear(&target->pending);
+        cosign(region, log, &saved, update);
+    }
+    if (log == 0)
+        publish(region, update);
+    checkpoint_written(region, log, update);
+}

@@ -1,0 +1,181 @@
+/* What can be done with a command before it reaches the region's thread: its shape and limits, its hashes, its look-ups. */
+#include "base/assert.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "region/region.h"
+
+static int refuse_event(struct region_refusal *refusal, int code, size_t number, const char *what)
+{
+    return err_set(&refusal->err, code, "event %zu of the write: %s", number, what);
+}
+
+static bool id_is_zero(const uint8_t id[ENTRY_ID_SIZE])
+{
+    static const uint8_t zero[ENTRY_ID_SIZE];
+    return memcmp(id, zero, ENTRY_ID_SIZE) == 0;
+}
+
+static bool optional_id(struct bytes id)
+{
+    return id.size_bytes == 0 || id.size_bytes == ENTRY_ID_SIZE;
+}
+
+static int check_event(const struct region_new_event *event, size_t number, struct region_refusal *refusal)
+{
+    if (id_is_zero(event->id))
+        return refuse_event(refusal, ERR_INVALID, number, "the id must be a UUID other than all zeros");
+    if (!optional_id(event->causation_id) || !optional_id(event->correlation_id))
+        return refuse_event(refusal, ERR_INVALID, number, "causation and correlation ids must be empty or 16 bytes");
+    if (event->metadata.size_bytes > ENTRY_METADATA_MAX_BYTES)
+        return refuse_event(refusal, ERR_TOO_LARGE, number, "metadata may have at most 4,096 bytes");
+    if (event->payload.size_bytes > ENTRY_PAYLOAD_MAX_BYTES)
+        return refuse_event(refusal, ERR_TOO_LARGE, number, "a payload may have at most 1,048,576 bytes");
+    int code = entry_check_name(event->type, ENTRY_NAME_MAX_BYTES, "type", &refusal->err);
+    if (code == 0 && event->content_type.size_bytes > 0)
+        code = entry_check_name(event->content_type, ENTRY_NAME_MAX_BYTES, "content type", &refusal->err);
+    return code;
+}
+
+static int check_write(const struct region_stream_write *write, size_t number, struct region_refusal *refusal, uint64_t *bytes)
+{
+    struct err *err = &refusal->err;
+    refusal->write_number = number;
+    int code = entry_check_name(write->context, ENTRY_NAME_MAX_BYTES, "context", err);
+    if (code == 0)
+        code = entry_check_name(write->partition, ENTRY_NAME_MAX_BYTES, "partition", err);
+    if (code == 0)
+        code = entry_check_name(write->stream, ENTRY_STREAM_MAX_BYTES, "stream", err);
+    if (code == 0 && write->event_count == 0)
+        code = err_set(err, ERR_INVALID, "write %zu has no events; leave it out", number);
+    for (size_t i = 0; code == 0 && i < write->event_count; i++) {
+        code = check_event(&write->events[i], i, refusal);
+        if (code == 0)
+            memcpy(refusal->event_id, write->events[i].id, ENTRY_ID_SIZE);
+        *bytes += write->events[i].payload.size_bytes + write->events[i].metadata.size_bytes;
+    }
+    return code;
+}
+
+static size_t count_events(const struct region_command *command)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < command->write_count; i++)
+        count += command->writes[i].event_count;
+    return count;
+}
+
+static int check_ids(const struct region_command *command, struct region_refusal *refusal)
+{
+    struct map ids;
+    int code = 0;
+    map_init(&ids, REGION_REQUEST_EVENTS_MAX, NULL);
+    for (size_t w = 0; code == 0 && w < command->write_count; w++) {
+        for (size_t i = 0; code == 0 && i < command->writes[w].event_count; i++) {
+            struct region_new_event *event = &command->writes[w].events[i];
+            struct bytes key = bytes_of(event->id, ENTRY_ID_SIZE);
+            refusal->write_number = w;
+            if (map_get(&ids, key) != NULL) {
+                memcpy(refusal->event_id, event->id, ENTRY_ID_SIZE);
+                code = err_set(&refusal->err, ERR_INVALID, "one event id stands twice in the request");
+            } else {
+                code = map_put(&ids, key, event);
+            }
+        }
+    }
+    map_free(&ids);
+    return code == ERR_NO_MEMORY ? err_no_memory(&refusal->err, "a request's ids") : code;
+}
+
+static int check_streams(const struct region_command *command, struct region_refusal *refusal)
+{
+    struct map streams;
+    struct buf key;
+    int code = 0;
+    map_init(&streams, REGION_REQUEST_WRITES_MAX, NULL);
+    buf_init(&key, 2 + ENTRY_NAME_MAX_BYTES + ENTRY_STREAM_MAX_BYTES);
+    for (size_t w = 0; code == 0 && w < command->write_count; w++) {
+        struct region_stream_write *write = &command->writes[w];
+        buf_clear(&key);
+        code = buf_append_format(&key, "%02zx", write->context.size_bytes);
+        if (code == 0)
+            code = buf_append(&key, write->context);
+        if (code == 0)
+            code = buf_append(&key, write->stream);
+        refusal->write_number = w;
+        if (code == 0 && map_get(&streams, buf_bytes(&key)) != NULL)
+            code = err_set(&refusal->err, ERR_INVALID, "stream %.*s stands twice in the request; put its events into one write",
+                           (int)(write->stream.size_bytes < 100 ? write->stream.size_bytes : 100),
+                           (const char *)write->stream.data);
+        else if (code == 0)
+            code = map_put(&streams, buf_bytes(&key), write);
+    }
+    buf_free(&key);
+    map_free(&streams);
+    return code == ERR_NO_MEMORY ? err_no_memory(&refusal->err, "a request's streams") : code;
+}
+
+static int check_all(const struct region_command *command, struct region_refusal *refusal)
+{
+    uint64_t bytes = 0;
+    int code = 0;
+    if (command->write_count == 0)
+        return err_set(&refusal->err, ERR_INVALID, "the request is empty; it needs at least one write with one event");
+    if (command->write_count > REGION_REQUEST_WRITES_MAX || count_events(command) > REGION_REQUEST_EVENTS_MAX)
+        return err_set(&refusal->err, ERR_TOO_LARGE, "the request has %zu events, at most %d are allowed; split it",
+                       count_events(command), REGION_REQUEST_EVENTS_MAX);
+    for (size_t i = 0; code == 0 && i < command->write_count; i++)
+        code = check_write(&command->writes[i], i, refusal, &bytes);
+    if (code == 0 && bytes > REGION_REQUEST_MAX_BYTES)
+        code = err_set(&refusal->err, ERR_TOO_LARGE, "the request has %llu bytes, at most %d are allowed; split it",
+                       (unsigned long long)bytes, REGION_REQUEST_MAX_BYTES);
+    if (code == 0)
+        code = check_ids(command, refusal);
+    if (code == 0)
+        code = check_streams(command, refusal);
+    return code;
+}
+
+int region_command_check(const struct region_command *command, struct region_refusal *refusal)
+{
+    memset(refusal, 0, sizeof(*refusal));
+    int code = check_all(command, refusal);
+    refusal->code = code;
+    if (code == 0)
+        memset(refusal, 0, sizeof(*refusal));
+    return code;
+}
+
+static int prepare_event(const struct region_stream_write *write, struct region_new_event *event, struct sha256 *sha,
+                         struct index *index, struct err *err)
+{
+    struct entry said = {.context = write->context,
+                         .partition = write->partition,
+                         .stream = write->stream,
+                         .type = event->type,
+                         .content_type = event->content_type,
+                         .metadata = event->metadata,
+                         .causation_id = event->causation_id,
+                         .correlation_id = event->correlation_id};
+    event->commitment = entry_payload_commitment(sha, event->salt, event->payload);
+    event->fingerprint = entry_fingerprint(sha, &said, event->payload);
+    int code = index_event(index, event->id, &event->seen, err);
+    event->known = code == 0;
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
+
+int region_command_prepare(struct region_command *command, struct sha256 *sha, struct index *index, struct err *err)
+{
+    command->index_sequence = index_sequence(index);
+    for (size_t w = 0; w < command->write_count; w++) {
+        struct region_stream_write *write = &command->writes[w];
+        int code = index_head(index, write->context, write->stream, &write->head, err);
+        write->head_known = code == 0;
+        if (code == ERR_NOT_FOUND)
+            code = 0;
+        for (size_t i = 0; code == 0 && i < write->event_count; i++)
+            code = prepare_event(write, &write->events[i], sha, index, err);
+        if (code != 0)
+            return code;
+    }
+    return 0;
+}

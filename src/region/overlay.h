@@ -1,0 +1,60 @@
+/* What the index does not show yet: ids, and heads of streams, of entries that were accepted or received but not applied to the index. Without it an id could be taken
+ * twice in the moments between. Private to src/region. One thread.
+ *
+ * Entries leave a while after the index has them (OVERLAY_GRACE_US), not at once: a command's look-ups were made some time before the command is decided, and stay
+ * valid as long as nothing has left since. evicted_sequence says up to which index sequence things have left: look-ups made at or after it are valid. */
+#ifndef REGION_OVERLAY_H
+#define REGION_OVERLAY_H
+
+#include "base/map.h"
+#include "base/queue.h"
+#include "index/keys.h"
+#include "region/region.h"
+
+enum { OVERLAY_GRACE_US = 200 * 1000, OVERLAY_INDEXED_MAX = 1024 };
+
+struct overlay_item {
+    struct queue_link link; /* in its log's queue, by index */
+    uint64_t index;
+    uint64_t stream_version;
+    uint64_t fingerprint;
+    uint32_t log;
+    uint8_t id[ENTRY_ID_SIZE];
+    uint16_t stream_key_size; /* 0: not kept as a head */
+    uint8_t stream_key[];
+};
+
+/* The index applied `log` up to size, when its sequence was `sequence`. */
+struct overlay_indexed {
+    uint64_t time_us;
+    uint64_t sequence;
+    uint64_t size;
+    uint32_t log;
+};
+
+struct overlay {
+    struct map ids;   /* id -> struct overlay_item, the first with that id */
+    struct map heads; /* stream key -> struct overlay_item, the latest of that stream */
+    struct queue_link items[REGION_LOGS_MAX];
+    size_t count;
+    uint64_t evicted_sequence;
+    struct overlay_indexed indexed[OVERLAY_INDEXED_MAX]; /* ring */
+    size_t indexed_first;
+    size_t indexed_count;
+};
+
+void overlay_init(struct overlay *overlay);
+void overlay_free(struct overlay *overlay);
+
+const struct overlay_item *overlay_id(const struct overlay *overlay, const uint8_t id[ENTRY_ID_SIZE]);
+const struct overlay_item *overlay_head(const struct overlay *overlay, struct bytes context, struct bytes stream);
+/* Adds the next entry of a log. with_head: it moves its stream's head (own log). ERR_NO_MEMORY, ERR_BUSY when REGION_UNINDEXED_MAX is reached. */
+int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head) MUST_USE;
+/* Takes entries of a log off the end again, down to (not including) index. Heads go back to what they were. */
+void overlay_undo(struct overlay *overlay, uint32_t log, uint64_t index);
+/* The index has applied `log` up to size. */
+void overlay_indexed(struct overlay *overlay, uint32_t log, uint64_t size, uint64_t sequence, uint64_t now_us);
+/* Lets go of what has been in the index for long enough. */
+void overlay_evict(struct overlay *overlay, uint64_t now_us);
+
+#endif

@@ -1,0 +1,191 @@
+/* Peers: hello, who is up, who holds what; and rule 3 of the design: after a start the region neither accepts nor signs until it has heard, from the peers that it can
+ * reach and from at least one, the largest size of its own log that they hold. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "region/region_internal.h"
+
+/* The place of a region among the peers; REGION_NO_PEER for this region itself, more for nobody. */
+static size_t find_owner(const struct region *region, const char *name)
+{
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        if (strcmp(region->config.peers[i].region, name) == 0)
+            return i;
+    }
+    return strcmp(region->config.region, name) == 0 ? REGION_NO_PEER : REGION_NO_PEER + 1;
+}
+
+static uint32_t find_log(const struct region *region, const char *origin)
+{
+    uint32_t log = 0;
+    while (log < region->log_count && strcmp(region->logs[log]->origin, origin) != 0)
+        log++;
+    return log;
+}
+
+/* A log that was not known. Only first incarnations: later ones come with their keys, in the log itself. */
+static void meet_log(struct region *region, const struct region_held *held, size_t peer, struct region_update *update)
+{
+    struct origin origin;
+    struct chain chain;
+    uint32_t log = 0;
+    if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 || strcmp(origin.cluster, region->config.cluster) != 0 ||
+        origin.incarnation != 1 || find_owner(region, origin.region) >= REGION_NO_PEER || region->log_count == REGION_LOGS_MAX)
+        return;
+    chain_init(&chain, region->sha, bytes_of_string(held->origin));
+    if (region_log_new(region, held->origin, &chain, &log, NULL) != 0)
+        return; /* no memory: the next hello tries again */
+    region->logs[log]->held[peer] = held->size;
+    region_add(update, REGION_CREATE_LOG)->log = log;
+}
+
+static void take_held(struct region *region, const struct region_held *held, size_t peer, struct region_update *update)
+{
+    uint32_t log = find_log(region, held->origin);
+    if (log == region->log_count) {
+        meet_log(region, held, peer, update);
+        return;
+    }
+    region->logs[log]->held[peer] = held->size;
+    checkpoint_compare(region, log, held->checkpoint, update);
+}
+
+static void contact(struct region *region, size_t peer)
+{
+    region->peers[peer].last_contact_us = region->now.mono_us;
+}
+
+void peers_said_hello(struct region *region, const struct region_event *event, struct region_update *update)
+{
+    struct region_peer *peer = &region->peers[event->peer];
+    peer->hello_outstanding = false;
+    peer->next_hello_us = region->now.mono_us + region->config.hello_interval_us;
+    peer->up = true;
+    peer->heard = true;
+    peer->reported = true;
+    peer->error[0] = '\0';
+    contact(region, event->peer);
+    for (size_t i = 0; i < event->held_count; i++)
+        take_held(region, &event->held[i], event->peer, update);
+    peers_decide(region, update);
+}
+
+void peers_went_down(struct region *region, const struct region_event *event, struct region_update *update)
+{
+    struct region_peer *peer = &region->peers[event->peer];
+    peer->hello_outstanding = false;
+    peer->next_hello_us = region->now.mono_us + region->config.hello_interval_us;
+    peer->up = false;
+    peer->reported = true;
+    snprintf(peer->error, sizeof(peer->error), "%s", event->err == NULL ? "not reachable" : event->err->message);
+    peers_decide(region, update);
+}
+
+void peers_acknowledged(struct region *region, const struct region_event *event, struct region_update *update)
+{
+    struct region_log *log = region->logs[event->log];
+    contact(region, event->peer);
+    if (event->size > log->durable_size) {
+        region_alarm(update, event->log, bytes_of(NULL, 0), "peer %s says that it stored %llu entries of log %s, which has %llu",
+                     region->config.peers[event->peer].region, (unsigned long long)event->size, log->origin,
+                     (unsigned long long)log->durable_size);
+        return;
+    }
+    if (event->size > log->held[event->peer])
+        log->held[event->peer] = event->size;
+    if (event->log == 0 && event->note.size_bytes > 0)
+        checkpoint_cosigned(region, event->peer, event->cosigned_size, event->note, update);
+}
+
+static uint64_t largest_held(const struct region *region)
+{
+    uint64_t largest = 0;
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        if (region_own(region)->held[i] > largest)
+            largest = region_own(region)->held[i];
+    }
+    return largest;
+}
+
+static void describe_waiting(struct region *region)
+{
+    struct region_log *own = region_own(region);
+    size_t used = (size_t)snprintf(own->detail, sizeof(own->detail), "it must hear from a peer how much of its log is known; not heard:");
+    for (size_t i = 0; i < region->config.peer_count && used < sizeof(own->detail); i++) {
+        if (!region->peers[i].heard)
+            used += (size_t)snprintf(own->detail + used, sizeof(own->detail) - used, " %s", region->config.peers[i].region);
+    }
+}
+
+/* Everybody reachable has told: decide whether the own log is whole. */
+static bool all_told(const struct region *region)
+{
+    bool heard = region->config.peer_count == 0;
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        if (!region->peers[i].reported)
+            return false;
+        heard = heard || region->peers[i].heard;
+    }
+    return heard;
+}
+
+void peers_decide(struct region *region, struct region_update *update)
+{
+    struct region_log *own = region_own(region);
+    uint64_t largest = largest_held(region);
+    if (own->state == REGION_LOG_FORKED)
+        return;
+    if (own->state == REGION_LOG_ACCEPTING) {
+        if (largest > own->durable_size)
+            region_fork(region, 0, bytes_of(NULL, 0), update,
+                        "a peer holds %llu entries of this region's own log, which has %llu: entries were lost here and others may have taken their place",
+                        (unsigned long long)largest, (unsigned long long)own->durable_size);
+        return;
+    }
+    if (!all_told(region)) {
+        describe_waiting(region);
+        return;
+    }
+    if (largest > own->durable_size) {
+        own->state = REGION_LOG_RESTORING;
+        snprintf(own->detail, sizeof(own->detail), "peers hold %llu entries of it, %llu are here; pulling the rest back",
+                 (unsigned long long)largest, (unsigned long long)own->durable_size);
+        return;
+    }
+    if (own->writes_in_flight > 0)
+        return;
+    own->state = REGION_LOG_ACCEPTING;
+    own->detail[0] = '\0';
+    pulls_stop(region, 0, update);
+}
+
+static void say_hello(struct region *region, size_t peer, struct region_update *update)
+{
+    region->peers[peer].hello_outstanding = true;
+    region_add(update, REGION_HELLO)->peer = peer;
+}
+
+void peers_timer(struct region *region, struct region_update *update)
+{
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        struct region_peer *peer = &region->peers[i];
+        if (peer->up && region->now.mono_us > peer->last_contact_us + region->config.peer_timeout_us) {
+            peer->up = false;
+            snprintf(peer->error, sizeof(peer->error), "not heard of for %llu ms",
+                     (unsigned long long)(region->config.peer_timeout_us / 1000));
+        }
+        if (!peer->hello_outstanding && region->now.mono_us >= peer->next_hello_us)
+            say_hello(region, i, update);
+    }
+}
+
+uint64_t peers_deadline_us(const struct region *region)
+{
+    uint64_t deadline = REGION_NEVER;
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        const struct region_peer *peer = &region->peers[i];
+        if (!peer->hello_outstanding && peer->next_hello_us < deadline)
+            deadline = peer->next_hello_us;
+    }
+    return deadline;
+}

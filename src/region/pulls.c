@@ -1,0 +1,210 @@
+/* Pulls: how the copies of other logs grow, and how the own log comes back after a loss.
+ *
+ * Each log that is not ours (and ours while restoring) is pulled from one source at a time: its owner when that is up, else the peer that is up and holds most of it.
+ * Whatever a source sends is checked before anything else happens; one that sends what does not fit the chain is left alone for a while.
+ *
+ * A pull that we closed reports so later; until then no new one of the same log is opened at that peer, so that a late message can always be told from a fresh one:
+ * it comes from a peer that is not the source. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "region/region_internal.h"
+
+static bool is_pulled(const struct region_log *log)
+{
+    return log->state == REGION_LOG_MIRRORING || log->state == REGION_LOG_RESTORING;
+}
+
+void pulls_stop(struct region *region, uint32_t log, struct region_update *update)
+{
+    struct region_log *pulled = region->logs[log];
+    if (pulled->source == REGION_NO_PEER)
+        return;
+    struct region_effect *effect = region_add(update, REGION_CLOSE_PULL);
+    effect->log = log;
+    effect->peer = pulled->source;
+    pulled->closing[pulled->source] = true;
+    pulled->source = REGION_NO_PEER;
+}
+
+static void back_off(const struct region *region, struct region_log *log)
+{
+    log->backoff_us = log->backoff_us == 0 ? REGION_BACKOFF_FIRST_US : 2 * log->backoff_us;
+    if (log->backoff_us > REGION_BACKOFF_MAX_US)
+        log->backoff_us = REGION_BACKOFF_MAX_US;
+    log->retry_at_us = region->now.mono_us + log->backoff_us;
+}
+
+/* What the source sent is wrong: close, and do not ask it again for a while. */
+static void reject(struct region *region, uint32_t log, const char *why, struct region_update *update)
+{
+    struct region_log *pulled = region->logs[log];
+    size_t peer = pulled->source;
+    region_alarm(update, log, bytes_of(NULL, 0), "peer %s sent something that does not fit log %s, and it was not taken: %s",
+                 region->config.peers[peer].region, pulled->origin, why);
+    snprintf(pulled->detail, sizeof(pulled->detail), "peer %s: %.300s", region->config.peers[peer].region, why);
+    pulled->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
+    pulls_stop(region, log, update);
+}
+
+struct taking {
+    struct region *region;
+    uint32_t log;
+};
+
+static int take_entry(void *context, const struct chain_entry *chain_entry, struct err *err)
+{
+    struct taking *taking = context;
+    struct region *region = taking->region;
+    uint64_t fingerprint =
+        chain_entry->frame.has_payload ? entry_fingerprint(region->sha, &chain_entry->entry, chain_entry->frame.payload) : 0;
+    int code = overlay_add(&region->overlay, taking->log, &chain_entry->entry, fingerprint, taking->log == 0);
+    return code == 0 ? 0 : err_set(err, code, "ids of entries that are not indexed yet take too much memory");
+}
+
+static int take_block(struct region *region, uint32_t log, struct block *block, struct err *err)
+{
+    struct region_log *pulled = region->logs[log];
+    struct taking taking = {.region = region, .log = log};
+    int code = mirror_check_block(&pulled->mirror, region->sha, block, take_entry, &taking, err);
+    if (code != 0)
+        overlay_undo(&region->overlay, log, block->first_index);
+    return code;
+}
+
+void pulls_block(struct region *region, const struct region_event *event, struct region_update *update)
+{
+    struct region_log *pulled = region->logs[event->log];
+    struct block *block = event->block;
+    struct err err = {0};
+    if (!is_pulled(pulled) || pulled->source != event->peer)
+        return; /* of a pull that was closed meanwhile */
+    if (block->first_index != mirror_size(&pulled->mirror)) {
+        err_set(&err, ERR_CORRUPT, "a block that starts at entry %llu instead of %llu", (unsigned long long)block->first_index,
+                (unsigned long long)mirror_size(&pulled->mirror));
+        reject(region, event->log, err.message, update);
+        return;
+    }
+    if (pulled->writes_in_flight >= REGION_MIRROR_WRITES_MAX) {
+        pulls_stop(region, event->log, update);
+        back_off(region, pulled);
+        return;
+    }
+    int code = take_block(region, event->log, block, &err);
+    if (code == ERR_BUSY || code == ERR_NO_MEMORY) {
+        pulls_stop(region, event->log, update);
+        back_off(region, pulled);
+        return;
+    }
+    if (code != 0) {
+        reject(region, event->log, err.message, update);
+        return;
+    }
+    struct region_effect *effect = region_add(update, REGION_WRITE);
+    effect->log = event->log;
+    effect->size = mirror_size(&pulled->mirror);
+    effect->block = block_retain(block);
+    pulled->writes_in_flight++;
+    pulled->backoff_us = 0;
+    pulled->detail[0] = '\0';
+    if (event->log == 0 && pulled->mirror.chain.last_time > region->last_time)
+        region->last_time = pulled->mirror.chain.last_time;
+}
+
+void pulls_written(struct region *region, uint32_t log, uint64_t size, struct region_update *update)
+{
+    struct region_log *pulled = region->logs[log];
+    PRE(size > pulled->durable_size);
+    pulled->durable_size = size;
+    pulled->writes_in_flight--;
+    if (pulled->source == REGION_NO_PEER)
+        return;
+    struct region_effect *effect = region_add(update, REGION_SEND_ACK);
+    effect->log = log;
+    effect->peer = pulled->source;
+    effect->size = size;
+}
+
+void pulls_closed(struct region *region, const struct region_event *event, struct region_update *update)
+{
+    struct region_log *pulled = region->logs[event->log];
+    (void)update;
+    if (pulled->closing[event->peer]) {
+        pulled->closing[event->peer] = false;
+    } else if (pulled->source == event->peer) {
+        pulled->source = REGION_NO_PEER;
+        back_off(region, pulled);
+        if (event->err != NULL) {
+            snprintf(pulled->detail, sizeof(pulled->detail), "pull from %s: %.400s", region->config.peers[event->peer].region,
+                     event->err->message);
+            if (event->err->code == ERR_CORRUPT)
+                pulled->blocked_until_us[event->peer] = region->now.mono_us + REGION_PENALTY_US;
+        }
+    }
+}
+
+static bool is_candidate(const struct region *region, const struct region_log *log, size_t peer)
+{
+    return region->peers[peer].up && !log->closing[peer] && log->blocked_until_us[peer] <= region->now.mono_us &&
+           (log->held[peer] > 0 || log->owner == peer);
+}
+
+/* The owner if possible, else who holds most; the present source wins a tie. */
+static size_t best_source(const struct region *region, const struct region_log *log)
+{
+    size_t best = REGION_NO_PEER;
+    for (size_t peer = 0; peer < region->config.peer_count; peer++) {
+        if (!is_candidate(region, log, peer))
+            continue;
+        if (peer == log->owner)
+            return peer;
+        if (best == REGION_NO_PEER || log->held[peer] > log->held[best] || (log->held[peer] == log->held[best] && peer == log->source))
+            best = peer;
+    }
+    return best;
+}
+
+static void open_pull(struct region *region, uint32_t log, size_t peer, struct region_update *update)
+{
+    struct region_log *pulled = region->logs[log];
+    struct region_effect *effect = region_add(update, REGION_OPEN_PULL);
+    effect->log = log;
+    effect->peer = peer;
+    effect->size = mirror_size(&pulled->mirror);
+    pulled->source = peer;
+}
+
+static void choose_for(struct region *region, uint32_t log, struct region_update *update)
+{
+    struct region_log *pulled = region->logs[log];
+    if (!is_pulled(pulled)) {
+        pulls_stop(region, log, update);
+        return;
+    }
+    size_t best = best_source(region, pulled);
+    if (pulled->source != REGION_NO_PEER) {
+        bool leave = !region->peers[pulled->source].up || (best == pulled->owner && pulled->source != best);
+        if (best == REGION_NO_PEER || best == pulled->source || !leave)
+            return;
+        pulls_stop(region, log, update);
+    }
+    if (best != REGION_NO_PEER && region->now.mono_us >= pulled->retry_at_us)
+        open_pull(region, log, best, update);
+}
+
+void pulls_choose(struct region *region, struct region_update *update)
+{
+    for (size_t log = 0; log < region->log_count; log++)
+        choose_for(region, (uint32_t)log, update);
+}
+
+uint64_t pulls_deadline_us(const struct region *region)
+{
+    uint64_t deadline = REGION_NEVER;
+    for (size_t i = 0; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (is_pulled(log) && log->source == REGION_NO_PEER && log->retry_at_us > region->now.mono_us && log->retry_at_us < deadline)
+            deadline = log->retry_at_us;
+    }
+    return deadline;
+}

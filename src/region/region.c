@@ -1,0 +1,293 @@
+/* The region: life cycle, the step's dispatch, and what a status page shows. The parts are in sequencer.c (commands), checkpoint.c (signing), pulls.c (copies of
+ * logs), peers.c (hello and rule 3), overlay.c (what the index does not show yet).
+ *
+ * A step never fails half-way: room for its effects is made first, and what needs memory after that either undoes itself or is tried again at the next occasion. */
+#include "region/region.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "region/region_internal.h"
+
+/* --- Life cycle ------------------------------------------------------------------------------------------------------ */
+
+static size_t owner_of(const struct region *region, const char *origin_text, struct origin *ret, struct err *err)
+{
+    int code = origin_parse(bytes_of_string(origin_text), ret, err);
+    if (code == 0 && strcmp(ret->cluster, region->config.cluster) != 0)
+        err_set(err, ERR_MISMATCH, "log %s belongs to another cluster than %s", origin_text, region->config.cluster);
+    for (size_t i = 0; code == 0 && i < region->config.peer_count; i++) {
+        if (strcmp(region->config.peers[i].region, ret->region) == 0)
+            return i;
+    }
+    return REGION_NO_PEER;
+}
+
+int region_log_new(struct region *region, const char *origin, const struct chain *chain, uint32_t *ret_log, struct err *err)
+{
+    struct origin parts;
+    if (region->log_count == REGION_LOGS_MAX)
+        return err_set(err, ERR_TOO_LARGE, "more than %d logs", REGION_LOGS_MAX);
+    struct region_log *log = mem_alloc_zero(1, sizeof(*log));
+    if (log == NULL)
+        return err_no_memory(err, "a log");
+    log->owner = owner_of(region, origin, &parts, err);
+    if (region->log_count > 0 && log->owner == REGION_NO_PEER) {
+        mem_free(log);
+        return err_set(err, ERR_MISMATCH, "log %s belongs to a region that is no peer; list it in tallyd.yaml, or move its folder away", origin);
+    }
+    int code = mirror_init(&log->mirror, chain, region->sha, err);
+    if (code != 0) {
+        mem_free(log);
+        return code;
+    }
+    snprintf(log->origin, sizeof(log->origin), "%s", origin);
+    buf_init(&log->pending, NOTE_MAX_BYTES);
+    log->state = region->log_count == 0 ? REGION_LOG_WAITING : REGION_LOG_MIRRORING;
+    log->durable_size = chain->range.size;
+    log->indexed_size = chain->range.size;
+    log->source = REGION_NO_PEER;
+    *ret_log = (uint32_t)region->log_count;
+    region->logs[region->log_count++] = log;
+    return 0;
+}
+
+/* A stored checkpoint must be signed by the log's key, and must not be ahead of the log. */
+static int take_stored_note(struct region *region, struct region_log *log, struct bytes note, struct err *err)
+{
+    const struct note_verifier *key =
+        log->owner == REGION_NO_PEER ? &region->config.log_signer->verifier : &region->config.peers[log->owner].log_key;
+    struct checkpoint checkpoint;
+    struct hash root;
+    if (note.size_bytes == 0)
+        return 0;
+    int code = checkpoint_open(note, key, &checkpoint, err);
+    if (code != 0)
+        return err_wrap(err, code, "the stored checkpoint of log %s", log->origin);
+    if (checkpoint.size > log->durable_size)
+        return err_set(err, ERR_MISMATCH, "log %s has %llu entries, but its stored checkpoint covers %llu: files are missing; restore them from a copy",
+                       log->origin, (unsigned long long)log->durable_size, (unsigned long long)checkpoint.size);
+    if (mirror_root(&log->mirror, checkpoint.size, &root) && !hash_equal(&root, &checkpoint.root))
+        return err_set(err, ERR_MISMATCH, "log %s is not what its stored checkpoint of size %llu was signed for", log->origin,
+                       (unsigned long long)checkpoint.size);
+    log->checkpoint = checkpoint;
+    return 0;
+}
+
+static int take_logs(struct region *region, const struct region_log_found *found, size_t found_count, struct err *err)
+{
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < found_count; i++) {
+        uint32_t log = 0;
+        code = region_log_new(region, found[i].origin, &found[i].chain, &log, err);
+        if (code == 0)
+            code = take_stored_note(region, region->logs[log], found[i].checkpoint, err);
+        if (code == 0 && found[i].chain.last_time > region->last_time && i == 0)
+            region->last_time = found[i].chain.last_time;
+    }
+    if (code == 0)
+        code = index_log(region->index, bytes_of_string(region->logs[0]->origin), &region->own_index_log, err);
+    return code;
+}
+
+int region_new(const struct region_config *config, const struct region_log_found *found, size_t found_count, struct index *index,
+               struct region **ret, struct err *err)
+{
+    PRE(found_count >= 1);
+    PRE(config->peer_count <= REGION_PEERS_MAX);
+    struct region *region = mem_alloc_zero(1, sizeof(*region));
+    if (region == NULL)
+        return err_no_memory(err, "the region");
+    region->config = *config;
+    region->index = index;
+    overlay_init(&region->overlay);
+    region->sha = sha256_new();
+    int code = region->sha == NULL ? err_no_memory(err, "the region") : 0;
+    if (code == 0)
+        code = take_logs(region, found, found_count, err);
+    if (code != 0) {
+        region_free(region);
+        return code;
+    }
+    *ret = region;
+    return 0;
+}
+
+void region_free(struct region *region)
+{
+    if (region == NULL)
+        return;
+    for (size_t i = 0; i < region->log_count; i++) {
+        mirror_free(&region->logs[i]->mirror);
+        buf_free(&region->logs[i]->pending);
+        mem_free(region->logs[i]);
+    }
+    for (size_t i = 0; i < region->kept_count; i++)
+        kept_note_free(&region->kept[i]);
+    for (size_t i = 0; i < region->ready_count; i++)
+        block_release(region->ready[i]);
+    if (region->open_block != NULL)
+        block_release(region->open_block);
+    overlay_free(&region->overlay);
+    sha256_free(region->sha);
+    mem_free(region);
+}
+
+void region_fork(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update, const char *format, ...)
+{
+    struct region_log *forked = region->logs[log];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(forked->detail, sizeof(forked->detail), format, args);
+    va_end(args);
+    forked->state = REGION_LOG_FORKED;
+    region_alarm(update, log, evidence, "FORK: %s", forked->detail);
+    pulls_stop(region, log, update);
+}
+
+/* --- The step -------------------------------------------------------------------------------------------------------- */
+
+static void written(struct region *region, const struct region_event *event, struct region_update *update)
+{
+    bool own = event->log == 0 && region_own(region)->source == REGION_NO_PEER && region_own(region)->state != REGION_LOG_RESTORING;
+    if (own)
+        sequencer_written(region, event->size, update);
+    else
+        pulls_written(region, event->log, event->size, update);
+    if (event->log == 0 && region_own(region)->state == REGION_LOG_RESTORING)
+        peers_decide(region, update);
+    checkpoint_written(region, event->log, update);
+}
+
+static void indexed(struct region *region, const struct region_event *event)
+{
+    region->logs[event->log]->indexed_size = event->size;
+    overlay_indexed(&region->overlay, event->log, event->size, index_sequence(region->index), region->now.mono_us);
+}
+
+static void dispatch(struct region *region, const struct region_event *event, struct region_update *update)
+{
+    switch (event->type) {
+    case REGION_COMMAND:
+        sequencer_command(region, event->command, update);
+        return;
+    case REGION_WRITTEN:
+        written(region, event, update);
+        return;
+    case REGION_CHECKPOINT_SAVED:
+        checkpoint_saved(region, event->log, update);
+        return;
+    case REGION_INDEXED:
+        indexed(region, event);
+        return;
+    case REGION_PEER_HELLO:
+        peers_said_hello(region, event, update);
+        return;
+    case REGION_PEER_DOWN:
+        peers_went_down(region, event, update);
+        return;
+    case REGION_PULL_CLOSED:
+        pulls_closed(region, event, update);
+        return;
+    case REGION_PULL_BLOCK:
+        pulls_block(region, event, update);
+        return;
+    case REGION_PULL_CHECKPOINT:
+        if (region->logs[event->log]->source == event->peer)
+            checkpoint_received(region, event->log, event->peer, event->note, update);
+        return;
+    case REGION_ACKNOWLEDGED:
+        peers_acknowledged(region, event, update);
+        return;
+    case REGION_TIMER:
+        peers_decide(region, update);
+        return;
+    }
+    INVARIANT(!"an event of a known type");
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+int region_step(struct region *region, const struct region_event *event, struct region_update *update, struct err *err)
+{
+    PRE(event->log < region->log_count);
+    PRE(event->peer < region->config.peer_count || event->peer == 0);
+    region_update_clear(update);
+    int code = region_update_reserve(update, REGION_EFFECTS_SLACK + region->pending_count, err);
+    if (code != 0)
+        return code;
+    region->now = event->now;
+    overlay_evict(&region->overlay, event->now.mono_us);
+    dispatch(region, event, update);
+    peers_timer(region, update);
+    pulls_choose(region, update);
+    checkpoint_written(region, 0, update);
+    update->deadline_mono_us =
+        earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)), checkpoint_deadline_us(region));
+    return 0;
+}
+
+/* --- Status ---------------------------------------------------------------------------------------------------------- */
+
+size_t region_log_count(const struct region *region)
+{
+    return region->log_count;
+}
+
+void region_log_status(const struct region *region, uint32_t log, struct region_log_status *ret)
+{
+    PRE(log < region->log_count);
+    const struct region_log *from = region->logs[log];
+    memset(ret, 0, sizeof(*ret));
+    memcpy(ret->origin, from->origin, sizeof(ret->origin));
+    memcpy(ret->detail, from->detail, sizeof(ret->detail));
+    ret->state = from->state;
+    ret->size = from->durable_size;
+    ret->indexed_size = from->indexed_size;
+    ret->checkpoint_size = from->checkpoint.size;
+    ret->published_size = from->published_size;
+    ret->known_size = from->durable_size;
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        if (from->held[i] > ret->known_size)
+            ret->known_size = from->held[i];
+    }
+}
+
+void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret)
+{
+    PRE(peer < region->config.peer_count);
+    const struct region_peer *from = &region->peers[peer];
+    *ret = (struct region_peer_status){.up = from->up,
+                                       .heard = from->heard,
+                                       .last_contact_mono_us = from->last_contact_us,
+                                       .mirrored_size = region_own(region)->held[peer]};
+    memcpy(ret->error, from->error, sizeof(ret->error));
+}
+
+bool region_accepting(const struct region *region)
+{
+    return region_own(region)->state == REGION_LOG_ACCEPTING;
+}
+
+const char *region_log_state_name(enum region_log_state state)
+{
+    switch (state) {
+    case REGION_LOG_WAITING:
+        return "waiting for peers";
+    case REGION_LOG_RESTORING:
+        return "restoring";
+    case REGION_LOG_ACCEPTING:
+        return "accepting";
+    case REGION_LOG_MIRRORING:
+        return "mirroring";
+    case REGION_LOG_FORKED:
+        return "forked";
+    }
+    INVARIANT(!"a log's state");
+    return "";
+}

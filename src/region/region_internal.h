@@ -1,0 +1,141 @@
+/* What the files of src/region share. Private. */
+#ifndef REGION_REGION_INTERNAL_H
+#define REGION_REGION_INTERNAL_H
+
+#include "region/overlay.h"
+#include "region/region.h"
+#include "replication/mirror.h"
+
+enum {
+    REGION_NO_PEER = REGION_PEERS_MAX,
+    REGION_READY_BLOCKS_MAX = 4,   /* full blocks that wait behind the one being written */
+    REGION_MIRROR_WRITES_MAX = 64, /* blocks of one mirror that are being written */
+    REGION_KEPT_NOTES_MAX = 8,     /* own checkpoints that may still be cosigned */
+    REGION_EFFECTS_SLACK = 512,
+    REGION_BACKOFF_FIRST_US = 100 * 1000,
+    REGION_BACKOFF_MAX_US = 5 * 1000 * 1000,
+    REGION_PENALTY_US = 30 * 1000 * 1000,
+};
+
+#define REGION_NEVER UINT64_MAX
+
+/* An own checkpoint, with the cosignatures that came in for it. */
+struct kept_note {
+    struct checkpoint checkpoint;
+    struct buf note;      /* as signed */
+    struct buf text;      /* its text alone, for checking cosignatures */
+    struct buf cosigners; /* their lines */
+    uint32_t cosigned_by; /* bit per peer */
+    size_t cosigner_count;
+};
+
+enum save_kind { SAVE_NONE, SAVE_SIGNED, SAVE_PUBLISHED };
+
+struct region_log {
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    size_t owner; /* peer; REGION_NO_PEER for the own log */
+    enum region_log_state state;
+    char detail[TALLY_ERROR_MESSAGE_MAX_BYTES];
+    struct mirror mirror; /* where it stands: made or received, not yet durable */
+    uint64_t durable_size;
+    uint64_t indexed_size;
+    size_t writes_in_flight;
+    struct checkpoint checkpoint; /* latest stored; size 0: none */
+    uint64_t published_size;
+    size_t published_cosigners;
+    enum save_kind saving;
+    struct checkpoint saving_checkpoint;
+    struct buf pending; /* mirrors: a checked note that waits for its entries to be durable, or to be stored */
+    struct checkpoint pending_checkpoint;
+    uint64_t held[REGION_PEERS_MAX]; /* what each peer is known to hold */
+    /* The pull, for logs that are pulled. */
+    size_t source; /* REGION_NO_PEER: none */
+    bool closing[REGION_PEERS_MAX];            /* a pull that was closed has not reported so yet */
+    uint64_t blocked_until_us[REGION_PEERS_MAX];
+    uint64_t retry_at_us;
+    uint64_t backoff_us;
+};
+
+struct region_peer {
+    bool up;
+    bool heard;
+    bool reported; /* answered or failed at least once since the start */
+    bool hello_outstanding;
+    uint64_t next_hello_us;
+    uint64_t last_contact_us;
+    char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
+};
+
+struct region {
+    struct region_config config;
+    struct index *index;
+    struct sha256 *sha;
+    struct overlay overlay;
+    struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
+    size_t log_count;
+    uint32_t own_index_log; /* the index's number of the own log */
+    struct region_peer peers[REGION_PEERS_MAX];
+    bool decided; /* whether the own log is behind: rule 3 */
+
+    hlc last_time;
+    struct block *open_block;
+    struct block *ready[REGION_READY_BLOCKS_MAX];
+    size_t ready_count;
+    struct region_command *pending_first; /* accepted, not durable: by ticket */
+    struct region_command *pending_last;
+    size_t pending_count;
+
+    struct kept_note kept[REGION_KEPT_NOTES_MAX]; /* ring, newest last */
+    size_t kept_count;
+    uint64_t last_signed_us;
+    struct time_now now;
+};
+
+static inline struct region_log *region_own(const struct region *region)
+{
+    return region->logs[0];
+}
+
+/* update.c. Room for the step's effects was made before: never fails. */
+int region_update_reserve(struct region_update *update, size_t count, struct err *err) MUST_USE;
+struct region_effect *region_add(struct region_update *update, enum region_effect_type type);
+void region_alarm(struct region_update *update, uint32_t log, struct bytes evidence, const char *format, ...) PRINTF_LIKE(4, 5);
+
+/* sequencer.c */
+void sequencer_command(struct region *region, struct region_command *command, struct region_update *update);
+void sequencer_written(struct region *region, uint64_t size, struct region_update *update);
+
+/* checkpoint.c: signing, storing and publishing. */
+void checkpoint_written(struct region *region, uint32_t log, struct region_update *update); /* may sign or store now */
+void checkpoint_saved(struct region *region, uint32_t log, struct region_update *update);
+void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note, struct region_update *update);
+void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line, struct region_update *update);
+/* A note that a peer holds of a log: only looked at for a fork. */
+void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, struct region_update *update);
+uint64_t checkpoint_deadline_us(const struct region *region);
+void kept_note_free(struct kept_note *kept);
+
+/* pulls.c: mirrors and their sources. */
+void pulls_block(struct region *region, const struct region_event *event, struct region_update *update);
+void pulls_written(struct region *region, uint32_t log, uint64_t size, struct region_update *update);
+void pulls_closed(struct region *region, const struct region_event *event, struct region_update *update);
+/* Opens, moves and closes pulls as peers come and go. */
+void pulls_choose(struct region *region, struct region_update *update);
+void pulls_stop(struct region *region, uint32_t log, struct region_update *update);
+uint64_t pulls_deadline_us(const struct region *region);
+
+/* peers.c */
+void peers_said_hello(struct region *region, const struct region_event *event, struct region_update *update);
+void peers_went_down(struct region *region, const struct region_event *event, struct region_update *update);
+void peers_acknowledged(struct region *region, const struct region_event *event, struct region_update *update);
+void peers_timer(struct region *region, struct region_update *update);
+uint64_t peers_deadline_us(const struct region *region);
+/* After the own log grew, or peers told what they hold: whether it may accept. */
+void peers_decide(struct region *region, struct region_update *update);
+
+/* region.c */
+int region_log_new(struct region *region, const char *origin, const struct chain *chain, uint32_t *ret_log, struct err *err) MUST_USE;
+void region_fork(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update, const char *format, ...)
+    PRINTF_LIKE(5, 6);
+
+#endif

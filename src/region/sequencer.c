@@ -1,0 +1,418 @@
+/* The sequencer: every decision about a batch, in the one order that there is.
+ *
+ * A batch is decided write by write: is it a repetition, is this its home, is the stream at the expected version? Each accepted event becomes an entry at the
+ * end of the open block, moves the chain, and enters the overlay. If a later write is refused everything is taken back: chain, block, overlay. So a batch is whole
+ * or not there.
+ *
+ * Group commit. One write of the own log is in flight at a time. What is accepted meanwhile gathers in the open block; when the write is durable, the next block
+ * goes out with all of it. A batch never spans two blocks; when the open block is full it is sealed and waits, and past REGION_READY_BLOCKS_MAX callers are told
+ * to retry.
+ *
+ * Promise 1: an accepted command stays in the pending list until the durable size has reached its ticket. Repetitions wait too, for the ticket of the original.
+ *
+ * Invariants:
+ *  1. The chain's size is the number of entries in durable, in-flight, ready and open blocks.
+ *  2. Pending commands are in an order in which their tickets become durable.
+ *  3. An id that was accepted is in the overlay or in the index, at any time. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "region/region_internal.h"
+
+/* How to go back to where the command found things. */
+struct undo {
+    struct chain chain;
+    hlc last_time;
+    uint32_t entry_count;
+    uint32_t size_bytes;
+};
+
+/* Where an event is, if it was seen before. */
+struct sighting {
+    bool seen;
+    bool own_pending; /* in the own log, and not durable yet */
+    uint64_t stream_version;
+    uint64_t fingerprint;
+    struct index_place place;
+};
+
+/* --- Looking things up ----------------------------------------------------------------------------------------------- */
+
+static bool lookups_valid(const struct region *region, const struct region_command *command)
+{
+    return command->index_sequence >= region->overlay.evicted_sequence;
+}
+
+static int index_number(struct region *region, uint32_t log, uint32_t *ret, struct err *err)
+{
+    return index_log(region->index, bytes_of_string(region->logs[log]->origin), ret, err);
+}
+
+static int look_for_event(struct region *region, const struct region_command *command, const struct region_new_event *event,
+                          struct sighting *ret, struct err *err)
+{
+    const struct overlay_item *item = overlay_id(&region->overlay, event->id);
+    struct index_event found = event->seen;
+    memset(ret, 0, sizeof(*ret));
+    if (item != NULL) {
+        ret->seen = true;
+        ret->own_pending = item->log == 0 && item->index >= region_own(region)->durable_size;
+        ret->stream_version = item->stream_version;
+        ret->fingerprint = item->fingerprint;
+        ret->place.index = item->index;
+        return index_number(region, item->log, &ret->place.log, err);
+    }
+    int code = event->known ? 0 : ERR_NOT_FOUND;
+    if (!lookups_valid(region, command))
+        code = index_event(region->index, event->id, &found, err);
+    if (code == ERR_NOT_FOUND)
+        return 0;
+    if (code != 0)
+        return code;
+    ret->seen = true;
+    ret->stream_version = found.stream_version;
+    ret->fingerprint = found.fingerprint;
+    ret->place = found.place;
+    return 0;
+}
+
+static int look_for_head(struct region *region, const struct region_command *command, const struct region_stream_write *write,
+                         struct stream_state *ret, struct err *err)
+{
+    const struct overlay_item *item = overlay_head(&region->overlay, write->context, write->stream);
+    struct index_head head = write->head;
+    if (item != NULL) {
+        *ret = (struct stream_state){.exists = true, .version = item->stream_version};
+        return 0;
+    }
+    int code = write->head_known ? 0 : ERR_NOT_FOUND;
+    if (!lookups_valid(region, command))
+        code = index_head(region->index, write->context, write->stream, &head, err);
+    if (code == ERR_NOT_FOUND) {
+        *ret = (struct stream_state){.exists = false};
+        return 0;
+    }
+    if (code != 0)
+        return code;
+    if (head.place.log != region->own_index_log)
+        return err_set(err, ERR_INVALID, "this stream has events of another partition, in another region's log; a stream belongs to one partition");
+    *ret = (struct stream_state){.exists = true, .version = head.version};
+    return 0;
+}
+
+/* --- Refusals -------------------------------------------------------------------------------------------------------- */
+
+static int refuse_not_accepting(const struct region *region, struct region_refusal *refusal)
+{
+    const struct region_log *own = region_own(region);
+    return err_set(&refusal->err, ERR_UNAVAILABLE, "region %s does not accept appends now (%s%s%.300s); retry", region->config.region,
+                   region_log_state_name(own->state), own->detail[0] == '\0' ? "" : ": ", own->detail);
+}
+
+static int refuse_wrong_home(const struct region *region, const struct region_stream_write *write, const char *home,
+                             struct region_refusal *refusal)
+{
+    snprintf(refusal->home_region, sizeof(refusal->home_region), "%s", home);
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        if (strcmp(region->config.peers[i].region, home) == 0)
+            memcpy(refusal->home_address, region->config.peers[i].address, sizeof(refusal->home_address));
+    }
+    return err_set(&refusal->err, ERR_WRONG_HOME, "partition \"%.*s\" of context \"%.*s\" has its home in region %s, at %s; send it there",
+                   (int)(write->partition.size_bytes > 100 ? 100 : write->partition.size_bytes), (const char *)write->partition.data,
+                   (int)(write->context.size_bytes > 100 ? 100 : write->context.size_bytes), (const char *)write->context.data, home,
+                   refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
+}
+
+static int check_version(const struct region_stream_write *write, const struct stream_state *state, struct region_refusal *refusal)
+{
+    char stream[128];
+    snprintf(stream, sizeof(stream), "%.*s", (int)(write->stream.size_bytes > 100 ? 100 : write->stream.size_bytes),
+             (const char *)write->stream.data);
+    int code = stream_decide(state, write->expectation, write->expected_version, stream, &refusal->err);
+    if (code == 0)
+        return 0;
+    stream_expectation_text(write->expectation, write->expected_version, refusal->expected);
+    if (state->exists)
+        snprintf(refusal->actual, sizeof(refusal->actual), "%llu", (unsigned long long)state->version);
+    else
+        snprintf(refusal->actual, sizeof(refusal->actual), "none");
+    return code;
+}
+
+static int refuse_reused(const struct region_new_event *event, struct region_refusal *refusal)
+{
+    char id[UUID_TEXT_SIZE + 1];
+    uuid_format(event->id, id);
+    memcpy(refusal->event_id, event->id, ENTRY_ID_SIZE);
+    return err_set(&refusal->err, ERR_ID_REUSED, "event id %s was used before, with other content; give the new event an id of its own", id);
+}
+
+/* --- Accepting ------------------------------------------------------------------------------------------------------- */
+
+static int append_entry(struct region *region, const struct region_stream_write *write, const struct region_new_event *event,
+                        uint64_t stream_version, uint64_t epoch, struct err *err)
+{
+    struct chain *chain = &region_own(region)->mirror.chain;
+    struct entry entry = {.index = chain->range.size,
+                          .prev = chain->prev,
+                          .time = hlc_next(region->last_time, region->now.wall_us),
+                          .context = write->context,
+                          .partition = write->partition,
+                          .stream = write->stream,
+                          .stream_version = stream_version,
+                          .type = event->type,
+                          .epoch = epoch,
+                          .causation_id = event->causation_id,
+                          .correlation_id = event->correlation_id,
+                          .content_type = event->content_type,
+                          .metadata = event->metadata,
+                          .payload_commitment = event->commitment,
+                          .payload_size_bytes = event->payload.size_bytes};
+    struct buf encoded;
+    memcpy(entry.log_id, chain->log_id, ENTRY_LOG_ID_SIZE);
+    memcpy(entry.event_id, event->id, ENTRY_ID_SIZE);
+    buf_init(&encoded, ENTRY_MAX_BYTES);
+    int code = entry_encode(&entry, &encoded, err);
+    if (code == 0) {
+        struct frame frame = {.entry = buf_bytes(&encoded), .payload = event->payload, .has_payload = true};
+        memcpy(frame.salt, event->salt, ENTRY_SALT_SIZE);
+        code = block_add(region->open_block, &frame, err);
+    }
+    if (code == 0)
+        code = overlay_add(&region->overlay, 0, &entry, event->fingerprint, true);
+    if (code == ERR_BUSY)
+        code = err_set(err, code, "the index is %d entries behind; retry after a pause", REGION_UNINDEXED_MAX);
+    if (code == 0) {
+        chain_append(chain, region->sha, buf_bytes(&encoded), entry.time);
+        region->last_time = entry.time;
+    }
+    buf_free(&encoded);
+    return code;
+}
+
+/* Decides one event of a write. *state follows the stream; *ret_ticket rises to what must be durable before the answer. */
+static int decide_event(struct region *region, struct region_command *command, const struct region_stream_write *write,
+                        const struct region_new_event *event, uint64_t epoch, struct stream_state *state, struct region_result *result)
+{
+    struct region_refusal *refusal = &command->refusal;
+    struct sighting sighting;
+    int code = look_for_event(region, command, event, &sighting, &refusal->err);
+    if (code != 0)
+        return code;
+    if (sighting.seen) {
+        if (sighting.fingerprint != 0 && sighting.fingerprint != event->fingerprint)
+            return refuse_reused(event, refusal);
+        *result = (struct region_result){.index = sighting.place.index,
+                                         .stream_version = sighting.stream_version,
+                                         .duplicate = true,
+                                         .place = sighting.place};
+        if (sighting.own_pending && sighting.place.index + 1 > command->ticket)
+            command->ticket = sighting.place.index + 1;
+        return 0;
+    }
+    uint64_t version = state->exists ? state->version + 1 : 0;
+    uint64_t index = mirror_size(&region_own(region)->mirror);
+    code = append_entry(region, write, event, version, epoch, &refusal->err);
+    if (code != 0)
+        return code;
+    *state = (struct stream_state){.exists = true, .version = version};
+    *result = (struct region_result){
+        .index = index, .stream_version = version, .place = {.log = region->own_index_log, .index = index}};
+    command->ticket = index + 1;
+    return 0;
+}
+
+/* Whether every event of the write was seen before: then it is a repetition, and its expectation was judged the first time. */
+static int is_repetition(struct region *region, const struct region_command *command, const struct region_stream_write *write,
+                         bool *ret, struct err *err)
+{
+    bool all = true;
+    for (size_t i = 0; all && i < write->event_count; i++) {
+        struct sighting sighting;
+        int code = look_for_event(region, command, &write->events[i], &sighting, err);
+        if (code != 0)
+            return code;
+        all = sighting.seen;
+    }
+    *ret = all;
+    return 0;
+}
+
+static int decide_write(struct region *region, struct region_command *command, const struct region_stream_write *write,
+                        struct region_result *results)
+{
+    struct region_refusal *refusal = &command->refusal;
+    struct stream_state state = {.exists = false};
+    struct authority authority;
+    bool repetition = false;
+    int code = is_repetition(region, command, write, &repetition, &refusal->err);
+    if (code == 0)
+        code = context_authority(&region->config.contexts, write->context, write->partition, &authority, &refusal->err);
+    if (code == 0 && !repetition && strcmp(authority.region, region->config.region) != 0)
+        code = refuse_wrong_home(region, write, authority.region, refusal);
+    if (code == 0 && !repetition)
+        code = look_for_head(region, command, write, &state, &refusal->err);
+    if (code == 0 && !repetition)
+        code = check_version(write, &state, refusal);
+    for (size_t i = 0; code == 0 && i < write->event_count; i++) {
+        code = decide_event(region, command, write, &write->events[i], repetition ? 0 : authority.epoch, &state, &results[i]);
+        if (code == 0 && results[i].duplicate && !repetition && write->expectation != STREAM_ANY)
+            code = err_set(&refusal->err, ERR_VERSION_CONFLICT,
+                           "event %zu of the write is in the stream already, others are not; with an expected version a write is repeated as a whole", i);
+    }
+    return code;
+}
+
+/* --- Blocks ---------------------------------------------------------------------------------------------------------- */
+
+static void emit_write(struct region *region, struct block *block, struct region_update *update)
+{
+    struct region_effect *effect = region_add(update, REGION_WRITE);
+    effect->log = 0;
+    effect->size = block->first_index + block->entry_count;
+    effect->block = block; /* the region's reference passes on */
+    region_own(region)->writes_in_flight++;
+}
+
+static struct block *seal_open_block(struct region *region)
+{
+    struct block *block = region->open_block;
+    region->open_block = NULL;
+    block_seal(block);
+    mirror_mark_boundary(&region_own(region)->mirror, region->sha);
+    return block;
+}
+
+static bool open_block_has_entries(const struct region *region)
+{
+    return region->open_block != NULL && region->open_block->entry_count > 0;
+}
+
+/* When nothing is in flight: the oldest block goes out. */
+static void write_next(struct region *region, struct region_update *update)
+{
+    if (region_own(region)->writes_in_flight > 0)
+        return;
+    if (region->ready_count > 0) {
+        struct block *block = region->ready[0];
+        region->ready_count--;
+        memmove(region->ready, region->ready + 1, region->ready_count * sizeof(region->ready[0]));
+        emit_write(region, block, update);
+    } else if (open_block_has_entries(region)) {
+        emit_write(region, seal_open_block(region), update);
+    }
+}
+
+/* An upper bound for what the command's entries take in a block. */
+static size_t command_size_bytes(const struct region_command *command, size_t *ret_events)
+{
+    enum { FIXED_BYTES = 512 }; /* numbers, hashes, ids, tags and lengths of one entry and its frame */
+    size_t size = 0;
+    size_t events = 0;
+    for (size_t w = 0; w < command->write_count; w++) {
+        const struct region_stream_write *write = &command->writes[w];
+        size_t names = write->context.size_bytes + write->partition.size_bytes + write->stream.size_bytes;
+        for (size_t i = 0; i < write->event_count; i++) {
+            const struct region_new_event *event = &write->events[i];
+            size += FIXED_BYTES + names + event->type.size_bytes + event->content_type.size_bytes + event->metadata.size_bytes +
+                    event->payload.size_bytes;
+        }
+        events += write->event_count;
+    }
+    *ret_events = events;
+    return size;
+}
+
+/* Makes sure that the whole command fits the open block. */
+static int make_room(struct region *region, const struct region_command *command, struct err *err)
+{
+    size_t events = 0;
+    size_t size = command_size_bytes(command, &events);
+    if (size > BLOCK_BODY_MAX_BYTES)
+        return err_set(err, ERR_TOO_LARGE, "the request would take up to %zu bytes in the log, at most %d fit; split it", size,
+                       BLOCK_BODY_MAX_BYTES);
+    if (open_block_has_entries(region) &&
+        (block_room_bytes(region->open_block) < size || region->open_block->entry_count + events > BLOCK_ENTRIES_MAX)) {
+        if (region->ready_count == REGION_READY_BLOCKS_MAX)
+            return err_set(err, ERR_BUSY, "%d full blocks wait for the disk; retry after a pause", REGION_READY_BLOCKS_MAX);
+        region->ready[region->ready_count++] = seal_open_block(region);
+    }
+    if (region->open_block != NULL)
+        return 0;
+    return block_new(mirror_size(&region_own(region)->mirror), region_own(region)->mirror.chain.log_id, &region->open_block, err);
+}
+
+static void take_back(struct region *region, const struct undo *undo)
+{
+    region_own(region)->mirror.chain = undo->chain;
+    region->last_time = undo->last_time;
+    block_truncate(region->open_block, undo->entry_count, undo->size_bytes);
+    overlay_undo(&region->overlay, 0, undo->chain.range.size);
+}
+
+static int decide(struct region *region, struct region_command *command)
+{
+    struct region_refusal *refusal = &command->refusal;
+    if (region_own(region)->state != REGION_LOG_ACCEPTING)
+        return refuse_not_accepting(region, refusal);
+    if (region->pending_count >= REGION_COMMANDS_PENDING_MAX)
+        return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause", region->pending_count);
+    int code = make_room(region, command, &refusal->err);
+    if (code != 0)
+        return code;
+    struct undo undo = {.chain = region_own(region)->mirror.chain,
+                        .last_time = region->last_time,
+                        .entry_count = region->open_block->entry_count,
+                        .size_bytes = region->open_block->size_bytes};
+    struct region_result *results = command->results;
+    for (size_t i = 0; code == 0 && i < command->write_count; i++) {
+        refusal->write_number = i;
+        code = decide_write(region, command, &command->writes[i], results);
+        results += command->writes[i].event_count;
+    }
+    if (code != 0)
+        take_back(region, &undo);
+    return code;
+}
+
+static void answer(struct region_command *command, struct region_update *update)
+{
+    region_add(update, REGION_ANSWER)->command = command;
+}
+
+void sequencer_command(struct region *region, struct region_command *command, struct region_update *update)
+{
+    memset(&command->refusal, 0, sizeof(command->refusal));
+    command->ticket = 0;
+    command->next = NULL;
+    int code = decide(region, command);
+    command->refusal.code = code;
+    if (code != 0 || command->ticket <= region_own(region)->durable_size) {
+        answer(command, update);
+        return;
+    }
+    if (region->pending_last == NULL)
+        region->pending_first = command;
+    else
+        region->pending_last->next = command;
+    region->pending_last = command;
+    region->pending_count++;
+    write_next(region, update);
+}
+
+void sequencer_written(struct region *region, uint64_t size, struct region_update *update)
+{
+    struct region_log *own = region_own(region);
+    PRE(size > own->durable_size);
+    own->durable_size = size;
+    own->writes_in_flight--;
+    while (region->pending_first != NULL && region->pending_first->ticket <= size) {
+        struct region_command *command = region->pending_first;
+        region->pending_first = command->next;
+        region->pending_count--;
+        answer(command, update);
+    }
+    if (region->pending_first == NULL)
+        region->pending_last = NULL;
+    write_next(region, update);
+}

@@ -1,5 +1,6 @@
-/* Keys shared by both indexes. Private to src/index. A stream's key starts with the length of its context, so that no two streams share one;
- * a version's key is the stream's key with its length in front, so that no stream's versions lie among another's. */
+/* Keys shared by both indexes. Private to src/index. A stream's key starts with the length of its context, so that no
+ * two streams share one; a version's key is the stream's key with its length in front, so that no stream's versions lie
+ * among another's. */
 #ifndef INDEX_KEYS_H
 #define INDEX_KEYS_H
 
@@ -16,8 +17,10 @@ static inline size_t put_stream_key(struct bytes context, struct bytes stream, u
     PRE(context.size_bytes <= ENTRY_NAME_MAX_BYTES);
     PRE(stream.size_bytes <= ENTRY_STREAM_MAX_BYTES);
     put_u16_be(out, (uint16_t)context.size_bytes);
-    memcpy(out + 2, context.data, context.size_bytes);
-    memcpy(out + 2 + context.size_bytes, stream.data, stream.size_bytes);
+    if (context.size_bytes > 0)
+        memcpy(out + 2, context.data, context.size_bytes);
+    if (stream.size_bytes > 0)
+        memcpy(out + 2 + context.size_bytes, stream.data, stream.size_bytes);
     return 2 + context.size_bytes + stream.size_bytes;
 }
 

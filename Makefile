@@ -2,6 +2,7 @@
 #
 # Everything lands in build/. MODE picks the flavour: release (default), asan (ASan and UBSan), tsan, clang. V=1 shows commands.
 # Each folder of src/ is one archive; what a binary may link is the same layer table that `make lint` enforces.
+# build/bin/ holds the release binaries; the other flavours stay in build/<mode>/bin/.
 
 MODE ?= release
 CC_release := gcc
@@ -30,7 +31,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
 # --- Modules, lowest first: a module's archive may use the ones before it. -------------------------------------------
-MODULES := base platform crypto entry domain log index replication projection region rpc client server
+MODULES := base platform crypto entry domain log index replication projection region client rpc server
 LIBS_base :=
 LIBS_platform :=
 LIBS_crypto := -lcrypto -lsodium
@@ -48,13 +49,38 @@ reverse = $(shell printf '%s\n' $(1) | tac)
 archives = $(foreach m,$(call reverse,$(1)),$(B)/lib/lib$(m).a)
 libraries = $(foreach m,$(call reverse,$(1)),$(LIBS_$(m)))
 
-BASE_MODULES := base platform crypto entry log
 VERIFY_MODULES := base platform crypto entry log
-CLI_MODULES := base platform crypto entry domain log projection rpc client
+CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps demo test unit integration lint format bench clean FORCE
-all: build/bin/tallyd build/bin/tally build/bin/tally-verify
+.PHONY: all help deps deps-check demo test unit threads golden planted integration lint format bench clean FORCE
+BINARIES := tallyd tally tally-verify
+all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
+
+define HELP
+make            the binaries, in build/bin/
+make demo       two regions, real bank data, a crash and a forgery, told in three minutes
+make test       everything that must hold, fastest failures first
+make unit       unit tests; MODULE=crypto for one folder, MODE=asan for the sanitizers
+make threads    our own threads, for MODE=tsan
+make golden     golden vectors, against a second implementation
+make planted    plants faults and sees the checks fail
+make integration  real processes; TEST=name for those whose names contain it
+make lint       layers, banned calls, sizes, format
+make format     clang-format over everything
+make bench      append throughput, as ratios
+make deps       installs the Debian packages that are missing
+make clean      removes build/
+MODE=release|asan|tsan|clang picks the flavour; V=1 shows the commands.
+endef
+help:
+	$(info $(HELP))
+	@:
+
+# Sub-makes run on all cores unless the caller chose.
+JOBS ?= $(shell nproc)
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+RUN = +@$(MAKE) --no-print-directory $(PARALLEL)
 
 # --- Objects ---------------------------------------------------------------------------------------------------------
 $(B)/flags: FORCE
@@ -84,7 +110,8 @@ endef
 PROTOS := $(wildcard proto/tally/v1/*.proto)
 GEN_C := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
 GEN_O := $(GEN_C:.c=.o)
-EXTRA_OBJECTS_rpc := $(GEN_O)
+.SECONDARY: $(GEN_C)
+EXTRA_OBJECTS_client := $(GEN_O)
 include $(wildcard src/rpc/rules.mk)
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto | deps-check
@@ -101,7 +128,7 @@ $(call OBJECTS,rpc) $(call OBJECTS,client): | $(GEN_O)
 $(foreach m,$(MODULES),$(eval $(call MODULE_ARCHIVE,$(m))))
 
 # --- Binaries --------------------------------------------------------------------------------------------------------
-build/bin/%: $(B)/bin/%
+build/bin/%: build/release/bin/%
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@
 
@@ -127,7 +154,8 @@ $(B)/bin/tally-verify: $(VERIFY_OBJECTS) $(call archives,$(VERIFY_MODULES))
 # Criterion swallows sanitizer findings unless they abort; leaks are found at exit of each test's own process.
 SAN_ENV := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
            TSAN_OPTIONS=halt_on_error=1:abort_on_error=1
-MODULE ?= $(notdir $(wildcard tests/unit/*))
+UNIT_MODULES := $(sort $(foreach f,$(wildcard tests/unit/*/*.c),$(notdir $(patsubst %/,%,$(dir $f)))))
+MODULE ?= $(UNIT_MODULES)
 
 TEST_SUPPORT := $(wildcard tests/support/*.c)
 define UNIT_PROGRAM
@@ -138,9 +166,9 @@ $(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c
 .PHONY: unit-$(1)
 unit-$(1): $(B)/tests/unit-$(1)
 	$$(call say,TEST,$$<)
-	$$(Q)$(SAN_ENV) $$< -j2 --quiet 2>&1 || { echo "FAILED: rerun with $(SAN_ENV) $$< --verbose"; exit 1; }
+	$$(Q)$(SAN_ENV) $$< -j2 2>&1 || { echo "FAILED: rerun with $(SAN_ENV) $$< --verbose"; exit 1; }
 endef
-$(foreach m,$(notdir $(wildcard tests/unit/*)),$(eval $(call UNIT_PROGRAM,$(m))))
+$(foreach m,$(UNIT_MODULES),$(eval $(call UNIT_PROGRAM,$(m))))
 
 $(B)/obj/tests/%.o: tests/%.c $(B)/flags | deps-check $(if $(wildcard proto/tally/v1/*.proto),$(GEN_O))
 	@mkdir -p $(@D)
@@ -149,11 +177,91 @@ $(B)/obj/tests/%.o: tests/%.c $(B)/flags | deps-check $(if $(wildcard proto/tall
 
 unit: $(foreach m,$(MODULE),unit-$(m))
 
-# --- Packages --------------------------------------------------------------------------------------------------------
-PACKAGES := gcc make clang pkg-config librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
-            libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev grpc-proto
+# tests/threads/<module>.c: threads that are ours alone, for MODE=tsan. gRPC and RocksDB are not built for ThreadSanitizer, and Criterion does not
+# start under it, so these are plain programs.
+THREAD_TESTS := $(notdir $(basename $(wildcard tests/threads/*.c)))
+define THREADS_PROGRAM
+$(B)/tests/threads-$(1): $(B)/obj/tests/threads/$(1).o $(patsubst %.c,$(B)/obj/%.o,$(TEST_SUPPORT)) \
+                         $(call archives,$(call upto,$(if $(filter $(1),$(MODULES)),$(1),platform)))
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(if $(filter $(1),$(MODULES)),$(1),platform)))
+endef
+$(foreach t,$(THREAD_TESTS),$(eval $(call THREADS_PROGRAM,$(t))))
 
-.PHONY: deps-check
+threads: $(THREAD_TESTS:%=$(B)/tests/threads-%)
+	@set -e; for program in $^; do $(SAN_ENV) $$program; done
+
+# What must hold, in the order in which failures are cheapest to learn.
+test: deps-check
+	$(RUN) lint golden
+	$(RUN) MODE=asan unit
+	$(RUN) MODE=tsan threads
+	$(RUN) planted
+	$(RUN) MODE=clang all
+	$(RUN) integration
+	@echo 'make test: all of it holds'
+
+PYTHON := /usr/bin/python3 -B
+
+golden: $(wildcard tests/golden/*.py) | deps-check
+	@set -e; for script in $(wildcard tests/golden/*.py); do $(PYTHON) $$script; done
+
+planted: $(wildcard tests/planted/*.sh) | deps-check
+	@set -e; for script in $(wildcard tests/planted/*.sh); do bash $$script; done
+
+# The integration tests speak to the server with grpcio and messages made by protoc, so that our own client is not its only witness.
+PYTHON_PROTOS := $(PROTOS:proto/%.proto=build/python/%_pb2.py) build/python/grpc/health/v1/health_pb2.py \
+                 build/python/grpc/reflection/v1/reflection_pb2.py build/python/grpc/reflection/v1alpha/reflection_pb2.py
+build/python/tally/v1/%_pb2.py: proto/tally/v1/%.proto | deps-check
+	@mkdir -p build/python
+	$(Q)protoc --proto_path=proto --python_out=build/python $<
+
+build/python/grpc/%_pb2.py: | deps-check
+	@mkdir -p build/python
+	$(Q)protoc --proto_path=/usr/share/grpc-proto --python_out=build/python /usr/share/grpc-proto/grpc/$*.proto
+
+integration: all $(PYTHON_PROTOS)
+	@$(PYTHON) tests/integration/run.py $(TEST)
+
+demo: deps-check
+	$(RUN) all
+	@bash tools/demo/demo.sh
+
+bench: deps-check
+	$(RUN) all
+	@bash bench/append.sh
+
+# --- Source ----------------------------------------------------------------------------------------------------------
+C_FILES = $(shell find src include tools tests bench -name '*.[ch]')
+lint: | deps-check
+	@$(PYTHON) tools/lint/lint.py
+	@clang-format --dry-run -Werror $(C_FILES)
+	@echo '  LINT   ok'
+
+format: | deps-check
+	clang-format -i $(C_FILES)
+
+clean:
+	rm -rf build
+
+# --- Packages --------------------------------------------------------------------------------------------------------
+# libc6-dev is named because nothing here may depend on what apt only recommends.
+PACKAGES := gcc libc6-dev make clang clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
+            libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev grpc-proto \
+            python3 python3-grpcio python3-protobuf sqlite3 jq
+
+# One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.
 deps-check:
+	@command -v dpkg-query >/dev/null || exit 0; \
+	installed=$$(dpkg-query -W -f='$${db:Status-Status}:$${Package} ' $(PACKAGES) 2>/dev/null); missing=; \
+	for package in $(PACKAGES); do case " $$installed" in *" installed:$$package "*) ;; *) missing="$$missing $$package" ;; esac; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" != 0 ]; then echo "Packages are missing. As root: apt-get install$$missing" >&2; exit 1; fi; \
+	echo "installing:$$missing"; export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -q && apt-get install -q -y --no-install-recommends $$missing
+
+deps: deps-check
+	@echo 'all packages are installed'
 
 -include $(shell find build -name '*.d' 2>/dev/null)

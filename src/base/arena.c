@@ -1,3 +1,6 @@
+/* A list of chunks, the newest first; only the newest is filled. Each new chunk is twice as large as the one before, so
+ * that the number of calls to mem_alloc grows with the logarithm of what is handed out. A request larger than that gets
+ * a chunk of its own size. */
 #include "base/arena.h"
 
 #include <stdalign.h>
@@ -18,6 +21,7 @@ struct arena_chunk {
 
 void arena_init(struct arena *arena, size_t max_bytes)
 {
+    PRE(max_bytes <= SIZE_MAX / 4);
     *arena = (struct arena){.max_bytes = max_bytes};
 }
 

@@ -13,6 +13,7 @@ struct arena {
     size_t max_bytes;
 };
 
+/* No allocation. max_bytes at most SIZE_MAX / 4. */
 void arena_init(struct arena *arena, size_t max_bytes);
 void arena_free(struct arena *arena);
 /* Forgets everything handed out; keeps the largest chunk for reuse. */

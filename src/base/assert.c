@@ -1,3 +1,4 @@
+/* The end of the process when an assertion does not hold. abort leaves a core file for whoever looks into it. */
 #include "base/assert.h"
 
 #include <stdio.h>

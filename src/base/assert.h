@@ -9,8 +9,8 @@
 __attribute__((noreturn)) void assert_fail(const char *kind, const char *condition, const char *file, int line);
 
 #define ASSERT_KIND(kind, condition) ((condition) ? (void)0 : assert_fail(kind, #condition, __FILE__, __LINE__))
-#define PRE(condition) ASSERT_KIND("precondition", condition)
-#define POST(condition) ASSERT_KIND("postcondition", condition)
-#define INVARIANT(condition) ASSERT_KIND("invariant", condition)
+#define PRE(condition)               ASSERT_KIND("precondition", condition)
+#define POST(condition)              ASSERT_KIND("postcondition", condition)
+#define INVARIANT(condition)         ASSERT_KIND("invariant", condition)
 
 #endif

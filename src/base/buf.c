@@ -1,3 +1,5 @@
+/* Doubling keeps the cost of an append constant on average; the ceiling cuts the last doubling short rather than
+ * refusing it. */
 #include "base/buf.h"
 
 #include <stdarg.h>

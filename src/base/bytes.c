@@ -1,3 +1,5 @@
+/* Comparing bytes, numbers in bytes, decimal numbers and UTF-8. Numbers are put together byte by byte: the same on
+ * every machine, whatever the alignment, and compilers make one load of it. */
 #include "base/bytes.h"
 
 #include "base/assert.h"

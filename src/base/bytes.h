@@ -58,7 +58,8 @@ void base64_encode(struct bytes in, char *out /* BASE64_ENCODED_SIZE(n) + 1 byte
 /* *ret_size gets the decoded size. ERR_INVALID for anything not canonical, ERR_TOO_LARGE if it does not fit. */
 int base64_decode(const char *text, size_t text_size, uint8_t *out, size_t out_max_bytes, size_t *ret_size) MUST_USE;
 
-/* RFC 3629: no surrogates, no overlong forms, at most U+10FFFF. NUL bytes are refused too: names travel as C strings. */
+/* RFC 3629: no surrogates, no overlong forms, at most U+10FFFF. NUL bytes are refused too: names travel as C strings.
+ */
 bool utf8_valid(struct bytes text);
 
 /* Decimal digits only, no sign, no leading zeros (but "0" itself), no overflow; ERR_INVALID otherwise. */

@@ -1,5 +1,5 @@
-/* CRC-32C (declared in bytes.h), by the CPU's instruction where there is one, else by a table of 256 entries. Both give the same sums:
- * the tests compare them. */
+/* CRC-32C (declared in bytes.h), by the CPU's instruction where there is one, else by a table of 256 entries. Both give
+ * the same sums: the tests compare them. */
 #include <immintrin.h>
 #include <stdatomic.h>
 

@@ -1,4 +1,5 @@
-/* The table-driven CRC-32C, visible so that tests can hold it against the CPU's. Everybody else calls crc32c() of bytes.h. */
+/* The table-driven CRC-32C, visible so that tests can hold it against the CPU's. Everybody else calls crc32c() of
+ * bytes.h. */
 #ifndef BASE_CRC32C_H
 #define BASE_CRC32C_H
 

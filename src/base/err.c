@@ -1,3 +1,5 @@
+/* Messages are built in the caller's struct err, so that reporting an error never allocates: running out of memory can
+ * be reported too. */
 #include "base/err.h"
 
 #include <errno.h>
@@ -52,7 +54,8 @@ static void trim_partial_character(char *text)
         text[start - 1] = '\0';
 }
 
-static void set_message(struct err *err, int code, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void set_message(struct err *err, int code, const char *format,
+                                                              va_list args)
 {
     err->code = code;
     int written = vsnprintf(err->message, sizeof(err->message), format, args);

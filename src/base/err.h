@@ -4,7 +4,7 @@
 
 #include "tally/error.h"
 
-#define MUST_USE __attribute__((warn_unused_result))
+#define MUST_USE                        __attribute__((warn_unused_result))
 #define PRINTF_LIKE(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
 
 /* Fills *err (when not NULL) with code and a formatted message, truncated at a UTF-8 boundary if too long.

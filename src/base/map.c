@@ -1,7 +1,9 @@
-/* Entries live in `slots`, in insertion order; `table` finds them by hash (linear probing). A removed entry leaves a hole in slots and a tombstone
- * in the table. Both are swept out together when slots is full, so that memory follows the live entries.
+/* Entries live in `slots`, in insertion order; `table` finds them by hash (linear probing). A removed entry leaves a
+ * hole in slots and a tombstone in the table. Both are swept out together when slots is full, so that memory follows
+ * the live entries.
  *
- * Invariants: live_count <= slot_count <= slot capacity = table_size / 2; every live slot is found by exactly one table cell. */
+ * Invariants: live_count <= slot_count <= slot capacity = table_size / 2; every live slot is found by exactly one table
+ * cell. */
 #include "base/map.h"
 
 #include "base/assert.h"

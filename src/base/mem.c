@@ -1,3 +1,5 @@
+/* The C library's heap behind one counter. Tests make allocation number n fail, for n = 1, 2, 3 and so on until a run
+ * succeeds: so every path that handles running out of memory is walked. */
 #include "base/mem.h"
 
 #include <stdatomic.h>

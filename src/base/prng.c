@@ -1,3 +1,4 @@
+/* SplitMix64 stretches the seed to the state, xoshiro256** makes the numbers (prng.h). */
 #include "base/prng.h"
 
 #include "base/assert.h"

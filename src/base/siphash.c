@@ -1,3 +1,4 @@
+/* SipHash-2-4: two rounds for each 8 bytes, four at the end; the last block carries the size modulo 256. */
 #include "base/siphash.h"
 
 struct sip {
@@ -35,7 +36,8 @@ uint64_t siphash24(const uint8_t key[16], struct bytes data)
 {
     uint64_t k0 = get_u64_le(key);
     uint64_t k1 = get_u64_le(key + 8);
-    struct sip s = {k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du, k0 ^ 0x6c7967656e657261u, k1 ^ 0x7465646279746573u};
+    struct sip s = {k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du, k0 ^ 0x6c7967656e657261u,
+                    k1 ^ 0x7465646279746573u};
     size_t at = 0;
     for (; at + 8 <= data.size_bytes; at += 8)
         sip_absorb(&s, get_u64_le(data.data + at));

@@ -1,4 +1,5 @@
-/* SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash for tables, so that whoever chooses the keys cannot choose collisions. */
+/* SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash for tables, so that whoever chooses the keys cannot choose
+ * collisions. */
 #ifndef BASE_SIPHASH_H
 #define BASE_SIPHASH_H
 

@@ -1,5 +1,5 @@
-/* Bytes as text: hex, base64, UUIDs (declared in bytes.h). Decoders accept exactly one spelling of each value, so that two texts differ
- * whenever what they stand for differs. */
+/* Bytes as text: hex, base64, UUIDs (declared in bytes.h). Decoders accept exactly one spelling of each value, so that
+ * two texts differ whenever what they stand for differs. */
 #include "base/assert.h"
 #include "base/bytes.h"
 

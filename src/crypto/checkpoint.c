@@ -1,7 +1,6 @@
-/* Checkpoints (c2sp.org/tlog-checkpoint): "origin\nsize\nbase64(root)\n", exactly three lines. Without extension lines every implementation agrees on
- * what a cosignature covers. */
+/* Checkpoints (c2sp.org/tlog-checkpoint): "origin\nsize\nbase64(root)\n", exactly three lines. Without extension lines
+ * every implementation agrees on what a cosignature covers. */
 #include "crypto/note.h"
-
 
 int checkpoint_format(const struct checkpoint *checkpoint, struct buf *out)
 {
@@ -30,8 +29,8 @@ int checkpoint_parse(struct bytes text, struct checkpoint *ret, struct err *err)
         return err_set(err, ERR_INVALID, "a checkpoint must be three lines: origin, size, root");
     if (text.size_bytes > 0)
         return err_set(err, ERR_UNSUPPORTED, "a checkpoint with extension lines is not supported");
-    if (origin.size_bytes == 0 || origin.size_bytes > NOTE_NAME_MAX_BYTES)
-        return err_set(err, ERR_INVALID, "a checkpoint's origin must be 1 to %d bytes", NOTE_NAME_MAX_BYTES);
+    if (origin.size_bytes == 0 || origin.size_bytes > NOTE_NAME_MAX_BYTES || !utf8_valid(origin))
+        return err_set(err, ERR_INVALID, "a checkpoint's origin must be 1 to %d bytes of UTF-8", NOTE_NAME_MAX_BYTES);
     if (parse_u64((const char *)size.data, size.size_bytes, &checkpoint.size) != 0)
         return err_set(err, ERR_INVALID, "a checkpoint's size must be a decimal number without leading zeros");
     size_t root_size = 0;
@@ -47,6 +46,7 @@ int checkpoint_sign(const struct checkpoint *checkpoint, const struct note_signe
                     struct err *err)
 {
     struct buf text;
+    size_t before_bytes = out->size_bytes;
     buf_init(&text, NOTE_MAX_BYTES);
     int code = checkpoint_format(checkpoint, &text);
     if (code == 0)
@@ -54,9 +54,11 @@ int checkpoint_sign(const struct checkpoint *checkpoint, const struct note_signe
     if (code == 0)
         code = buf_append_byte(out, '\n');
     if (code != 0)
-        err_no_memory(err, "a checkpoint");
+        err_set(err, code, "no room for a checkpoint");
     else
         code = note_sign(signer, buf_bytes(&text), 0, out, err);
+    if (code != 0)
+        out->size_bytes = before_bytes;
     buf_free(&text);
     return code;
 }

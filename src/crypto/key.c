@@ -13,8 +13,8 @@ static void require_sodium(void)
 /* Unicode White_Space above ASCII, as UTF-8. Key names may not hold any (signed-note: "no Unicode spaces"). */
 static bool starts_with_wide_space(const uint8_t *at, size_t left)
 {
-    static const char *const spaces[] = {"\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\xA8", "\xE2\x80\xA9",
-                                         "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"};
+    static const char *const spaces[] = {"\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\xA8",
+                                         "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"};
     for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++) {
         size_t size = strlen(spaces[i]);
         if (left >= size && memcmp(at, spaces[i], size) == 0)
@@ -23,15 +23,24 @@ static bool starts_with_wide_space(const uint8_t *at, size_t left)
     return left >= 3 && at[0] == 0xE2 && at[1] == 0x80 && at[2] >= 0x80 && at[2] <= 0x8A;
 }
 
+bool note_name_valid(struct bytes name)
+{
+    if (name.size_bytes == 0 || !utf8_valid(name))
+        return false;
+    for (size_t i = 0; i < name.size_bytes; i++) {
+        if (name.data[i] <= ' ' || name.data[i] == '+' || starts_with_wide_space(name.data + i, name.size_bytes - i))
+            return false;
+    }
+    return true;
+}
+
+/* Our own keys' names are also short, and printable as far as ASCII goes. */
 static int check_name(struct bytes name, struct err *err)
 {
-    if (name.size_bytes == 0 || name.size_bytes > NOTE_NAME_MAX_BYTES || !utf8_valid(name))
+    if (name.size_bytes == 0 || name.size_bytes > NOTE_NAME_MAX_BYTES)
         return err_set(err, ERR_INVALID, "a key name must be 1 to %d bytes of UTF-8", NOTE_NAME_MAX_BYTES);
-    for (size_t i = 0; i < name.size_bytes; i++) {
-        uint8_t byte = name.data[i];
-        if (byte <= ' ' || byte == 0x7F || byte == '+' || starts_with_wide_space(name.data + i, name.size_bytes - i))
-            return err_set(err, ERR_INVALID, "a key name must not hold spaces, control characters or '+'");
-    }
+    if (!note_name_valid(name) || memchr(name.data, 0x7F, name.size_bytes) != NULL)
+        return err_set(err, ERR_INVALID, "a key name must be UTF-8 without spaces, control characters or '+'");
     return 0;
 }
 
@@ -57,7 +66,7 @@ int note_signer_from_seed(const char *name, enum note_key_type type, const uint8
     if (code != 0)
         return code;
     struct note_signer signer = {.verifier.type = type};
-    strcpy(signer.verifier.name, name);
+    memcpy(signer.verifier.name, name, strlen(name) + 1);
     crypto_sign_seed_keypair(signer.verifier.public_key, signer.secret_key, seed);
     signer.verifier.key_id = compute_key_id(&signer.verifier);
     *ret = signer;
@@ -137,7 +146,8 @@ int note_signer_format(const struct note_signer *signer, struct buf *out)
     memcpy(key + 1, signer->secret_key, 32);
     base64_encode(bytes_of(key, sizeof(key)), text);
     char head[sizeof(private_prefix) + NOTE_NAME_MAX_BYTES + 16];
-    snprintf(head, sizeof(head), "%s%s+%08x+", private_prefix, signer->verifier.name, (unsigned)signer->verifier.key_id);
+    snprintf(head, sizeof(head), "%s%s+%08x+", private_prefix, signer->verifier.name,
+             (unsigned)signer->verifier.key_id);
     int code = buf_reserve(out, strlen(head) + strlen(text) + 1);
     if (code == 0)
         code = buf_append_string(out, head);
@@ -157,8 +167,10 @@ int note_signer_parse(struct bytes text, struct note_signer *ret, struct err *er
         return err_set(err, ERR_INVALID, "a private key must start with %s", private_prefix);
     struct key_text parts;
     int code = parse_key_text(bytes_of(text.data + prefix_size, text.size_bytes - prefix_size), &parts, err);
-    if (code != 0)
+    if (code != 0) {
+        sodium_memzero(&parts, sizeof(parts));
         return code;
+    }
     char name[NOTE_NAME_MAX_BYTES + 1] = {0};
     memcpy(name, parts.name.data, parts.name.size_bytes);
     struct note_signer signer;

@@ -1,3 +1,5 @@
+/* Key files: one key a line, as text. The private half is wiped from every buffer it went through; it is written to a
+ * file of its own that was never readable by others, not even for a moment (created 0600, then renamed). */
 #include "crypto/keyfile.h"
 
 #include <sodium.h>
@@ -25,13 +27,14 @@ int keyfile_create(struct disk *disk, const char *path, const struct note_signer
         return code;
 
     char public_path[DISK_PATH_MAX_BYTES];
-    char vkey[NOTE_VKEY_MAX_BYTES + 2];
+    char line[NOTE_VKEY_MAX_BYTES + 2];
     int size = snprintf(public_path, sizeof(public_path), "%s.pub", path);
     if (size < 0 || (size_t)size >= sizeof(public_path))
         return err_set(err, ERR_TOO_LARGE, "path too long: %.60s…", path);
-    note_verifier_format(&signer->verifier, vkey);
-    strcat(vkey, "\n");
-    return disk_replace_file(disk, public_path, bytes_of_string(vkey), 0, err);
+    note_verifier_format(&signer->verifier, line);
+    size_t line_size = strlen(line);
+    line[line_size] = '\n';
+    return disk_replace_file(disk, public_path, bytes_of(line, line_size + 1), 0, err);
 }
 
 int keyfile_load(struct disk *disk, const char *path, struct note_signer *ret, struct err *err)

@@ -1,5 +1,5 @@
-/* Compact ranges and verifiers (merkle.h). The verifiers walk the two node numbers fn and sn of RFC 9162 upwards; a set bit of fn, or fn == sn, means
- * that the proof's hash is the left sibling. */
+/* Compact ranges and verifiers (merkle.h). The verifiers walk the two node numbers fn and sn of RFC 9162 upwards; a set
+ * bit of fn, or fn == sn, means that the proof's hash is the left sibling. */
 #include "crypto/merkle.h"
 
 #include "base/assert.h"
@@ -97,7 +97,8 @@ static int verify_trivial_consistency(struct sha256 *sha, uint64_t old_size, uin
                        (unsigned long long)old_size, (unsigned long long)new_size);
     struct hash empty = sha256_of(sha, bytes_of(NULL, 0));
     if (old_size == 0 && (new_size != 0 || !hash_equal(old_root, &empty)))
-        return err_set(err, ERR_INVALID, "nothing can be proven about an empty tree but that its root is the empty one");
+        return err_set(err, ERR_INVALID,
+                       "nothing can be proven about an empty tree but that its root is the empty one");
     if (!hash_equal(old_root, new_root))
         return err_set(err, ERR_CORRUPT, "two roots of one size, %llu", (unsigned long long)old_size);
     return 0;

@@ -50,12 +50,12 @@ int merkle_verify_consistency(struct sha256 *sha, uint64_t old_size, uint64_t ne
 typedef int merkle_read_fn(void *context, unsigned height, uint64_t number, struct hash *ret, struct err *err);
 
 /* ERR_INVALID when index >= size (old_size == 0 or old_size > new_size), or the reader's error. */
-int merkle_prove_inclusion(struct sha256 *sha, uint64_t index, uint64_t size, merkle_read_fn *read, void *context,
+int merkle_prove_inclusion(struct sha256 *sha, uint64_t index, uint64_t size, merkle_read_fn *read_hash, void *context,
                            struct merkle_proof *ret, struct err *err) MUST_USE;
-int merkle_prove_consistency(struct sha256 *sha, uint64_t old_size, uint64_t new_size, merkle_read_fn *read,
+int merkle_prove_consistency(struct sha256 *sha, uint64_t old_size, uint64_t new_size, merkle_read_fn *read_hash,
                              void *context, struct merkle_proof *ret, struct err *err) MUST_USE;
 /* The root at `size` from stored subtrees. */
-int merkle_root_at(struct sha256 *sha, uint64_t size, merkle_read_fn *read, void *context, struct hash *ret,
+int merkle_root_at(struct sha256 *sha, uint64_t size, merkle_read_fn *read_hash, void *context, struct hash *ret,
                    struct err *err) MUST_USE;
 
 #endif

@@ -1,5 +1,5 @@
-/* Making proofs from stored subtrees (declared in merkle.h), by the recursions of RFC 6962 sections 2.1.1 and 2.1.2 written as loops from the root down;
- * hashes are collected root's child first and turned round at the end. */
+/* Making proofs from stored subtrees (declared in merkle.h), by the recursions of RFC 6962 sections 2.1.1 and 2.1.2
+ * written as loops from the root down; hashes are collected root's child first and turned round at the end. */
 #include "base/assert.h"
 #include "crypto/merkle.h"
 
@@ -10,14 +10,14 @@ static unsigned split_height(uint64_t n)
 }
 
 /* MTH(D[start : start + count]), where start is a multiple of the largest power of two not above count. */
-static int subtree_root(struct sha256 *sha, uint64_t start, uint64_t count, merkle_read_fn *read, void *context,
+static int subtree_root(struct sha256 *sha, uint64_t start, uint64_t count, merkle_read_fn *read_hash, void *context,
                         struct hash *ret, struct err *err)
 {
     struct hash parts[MERKLE_HEIGHT_MAX];
     size_t part_count = 0;
     while (count > 0) {
         unsigned height = 63 - (unsigned)__builtin_clzll(count);
-        int code = read(context, height, start >> height, &parts[part_count], err);
+        int code = read_hash(context, height, start >> height, &parts[part_count], err);
         if (code != 0)
             return code;
         part_count++;
@@ -31,14 +31,14 @@ static int subtree_root(struct sha256 *sha, uint64_t start, uint64_t count, merk
     return 0;
 }
 
-int merkle_root_at(struct sha256 *sha, uint64_t size, merkle_read_fn *read, void *context, struct hash *ret,
+int merkle_root_at(struct sha256 *sha, uint64_t size, merkle_read_fn *read_hash, void *context, struct hash *ret,
                    struct err *err)
 {
     if (size == 0) {
         *ret = sha256_of(sha, bytes_of(NULL, 0));
         return 0;
     }
-    return subtree_root(sha, 0, size, read, context, ret, err);
+    return subtree_root(sha, 0, size, read_hash, context, ret, err);
 }
 
 static void reverse_proof(struct merkle_proof *proof)
@@ -51,16 +51,16 @@ static void reverse_proof(struct merkle_proof *proof)
 }
 
 static int push_subtree(struct merkle_proof *proof, struct sha256 *sha, uint64_t start, uint64_t count,
-                        merkle_read_fn *read, void *context, struct err *err)
+                        merkle_read_fn *read_hash, void *context, struct err *err)
 {
     INVARIANT(proof->count < MERKLE_PROOF_MAX);
-    int code = subtree_root(sha, start, count, read, context, &proof->hashes[proof->count], err);
+    int code = subtree_root(sha, start, count, read_hash, context, &proof->hashes[proof->count], err);
     if (code == 0)
         proof->count++;
     return code;
 }
 
-int merkle_prove_inclusion(struct sha256 *sha, uint64_t index, uint64_t size, merkle_read_fn *read, void *context,
+int merkle_prove_inclusion(struct sha256 *sha, uint64_t index, uint64_t size, merkle_read_fn *read_hash, void *context,
                            struct merkle_proof *ret, struct err *err)
 {
     if (index >= size)
@@ -72,8 +72,8 @@ int merkle_prove_inclusion(struct sha256 *sha, uint64_t index, uint64_t size, me
     while (count > 1) {
         uint64_t left = (uint64_t)1 << split_height(count);
         bool in_left = index - start < left;
-        int code = in_left ? push_subtree(&proof, sha, start + left, count - left, read, context, err)
-                           : push_subtree(&proof, sha, start, left, read, context, err);
+        int code = in_left ? push_subtree(&proof, sha, start + left, count - left, read_hash, context, err)
+                           : push_subtree(&proof, sha, start, left, read_hash, context, err);
         if (code != 0)
             return code;
         start = in_left ? start : start + left;
@@ -84,7 +84,7 @@ int merkle_prove_inclusion(struct sha256 *sha, uint64_t index, uint64_t size, me
     return 0;
 }
 
-int merkle_prove_consistency(struct sha256 *sha, uint64_t old_size, uint64_t new_size, merkle_read_fn *read,
+int merkle_prove_consistency(struct sha256 *sha, uint64_t old_size, uint64_t new_size, merkle_read_fn *read_hash,
                              void *context, struct merkle_proof *ret, struct err *err)
 {
     if (old_size == 0 || old_size > new_size)
@@ -98,8 +98,8 @@ int merkle_prove_consistency(struct sha256 *sha, uint64_t old_size, uint64_t new
     while (old_count < count) {
         uint64_t left = (uint64_t)1 << split_height(count);
         bool in_left = old_count <= left;
-        int code = in_left ? push_subtree(&proof, sha, start + left, count - left, read, context, err)
-                           : push_subtree(&proof, sha, start, left, read, context, err);
+        int code = in_left ? push_subtree(&proof, sha, start + left, count - left, read_hash, context, err)
+                           : push_subtree(&proof, sha, start, left, read_hash, context, err);
         if (code != 0)
             return code;
         known = known && in_left;
@@ -108,7 +108,7 @@ int merkle_prove_consistency(struct sha256 *sha, uint64_t old_size, uint64_t new
         old_count = in_left ? old_count : old_count - left;
     }
     if (!known) {
-        int code = push_subtree(&proof, sha, start, count, read, context, err);
+        int code = push_subtree(&proof, sha, start, count, read_hash, context, err);
         if (code != 0)
             return code;
     }

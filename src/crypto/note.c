@@ -48,16 +48,14 @@ static int parse_signature_line(struct bytes line, struct note *note, size_t *st
     const uint8_t *name = line.data + start_size;
     size_t left = line.size_bytes - start_size - 1; /* without the newline */
     const uint8_t *space = memchr(name, ' ', left);
-    if (space == NULL || space == name || memchr(name, '+', (size_t)(space - name)) != NULL)
+    if (space == NULL || !note_name_valid(bytes_of(name, (size_t)(space - name))))
         return err_set(err, ERR_INVALID, "a signature line must be: em dash, name, base64");
     size_t name_size = (size_t)(space - name);
     size_t base64_size = left - name_size - 1;
     uint8_t *blob = note->storage + *storage_used;
     size_t blob_size = 0;
-    int code = base64_decode((const char *)space + 1, base64_size, blob, sizeof(note->storage) - *storage_used, &blob_size);
-    if (code == ERR_TOO_LARGE)
-        return err_set(err, code, "the signatures of the note are too large");
-    if (code != 0 || blob_size < 5)
+    size_t left_bytes = sizeof(note->storage) - *storage_used;
+    if (base64_decode((const char *)space + 1, base64_size, blob, left_bytes, &blob_size) != 0 || blob_size < 5)
         return err_set(err, ERR_INVALID, "a signature must be base64 of a key id and a signature");
     *storage_used += blob_size;
     note->signatures[note->signature_count++] = (struct note_signature){

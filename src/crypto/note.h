@@ -1,5 +1,6 @@
-/* Signed notes (c2sp.org/signed-note v1.0.0), their keys, checkpoints (c2sp.org/tlog-checkpoint v1.0.0) and cosignatures
- * (c2sp.org/tlog-cosignature v1.0.1). All text, all deterministic: signing draws no randomness (RFC 8032). */
+/* Signed notes (c2sp.org/signed-note v1.0.0), their keys, checkpoints (c2sp.org/tlog-checkpoint v1.0.0) and
+ * cosignatures (c2sp.org/tlog-cosignature v1.0.1). All text, all deterministic: signing draws no randomness (RFC 8032).
+ */
 #ifndef CRYPTO_NOTE_H
 #define CRYPTO_NOTE_H
 
@@ -37,6 +38,10 @@ struct note_signer {
     uint8_t secret_key[64]; /* libsodium form: seed || public key */
 };
 
+/* The specification's rule for names in signature lines: non-empty UTF-8 without white space (Unicode), control
+ * characters, '+'. */
+bool note_name_valid(struct bytes name);
+
 /* name: non-empty UTF-8, no white space (Unicode), no '+', no control characters, at most NOTE_NAME_MAX_BYTES. */
 int note_signer_from_seed(const char *name, enum note_key_type type, const uint8_t seed[32], struct note_signer *ret,
                           struct err *err) MUST_USE;
@@ -62,16 +67,18 @@ struct note {
     struct bytes text; /* with its final newline */
     size_t signature_count;
     struct note_signature signatures[NOTE_SIGNATURES_MAX];
-    uint8_t storage[8 * 1024]; /* decoded signatures */
+    uint8_t storage[NOTE_MAX_BYTES / 4 *
+                    3]; /* decoded signatures: room for all that a note can hold, post-quantum ones too */
 };
 
-/* Shape only, no keys yet. message must outlive *ret. ERR_INVALID with what is wrong, ERR_TOO_LARGE. */
+/* Shape only, no keys yet. message must outlive *ret. ERR_INVALID with what is wrong, ERR_TOO_LARGE. After a failure
+ * *ret holds nothing of use. */
 int note_parse(struct bytes message, struct note *ret, struct err *err) MUST_USE;
 
 /* Checks every signature made by `verifier` (name and key id). Returns how many lines verified (0: it did not sign), or
  * ERR_CORRUPT when a line that claims to be its signature does not verify: then the whole note must be refused. For a
- * cosignature *ret_time_s (may be NULL) gets the largest time signed. Ed25519 is verified strictly: non-canonical S, and
- * low-order public keys are refused. */
+ * cosignature *ret_time_s (may be NULL) gets the largest time signed. Ed25519 is verified strictly: non-canonical S,
+ * and low-order public keys are refused. */
 int note_verify(const struct note *note, const struct note_verifier *verifier, uint64_t *ret_time_s,
                 struct err *err) MUST_USE;
 
@@ -93,8 +100,8 @@ int checkpoint_parse(struct bytes text, struct checkpoint *ret, struct err *err)
 /* Appends text, blank line and the signature. */
 int checkpoint_sign(const struct checkpoint *checkpoint, const struct note_signer *signer, struct buf *out,
                     struct err *err) MUST_USE;
-/* Parses the note, checks that `log_key` signed it and that its origin is log_key's name. ERR_INVALID, ERR_CORRUPT (bad or
- * missing signature), ERR_MISMATCH (other origin). */
+/* Parses the note, checks that `log_key` signed it and that its origin is log_key's name. ERR_INVALID, ERR_CORRUPT (bad
+ * or missing signature), ERR_MISMATCH (other origin). */
 int checkpoint_open(struct bytes message, const struct note_verifier *log_key, struct checkpoint *ret,
                     struct err *err) MUST_USE;
 

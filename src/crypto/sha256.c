@@ -1,3 +1,4 @@
+/* libcrypto's digest interface, with the algorithm looked up once (sha256.h). */
 #include "crypto/sha256.h"
 
 #include <openssl/evp.h>

@@ -1,5 +1,5 @@
-/* SHA-256 (FIPS 180-4) through OpenSSL's libcrypto, which uses the CPU's SHA instructions. One context is reused: making
- * one costs more than hashing a small event. A context belongs to one thread at a time. */
+/* SHA-256 (FIPS 180-4) through OpenSSL's libcrypto, which uses the CPU's SHA instructions. One context is reused:
+ * making one costs more than hashing a small event. A context belongs to one thread at a time. */
 #ifndef CRYPTO_SHA256_H
 #define CRYPTO_SHA256_H
 

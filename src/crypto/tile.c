@@ -1,3 +1,5 @@
+/* Tile names are short and there is one for each tile: they are read by a small scanner and then held against the one
+ * spelling. */
 #include "crypto/tile.h"
 
 #include <stdio.h>
@@ -12,8 +14,8 @@ void tile_path(const struct tile_id *tile, char *out)
     char level[4] = "";
     if (tile->level != TILE_LEVEL_ENTRIES)
         snprintf(level, sizeof(level), "%d", tile->level);
-    size_t used = (size_t)snprintf(out, TILE_PATH_MAX_BYTES, "tile/%s",
-                                   tile->level == TILE_LEVEL_ENTRIES ? "entries" : level);
+    size_t used =
+        (size_t)snprintf(out, TILE_PATH_MAX_BYTES, "tile/%s", tile->level == TILE_LEVEL_ENTRIES ? "entries" : level);
     unsigned groups[GROUPS_MAX];
     size_t count = 0;
     uint64_t number = tile->number;
@@ -23,59 +25,76 @@ void tile_path(const struct tile_id *tile, char *out)
     } while (number > 0);
     while (count > 0) {
         count--;
-        used += (size_t)snprintf(out + used, TILE_PATH_MAX_BYTES - used, "/%s%03u", count > 0 ? "x" : "", groups[count]);
+        used +=
+            (size_t)snprintf(out + used, TILE_PATH_MAX_BYTES - used, "/%s%03u", count > 0 ? "x" : "", groups[count]);
     }
     if (tile->width < TILE_WIDTH)
         snprintf(out + used, TILE_PATH_MAX_BYTES - used, ".p/%u", tile->width);
 }
 
-/* Reads without judging the spelling; tile_parse then compares with the one spelling that tile_path gives. */
-static bool read_loosely(const char *text, struct tile_id *ret)
+static bool take_text(struct bytes *path, const char *text)
 {
-    int used = 0;
+    size_t size = strlen(text);
+    if (path->size_bytes < size || memcmp(path->data, text, size) != 0)
+        return false;
+    *path = bytes_of(path->data + size, path->size_bytes - size);
+    return true;
+}
+
+/* 1 to digits_max digits, as many as there are. */
+static bool take_number(struct bytes *path, size_t digits_max, uint64_t *ret)
+{
+    size_t digits = 0;
+    uint64_t value = 0;
+    while (digits < digits_max && digits < path->size_bytes && path->data[digits] >= '0' && path->data[digits] <= '9')
+        value = value * 10 + (uint64_t)(path->data[digits++] - '0');
+    *path = bytes_of(path->data + digits, path->size_bytes - digits);
+    *ret = value;
+    return digits > 0;
+}
+
+/* Reads without judging the spelling; tile_parse then compares with the one spelling that tile_path gives. */
+static bool read_loosely(struct bytes path, struct tile_id *ret)
+{
     struct tile_id tile = {.width = TILE_WIDTH};
-    if (strncmp(text, "tile/entries/", 13) == 0) {
+    uint64_t value = 0;
+    if (!take_text(&path, "tile/"))
+        return false;
+    if (take_text(&path, "entries/"))
         tile.level = TILE_LEVEL_ENTRIES;
-        used = 13;
-    } else if (sscanf(text, "tile/%2d/%n", &tile.level, &used) != 1 || used == 0 || tile.level < 0 ||
-               tile.level > TILE_LEVEL_MAX) {
+    else if (take_number(&path, 1, &value) && value <= TILE_LEVEL_MAX && take_text(&path, "/"))
+        tile.level = (int)value;
+    else
         return false;
-    }
-    const char *at = text + used;
-    for (int group = 0; group < GROUPS_MAX; group++) {
-        bool more = *at == 'x';
-        unsigned digits = 0;
-        if (sscanf(more ? at + 1 : at, "%3u%n", &digits, &used) != 1)
+    for (bool more = true; more;) {
+        more = take_text(&path, "x");
+        if (!take_number(&path, 3, &value) || tile.number > (UINT64_MAX - value) / 1000)
             return false;
-        if (tile.number > (UINT64_MAX - digits) / 1000)
-            return false;
-        tile.number = tile.number * 1000 + digits;
-        at += used + (more ? 1 : 0);
-        if (!more)
-            break;
-        if (*at++ != '/')
+        tile.number = tile.number * 1000 + value;
+        if (more && !take_text(&path, "/"))
             return false;
     }
-    if (*at != '\0' && (sscanf(at, ".p/%3u", &tile.width) != 1 || tile.width < 1 || tile.width >= TILE_WIDTH))
-        return false;
+    if (take_text(&path, ".p/")) {
+        if (!take_number(&path, 3, &value) || value < 1 || value >= TILE_WIDTH)
+            return false;
+        tile.width = (unsigned)value;
+    }
     *ret = tile;
     return true;
 }
 
 int tile_parse(struct bytes path, struct tile_id *ret, struct err *err)
 {
-    char text[TILE_PATH_MAX_BYTES];
-    char again[TILE_PATH_MAX_BYTES];
+    char canonical[TILE_PATH_MAX_BYTES];
     struct tile_id tile;
-    if (path.size_bytes >= sizeof(text) || !utf8_valid(path))
+    if (path.size_bytes == 0 || path.size_bytes >= TILE_PATH_MAX_BYTES || !utf8_valid(path))
         return err_set(err, ERR_INVALID, "not a tile path");
-    memcpy(text, path.data, path.size_bytes);
-    text[path.size_bytes] = '\0';
-    if (!read_loosely(text, &tile))
-        return err_set(err, ERR_INVALID, "not a tile path: %s", text);
-    tile_path(&tile, again);
-    if (strcmp(text, again) != 0)
-        return err_set(err, ERR_INVALID, "not the canonical tile path: %s, expected %s", text, again);
+    if (!read_loosely(path, &tile))
+        return err_set(err, ERR_INVALID, "not a tile path: %.*s", (int)path.size_bytes, (const char *)path.data);
+    tile_path(&tile, canonical);
+    if (!bytes_equal(path, bytes_of_string(canonical)))
+        return err_set(err, ERR_INVALID, "not the canonical tile path: %.*s, expected %s", (int)path.size_bytes,
+                       (const char *)path.data, canonical);
     *ret = tile;
     return 0;
 }

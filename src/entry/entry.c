@@ -180,8 +180,9 @@ struct hash entry_payload_commitment(struct sha256 *sha, const uint8_t salt[ENTR
 
 uint64_t entry_fingerprint(struct sha256 *sha, const struct entry *entry, struct bytes payload)
 {
-    const struct bytes fields[] = {entry->context,  entry->partition,    entry->stream,         entry->type, entry->content_type,
-                                   entry->metadata, entry->causation_id, entry->correlation_id, payload};
+    const struct bytes fields[] = {entry->context,      entry->partition,      entry->stream,
+                                   entry->type,         entry->content_type,   entry->metadata,
+                                   entry->causation_id, entry->correlation_id, payload};
     enum { FIELD_COUNT = sizeof(fields) / sizeof(fields[0]) };
     uint8_t sizes[FIELD_COUNT][8];
     struct bytes parts[1 + 2 * FIELD_COUNT] = {BYTES_LITERAL("tallystick-content-v1\0")};

@@ -1,8 +1,9 @@
 /* The Entry: what is hashed, stored, shipped and proven (FORMAT.md beside this file has the bytes).
  *
- * An Entry is a protobuf message, but it is written and read here by hand, because its bytes are the identity of the event:
- * the encoding is canonical (fields in ascending order, each at most once, defaults left out, shortest varints) and the parser
- * refuses everything else. Nobody re-encodes an entry: it is made once, by the sequencer of the home region.
+ * An Entry is a protobuf message, but it is written and read here by hand, because its bytes are the identity of the
+ * event: the encoding is canonical (fields in ascending order, each at most once, defaults left out, shortest varints)
+ * and the parser refuses everything else. Nobody re-encodes an entry: it is made once, by the sequencer of the home
+ * region.
  *
  * leaf       = SHA-256(0x00 || entry)                                      (RFC 6962)
  * prev       = leaf of the entry before it; for index 0 SHA-256("tallystick-genesis\n" || origin)
@@ -39,44 +40,44 @@ enum entry_flags {
     ENTRY_FLAGS_KNOWN = ENTRY_FLAG_CONTROL,
 };
 
-/* Field numbers are those of message Entry in proto/tally/v1/event.proto. Borrowed bytes point into the encoded entry after
- * entry_parse, and wherever the caller's data is before entry_encode. */
+/* Field numbers are those of message Entry in proto/tally/v1/event.proto. Borrowed bytes point into the encoded entry
+ * after entry_parse, and wherever the caller's data is before entry_encode. */
 struct entry {
-    uint64_t index;                      /* 1: place in the log, from 0 */
-    uint8_t log_id[ENTRY_LOG_ID_SIZE];   /* 2: first 8 bytes of SHA-256(origin) */
-    struct hash prev;                    /* 3 */
-    hlc time;                            /* 4, fixed64: hybrid logical time of acceptance, never 0 */
-    uint8_t event_id[ENTRY_ID_SIZE];     /* 5: the client's, a UUID */
-    struct bytes context;                /* 6: non-empty */
-    struct bytes partition;              /* 7: non-empty */
-    struct bytes stream;                 /* 8: non-empty */
-    uint64_t stream_version;             /* 9: from 0 */
-    struct bytes type;                   /* 10: non-empty */
-    uint64_t epoch;                      /* 11: owner epoch of the partition, from 1 */
-    uint32_t flags;                      /* 12 */
-    struct bytes causation_id;           /* 13: empty or 16 bytes */
-    struct bytes correlation_id;         /* 14: empty or 16 bytes */
-    struct bytes content_type;           /* 15: may be empty */
-    struct bytes metadata;               /* 16: may be empty */
-    struct hash payload_commitment;      /* 17 */
-    uint64_t payload_size_bytes;         /* 18 */
-    struct bytes subject_key_id;         /* 19: empty unless the payload is encrypted */
+    uint64_t index;                    /* 1: place in the log, from 0 */
+    uint8_t log_id[ENTRY_LOG_ID_SIZE]; /* 2: first 8 bytes of SHA-256(origin) */
+    struct hash prev;                  /* 3 */
+    hlc time;                          /* 4, fixed64: hybrid logical time of acceptance, never 0 */
+    uint8_t event_id[ENTRY_ID_SIZE];   /* 5: the client's, a UUID */
+    struct bytes context;              /* 6: non-empty */
+    struct bytes partition;            /* 7: non-empty */
+    struct bytes stream;               /* 8: non-empty */
+    uint64_t stream_version;           /* 9: from 0 */
+    struct bytes type;                 /* 10: non-empty */
+    uint64_t epoch;                    /* 11: owner epoch of the partition, from 1 */
+    uint32_t flags;                    /* 12 */
+    struct bytes causation_id;         /* 13: empty or 16 bytes */
+    struct bytes correlation_id;       /* 14: empty or 16 bytes */
+    struct bytes content_type;         /* 15: may be empty */
+    struct bytes metadata;             /* 16: may be empty */
+    struct hash payload_commitment;    /* 17 */
+    uint64_t payload_size_bytes;       /* 18 */
+    struct bytes subject_key_id;       /* 19: empty unless the payload is encrypted */
 };
 
-/* All rules that do not depend on other entries: lengths, UTF-8, no control characters (below 0x20, and 0x7f) in names, known
- * flags, time and epoch not 0. ERR_INVALID or ERR_TOO_LARGE, naming the field. */
+/* All rules that do not depend on other entries: lengths, UTF-8, no control characters (below 0x20, and 0x7f) in names,
+ * known flags, time and epoch not 0. ERR_INVALID or ERR_TOO_LARGE, naming the field. */
 int entry_validate(const struct entry *entry, struct err *err) MUST_USE;
 
-/* Appends the canonical encoding. The entry must be valid (asserted in part). ERR_TOO_LARGE when it is over ENTRY_MAX_BYTES,
- * ERR_NO_MEMORY; *out is then unchanged. */
+/* Appends the canonical encoding. The entry must be valid (asserted in part). ERR_TOO_LARGE when it is over
+ * ENTRY_MAX_BYTES, ERR_NO_MEMORY; *out is then unchanged. */
 int entry_encode(const struct entry *entry, struct buf *out, struct err *err) MUST_USE;
 
-/* Parses and validates. ERR_CORRUPT for anything that entry_encode would not have written (an unknown field number above 19 is
- * ERR_UNSUPPORTED: written by a newer version). *ret borrows from `encoded`. */
+/* Parses and validates. ERR_CORRUPT for anything that entry_encode would not have written (an unknown field number
+ * above 19 is ERR_UNSUPPORTED: written by a newer version). *ret borrows from `encoded`. */
 int entry_parse(struct bytes encoded, struct entry *ret, struct err *err) MUST_USE;
 
-/* The checks of one name field, for requests: ERR_INVALID (empty, not UTF-8, control character) or ERR_TOO_LARGE; `what` names
- * the field in the message, and max_bytes is its limit. */
+/* The checks of one name field, for requests: ERR_INVALID (empty, not UTF-8, control character) or ERR_TOO_LARGE;
+ * `what` names the field in the message, and max_bytes is its limit. */
 int entry_check_name(struct bytes name, size_t max_bytes, const char *what, struct err *err) MUST_USE;
 
 /* "<cluster>/<region>/<incarnation>": cluster and region are 1 to 63 characters of [a-z0-9-], not starting with '-';
@@ -87,10 +88,10 @@ void entry_log_id(struct sha256 *sha, struct bytes origin, uint8_t ret[ENTRY_LOG
 struct hash entry_genesis(struct sha256 *sha, struct bytes origin);
 struct hash entry_payload_commitment(struct sha256 *sha, const uint8_t salt[ENTRY_SALT_SIZE], struct bytes payload);
 
-/* First 8 bytes (big-endian number) of SHA-256 over what the client said: "tallystick-content-v1\0", then context, partition,
- * stream, type, content type, metadata, causation id, correlation id, payload, each behind its u64 little-endian length. Two
- * submissions of one event id are the same event if and only if these are equal. Never 0 (0 means "unknown", for a payload
- * that is withheld or erased); a computed 0 becomes 1. */
+/* First 8 bytes (big-endian number) of SHA-256 over what the client said: "tallystick-content-v1\0", then context,
+ * partition, stream, type, content type, metadata, causation id, correlation id, payload, each behind its u64
+ * little-endian length. Two submissions of one event id are the same event if and only if these are equal. Never 0 (0
+ * means "unknown", for a payload that is withheld or erased); a computed 0 becomes 1. */
 uint64_t entry_fingerprint(struct sha256 *sha, const struct entry *entry, struct bytes payload);
 
 #endif

@@ -1,5 +1,6 @@
-/* Parsing entries. An entry's bytes are its identity, so the parser accepts exactly what entry_encode writes: it reads fields in ascending order, each at most
- * once, no defaults spelled out, and then holds the result to entry_validate. */
+/* Parsing entries. An entry's bytes are its identity, so the parser accepts exactly what entry_encode writes: it reads
+ * fields in ascending order, each at most once, no defaults spelled out, and then holds the result to entry_validate.
+ */
 #include "entry/entry.h"
 #include "entry/wire.h"
 

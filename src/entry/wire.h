@@ -1,5 +1,5 @@
-/* The four pieces of protobuf's wire format that entries and frames use (protobuf.dev/programming-guides/encoding), in their canonical form only:
- * shortest varints, fields in ascending order. */
+/* The four pieces of protobuf's wire format that entries and frames use (protobuf.dev/programming-guides/encoding), in
+ * their canonical form only: shortest varints, fields in ascending order. */
 #ifndef ENTRY_WIRE_H
 #define ENTRY_WIRE_H
 

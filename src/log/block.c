@@ -1,4 +1,5 @@
-/* Commit blocks in memory (block.h has the format). A block is built by one thread, sealed, and from then on immutable and shared by count. */
+/* Commit blocks in memory (block.h has the format). A block is built by one thread, sealed, and from then on immutable
+ * and shared by count. */
 #include "log/block.h"
 
 #include "base/assert.h"

@@ -9,10 +9,11 @@
  *       24    8  log id (first 8 bytes of SHA-256(origin))
  *       32    …  body: `count` elements (entry/frame.h)
  *
- * In a segment a block starts at a multiple of BLOCK_ALIGNMENT_BYTES and is padded with zeros to the next one; on the wire the
- * padding is left out. A client's atomic batch never spans two blocks, so a torn block tears no batch.
+ * In a segment a block starts at a multiple of BLOCK_ALIGNMENT_BYTES and is padded with zeros to the next one; on the
+ * wire the padding is left out. A client's atomic batch never spans two blocks, so a torn block tears no batch.
  *
- * A block in memory is immutable once sealed, and counted: the writer, the mirrors' senders, the index and readers share it. */
+ * A block in memory is immutable once sealed, and counted: the writer, the mirrors' senders, the index and readers
+ * share it. */
 #ifndef LOG_BLOCK_H
 #define LOG_BLOCK_H
 
@@ -43,15 +44,17 @@ struct block {
     uint32_t reference_count; /* atomic access only */
 };
 
-/* A block under construction: first_index and log id are set, entries are added, then it is sealed. One thread. The caller
- * owns one reference. ERR_NO_MEMORY. */
-int block_new(uint64_t first_index, const uint8_t log_id[ENTRY_LOG_ID_SIZE], struct block **ret, struct err *err) MUST_USE;
+/* A block under construction: first_index and log id are set, entries are added, then it is sealed. One thread. The
+ * caller owns one reference. ERR_NO_MEMORY. */
+int block_new(uint64_t first_index, const uint8_t log_id[ENTRY_LOG_ID_SIZE], struct block **ret,
+              struct err *err) MUST_USE;
 /* Room left in the body. */
 size_t block_room_bytes(const struct block *block);
-/* Appends one element made from the parts. ERR_TOO_LARGE when it does not fit any more (bytes or count), ERR_NO_MEMORY; then the
- * block is as before. */
+/* Appends one element made from the parts. ERR_TOO_LARGE when it does not fit any more (bytes or count), ERR_NO_MEMORY;
+ * then the block is as before. */
 int block_add(struct block *block, const struct frame *frame, struct err *err) MUST_USE;
-/* Takes entries off the end again, down to a state remembered earlier as (entry_count, size_bytes): undoes half a batch. */
+/* Takes entries off the end again, down to a state remembered earlier as (entry_count, size_bytes): undoes half a
+ * batch. */
 void block_truncate(struct block *block, uint32_t entry_count, uint32_t size_bytes);
 /* Writes header, CRC and padding. At least one entry. */
 void block_seal(struct block *block);
@@ -60,7 +63,8 @@ void block_seal(struct block *block);
  * Same errors as block_check, and ERR_NO_MEMORY. */
 int block_from_bytes(struct bytes bytes, struct block **ret, struct err *err) MUST_USE;
 
-/* A block's header, checked for shape only. ERR_END when it is all zeros (nothing was written here), ERR_CORRUPT otherwise. */
+/* A block's header, checked for shape only. ERR_END when it is all zeros (nothing was written here), ERR_CORRUPT
+ * otherwise. */
 struct block_header {
     uint32_t body_size_bytes;
     uint32_t entry_count;
@@ -77,7 +81,8 @@ struct bytes block_body(const struct block *block);
 /* Header and body without padding: what travels to peers. */
 struct bytes block_bytes(const struct block *block);
 
-/* The frame of one entry inside a block: *ret_frame borrows from the block. ERR_NOT_FOUND when the index is not in it. */
+/* The frame of one entry inside a block: *ret_frame borrows from the block. ERR_NOT_FOUND when the index is not in it.
+ */
 int block_find(const struct block *block, uint64_t index, struct bytes *ret_frame, struct err *err) MUST_USE;
 
 /* Thread-safe. The last release frees. */
@@ -104,10 +109,11 @@ struct chain_entry {
 };
 typedef int chain_entry_fn(void *context, const struct chain_entry *entry, struct err *err);
 
-/* Checks every entry of a block body (count elements) against the chain and moves the chain past them: canonical frame and
- * entry, index, log id, prev, time strictly increasing, payload against its commitment where it is held. `each` (may be NULL)
- * sees each entry after it passed; non-zero stops with that code. On failure *chain is as before, *ret_bad_index (may be NULL)
- * names the index at fault. ERR_CORRUPT. Used by recovery, mirrors, and the verifier alike: there is one set of rules. */
+/* Checks every entry of a block body (count elements) against the chain and moves the chain past them: canonical frame
+ * and entry, index, log id, prev, time strictly increasing, payload against its commitment where it is held. `each`
+ * (may be NULL) sees each entry after it passed; non-zero stops with that code. On failure *chain is as before,
+ * *ret_bad_index (may be NULL) names the index at fault. ERR_CORRUPT. Used by recovery, mirrors, and the verifier
+ * alike: there is one set of rules. */
 int chain_check_block(struct chain *chain, struct sha256 *sha, struct bytes body, uint32_t entry_count,
                       chain_entry_fn *each, void *context, uint64_t *ret_bad_index, struct err *err) MUST_USE;
 

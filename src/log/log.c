@@ -1,21 +1,24 @@
-/* The write path of a log, and its life cycle. Recovery is in recovery.c, reading in reader.c.
+/* The write path of a log, and its life cycle. Recovery is in recovery.c, reading in reader.c, the signed notes in
+ * notes.c.
  *
- * Algorithm. log_append writes the blocks one after the other into the active segment, each write durable when it returns; then it moves the chain, hands the
- * blocks to the tail, and last raises durable_size, which is what readers look at. A block that does not fit starts a new segment.
+ * Algorithm. log_append writes the blocks one after the other into the active segment, each write durable when it
+ * returns; then it moves the chain, hands the blocks to the tail, and last raises durable_size, which is what readers
+ * look at. A block that does not fit starts a new segment.
  *
  * Invariants:
  *  1. Everything below durable_size is on stable storage and is found in the tail or in a file.
  *  2. Blocks start at multiples of 4,096 and are never written over.
  *  3. A file named *.seg has a whole header: it is made under another name and renamed when it is durable.
- *  4. After a failed write nothing more is written, and so nothing more is acknowledged, until recovery has looked at the file again.
+ *  4. After a failed write nothing more is written, and so nothing more is acknowledged, until recovery has looked at
+ * the file again.
  *
- * Crash behaviour. Between two writes: nothing is lost. Inside a write: the block is torn, was never acknowledged, and is cut by recovery. While rolling: the next
- * segment exists with a header or not at all; the one before may keep its zeros, which a reader takes for its end. */
+ * Crash behaviour. Between two writes: nothing is lost. Inside a write: the block is torn, was never acknowledged, and
+ * is cut by recovery. While rolling: the next segment exists with a header or not at all; the one before may keep its
+ * zeros, which a reader takes for its end. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "crypto/note.h"
 #include "log/log_internal.h"
 
 static struct log_options with_defaults(const struct log_options *options)
@@ -150,6 +153,7 @@ int log_open(struct disk *disk, const char *folder, struct bytes expected_origin
         log_close(log);
         return code;
     }
+    memcpy(log->log_id, log->chain.log_id, sizeof(log->log_id));
     atomic_store(&log->durable_size, log->chain.range.size);
     *ret = log;
     return 0;
@@ -216,8 +220,8 @@ static int roll(struct log *log, struct err *err)
     return code == 0 ? 0 : err_no_memory(err, "the list of segments");
 }
 
-/* Moves the chain past a block whose entries the caller made or checked. */
-static int advance_chain(struct log *log, const struct block *block, struct err *err)
+/* Moves *chain past a block whose entries the caller made or checked. */
+static int advance_chain(struct chain *chain, struct sha256 *sha, const struct block *block, struct err *err)
 {
     struct bytes elements = block_body(block);
     for (uint32_t i = 0; i < block->entry_count; i++) {
@@ -231,9 +235,9 @@ static int advance_chain(struct log *log, const struct block *block, struct err 
             code = entry_parse(frame.entry, &entry, err);
         if (code != 0)
             return err_wrap(err, code, "a block handed to the log is malformed");
-        INVARIANT(entry.index == log->chain.range.size);
-        INVARIANT(hash_equal(&entry.prev, &log->chain.prev));
-        chain_append(&log->chain, log->sha, frame.entry, entry.time);
+        INVARIANT(entry.index == chain->range.size);
+        INVARIANT(hash_equal(&entry.prev, &chain->prev));
+        chain_append(chain, sha, frame.entry, entry.time);
     }
     return 0;
 }
@@ -259,15 +263,16 @@ static int append_block(struct log *log, struct block *block, struct err *err)
 {
     PRE(block->padded_size_bytes > 0); /* sealed */
     PRE(block->first_index == log->chain.range.size);
-    int code = 0;
-    if (log->active_offset + block->padded_size_bytes > log->options.segment_size_bytes)
+    struct chain moved = log->chain;
+    int code =
+        advance_chain(&moved, log->sha, block, err); /* before the write: a malformed block must never reach the file */
+    if (code == 0 && log->active_offset + block->padded_size_bytes > log->options.segment_size_bytes)
         code = roll(log, err);
     if (code == 0)
         code = disk_write(log->active, log->active_offset, block->data, block->padded_size_bytes, err);
-    if (code == 0)
-        code = advance_chain(log, block, err);
     if (code != 0)
         return code;
+    log->chain = moved;
     log->active_offset += block->padded_size_bytes;
     push_tail(log, block);
     atomic_store_explicit(&log->durable_size, log->chain.range.size, memory_order_release);
@@ -287,50 +292,4 @@ int log_append(struct log *log, struct block *const *blocks, size_t block_count,
         }
     }
     return 0;
-}
-
-static const char *checkpoint_name(bool published)
-{
-    return published ? "checkpoint.published" : "checkpoint";
-}
-
-int log_load_checkpoint(struct log *log, bool published, struct buf *out, struct err *err)
-{
-    char path[DISK_PATH_MAX_BYTES];
-    int code = disk_join(path, log->folder, checkpoint_name(published), err);
-    return code != 0 ? code : disk_read_file(log->disk, path, out, err);
-}
-
-static int parse_note_checkpoint(struct bytes message, struct checkpoint *ret, struct err *err)
-{
-    struct note note;
-    int code = note_parse(message, &note, err);
-    return code != 0 ? code : checkpoint_parse(note.text, ret, err);
-}
-
-int log_save_checkpoint(struct log *log, struct bytes note, bool published, struct err *err)
-{
-    char path[DISK_PATH_MAX_BYTES];
-    struct checkpoint fresh, stored;
-    struct buf old;
-    int code = disk_join(path, log->folder, checkpoint_name(published), err);
-    if (code == 0)
-        code = parse_note_checkpoint(note, &fresh, err);
-    if (code != 0)
-        return code;
-    if (strcmp(fresh.origin, log->origin) != 0)
-        return err_set(err, ERR_MISMATCH, "a checkpoint of %s cannot be stored with log %s", fresh.origin, log->origin);
-    buf_init(&old, NOTE_MAX_BYTES);
-    code = disk_read_file(log->disk, path, &old, err);
-    if (code == 0) {
-        code = parse_note_checkpoint(buf_bytes(&old), &stored, err);
-        if (code == 0 && (fresh.size < stored.size || (fresh.size == stored.size && !hash_equal(&fresh.root, &stored.root))))
-            code = err_set(err, ERR_FORK, "log %s: a checkpoint of size %llu is stored, and one of size %llu %s",
-                           log->origin, (unsigned long long)stored.size, (unsigned long long)fresh.size,
-                           fresh.size < stored.size ? "would go back" : "has another root");
-    } else if (code == ERR_NOT_FOUND) {
-        code = 0;
-    }
-    buf_free(&old);
-    return code != 0 ? code : disk_replace_file(log->disk, path, note, 0, err);
 }

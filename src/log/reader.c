@@ -1,5 +1,6 @@
-/* Reading a live log (log.h). A block is looked for in the tail first, then in the files. A file is found by its first index, a block in it by the places in the
- * segment's view, which grow by reading block headers up to the durable size and no further. */
+/* Reading a live log (log.h). A block is looked for in the tail first, then in the files. A file is found by its first
+ * index, a block in it by the places in the segment's view, which grow by reading block headers up to the durable size
+ * and no further. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -69,7 +70,8 @@ void log_close_views(struct log *log)
     }
 }
 
-/* The view's slot if there is one, else the slot to use: a free one, or the one unused for longest. NULL when all are pinned. */
+/* The view's slot if there is one, else the slot to use: a free one, or the one unused for longest. NULL when all are
+ * pinned. */
 static struct segment_view **find_view_slot(struct log *log, uint64_t first_index)
 {
     struct segment_view **best = NULL;
@@ -170,7 +172,8 @@ static uint64_t find_place(const struct segment_view *view, uint64_t index)
 }
 
 /* Pins the view that covers index and says where its block lies. */
-static int acquire_view(struct log *log, uint64_t index, struct segment_view **ret, uint64_t *ret_offset, struct err *err)
+static int acquire_view(struct log *log, uint64_t index, struct segment_view **ret, uint64_t *ret_offset,
+                        struct err *err)
 {
     uint64_t first_index = find_segment(log, index);
     int code = 0;
@@ -213,17 +216,17 @@ static int read_from_file(struct log *log, uint64_t index, struct block **ret, s
     struct block_header header;
     struct bytes bytes;
     uint64_t offset = 0;
-    uint8_t log_id[ENTRY_LOG_ID_SIZE];
     int code = acquire_view(log, index, &view, &offset, err);
     if (code != 0)
         return code;
-    memcpy(log_id, log->chain.log_id, sizeof(log_id)); /* never changes */
     code = segment_walk_init(&walk, view->file, err);
     if (code == 0) {
         walk.offset = offset;
-        code = segment_walk_next(&walk, log_id, &header, &bytes, err);
+        code = segment_walk_next(&walk, log->log_id, &header, &bytes, err);
         if (code == ERR_END)
             code = err_set(err, ERR_CORRUPT, "a block is missing (zeros)");
+        else if (code == ERR_MISMATCH)
+            code = err_set(err, ERR_CORRUPT, "the block belongs to another log");
         if (code == 0)
             code = block_from_bytes(bytes, ret, err);
         if (code != 0)
@@ -286,6 +289,16 @@ int log_cursor_prev(struct log_cursor *cursor, struct block **ret, struct err *e
     int code = log_read_block(cursor->log, cursor->prev_end - 1, &block, err);
     if (code != 0)
         return code;
+    if (block->first_index + block->entry_count > cursor->prev_end) {
+        /* Opened in the middle of a block: this is the block the cursor stands at, not the one before. */
+        uint64_t first_index = block->first_index;
+        block_release(block);
+        if (first_index == 0)
+            return ERR_END;
+        code = log_read_block(cursor->log, first_index - 1, &block, err);
+        if (code != 0)
+            return code;
+    }
     cursor->next_index = block->first_index + block->entry_count;
     cursor->prev_end = block->first_index;
     *ret = block;

@@ -1,14 +1,15 @@
 /* Finding the durable end after a crash.
  *
- * Only the last segment is read: its header has the chain as it stood at its start. Its blocks are checked one after the other, entries and all. The first thing
- * that is not a whole block is judged by what comes after it:
- *   nothing but zeros              a clean end
- *   something, but no whole block  a torn tail: the last write was interrupted, nobody was told. It is cut.
- *   a whole block of this log      damage: the write order proves that the bad block was once acknowledged. Refuse, and say how to repair.
- * A block that is whole but whose entries break the chain is damage too: no crash does that.
+ * Only the last segment is read: its header has the chain as it stood at its start. Its blocks are checked one after
+ * the other, entries and all. The first thing that is not a whole block is judged by what comes after it: nothing but
+ * zeros              a clean end something, but no whole block  a torn tail: the last write was interrupted, nobody was
+ * told. It is cut. a whole block of this log      damage: the write order proves that the bad block was once
+ * acknowledged. Refuse, and say how to repair. A block that is whole but whose entries break the chain, or that belongs
+ * to another log, is damage too: no crash does that. And so is an end that comes before the size of a stored
+ * checkpoint: what was signed was acknowledged.
  *
- * After a cut everything behind it reads as zeros durably before anything is written: bytes of a torn write may have been chosen by a client, and must not be taken for
- * a block by the next recovery. */
+ * After a cut everything behind it reads as zeros durably before anything is written: bytes of a torn write may have
+ * been chosen by a client, and must not be taken for a block by the next recovery. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -26,13 +27,15 @@ struct recovery {
 static int damage(const struct recovery *recovery, const struct err *reason, uint64_t offset, struct err *err)
 {
     return err_set(err, ERR_CORRUPT,
-                   "log %s is damaged: %s, offset %llu, entry %llu: %s. Acknowledged entries follow, so nothing was cut. Restore this file "
-                   "from a peer's copy of the log (its folder has the same segments), then start again",
+                   "log %s is damaged: %s, offset %llu, entry %llu: %s. Acknowledged entries would be lost, so nothing "
+                   "was cut. Restore this "
+                   "file from a peer's copy of the log (its folder has the same segments), then start again",
                    recovery->log->origin, recovery->path, (unsigned long long)offset,
                    (unsigned long long)recovery->log->chain.range.size, reason->message);
 }
 
-/* Walks whole blocks and moves the chain past them. Returns what stopped the walk: ERR_END or ERR_CORRUPT (with *reason), or a real failure. */
+/* Walks whole blocks and moves the chain past them. Returns what stopped the walk: ERR_END or ERR_CORRUPT (with
+ * *reason), or a real failure. */
 static int walk_blocks(struct recovery *recovery, struct err *reason)
 {
     struct log *log = recovery->log;
@@ -40,15 +43,21 @@ static int walk_blocks(struct recovery *recovery, struct err *reason)
         struct block_header header;
         struct bytes bytes;
         uint64_t offset = recovery->walk.offset;
-        int code = segment_walk_next(&recovery->walk, log->chain.log_id, &header, &bytes, reason);
-        if (code != 0)
-            return code;
-        recovery->report->scanned_bytes += bytes.size_bytes;
-        struct bytes body = bytes_of(bytes.data + BLOCK_HEADER_BYTES, bytes.size_bytes - BLOCK_HEADER_BYTES);
         struct err broken = {0};
-        if (header.first_index != log->chain.range.size)
-            code = err_set(&broken, ERR_CORRUPT, "the block starts at entry %llu", (unsigned long long)header.first_index);
-        else
+        int code = segment_walk_next(&recovery->walk, log->chain.log_id, &header, &bytes, &broken);
+        if (code != 0 && code != ERR_MISMATCH) {
+            *reason = broken;
+            return code;
+        }
+        struct bytes body = {0};
+        if (code == 0) {
+            recovery->report->scanned_bytes += bytes.size_bytes;
+            body = bytes_of(bytes.data + BLOCK_HEADER_BYTES, bytes.size_bytes - BLOCK_HEADER_BYTES);
+        }
+        if (code == 0 && header.first_index != log->chain.range.size)
+            code =
+                err_set(&broken, ERR_CORRUPT, "the block starts at entry %llu", (unsigned long long)header.first_index);
+        else if (code == 0)
             code = chain_check_block(&log->chain, log->sha, body, header.entry_count, NULL, NULL, NULL, &broken);
         if (code != 0) {
             damage(recovery, &broken, offset, reason);
@@ -69,6 +78,25 @@ static int cut_tail(struct recovery *recovery, struct disk_file *file, struct er
     return code == 0 ? disk_sync(file, err) : code;
 }
 
+/* What a checkpoint covers was acknowledged. When such entries are not there, going on would give their numbers to
+ * others: a fork. */
+static int check_stored_checkpoints(const struct recovery *recovery, struct err *err)
+{
+    struct log *log = recovery->log;
+    for (int published = 0; published <= 1; published++) {
+        uint64_t size = 0;
+        int code = log_stored_checkpoint_size(log, published == 1, &size, err);
+        if (code != 0)
+            return code;
+        if (size > log->chain.range.size) {
+            struct err reason = {0};
+            err_set(&reason, ERR_CORRUPT, "a stored checkpoint covers %llu entries", (unsigned long long)size);
+            return damage(recovery, &reason, recovery->walk.offset, err);
+        }
+    }
+    return 0;
+}
+
 static int judge_end(struct recovery *recovery, struct disk_file *file, int stopped, const struct err *reason,
                      struct err *err)
 {
@@ -85,6 +113,9 @@ static int judge_end(struct recovery *recovery, struct disk_file *file, int stop
         err_set(&zeros, ERR_CORRUPT, "a block is missing (zeros)");
         return damage(recovery, stopped == ERR_END ? &zeros : reason, recovery->walk.offset, err);
     }
+    code = check_stored_checkpoints(recovery, err);
+    if (code != 0)
+        return code;
     if (dirty) {
         recovery->report->cut_bytes = recovery->walk.file_size - recovery->walk.offset;
         recovery->report->cut_offset = recovery->walk.offset;
@@ -93,7 +124,7 @@ static int judge_end(struct recovery *recovery, struct disk_file *file, int stop
     return cut_tail(recovery, file, err);
 }
 
-static int recover_segment(struct recovery *recovery, const char *name, struct err *err)
+static int recover_segment(struct recovery *recovery, const char *name, struct bytes expected_origin, struct err *err)
 {
     struct log *log = recovery->log;
     struct disk_file *file = NULL;
@@ -104,6 +135,9 @@ static int recover_segment(struct recovery *recovery, const char *name, struct e
     log->chain = recovery->header.chain;
     log->active_first_index = recovery->header.first_index;
     strcpy(log->origin, recovery->header.origin);
+    if (expected_origin.size_bytes > 0 && !bytes_equal(expected_origin, bytes_of_string(log->origin)))
+        return err_set(err, ERR_MISMATCH, "%s holds log %s, expected %.*s", log->folder, log->origin,
+                       (int)expected_origin.size_bytes, (const char *)expected_origin.data);
     code = segment_walk_init(&recovery->walk, file, err);
     struct err reason = {0};
     int stopped = code == 0 ? walk_blocks(recovery, &reason) : code;
@@ -144,13 +178,10 @@ int log_recover(struct log *log, struct bytes expected_origin, struct log_recove
     segment_name(log->segments[log->segment_count - 1], name);
     code = disk_join(recovery->path, log->folder, name, err);
     if (code == 0)
-        code = recover_segment(recovery, name, err);
+        code = recover_segment(recovery, name, expected_origin, err);
     mem_free(recovery);
     if (code != 0)
         return code;
-    if (expected_origin.size_bytes > 0 && !bytes_equal(expected_origin, bytes_of_string(log->origin)))
-        return err_set(err, ERR_MISMATCH, "%s holds log %s, expected %.*s", log->folder, log->origin,
-                       (int)expected_origin.size_bytes, (const char *)expected_origin.data);
     report.size = log->chain.range.size;
     *ret = report;
     return 0;

@@ -24,7 +24,8 @@ static int bad(struct scan *scan, const char *segment, uint64_t offset, int code
     return code;
 }
 
-static int check_segment_start(struct scan *scan, const char *name, const struct segment_header *header, struct err *err)
+static int check_segment_start(struct scan *scan, const char *name, const struct segment_header *header,
+                               struct err *err)
 {
     struct scan_result *result = scan->result;
     if (result->origin[0] == '\0')
@@ -45,6 +46,19 @@ static int check_segment_start(struct scan *scan, const char *name, const struct
     return 0;
 }
 
+/* Between the end of a block and where the next one may start there are only zeros, which no checksum covers. */
+static int check_padding(const struct segment_walk *walk, uint64_t block_end, struct err *err)
+{
+    uint8_t padding[BLOCK_ALIGNMENT_BYTES];
+    size_t size = 0;
+    int code = disk_read(walk->file, block_end, padding, (size_t)(walk->offset - block_end), &size, err);
+    for (size_t i = 0; code == 0 && i < size; i++) {
+        if (padding[i] != 0)
+            code = err_set(err, ERR_CORRUPT, "the padding after the block is not zeros");
+    }
+    return code;
+}
+
 static int scan_blocks(struct scan *scan, const char *name, struct segment_walk *walk, const uint8_t *log_id,
                        struct err *err)
 {
@@ -52,13 +66,17 @@ static int scan_blocks(struct scan *scan, const char *name, struct segment_walk 
         struct scan_block found = {.segment = name, .offset = walk->offset};
         struct bytes bytes;
         int code = segment_walk_next(walk, log_id, &found.header, &bytes, err);
+        if (code == ERR_MISMATCH)
+            return bad(scan, name, found.offset, ERR_CORRUPT);
         if (code != 0)
             return code;
-        if (found.header.first_index != scan->result->size) {
-            walk->offset = found.offset;
-            return err_set(err, ERR_CORRUPT, "the block starts at entry %llu, but %llu was expected",
+        if (found.header.first_index != scan->result->size)
+            code = err_set(err, ERR_CORRUPT, "the block starts at entry %llu, but %llu was expected",
                            (unsigned long long)found.header.first_index, (unsigned long long)scan->result->size);
-        }
+        else
+            code = check_padding(walk, found.offset + bytes.size_bytes, err);
+        if (code != 0)
+            return code == ERR_CORRUPT ? bad(scan, name, found.offset, code) : code;
         found.body = bytes_of(bytes.data + BLOCK_HEADER_BYTES, bytes.size_bytes - BLOCK_HEADER_BYTES);
         code = scan->each == NULL ? 0 : scan->each(scan->context, &found, err);
         if (code != 0)
@@ -69,7 +87,8 @@ static int scan_blocks(struct scan *scan, const char *name, struct segment_walk 
     }
 }
 
-/* What stopped scan_blocks was no whole block: in the last segment that may be a torn tail; in the others only zeros may follow. */
+/* What stopped scan_blocks was no whole block: in the last segment that may be a torn tail; in the others only zeros
+ * may follow. (A whole block in the wrong place never comes here: no crash leaves one behind.) */
 static int judge_rest(struct scan *scan, const char *name, struct segment_walk *walk, const uint8_t *log_id, bool last,
                       int stopped, struct err *err)
 {
@@ -83,6 +102,8 @@ static int judge_rest(struct scan *scan, const char *name, struct segment_walk *
         return 0;
     if (last && !found) {
         scan->result->torn_tail = true;
+        scan->result->torn_offset = walk->offset;
+        snprintf(scan->result->torn_segment, sizeof(scan->result->torn_segment), "%s", name);
         return 0;
     }
     if (stopped == ERR_END)
@@ -108,13 +129,33 @@ static int scan_segment(struct scan *scan, uint64_t first_index, bool last, stru
     code = segment_walk_init(&walk, file, err);
     if (code == 0) {
         code = scan_blocks(scan, name, &walk, header.chain.log_id, err);
-        bool judged_by_callback = scan->result->bad_segment[0] != '\0';
-        if (!judged_by_callback && (code == ERR_END || code == ERR_CORRUPT))
+        bool judged = scan->result->bad_segment[0] != '\0';
+        if (!judged && (code == ERR_END || code == ERR_CORRUPT))
             code = judge_rest(scan, name, &walk, header.chain.log_id, last, code, err);
     }
     segment_walk_free(&walk);
     disk_close(file);
     return code;
+}
+
+int scan_origin(struct disk *disk, const char *folder, char *ret, struct err *err)
+{
+    uint64_t *segments = NULL;
+    size_t segment_count = 0;
+    int code = segment_list(disk, folder, &segments, &segment_count, err);
+    if (code != 0)
+        return code;
+    char name[SEGMENT_NAME_BYTES + 1];
+    struct disk_file *file = NULL;
+    struct segment_header header;
+    segment_name(segments[0], name);
+    mem_free(segments);
+    code = segment_open(disk, folder, name, 0, &file, &header, err);
+    if (code != 0)
+        return code;
+    disk_close(file);
+    strcpy(ret, header.origin);
+    return 0;
 }
 
 int scan_log(struct disk *disk, const char *folder, const struct chain *chain, scan_block_fn *each, void *context,

@@ -1,5 +1,5 @@
-/* Reading a log's files without opening the log: for the verifier, for exports, for tools on a copy. It takes no lock, writes
- * nothing, trusts nothing, and needs constant memory. */
+/* Reading a log's files without opening the log: for the verifier, for exports, for tools on a copy. It takes no lock,
+ * writes nothing, trusts nothing, and needs constant memory. */
 #ifndef LOG_SCAN_H
 #define LOG_SCAN_H
 
@@ -13,8 +13,8 @@
 
 /* One block as it was found. Borrowed memory is valid during the callback. */
 struct scan_block {
-    const char *segment;  /* file name */
-    uint64_t offset;      /* of the block in that file */
+    const char *segment; /* file name */
+    uint64_t offset;     /* of the block in that file */
     struct block_header header;
     struct bytes body;
 };
@@ -24,18 +24,25 @@ struct scan_result {
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1]; /* as the first segment claims; "" when none could be read */
     uint64_t segment_count;
     uint64_t block_count;
-    uint64_t size;            /* entries in blocks whose header and CRC were good, contiguous from 0 */
-    uint64_t bytes;           /* read */
-    bool torn_tail;           /* bytes after the last good block of the last segment that are not zero */
-    char bad_segment[64];     /* where a violation was found, "" when none */
+    uint64_t size;         /* entries in blocks whose header and CRC were good, contiguous from 0 */
+    uint64_t bytes;        /* read */
+    bool torn_tail;        /* bytes after the last good block of the last segment that are not zero */
+    char torn_segment[64]; /* where they start */
+    uint64_t torn_offset;
+    char bad_segment[64]; /* where a violation was found, "" when none */
     uint64_t bad_offset;
-    uint64_t bad_index;       /* first index that could not be vouched for */
+    uint64_t bad_index; /* first index that could not be vouched for */
 };
 
-/* Calls `each` for every block in order. Checked here: segment file names and headers (CRC, origin, first index; the stored chain state is
- * compared with *chain when given), contiguity, block headers and CRCs. Entries are the callback's to check (chain_check_block).
- * ERR_NOT_FOUND when the folder has no segments, ERR_CORRUPT with ret->bad_… filled, ERR_IO when something cannot be read, or what
- * the callback returned. A torn tail is not an error: *ret says so. chain may be NULL; it is only read, when a segment starts. */
+/* What the first segment says whose log this is; ret holds ENTRY_ORIGIN_MAX_BYTES + 1 bytes. ERR_NOT_FOUND without
+ * segments, ERR_CORRUPT. */
+int scan_origin(struct disk *disk, const char *folder, char *ret, struct err *err) MUST_USE;
+
+/* Calls `each` for every block in order. Checked here: segment file names and headers (CRC, origin, first index; the
+ * stored chain state is compared with *chain when given), contiguity, block headers, CRCs and padding. Entries are the
+ * callback's to check (chain_check_block). ERR_NOT_FOUND when the folder has no segments, ERR_CORRUPT with ret->bad_…
+ * filled, ERR_IO when something cannot be read, or what the callback returned. A torn tail is not an error: *ret says
+ * so. chain may be NULL; it is only read, when a segment starts. */
 int scan_log(struct disk *disk, const char *folder, const struct chain *chain, scan_block_fn *each, void *context,
              struct scan_result *ret, struct err *err) MUST_USE;
 

@@ -76,11 +76,11 @@ int segment_header_parse(const uint8_t in[LOG_SEGMENT_HEADER_BYTES], struct segm
 {
     if (memcmp(in, magic, sizeof(magic)) != 0)
         return err_set(err, ERR_CORRUPT, "not a segment: it does not start with TALLYSEG");
+    if (get_u32_le(in + AT_CRC) != header_crc(in))
+        return err_set(err, ERR_CORRUPT, "the segment header's checksum is wrong");
     if (get_u32_le(in + AT_VERSION) != SEGMENT_VERSION)
         return err_set(err, ERR_UNSUPPORTED, "segment format %u is not known here; upgrade",
                        (unsigned)get_u32_le(in + AT_VERSION));
-    if (get_u32_le(in + AT_CRC) != header_crc(in))
-        return err_set(err, ERR_CORRUPT, "the segment header's checksum is wrong");
     struct segment_header header = {.first_index = get_u64_le(in + AT_FIRST_INDEX)};
     uint32_t origin_size = get_u32_le(in + AT_ORIGIN_SIZE);
     uint32_t hash_count = get_u32_le(in + AT_HASH_COUNT);
@@ -242,7 +242,7 @@ int segment_walk_next(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_
         return code;
     code = block_check(bytes_of(walk->scratch.data, size), &header, err);
     if (code == 0 && memcmp(header.log_id, log_id, ENTRY_LOG_ID_SIZE) != 0)
-        code = err_set(err, ERR_CORRUPT, "the block belongs to another log");
+        code = err_set(err, ERR_MISMATCH, "the block belongs to another log");
     if (code != 0)
         return code;
     walk->offset += segment_block_span(header.body_size_bytes);

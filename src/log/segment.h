@@ -26,14 +26,16 @@ void segment_name(uint64_t first_index, char *out);
 int segment_parse_name(const char *name, uint64_t *ret_first_index) MUST_USE;
 
 void segment_header_encode(const struct segment_header *header, uint8_t out[LOG_SEGMENT_HEADER_BYTES]);
-/* ERR_CORRUPT saying what is wrong. */
-int segment_header_parse(const uint8_t in[LOG_SEGMENT_HEADER_BYTES], struct segment_header *ret, struct err *err) MUST_USE;
+/* ERR_CORRUPT saying what is wrong; ERR_UNSUPPORTED for a whole header of another version (magic, version and checksum
+ * keep their places in every version). */
+int segment_header_parse(const uint8_t in[LOG_SEGMENT_HEADER_BYTES], struct segment_header *ret,
+                         struct err *err) MUST_USE;
 /* Opens folder/name for reading (plus flags) and parses its header. ERR_CORRUPT names the file. */
 int segment_open(struct disk *disk, const char *folder, const char *name, unsigned flags, struct disk_file **ret_file,
                  struct segment_header *ret_header, struct err *err) MUST_USE;
 
-/* The first indexes of all segments in a folder, ascending. *ret is owned by the caller (mem_free). ERR_NOT_FOUND when there is no folder or
- * no segment in it; ERR_CORRUPT for a name ending in .seg that is none. */
+/* The first indexes of all segments in a folder, ascending. *ret is owned by the caller (mem_free). ERR_NOT_FOUND when
+ * there is no folder or no segment in it; ERR_CORRUPT for a name ending in .seg that is none. */
 int segment_list(struct disk *disk, const char *folder, uint64_t **ret, size_t *ret_count, struct err *err) MUST_USE;
 
 /* Walks the blocks of one file. */
@@ -47,14 +49,16 @@ struct segment_walk {
 /* The walk borrows file. ERR_IO. */
 int segment_walk_init(struct segment_walk *walk, struct disk_file *file, struct err *err) MUST_USE;
 void segment_walk_free(struct segment_walk *walk);
-/* The next block: header and CRC checked, log id compared. *ret_bytes (header and body) is valid until the next call. Moves on only on success.
- * ERR_END at zeros or at the end of the file; ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. */
-int segment_walk_next(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], struct block_header *ret_header,
-                      struct bytes *ret_bytes, struct err *err) MUST_USE;
+/* The next block: header and CRC checked, log id compared. *ret_bytes (header and body) is valid until the next call.
+ * Moves on only on success. ERR_END at zeros or at the end of the file; ERR_CORRUPT; ERR_MISMATCH for a whole block of
+ * another log, which no crash leaves behind; ERR_IO, ERR_NO_MEMORY. */
+int segment_walk_next(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE],
+                      struct block_header *ret_header, struct bytes *ret_bytes, struct err *err) MUST_USE;
 /* Like segment_walk_next, but only the header is read and checked for shape. */
 int segment_walk_header(struct segment_walk *walk, struct block_header *ret_header, struct err *err) MUST_USE;
-/* After ERR_END or ERR_CORRUPT: looks in the rest of the file, at each place where a block may start, for one that is whole and belongs to this log at or
- * after first_index. *ret_found tells, with its offset; *ret_dirty tells whether the rest holds anything but zeros. */
+/* After ERR_END or ERR_CORRUPT: looks in the rest of the file, at each place where a block may start, for one that is
+ * whole and belongs to this log at or after first_index. *ret_found tells, with its offset; *ret_dirty tells whether
+ * the rest holds anything but zeros. */
 int segment_walk_search(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], uint64_t first_index,
                         bool *ret_found, uint64_t *ret_offset, bool *ret_dirty, struct err *err) MUST_USE;
 

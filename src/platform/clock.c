@@ -1,3 +1,5 @@
+/* Thin covers of the system calls. A clock or an entropy source that fails leaves nothing sensible to do, so failure is
+ * an assertion. */
 #include "platform/clock.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* Clocks and entropy: the only places where time is read and randomness is drawn. Both are handed to core code as data. */
+/* Clocks and entropy: the only places where time is read and randomness is drawn. Both are handed to core code as data.
+ */
 #ifndef PLATFORM_CLOCK_H
 #define PLATFORM_CLOCK_H
 
@@ -12,8 +13,8 @@
 struct time_now clock_now(void);
 void clock_sleep_ms(uint64_t duration_ms);
 
-/* Random bytes fit for keys and salts, straight from the kernel (getrandom(2)). One system call per call: draw for a whole
- * batch at once. Dies if the kernel cannot give any. Any thread. */
+/* Random bytes fit for keys and salts, straight from the kernel (getrandom(2)). One system call per call: draw for a
+ * whole batch at once. Dies if the kernel cannot give any. Any thread. */
 void entropy_fill(void *out, size_t size_bytes);
 
 /* A UUIDv7 (RFC 9562 section 5.7) from Unix milliseconds and 10 random bytes. Pure. */

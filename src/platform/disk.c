@@ -6,13 +6,19 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
+static int check_path(const char *path, struct err *err)
+{
+    if (strlen(path) >= DISK_PATH_MAX_BYTES)
+        return err_set(err, ERR_TOO_LARGE, "path is longer than %d bytes: %.60s…", DISK_PATH_MAX_BYTES - 1, path);
+    return 0;
+}
+
 int disk_open(struct disk *disk, const char *path, unsigned flags, struct disk_file **ret, struct err *err)
 {
     PRE((flags & DISK_EXCLUSIVE) == 0 || (flags & DISK_CREATE) != 0);
     PRE((flags & DISK_CREATE) == 0 || (flags & DISK_WRITE) != 0);
-    if (strlen(path) >= DISK_PATH_MAX_BYTES)
-        return err_set(err, ERR_TOO_LARGE, "path is longer than %d bytes: %.60s…", DISK_PATH_MAX_BYTES - 1, path);
-    return disk->ops->open(disk, path, flags, ret, err);
+    int code = check_path(path, err);
+    return code != 0 ? code : disk->ops->open(disk, path, flags, ret, err);
 }
 
 /* Every file starts with a pointer to its disk: see struct disk_file in the implementations. */
@@ -68,32 +74,40 @@ int disk_lock(struct disk_file *file, struct err *err)
 
 int disk_make_dir(struct disk *disk, const char *path, struct err *err)
 {
-    return disk->ops->make_dir(disk, path, err);
+    int code = check_path(path, err);
+    return code != 0 ? code : disk->ops->make_dir(disk, path, err);
 }
 
 int disk_sync_dir(struct disk *disk, const char *path, struct err *err)
 {
-    return disk->ops->sync_dir(disk, path, err);
+    int code = check_path(path, err);
+    return code != 0 ? code : disk->ops->sync_dir(disk, path, err);
 }
 
 int disk_list(struct disk *disk, const char *path, disk_list_fn *each, void *context, struct err *err)
 {
-    return disk->ops->list(disk, path, each, context, err);
+    int code = check_path(path, err);
+    return code != 0 ? code : disk->ops->list(disk, path, each, context, err);
 }
 
 int disk_rename(struct disk *disk, const char *from, const char *to, struct err *err)
 {
-    return disk->ops->rename(disk, from, to, err);
+    int code = check_path(from, err);
+    if (code == 0)
+        code = check_path(to, err);
+    return code != 0 ? code : disk->ops->rename(disk, from, to, err);
 }
 
 int disk_remove(struct disk *disk, const char *path, struct err *err)
 {
-    return disk->ops->remove(disk, path, err);
+    int code = check_path(path, err);
+    return code != 0 ? code : disk->ops->remove(disk, path, err);
 }
 
 int disk_mode(struct disk *disk, const char *path, uint32_t *ret_mode, struct err *err)
 {
-    return disk->ops->mode(disk, path, ret_mode, err);
+    int code = check_path(path, err);
+    return code != 0 ? code : disk->ops->mode(disk, path, ret_mode, err);
 }
 
 int disk_join(char *out, const char *folder, const char *name, struct err *err)
@@ -154,9 +168,9 @@ int disk_replace_file(struct disk *disk, const char *path, struct bytes contents
     const char *slash = strrchr(path, '/');
     snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path), slash == NULL ? "." : path);
 
-    int code = disk_remove(disk, temporary, err); /* left by a crash */
+    int code = disk_remove(disk, temporary, NULL); /* left by a crash */
     if (code != 0 && code != ERR_NOT_FOUND)
-        return code;
+        return err_set(err, code, "cannot remove %s, which a crash left", temporary);
     code = write_whole_file(disk, temporary, contents, flags, err);
     if (code == 0)
         code = disk_rename(disk, temporary, path, err);

@@ -1,9 +1,9 @@
-/* The disk seam: every byte that must survive goes through here. disk_posix is the real one; disk_memory keeps files in
- * memory with what was synced apart from what was not, so that tests and the simulator can crash, tear and fill it.
+/* The disk seam: every byte that must survive goes through here. disk_posix is the real one; tests put others in front
+ * of it, which count operations and fail them.
  *
- * Contract that the log's crash argument rests on (both implementations keep it, one conformance suite checks both):
- *  - disk_write to a file opened DISK_DURABLE returns only after the bytes and the metadata needed to read them back are
- *    on stable storage. On other files that holds after disk_sync.
+ * Contract that the log's crash argument rests on; every implementation keeps it:
+ *  - disk_write to a file opened DISK_DURABLE returns only after the bytes and the metadata needed to read them back
+ * are on stable storage. On other files that holds after disk_sync.
  *  - A created, renamed or removed name is durable after disk_sync_dir of its folder.
  *  - After a failed write or sync nothing is promised about the bytes; the caller must not retry, it must stop.
  * Paths are relative to the process's working directory or absolute, at most DISK_PATH_MAX_BYTES with the NUL. */
@@ -25,8 +25,9 @@ enum disk_open_flags {
     DISK_WRITE = 2,     /* implies DISK_READ */
     DISK_CREATE = 4,    /* create when missing */
     DISK_EXCLUSIVE = 8, /* with DISK_CREATE: ERR_EXISTS when there */
-    DISK_DURABLE = 16,  /* O_DIRECT|O_DSYNC; where the file system refuses O_DIRECT: buffered, fdatasync after each write */
-    DISK_PRIVATE = 32,  /* create with mode 0600 instead of 0644 */
+    DISK_DURABLE =
+        16, /* O_DIRECT|O_DSYNC; where the file system refuses O_DIRECT: buffered, fdatasync after each write */
+    DISK_PRIVATE = 32, /* create with mode 0600 instead of 0644 */
 };
 
 struct disk_file;

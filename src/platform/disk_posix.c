@@ -1,8 +1,9 @@
 /* The operating system's files behind the disk seam.
  *
- * A DISK_DURABLE file is opened twice: for writing with O_DIRECT | O_DSYNC, where each write returns when the bytes and the size are on
- * stable storage, and for reading through the page cache, which the kernel keeps coherent with direct writes. Where O_DIRECT is refused (tmpfs, some
- * network file systems), writes are buffered and followed by fdatasync: the same promise, slower. */
+ * A DISK_DURABLE file is opened twice: for writing with O_DIRECT | O_DSYNC, where each write returns when the bytes and
+ * the size are on stable storage, and for reading through the page cache, which the kernel keeps coherent with direct
+ * writes. Where O_DIRECT is refused (tmpfs, some network file systems), writes are buffered and followed by fdatasync:
+ * the same promise, slower. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,6 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "platform/disk.h"
-
 
 struct posix_file {
     struct disk *disk; /* first: disk.c looks here */
@@ -84,7 +84,8 @@ static int posix_open(struct disk *disk, const char *path, unsigned flags, struc
     return 0;
 }
 
-static int posix_read(struct disk_file *base, uint64_t offset, void *out, size_t size, size_t *ret_size, struct err *err)
+static int posix_read(struct disk_file *base, uint64_t offset, void *out, size_t size, size_t *ret_size,
+                      struct err *err)
 {
     struct posix_file *file = posix(base);
     size_t done = 0;

@@ -1,3 +1,8 @@
+/* A ring of pointers under one mutex with two conditions. Deadlines are on the monotonic clock: setting the wall clock
+ * neither shortens nor prolongs a wait.
+ *
+ * Invariants: count <= capacity; the items are at first, first + 1, ..., modulo capacity; once closed, count never
+ * grows. */
 #include "platform/mailbox.h"
 
 #include <errno.h>

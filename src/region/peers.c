@@ -85,10 +85,10 @@ void peers_acknowledged(struct region *region, const struct region_event *event,
 {
     struct region_log *log = region->logs[event->log];
     contact(region, event->peer);
-    if (event->size > log->durable_size) {
+    if (event->size > mirror_size(&log->mirror)) { /* durable may lag: peers see what is durable before this region's thread hears of it */
         region_alarm(update, event->log, bytes_of(NULL, 0), "peer %s says that it stored %llu entries of log %s, which has %llu",
                      region->config.peers[event->peer].region, (unsigned long long)event->size, log->origin,
-                     (unsigned long long)log->durable_size);
+                     (unsigned long long)mirror_size(&log->mirror));
         return;
     }
     if (event->size > log->held[event->peer])
@@ -136,10 +136,10 @@ void peers_decide(struct region *region, struct region_update *update)
     if (own->state == REGION_LOG_FORKED)
         return;
     if (own->state == REGION_LOG_ACCEPTING) {
-        if (largest > own->durable_size)
+        if (largest > mirror_size(&own->mirror))
             region_fork(region, 0, bytes_of(NULL, 0), update,
                         "a peer holds %llu entries of this region's own log, which has %llu: entries were lost here and others may have taken their place",
-                        (unsigned long long)largest, (unsigned long long)own->durable_size);
+                        (unsigned long long)largest, (unsigned long long)mirror_size(&own->mirror));
         return;
     }
     if (!all_told(region)) {

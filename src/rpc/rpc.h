@@ -1,11 +1,15 @@
-/* The gRPC side of a region: services Ledger and Replication (proto/tally/v1), grpc.health.v1 and server reflection, on gRPC core's C API.
+/* The gRPC side of a region: services Ledger and Replication (proto/tally/v1), grpc.health.v1 and server reflection, on
+ * gRPC core's C API.
  *
- * What the services need of the server that they run in is the rpc_backend below: a table of functions, so that this module knows nothing of
- * threads, configuration or the region's wiring. All of them may be called from any thread, and those that wait say so.
+ * What the services need of the server that they run in is the rpc_backend below: a table of functions, so that this
+ * module knows nothing of threads, configuration or the region's wiring. All of them may be called from any thread, and
+ * those that wait say so.
  *
- * Model: one acceptor thread takes calls off the server's completion queue and gives each to a thread of its own (at most RPC_CALLS_MAX; more are
- * answered RESOURCE_EXHAUSTED). A call has a completion queue of its own that its thread waits on; bidirectional calls have a second thread for reading. Plain blocking code, bounded
- * by the number of calls; what is hot (reads, replication) sends whole blocks, so threads are few. */
+ * Model: one acceptor thread takes calls off the server's completion queue and gives each to a thread of its own (at
+ * most RPC_CALLS_MAX, and RPC_CALLS_RESERVED more for
+ * peers and health checks; what is over that is answered RESOURCE_EXHAUSTED). A call has a completion queue of its own
+ * that its thread waits on; bidirectional calls have a second thread for reading. Plain blocking code, bounded by the
+ * number of calls; what is hot (reads, replication) sends whole blocks, so threads are few. */
 #ifndef RPC_RPC_H
 #define RPC_RPC_H
 
@@ -19,6 +23,7 @@
 
 enum {
     RPC_CALLS_MAX = 256,
+    RPC_CALLS_RESERVED = 64,                 /* more, for peers and health checks: clients cannot crowd them out */
     RPC_MESSAGE_MAX_BYTES = 9 * 1024 * 1024, /* a block and its envelope */
     RPC_APPENDS_IN_FLIGHT_MAX = 64,          /* batches of one AppendStream */
     RPC_READ_CHUNK_BYTES = 256 * 1024,       /* target size of a ReadResponse */
@@ -26,7 +31,10 @@ enum {
     RPC_PROJECTIONS_MAX = 64,
 };
 
-/* A batch on its way through the region. Owned by the call's thread, from rpc_append_new to rpc_append_free; between submit and done the region has it. */
+#define RPC_SERVER_VERSION "0.1.0" /* as Status shows it */
+
+/* A batch on its way through the region. Owned by the call that it came in on; between submit and done the region has
+ * it. */
 struct rpc_append {
     struct region_command command; /* first: the backend finds the append from the command */
     struct arena arena;            /* everything that the command points to */
@@ -68,32 +76,39 @@ struct rpc_status {
 struct rpc_backend;
 
 struct rpc_backend_ops {
-    /* Hands append->command to the region: ERR_BUSY when its queue is full, ERR_UNAVAILABLE when it is stopping; then done is not called. Does not wait. */
+    /* Hands append->command to the region: ERR_BUSY when its queue is full, ERR_UNAVAILABLE when it is stopping; then
+     * done is not called. Does not wait. */
     int (*submit)(struct rpc_backend *backend, struct rpc_append *append, struct err *err);
     /* Logs held: 0 is the own one. They stay open until rpc_server_stop has returned. log_at: NULL past the end. */
     size_t (*log_count)(struct rpc_backend *backend);
     struct log *(*log_at)(struct rpc_backend *backend, size_t log);
-    /* Waits until the change counter differs from `seen` or timeout_ms passed; returns the counter. It counts whenever a log grew, a checkpoint was
-     * stored, the index moved or a projection moved. Returns at once when the server is stopping. */
+    /* Waits until the change counter differs from `seen` or timeout_ms passed; returns the counter. It counts whenever
+     * a log grew, a checkpoint was stored, the index moved or a projection moved. Returns at once when the server is
+     * stopping. */
     uint64_t (*wait_change)(struct rpc_backend *backend, uint64_t seen, uint64_t timeout_ms);
     bool (*stopping)(struct rpc_backend *backend);
-    /* Asks the region's thread; waits for it (milliseconds). ERR_UNAVAILABLE when stopping. *ret is large: allocate it. */
+    /* Asks the region's thread; waits for it (milliseconds). ERR_UNAVAILABLE when stopping. *ret is large: allocate it.
+     */
     int (*status)(struct rpc_backend *backend, struct rpc_status *ret, struct err *err);
-    /* The latest signed note of a log: published (cosigned) if there is one and `published`, appended to *out. ERR_NOT_FOUND. */
+    /* The latest signed note of a log: published (cosigned) if there is one and `published`, appended to *out.
+     * ERR_NOT_FOUND. */
     int (*checkpoint)(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err);
     /* A peer that pulls has stored: see REGION_ACKNOWLEDGED. ERR_INVALID for an unknown peer. */
-    int (*acknowledged)(struct rpc_backend *backend, const char *peer_region, size_t log, uint64_t size, uint64_t cosigned_size,
-                        struct bytes cosignature, struct err *err);
+    int (*acknowledged)(struct rpc_backend *backend, const char *peer_region, size_t log, uint64_t size,
+                        uint64_t cosigned_size, struct bytes cosignature, struct err *err);
     /* A peer said hello or pulls: resets its back-off, so that both directions come up together. */
     void (*peer_contact)(struct rpc_backend *backend, const char *peer_region);
 
-    int (*projection_create)(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret, struct err *err);
-    int (*projection_rebuild)(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
+    int (*projection_create)(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret,
+                             struct err *err);
+    int (*projection_rebuild)(struct rpc_backend *backend, const char *name, struct rpc_projection *ret,
+                              struct err *err);
     int (*projection_get)(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
     /* ret has room for RPC_PROJECTIONS_MAX. */
     int (*projection_list)(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err);
     /* Waits for the projection's thread; may take as long as reading the whole projection. */
-    int (*projection_digest)(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret, struct err *err);
+    int (*projection_digest)(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret,
+                             struct err *err);
 };
 
 struct rpc_backend {
@@ -106,12 +121,15 @@ struct rpc_backend {
 
 struct rpc_server;
 
-/* Binds to "host:port" (port 0: a free one) and starts to serve. *ret_port gets the port. ERR_UNAVAILABLE when the address is in use or cannot be bound
- * (SO_REUSEPORT is off, so that two servers never share a port). backend outlives the server. */
-int rpc_server_start(struct rpc_backend *backend, const char *listen, struct rpc_server **ret, uint16_t *ret_port, struct err *err) MUST_USE;
+/* Binds to "host:port" (port 0: a free one) and starts to serve. *ret_port gets the port. ERR_UNAVAILABLE when the
+ * address is in use or cannot be bound (SO_REUSEPORT is off, so that two servers never share a port). backend outlives
+ * the server. */
+int rpc_server_start(struct rpc_backend *backend, const char *listen, struct rpc_server **ret, uint16_t *ret_port,
+                     struct err *err) MUST_USE;
 /* grpc.health.v1: NOT_SERVING until this says otherwise; for "" and "tally.v1.Ledger". Any thread. */
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
-/* Refuses new calls, cancels those that run, waits for all, frees. The backend must answer stopping() with true before this. */
+/* Refuses new calls, cancels those that run, waits for all, frees. The backend must answer stopping() with true before
+ * this. */
 void rpc_server_stop(struct rpc_server *server);
 
 #endif

@@ -127,6 +127,42 @@ static void *reader_memory(void *context, void *memory, size_t size)
 
 static const cyaml_config_t reader_config = {.mem_fn = reader_memory, .log_level = CYAML_LOG_WARNING};
 
+/* libcyaml places an unexpected key at the token before it. The key's own line is the first one from there on that begins with it; 0 when there is none. */
+static unsigned find_key_line(struct bytes text, const struct complaints *complaints)
+{
+    static const char unexpected[] = "Unexpected key: ";
+    const char *key = strstr(complaints->text, unexpected);
+    const char *place = strstr(complaints->text, "(line: ");
+    if (key == NULL || place == NULL)
+        return 0;
+    key += sizeof(unexpected) - 1;
+    size_t key_size = strcspn(key, ";");
+    unsigned long from_line = strtoul(place + 7, NULL, 10);
+    unsigned line = 1;
+    for (size_t at = 0; at < text.size_bytes; line++) {
+        const char *start = (const char *)text.data + at;
+        const char *newline = memchr(start, '\n', text.size_bytes - at);
+        size_t size = newline == NULL ? text.size_bytes - at : (size_t)(newline - start);
+        size_t skip = 0;
+        while (skip < size && (start[skip] == ' ' || start[skip] == '-'))
+            skip++;
+        if (line >= from_line && size - skip > key_size && memcmp(start + skip, key, key_size) == 0 && start[skip + key_size] == ':')
+            return line;
+        at += size + 1;
+    }
+    return 0;
+}
+
+static int refuse_yaml(const char *path, struct bytes text, cyaml_err_t failure, const struct complaints *complaints, struct err *err)
+{
+    unsigned line = find_key_line(text, complaints);
+    int code = failure == CYAML_ERR_OOM ? ERR_NO_MEMORY : ERR_INVALID;
+    if (line > 0)
+        return err_set(err, code, "%s, line %u: there is no such setting (%.*s)", path, line, (int)strcspn(complaints->text, ";"),
+                       complaints->text);
+    return err_set(err, code, "%s: %s%s%s", path, cyaml_strerror(failure), complaints->size == 0 ? "" : ": ", complaints->text);
+}
+
 static int read_yaml(struct disk *disk, const char *path, struct config_file **ret, struct err *err)
 {
     struct buf text;
@@ -139,11 +175,12 @@ static int read_yaml(struct disk *disk, const char *path, struct config_file **r
     int code = disk_read_file(disk, path, &text, err);
     if (code == ERR_NOT_FOUND)
         code = err_set(err, code, "%s does not exist; make a data directory with: tally init DIR --cluster NAME --region NAME", path);
+    if (code == 0 && text.size_bytes == 0) /* libyaml dies of it */
+        code = err_set(err, ERR_INVALID, "%s is empty", path);
     if (code == 0) {
         cyaml_err_t failure = cyaml_load_data(text.data, text.size_bytes, &reader, &top_schema, &data, NULL);
         if (failure != CYAML_OK)
-            code = err_set(err, failure == CYAML_ERR_OOM ? ERR_NO_MEMORY : ERR_INVALID, "%s: %s%s%s", path,
-                           cyaml_strerror(failure), complaints.size == 0 ? "" : ": ", complaints.text);
+            code = refuse_yaml(path, buf_bytes(&text), failure, &complaints, err);
     }
     buf_free(&text);
     if (code == 0)

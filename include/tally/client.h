@@ -1,0 +1,316 @@
+/* Tallystick's C client: append events, read and follow logs, ask a region how it is.
+ *
+ * Link with libclient, libentry, libcrypto, libbase of this repository, protobuf-c, grpc and gpr.
+ *
+ * Conventions of every function here:
+ *  - int results are 0 or a code of tally/error.h. `err` may be NULL; otherwise it gets a message for a person. On
+ * failure outputs stay as they were.
+ *  - Times are milliseconds; timeout_ms 0 waits for ever. Sizes are bytes. Texts are NUL-terminated UTF-8; NULL counts
+ * as empty.
+ *  - What a function hands out through `ret` is the caller's to release with the function named beside it. What is
+ * given to a function is only borrowed until it returns.
+ *  - Errors that any call may return: ERR_UNAVAILABLE (nobody there, or the region is not accepting: retry after a
+ * pause), ERR_TIMEOUT (whether it took effect is unknown: append again with the same ids), ERR_BUSY (retry after a
+ * pause), ERR_CORRUPT (an answer that cannot be right), ERR_TOO_LARGE, ERR_NO_MEMORY, ERR_IO (the server failed
+ * inside).
+ *  - A client may be used by any number of threads; an appender by one that sends and one that receives; a reader by
+ * one, and cancel by any. */
+#ifndef TALLY_CLIENT_H
+#define TALLY_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tally/error.h"
+
+enum {
+    TALLY_ID_SIZE = 16,
+    TALLY_BATCH_EVENTS_MAX = 10000,
+    TALLY_BATCH_MAX_BYTES = 4 * 1024 * 1024,
+    TALLY_NAME_MAX_BYTES = 255,
+    TALLY_STREAM_MAX_BYTES = 512,
+    TALLY_METADATA_MAX_BYTES = 4096,
+    TALLY_PAYLOAD_MAX_BYTES = 1024 * 1024,
+    TALLY_IN_FLIGHT_MAX = 32, /* batches that an appender may have sent and not yet received */
+};
+
+struct tally_bytes {
+    const void *data; /* may be NULL when size is 0 */
+    size_t size;
+};
+
+/* --- Connecting ----------------------------------------------------------------------------------------------------
+ */
+
+struct tally_client;
+
+/* address is "host:port". Connects when first used, and again by itself after a loss. ERR_INVALID for a malformed
+ * address. */
+int tally_client_open(const char *address, struct tally_client **ret, struct err *err);
+/* After everything opened on it was closed. NULL is fine. */
+void tally_client_close(struct tally_client *client);
+
+/* --- Appending -----------------------------------------------------------------------------------------------------
+ */
+
+/* id is the key of idempotency, cluster-wide and for ever: appending the same event again answers where it is; other
+ * content under the same id is ERR_ID_REUSED. A UUID of version 7 is best. */
+struct tally_event {
+    uint8_t id[TALLY_ID_SIZE];
+    const char *type; /* required */
+    const char *content_type;
+    struct tally_bytes metadata; /* crosses borders: no personal data */
+    struct tally_bytes payload;
+    const uint8_t *causation_id;   /* NULL or TALLY_ID_SIZE bytes */
+    const uint8_t *correlation_id; /* NULL or TALLY_ID_SIZE bytes */
+};
+
+enum tally_expectation {
+    TALLY_ANY,       /* append whatever is there */
+    TALLY_NO_STREAM, /* the stream must not exist */
+    TALLY_EXISTS,    /* the stream must exist */
+    TALLY_VERSION,   /* its last event must have expected_version (from 0) */
+};
+
+/* Events for one stream. A batch may name a stream once. */
+struct tally_write {
+    const char *context;
+    const char *partition;
+    const char *stream;
+    enum tally_expectation expected;
+    uint64_t expected_version;
+    const struct tally_event *events;
+    size_t event_count; /* at least 1 */
+};
+
+/* Why the server refused, as far as it said. Texts are empty where they do not apply. */
+struct tally_refusal {
+    uint32_t write_number; /* which write of the batch, from 0 */
+    char context[TALLY_NAME_MAX_BYTES + 1];
+    char partition[TALLY_NAME_MAX_BYTES + 1];
+    char stream[TALLY_STREAM_MAX_BYTES + 1];
+    char expected[32];      /* ERR_VERSION_CONFLICT: "any", "none", "exists" or a version */
+    char actual[32];        /* ERR_VERSION_CONFLICT: "none" or a version */
+    char home_region[64];   /* ERR_WRONG_HOME */
+    char home_address[256]; /* ERR_WRONG_HOME: host:port */
+    bool has_event_id;      /* ERR_ID_REUSED */
+    uint8_t event_id[TALLY_ID_SIZE];
+};
+
+struct tally_result {
+    const char *origin; /* of the log that holds the event */
+    uint64_t index;     /* in that log */
+    uint64_t stream_version;
+    bool duplicate; /* it was there already */
+};
+
+/* What became of one batch. Everything in it lives until tally_answer_free. */
+struct tally_answer {
+    uint64_t tag;
+    struct err
+        err; /* code 0: appended. Otherwise nothing of the batch was appended; only the refusal below is meaningful */
+    struct tally_refusal refusal;
+    const char *position; /* a read that demands it sees at least this append */
+    size_t result_count;  /* one an event, in the order of the batch */
+    const struct tally_result *results;
+};
+void tally_answer_free(struct tally_answer *answer);
+
+/* One batch, all or nothing; returns when it is durable. Refusals are the return code: ERR_VERSION_CONFLICT,
+ * ERR_WRONG_HOME, ERR_ID_REUSED, ERR_INVALID, ERR_TOO_LARGE, ERR_NOT_FOUND (no such context); *ret_refusal (may be
+ * NULL) is then filled. */
+int tally_append(struct tally_client *client, const struct tally_write *writes, size_t write_count, uint64_t timeout_ms,
+                 struct tally_answer **ret, struct tally_refusal *ret_refusal, struct err *err);
+
+/* Many batches without waiting for each answer. Answers come in the order of the batches. Send from one thread and
+ * receive in another, or from one thread with at most TALLY_IN_FLIGHT_MAX batches unanswered. After a failure close the
+ * appender, open a new one, and send everything unanswered again: ids make that safe. A batch that is refused does not
+ * hold back those sent after it. */
+struct tally_appender;
+int tally_appender_open(struct tally_client *client, struct tally_appender **ret, struct err *err);
+/* Waits for flow control. tag comes back with the answer. ERR_UNAVAILABLE when the call has ended: receive tells why.
+ */
+int tally_appender_send(struct tally_appender *appender, const struct tally_write *writes, size_t write_count,
+                        uint64_t tag, struct err *err);
+/* No more batches will come; answers still do. Once. */
+int tally_appender_finish(struct tally_appender *appender, struct err *err);
+/* Waits for the next answer, *ret is the caller's: a refused batch is an answer with answer->err set, not an error.
+ * ERR_END after the last one. */
+int tally_appender_receive(struct tally_appender *appender, struct tally_answer **ret, struct err *err);
+/* Any thread: pending and later calls fail with ERR_CANCELLED. */
+void tally_appender_cancel(struct tally_appender *appender);
+/* Nobody may be in send or receive. NULL is fine. */
+void tally_appender_close(struct tally_appender *appender);
+
+/* --- Reading -------------------------------------------------------------------------------------------------------
+ */
+
+/* An entry of a log with its payload. Everything in it lives until the next call on the reader. Texts here are bytes
+ * without a NUL. */
+struct tally_recorded {
+    const char *origin;
+    uint64_t index;
+    uint64_t time_unix_ms;
+    uint32_t time_counter; /* orders entries within one millisecond */
+    uint8_t event_id[TALLY_ID_SIZE];
+    struct tally_bytes context;
+    struct tally_bytes partition;
+    struct tally_bytes stream;
+    uint64_t stream_version;
+    struct tally_bytes type;
+    uint64_t epoch;
+    bool control; /* appended by the system, not by a client */
+    struct tally_bytes causation_id;
+    struct tally_bytes correlation_id;
+    struct tally_bytes content_type;
+    struct tally_bytes metadata;
+    bool payload_held; /* false: withheld from this region, or erased */
+    uint64_t payload_size;
+    struct tally_bytes payload;
+    struct tally_bytes entry; /* the bytes that are hashed */
+};
+
+struct tally_reader;
+
+enum tally_item { TALLY_ITEM_EVENT, TALLY_ITEM_CAUGHT_UP };
+
+struct tally_range {
+    uint64_t from; /* version or index of the first one wanted */
+    bool from_end; /* start at the last one instead: for reading backwards */
+    bool backwards;
+    uint64_t limit; /* events; 0 is no limit */
+};
+
+int tally_read_stream(struct tally_client *client, const char *context, const char *stream,
+                      const struct tally_range *range, struct tally_reader **ret, struct err *err);
+/* origin NULL: the region's own log. */
+int tally_read_log(struct tally_client *client, const char *origin, const struct tally_range *range,
+                   struct tally_reader **ret, struct err *err);
+/* From a position (NULL: from the start) for ever: every entry once, in order within its log. context and stream (with
+ * context) narrow it. */
+int tally_subscribe(struct tally_client *client, const char *position, const char *context, const char *stream,
+                    struct tally_reader **ret, struct err *err);
+/* Waits for the next item. TALLY_ITEM_CAUGHT_UP comes once in a subscription, when its live part begins, and leaves
+ * *ret as it was. ERR_END when everything asked for was read; ERR_NOT_FOUND, ERR_INVALID, … as the server said. */
+int tally_reader_next(struct tally_reader *reader, enum tally_item *ret_item, struct tally_recorded *ret,
+                      struct err *err);
+/* Subscriptions: where to go on later. It never covers an event that tally_reader_next has not returned; it may be a
+ * few events behind. Valid until the next call on the reader. */
+const char *tally_reader_position(const struct tally_reader *reader);
+/* Any thread: makes a waiting tally_reader_next fail with ERR_CANCELLED. */
+void tally_reader_cancel(struct tally_reader *reader);
+void tally_reader_close(struct tally_reader *reader);
+
+/* --- Status --------------------------------------------------------------------------------------------------------
+ */
+
+struct tally_log_status {
+    const char *origin;
+    bool own;
+    uint64_t size; /* durable entries here */
+    uint64_t indexed_size;
+    uint64_t checkpoint_size; /* signed by the log's own key */
+    uint64_t published_size;  /* also cosigned by peers */
+    uint64_t lag;             /* entries that the source is known to have and this region has not */
+    const char *state;
+    const char *detail;
+};
+
+struct tally_peer_status {
+    const char *region;
+    const char *address;
+    bool connected;
+    uint64_t last_contact_ms_ago;
+    const char *error;
+    uint64_t mirrored_size; /* of this region's own log, acknowledged by the peer */
+    uint64_t lag;
+};
+
+struct tally_home {
+    const char *partition;
+    const char *region;
+};
+
+struct tally_context_status {
+    const char *name;
+    const char *default_home;
+    size_t home_count;
+    const struct tally_home *homes;
+};
+
+struct tally_region_address {
+    const char *region;
+    const char *address;
+};
+
+struct tally_status {
+    const char *cluster;
+    const char *region;
+    const char *version;
+    uint64_t uptime_ms;
+    bool accepting;
+    const char *position;
+    size_t log_count;
+    const struct tally_log_status *logs;
+    size_t peer_count;
+    const struct tally_peer_status *peers;
+    size_t context_count;
+    const struct tally_context_status *contexts;
+    size_t region_count;
+    const struct tally_region_address *regions;
+};
+
+/* *ret: tally_status_free. */
+int tally_status_get(struct tally_client *client, uint64_t timeout_ms, struct tally_status **ret, struct err *err);
+void tally_status_free(struct tally_status *status);
+/* The region that accepts events of this partition, or NULL when there is no such context. Lives as long as the status.
+ */
+const char *tally_status_home(const struct tally_status *status, const char *context, const char *partition);
+/* A region's address, or NULL. Lives as long as the status. */
+const char *tally_status_address(const struct tally_status *status, const char *region);
+
+/* --- Projections ---------------------------------------------------------------------------------------------------
+ */
+
+struct tally_projection {
+    const char *name;
+    uint64_t generation;
+    const char *position;
+    const char *state; /* "live", "rebuilding", "failed" */
+    const char *error;
+    const char *rebuild_position;
+    const char *file; /* of the live generation, on the server */
+};
+
+struct tally_projections {
+    size_t count;
+    const struct tally_projection *items;
+};
+
+struct tally_projection_digest {
+    const char *name;
+    const char *position;
+    const char *digest; /* lower-case hex */
+    uint64_t row_count;
+    uint64_t generation;
+};
+
+/* Each *ret below: tally_projections_free. create, rebuild and get give one item. */
+int tally_projection_create(struct tally_client *client, const char *sql, uint64_t timeout_ms,
+                            struct tally_projections **ret, struct err *err);
+int tally_projection_rebuild(struct tally_client *client, const char *name, uint64_t timeout_ms,
+                             struct tally_projections **ret, struct err *err);
+/* at_least: a position to wait for (NULL: do not wait), for at most timeout_ms (0: 30,000): ERR_TIMEOUT. */
+int tally_projection_get(struct tally_client *client, const char *name, const char *at_least, uint64_t timeout_ms,
+                         struct tally_projections **ret, struct err *err);
+int tally_projection_list(struct tally_client *client, uint64_t timeout_ms, struct tally_projections **ret,
+                          struct err *err);
+void tally_projections_free(struct tally_projections *projections);
+
+/* *ret: tally_projection_digest_free. at_least and timeout_ms as in tally_projection_get. */
+int tally_projection_digest_get(struct tally_client *client, const char *name, const char *at_least,
+                                uint64_t timeout_ms, struct tally_projection_digest **ret, struct err *err);
+void tally_projection_digest_free(struct tally_projection_digest *digest);
+
+#endif

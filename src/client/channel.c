@@ -1,0 +1,484 @@
+/* Blocking calls on gRPC core's C API.
+ *
+ * gRPC core is asynchronous: operations are started in batches under a tag, and their completion appears on a
+ * completion queue. Here each call has a queue of its own, of the "pluck" kind, so that two threads of one call can
+ * each wait for their own tag: a reader for CALL_READ, a writer for CALL_WRITE. The core drives the sockets from inside
+ * these waits; no thread of ours runs beside them.
+ *
+ * A streaming call starts with two batches that nobody waits for at first:
+ *   CALL_OPEN    send our headers, receive the server's
+ *   CALL_STATUS  receive the status; this completes exactly once, when everything about the call is over
+ * A read that yields no message means that the call is over: then CALL_STATUS is collected, and from then on every read
+ * gives the same answer.
+ *
+ * Invariants:
+ *  1. Each batch started is collected before the call is freed; channel_call_close cancels first, so that all of them
+ * end.
+ *  2. `ended`, the status and the trailing metadata belong to the reading side: only channel_call_read, and close after
+ * it, touch them.
+ *  3. Writes never look at the status: a failed one says that the call is over, and the reader learns why.
+ *
+ * What the server says went wrong is in the trailing metadata "tally-error-bin" (an ErrorDetail). It is a hint from
+ * outside: it is decoded under a memory ceiling, and an unknown number falls back to the gRPC status. */
+#include "client/channel.h"
+
+#include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
+#include <grpc/support/time.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "client/decode.h"
+#include "tally/v1/ledger.pb-c.h"
+
+enum {
+    KEEPALIVE_TIME_MS = 10 * 1000,
+    KEEPALIVE_TIMEOUT_MS = 5 * 1000,
+    CONNECT_TIMEOUT_MS = 5 * 1000,
+    RECONNECT_FIRST_MS = 100,
+    RECONNECT_MAX_MS = 2 * 1000,
+    HTTP2_FRAME_MAX_BYTES = 1024 * 1024,
+    DETAIL_MEMORY_MAX_BYTES = 64 * 1024,
+    PORT_MAX = 65535,
+};
+
+#define DETAIL_KEY "tally-error-bin"
+
+struct channel {
+    grpc_channel *grpc;
+    char address[CHANNEL_ADDRESS_MAX_BYTES + 1];
+};
+
+enum call_tag { CALL_OPEN, CALL_STATUS, CALL_READ, CALL_WRITE, CALL_TAGS };
+
+struct channel_call {
+    struct channel *channel;
+    grpc_completion_queue *queue;
+    grpc_call *grpc;
+    char tags[CALL_TAGS]; /* their addresses are the tags */
+    bool ended;           /* CALL_STATUS was collected */
+    atomic_bool cancelled;
+    grpc_metadata_array headers;
+    grpc_metadata_array trailers;
+    grpc_status_code status;
+    grpc_slice status_text;
+};
+
+/* --- Addresses -----------------------------------------------------------------------------------------------------
+ */
+
+static bool host_valid(struct bytes host)
+{
+    if (host.size_bytes >= 2 && host.data[0] == '[') {
+        if (host.data[host.size_bytes - 1] != ']')
+            return false;
+        host = bytes_of(host.data + 1, host.size_bytes - 2);
+        for (size_t i = 0; i < host.size_bytes; i++)
+            if (strchr("0123456789abcdefABCDEF:.", host.data[i]) == NULL || host.data[i] == 0)
+                return false;
+        return host.size_bytes > 0;
+    }
+    for (size_t i = 0; i < host.size_bytes; i++) {
+        uint8_t c = host.data[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        bool digit = c >= '0' && c <= '9';
+        if (!letter && !digit && c != '.' && c != '-' && c != '_')
+            return false;
+    }
+    return host.size_bytes > 0;
+}
+
+static int address_check(const char *address, struct err *err)
+{
+    size_t size = strlen(address);
+    const char *colon = strrchr(address, ':');
+    uint64_t port = 0;
+    if (size > CHANNEL_ADDRESS_MAX_BYTES)
+        return err_set(err, ERR_INVALID, "an address of %zu bytes is too long: at most %d", size,
+                       CHANNEL_ADDRESS_MAX_BYTES);
+    if (colon == NULL || !host_valid(bytes_of(address, (size_t)(colon - address))) ||
+        parse_u64(colon + 1, strlen(colon + 1), &port) != 0 || port == 0 || port > PORT_MAX)
+        return err_set(err, ERR_INVALID, "\"%s\" is not an address: write HOST:PORT, such as 127.0.0.1:7401", address);
+    return 0;
+}
+
+/* The explicit scheme keeps gRPC from reading a host called "unix" as one; its URI parser wants brackets escaped. */
+static void address_target(const char *address, char *out, size_t out_size)
+{
+    const char prefix[] = "dns:///";
+    size_t used = sizeof(prefix) - 1;
+    PRE(out_size >= used + CHANNEL_ADDRESS_MAX_BYTES + 5);
+    memcpy(out, prefix, used);
+    for (const char *c = address; *c != '\0'; c++) {
+        if (*c == '[' || *c == ']') {
+            memcpy(out + used, *c == '[' ? "%5B" : "%5D", 3);
+            used += 3;
+        } else {
+            out[used++] = *c;
+        }
+    }
+    out[used] = '\0';
+}
+
+/* --- Channels ------------------------------------------------------------------------------------------------------
+ */
+
+static grpc_arg integer_arg(const char *key, int value)
+{
+    union {
+        const char *borrowed;
+        char *unused_as_mutable;
+    } name = {.borrowed = key};
+    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = name.unused_as_mutable, .value.integer = value};
+}
+
+static grpc_channel *channel_create(const char *target)
+{
+    grpc_arg args[] = {
+        integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, CHANNEL_MESSAGE_MAX_BYTES),
+        integer_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, CHANNEL_MESSAGE_MAX_BYTES),
+        integer_arg(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, HTTP2_FRAME_MAX_BYTES),
+        integer_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS),
+        integer_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
+        integer_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        integer_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, RECONNECT_FIRST_MS),
+        integer_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS),
+        integer_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_MAX_MS),
+        integer_arg(GRPC_ARG_ENABLE_RETRIES, 0),
+        integer_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+        integer_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
+        integer_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
+    };
+    grpc_channel_args all = {.num_args = sizeof(args) / sizeof(args[0]), .args = args};
+    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+    grpc_channel *grpc = grpc_channel_create(target, credentials, &all);
+    grpc_channel_credentials_release(credentials);
+    return grpc;
+}
+
+int channel_open(const char *address, struct channel **ret, struct err *err)
+{
+    int rc = address_check(address, err);
+    if (rc != 0)
+        return rc;
+    struct channel *channel = mem_alloc_zero(1, sizeof(*channel));
+    if (channel == NULL)
+        return err_no_memory(err, "a channel");
+    memcpy(channel->address, address, strlen(address) + 1);
+    char target[CHANNEL_ADDRESS_MAX_BYTES + 16];
+    address_target(address, target, sizeof(target));
+    grpc_init();
+    channel->grpc = channel_create(target);
+    if (channel->grpc == NULL) {
+        grpc_shutdown();
+        mem_free(channel);
+        return err_no_memory(err, "a channel");
+    }
+    *ret = channel;
+    return 0;
+}
+
+void channel_close(struct channel *channel)
+{
+    if (channel == NULL)
+        return;
+    grpc_channel_destroy(channel->grpc);
+    grpc_shutdown();
+    mem_free(channel);
+}
+
+/* --- Bytes in and out ----------------------------------------------------------------------------------------------
+ */
+
+static int message_check(struct bytes message, struct err *err)
+{
+    if (message.size_bytes > CHANNEL_MESSAGE_MAX_BYTES)
+        return err_set(err, ERR_TOO_LARGE, "a message of %zu bytes is over the limit of %d", message.size_bytes,
+                       CHANNEL_MESSAGE_MAX_BYTES);
+    return 0;
+}
+
+static grpc_byte_buffer *message_make(struct bytes message)
+{
+    grpc_slice slice = grpc_slice_from_copied_buffer((const char *)message.data, message.size_bytes);
+    grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    return buffer;
+}
+
+/* Takes the message over. */
+static int message_take(grpc_byte_buffer *message, struct buf *out, struct err *err)
+{
+    size_t size_before = out->size_bytes;
+    grpc_byte_buffer_reader reader;
+    int rc = 0;
+    if (!grpc_byte_buffer_reader_init(&reader, message)) {
+        grpc_byte_buffer_destroy(message);
+        return err_set(err, ERR_CORRUPT, "a message that cannot be decompressed");
+    }
+    grpc_slice *slice = NULL;
+    while (rc == 0 && grpc_byte_buffer_reader_peek(&reader, &slice))
+        rc = buf_append(out, bytes_of(GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice)));
+    if (rc != 0) {
+        out->size_bytes = size_before;
+        rc = err_set(err, rc, "a message of %zu bytes does not fit", grpc_byte_buffer_length(message));
+    }
+    grpc_byte_buffer_reader_destroy(&reader);
+    grpc_byte_buffer_destroy(message);
+    return rc;
+}
+
+/* --- Why a call ended ----------------------------------------------------------------------------------------------
+ */
+
+static int status_to_code(grpc_status_code status)
+{
+#define STATUS_TO_CODE(name, value, grpc, meaning)                                                                     \
+    if (status == GRPC_STATUS_##grpc)                                                                                  \
+        return (value);
+    TALLY_ERROR_MAP(STATUS_TO_CODE)
+#undef STATUS_TO_CODE
+    return status == GRPC_STATUS_UNAUTHENTICATED ? ERR_PERMISSION : ERR_IO;
+}
+
+static bool code_known(int code)
+{
+#define CODE_KNOWN(name, value, grpc, meaning)                                                                         \
+    if (code == (value))                                                                                               \
+        return true;
+    TALLY_ERROR_MAP(CODE_KNOWN)
+#undef CODE_KNOWN
+    return false;
+}
+
+/* The server's own words, if it sent any that can be understood; otherwise 0. */
+static int error_from_detail(struct bytes bytes, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, DETAIL_MEMORY_MAX_BYTES);
+    ProtobufCAllocator allocator = decode_allocator(&arena);
+    Tally__V1__ErrorDetail *detail = tally__v1__error_detail__unpack(&allocator, bytes.size_bytes, bytes.data);
+    int code = 0;
+    if (detail != NULL && code_known(detail->number))
+        code = err_set(err, detail->number, "%s", detail->message);
+    arena_free(&arena);
+    return code;
+}
+
+static struct bytes trailer_find(const grpc_metadata_array *trailers)
+{
+    for (size_t i = 0; i < trailers->count; i++)
+        if (grpc_slice_str_cmp(trailers->metadata[i].key, DETAIL_KEY) == 0)
+            return bytes_of(GRPC_SLICE_START_PTR(trailers->metadata[i].value),
+                            GRPC_SLICE_LENGTH(trailers->metadata[i].value));
+    return bytes_of(NULL, 0);
+}
+
+/* After the status was received: ERR_END for OK, otherwise what went wrong. */
+static int call_outcome(struct channel_call *call, struct buf *detail, struct err *err)
+{
+    if (atomic_load(&call->cancelled))
+        return err_set(err, ERR_CANCELLED, "the call to %s was cancelled", call->channel->address);
+    if (call->status == GRPC_STATUS_OK)
+        return err_set(err, ERR_END, "%s has sent everything", call->channel->address);
+    struct bytes trailer = trailer_find(&call->trailers);
+    int code = trailer.size_bytes == 0 ? 0 : error_from_detail(trailer, err);
+    if (code != 0) {
+        int rc = detail == NULL ? 0 : buf_append(detail, trailer);
+        return rc == 0 ? code : err_set(err, rc, "the error's detail does not fit");
+    }
+    int text_size = (int)GRPC_SLICE_LENGTH(call->status_text);
+    const char *text = (const char *)GRPC_SLICE_START_PTR(call->status_text);
+    if (call->status == GRPC_STATUS_CANCELLED)
+        return err_set(err, ERR_UNAVAILABLE, "%s broke the call off: it is probably stopping", call->channel->address);
+    if (call->status == GRPC_STATUS_UNAVAILABLE)
+        return err_set(err, ERR_UNAVAILABLE, "%s cannot be reached: %.*s", call->channel->address, text_size, text);
+    if (call->status == GRPC_STATUS_DEADLINE_EXCEEDED)
+        return err_set(err, ERR_TIMEOUT, "%s did not answer in time", call->channel->address);
+    return err_set(err, status_to_code(call->status), "%s: %.*s", call->channel->address, text_size, text);
+}
+
+/* --- Calls ---------------------------------------------------------------------------------------------------------
+ */
+
+static gpr_timespec deadline_after(uint64_t timeout_ms)
+{
+    if (timeout_ms == 0 || timeout_ms > INT64_MAX)
+        return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis((int64_t)timeout_ms, GPR_TIMESPAN));
+}
+
+/* Waits for the batch under this tag; whether it succeeded. */
+static bool call_collect(struct channel_call *call, enum call_tag tag)
+{
+    grpc_event event =
+        grpc_completion_queue_pluck(call->queue, &call->tags[tag], gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+    INVARIANT(event.type == GRPC_OP_COMPLETE);
+    return event.success != 0;
+}
+
+/* Fails only for batches that are against the rules, which would be our own mistake. */
+static void call_start(struct channel_call *call, const grpc_op *ops, size_t count, enum call_tag tag)
+{
+    grpc_call_error error = grpc_call_start_batch(call->grpc, ops, count, &call->tags[tag], NULL);
+    INVARIANT(error == GRPC_CALL_OK);
+}
+
+static int call_new(struct channel *channel, const char *method, uint64_t timeout_ms, struct channel_call **ret,
+                    struct err *err)
+{
+    struct channel_call *call = mem_alloc_zero(1, sizeof(*call));
+    if (call == NULL)
+        return err_no_memory(err, "a call");
+    grpc_slice name = grpc_slice_from_copied_string(method);
+    call->channel = channel;
+    call->queue = grpc_completion_queue_create_for_pluck(NULL);
+    call->grpc = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, call->queue, name, NULL,
+                                          deadline_after(timeout_ms), NULL);
+    grpc_slice_unref(name);
+    atomic_init(&call->cancelled, false);
+    call->status_text = grpc_empty_slice();
+    grpc_metadata_array_init(&call->headers);
+    grpc_metadata_array_init(&call->trailers);
+    *ret = call;
+    return 0;
+}
+
+static void call_free(struct channel_call *call)
+{
+    grpc_slice_unref(call->status_text);
+    grpc_metadata_array_destroy(&call->trailers);
+    grpc_metadata_array_destroy(&call->headers);
+    grpc_call_unref(call->grpc);
+    grpc_completion_queue_destroy(call->queue);
+    mem_free(call);
+}
+
+static grpc_op op_status(struct channel_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+    op.data.recv_status_on_client.trailing_metadata = &call->trailers;
+    op.data.recv_status_on_client.status = &call->status;
+    op.data.recv_status_on_client.status_details = &call->status_text;
+    return op;
+}
+
+int channel_unary(struct channel *channel, const char *method, struct bytes request, uint64_t timeout_ms,
+                  struct buf *out, struct buf *detail, struct err *err)
+{
+    struct channel_call *call = NULL;
+    int rc = message_check(request, err);
+    if (rc == 0)
+        rc = call_new(channel, method, timeout_ms, &call, err);
+    if (rc != 0)
+        return rc;
+    grpc_byte_buffer *sent = message_make(request);
+    grpc_byte_buffer *received = NULL;
+    grpc_op ops[] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA},
+        {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = sent},
+        {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
+        {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &call->headers},
+        {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &received},
+        op_status(call),
+    };
+    call_start(call, ops, sizeof(ops) / sizeof(ops[0]), CALL_STATUS);
+    (void)call_collect(call, CALL_STATUS);
+    grpc_byte_buffer_destroy(sent);
+    if (call->status != GRPC_STATUS_OK)
+        rc = call_outcome(call, detail, err);
+    else if (received == NULL)
+        rc = err_set(err, ERR_CORRUPT, "%s answered %s without a message", channel->address, method);
+    if (rc == 0)
+        rc = message_take(received, out, err);
+    else if (received != NULL)
+        grpc_byte_buffer_destroy(received);
+    call_free(call);
+    return rc;
+}
+
+int channel_call_open(struct channel *channel, const char *method, uint64_t timeout_ms, struct channel_call **ret,
+                      struct err *err)
+{
+    struct channel_call *call = NULL;
+    int rc = call_new(channel, method, timeout_ms, &call, err);
+    if (rc != 0)
+        return rc;
+    grpc_op status = op_status(call);
+    call_start(call, &status, 1, CALL_STATUS);
+    grpc_op open[] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA},
+        {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &call->headers},
+    };
+    call_start(call, open, sizeof(open) / sizeof(open[0]), CALL_OPEN);
+    *ret = call;
+    return 0;
+}
+
+static int write_failure(struct channel_call *call, struct err *err)
+{
+    if (atomic_load(&call->cancelled))
+        return err_set(err, ERR_CANCELLED, "the call to %s was cancelled", call->channel->address);
+    return err_set(err, ERR_UNAVAILABLE, "the call to %s has ended", call->channel->address);
+}
+
+int channel_call_write(struct channel_call *call, struct bytes message, struct err *err)
+{
+    int rc = message_check(message, err);
+    if (rc != 0)
+        return rc;
+    if (atomic_load(&call->cancelled))
+        return write_failure(call, err);
+    grpc_byte_buffer *buffer = message_make(message);
+    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = buffer};
+    call_start(call, &op, 1, CALL_WRITE);
+    bool sent = call_collect(call, CALL_WRITE);
+    grpc_byte_buffer_destroy(buffer);
+    return sent ? 0 : write_failure(call, err);
+}
+
+int channel_call_writes_done(struct channel_call *call, struct err *err)
+{
+    grpc_op op = {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
+    call_start(call, &op, 1, CALL_WRITE);
+    return call_collect(call, CALL_WRITE) ? 0 : write_failure(call, err);
+}
+
+int channel_call_read(struct channel_call *call, struct buf *out, struct buf *detail, struct err *err)
+{
+    if (call->ended || atomic_load(&call->cancelled))
+        goto over;
+    grpc_byte_buffer *message = NULL;
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &message};
+    call_start(call, &op, 1, CALL_READ);
+    (void)call_collect(call, CALL_READ);
+    if (message != NULL)
+        return message_take(message, out, err);
+over:
+    if (!call->ended)
+        (void)call_collect(call, CALL_STATUS);
+    call->ended = true;
+    return call_outcome(call, detail, err);
+}
+
+void channel_call_cancel(struct channel_call *call)
+{
+    atomic_store(&call->cancelled, true);
+    (void)grpc_call_cancel(call->grpc, NULL);
+}
+
+void channel_call_close(struct channel_call *call)
+{
+    if (call == NULL)
+        return;
+    (void)grpc_call_cancel(call->grpc, NULL);
+    (void)call_collect(call, CALL_OPEN);
+    if (!call->ended)
+        (void)call_collect(call, CALL_STATUS);
+    call_free(call);
+}

@@ -1,0 +1,24 @@
+/* ReadResponse taken apart in place: one message may hold thousands of events, and none of them is copied. Private to
+ * src/client. */
+#ifndef CLIENT_READ_H
+#define CLIENT_READ_H
+
+#include <stdbool.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "tally/client.h"
+
+struct read_batch {
+    struct bytes rest; /* the message, from the next field on */
+    struct bytes origin;
+    struct bytes position;
+    bool caught_up;
+};
+
+/* Checks the whole message's shape and finds the fields that stand once. *ret borrows from message. ERR_CORRUPT. */
+int read_batch_parse(struct bytes message, struct read_batch *ret, struct err *err) MUST_USE;
+/* The next event, everything but its origin. ERR_END, ERR_CORRUPT. */
+int read_batch_next(struct read_batch *batch, struct tally_recorded *ret, struct err *err) MUST_USE;
+
+#endif

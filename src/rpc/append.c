@@ -1,0 +1,360 @@
+/* Append: from the bytes of an AppendRequest to the answer.
+ *
+ * Everything that does not depend on order is done here, on the call's own thread: decoding, shape and limits, salts,
+ * commitments, fingerprints and index look-ups. The region then only decides. All memory of a batch comes from one
+ * arena that lives as long as the job.
+ *
+ * Invariant: from a submit that succeeded until rpc_append_done the region owns the command and all it points to. So
+ * whoever submitted waits for `done`, even when the client is long gone. */
+#include "rpc/append.h"
+
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "platform/clock.h"
+#include "rpc/held.h"
+#include "rpc/methods.h"
+
+void rpc_append_done(struct rpc_append *append)
+{
+    pthread_mutex_lock(&append->mutex);
+    append->done = true;
+    pthread_cond_signal(&append->finished);
+    pthread_mutex_unlock(&append->mutex);
+}
+
+static void refuse(struct region_command *command, int code, const struct err *err)
+{
+    command->refusal.code = code;
+    command->refusal.err = *err;
+}
+
+static struct bytes text(const char *string)
+{
+    return bytes_of_string(string);
+}
+
+static struct bytes binary(ProtobufCBinaryData data)
+{
+    return bytes_of(data.data, data.len);
+}
+
+static int convert_events(const Tally__V1__StreamWrite *from, size_t write_number, struct region_stream_write *to,
+                          const uint8_t *salts, struct err *err)
+{
+    for (size_t i = 0; i < from->n_events; i++) {
+        const Tally__V1__NewEvent *event = from->events[i];
+        if (event->id.len != ENTRY_ID_SIZE)
+            return err_set(err, ERR_INVALID, "write %zu, event %zu: the id has %zu bytes; it must have %d (a UUID)",
+                           write_number, i, event->id.len, ENTRY_ID_SIZE);
+        struct region_new_event *new_event = &to->events[i];
+        memcpy(new_event->id, event->id.data, ENTRY_ID_SIZE);
+        memcpy(new_event->salt, salts + i * ENTRY_SALT_SIZE, ENTRY_SALT_SIZE);
+        new_event->type = text(event->type);
+        new_event->content_type = text(event->content_type);
+        new_event->metadata = binary(event->metadata);
+        new_event->payload = binary(event->payload);
+        new_event->causation_id = binary(event->causation_id);
+        new_event->correlation_id = binary(event->correlation_id);
+    }
+    return 0;
+}
+
+static int convert_expectation(const Tally__V1__StreamWrite *from, size_t write_number, struct region_stream_write *to,
+                               struct err *err)
+{
+    bool set = true;
+    switch (from->expected_case) {
+    case TALLY__V1__STREAM_WRITE__EXPECTED_NO_STREAM:
+        to->expectation = STREAM_NONE;
+        set = from->no_stream != 0;
+        break;
+    case TALLY__V1__STREAM_WRITE__EXPECTED_STREAM_EXISTS:
+        to->expectation = STREAM_EXISTS;
+        set = from->stream_exists != 0;
+        break;
+    case TALLY__V1__STREAM_WRITE__EXPECTED_VERSION:
+        to->expectation = STREAM_AT;
+        to->expected_version = from->version;
+        break;
+    case TALLY__V1__STREAM_WRITE__EXPECTED_ANY:
+        to->expectation = STREAM_ANY;
+        set = from->any != 0;
+        break;
+    default:
+        to->expectation = STREAM_ANY;
+        break;
+    }
+    if (!set)
+        return err_set(err, ERR_INVALID, "write %zu: what is expected is set to false; leave it out, or set it to true",
+                       write_number);
+    return 0;
+}
+
+static int count_events(const Tally__V1__AppendRequest *request, size_t *ret, struct err *err)
+{
+    size_t event_count = 0;
+    if (request->n_writes > REGION_REQUEST_WRITES_MAX)
+        return err_set(err, ERR_TOO_LARGE, "the request has %zu writes; at most %d", request->n_writes,
+                       REGION_REQUEST_WRITES_MAX);
+    for (size_t i = 0; i < request->n_writes; i++)
+        event_count += request->writes[i]->n_events;
+    if (event_count > REGION_REQUEST_EVENTS_MAX)
+        return err_set(err, ERR_TOO_LARGE, "the request has %zu events; at most %d", event_count,
+                       REGION_REQUEST_EVENTS_MAX);
+    *ret = event_count;
+    return 0;
+}
+
+static int convert(struct append_job *job, const Tally__V1__AppendRequest *request, struct err *err)
+{
+    struct region_command *command = &job->append.command;
+    struct arena *arena = &job->append.arena;
+    size_t event_count = 0;
+    int code = count_events(request, &event_count, err);
+    if (code != 0)
+        return code;
+    struct region_stream_write *writes = arena_alloc_zero(arena, request->n_writes, sizeof(*writes));
+    struct region_new_event *events = arena_alloc_zero(arena, event_count, sizeof(*events));
+    uint8_t *salts = arena_alloc_zero(arena, event_count, ENTRY_SALT_SIZE);
+    command->results = arena_alloc_zero(arena, event_count, sizeof(*command->results));
+    if (writes == NULL || events == NULL || salts == NULL || command->results == NULL)
+        return err_no_memory(err, "the request's events");
+    entropy_fill(salts, event_count * ENTRY_SALT_SIZE);
+    command->writes = writes;
+    for (size_t i = 0; i < request->n_writes && code == 0; i++) {
+        const Tally__V1__StreamWrite *from = request->writes[i];
+        writes[i] = (struct region_stream_write){.context = text(from->context),
+                                                 .partition = text(from->partition),
+                                                 .stream = text(from->stream),
+                                                 .event_count = from->n_events,
+                                                 .events = events};
+        command->write_count = i + 1;
+        command->refusal.write_number = i;
+        code = convert_expectation(from, i, &writes[i], err);
+        if (code == 0)
+            code = convert_events(from, i, &writes[i], salts, err);
+        events += from->n_events;
+        salts += from->n_events * ENTRY_SALT_SIZE;
+    }
+    return code;
+}
+
+static int decode(struct append_job *job, struct bytes encoded, struct err *err)
+{
+    if (encoded.size_bytes > REGION_REQUEST_MAX_BYTES)
+        return err_set(err, ERR_TOO_LARGE, "the request has %zu bytes; at most %d: split it", encoded.size_bytes,
+                       REGION_REQUEST_MAX_BYTES);
+    ProtobufCMessage *message = NULL;
+    int code = message_unpack(&tally__v1__append_request__descriptor, encoded, &job->append.arena, &message, err);
+    if (code != 0)
+        return code;
+    const Tally__V1__AppendRequest *request = (const Tally__V1__AppendRequest *)message;
+    job->tag = request->tag;
+    return convert(job, request, err);
+}
+
+int append_job_new(struct bytes encoded, struct append_job **ret, struct err *err)
+{
+    struct append_job *job = mem_alloc_zero(1, sizeof(*job));
+    if (job == NULL)
+        return err_no_memory(err, "an append");
+    arena_init(&job->append.arena, APPEND_ARENA_MAX_BYTES);
+    INVARIANT(pthread_mutex_init(&job->append.mutex, NULL) == 0);
+    INVARIANT(pthread_cond_init(&job->append.finished, NULL) == 0);
+    job->size_bytes = encoded.size_bytes;
+    struct err why = {0};
+    int code = decode(job, encoded, &why);
+    if (code != 0)
+        refuse(&job->append.command, code, &why);
+    *ret = job;
+    return 0;
+}
+
+void append_job_free(struct append_job *job)
+{
+    arena_free(&job->append.arena);
+    pthread_cond_destroy(&job->append.finished);
+    pthread_mutex_destroy(&job->append.mutex);
+    mem_free(job);
+}
+
+void append_job_submit(struct append_job *job, struct rpc_backend *backend, struct sha256 *sha)
+{
+    struct region_command *command = &job->append.command;
+    struct err err = {0};
+    int code = command->refusal.code;
+    if (code == 0) {
+        command->refusal.write_number = 0;
+        code = region_command_check(command, &command->refusal);
+    }
+    if (code == 0) {
+        code = region_command_prepare(command, sha, backend->index, &err);
+        if (code == 0)
+            code = backend->ops->submit(backend, &job->append, &err);
+        if (code == 0)
+            return;
+        refuse(command, code, &err);
+    }
+    rpc_append_done(&job->append);
+}
+
+void append_job_wait(struct append_job *job)
+{
+    pthread_mutex_lock(&job->append.mutex);
+    while (!job->append.done)
+        pthread_cond_wait(&job->append.finished, &job->append.mutex);
+    pthread_mutex_unlock(&job->append.mutex);
+}
+
+/* --- The answer --- */
+
+/* What building an answer needs at hand. */
+struct answer {
+    struct rpc_backend *backend;
+    struct arena *arena;
+    char *own_origin;
+    char *origins[INDEX_LOGS_MAX]; /* of duplicates in other logs, by the index's numbers, as they turn up */
+    struct position position;
+};
+
+static char *copy_text(struct arena *arena, struct bytes value)
+{
+    char *copy = arena_alloc_zero(arena, 1, value.size_bytes + 1);
+    if (copy != NULL && value.size_bytes > 0)
+        memcpy(copy, value.data, value.size_bytes);
+    return copy;
+}
+
+/* The origin of the log that the index calls `number`. */
+static int find_origin(struct answer *answer, uint32_t number, char **ret, struct err *err)
+{
+    if (number >= INDEX_LOGS_MAX)
+        return err_set(err, ERR_CORRUPT, "the index names log number %u", (unsigned)number);
+    if (answer->origins[number] == NULL) {
+        char origin[INDEX_ORIGIN_MAX_BYTES + 1];
+        int code = index_origin(answer->backend->index, number, origin, err);
+        if (code != 0)
+            return code;
+        answer->origins[number] = copy_text(answer->arena, bytes_of_string(origin));
+        if (answer->origins[number] == NULL)
+            return err_no_memory(err, "an answer");
+    }
+    *ret = answer->origins[number];
+    return 0;
+}
+
+static int extend_position(struct position *position, const char *origin, uint64_t size, struct err *err)
+{
+    struct origin parsed;
+    int code = origin_parse(bytes_of_string(origin), &parsed, err);
+    if (code != 0 || position_get(position, parsed.region, parsed.incarnation) >= size)
+        return code;
+    return held_set_position(position, bytes_of_string(origin), size, err);
+}
+
+static int add_result(struct answer *answer, const struct region_result *from, Tally__V1__AppendResult *to,
+                      struct err *err)
+{
+    tally__v1__append_result__init(to);
+    to->index = from->index;
+    to->stream_version = from->stream_version;
+    to->duplicate = from->duplicate;
+    if (!from->duplicate)
+        return 0;
+    char *origin = NULL;
+    int code = find_origin(answer, from->place.log, &origin, err);
+    if (code != 0)
+        return code;
+    if (strcmp(origin, answer->own_origin) != 0) {
+        to->origin = origin;
+        to->index = from->place.index;
+    }
+    return extend_position(&answer->position, origin, to->index + 1, err);
+}
+
+static int add_results(struct answer *answer, const struct region_command *command, Tally__V1__AppendResponse *ret,
+                       struct err *err)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < command->write_count; i++)
+        count += command->writes[i].event_count;
+    Tally__V1__AppendResult *results = arena_alloc_zero(answer->arena, count, sizeof(*results));
+    ret->results = arena_alloc_zero(answer->arena, count, sizeof(*ret->results));
+    if (results == NULL || ret->results == NULL)
+        return err_no_memory(err, "an answer");
+    for (size_t i = 0; i < count; i++) {
+        int code = add_result(answer, &command->results[i], &results[i], err);
+        if (code != 0)
+            return code;
+        ret->results[i] = &results[i];
+    }
+    ret->n_results = count;
+    return 0;
+}
+
+int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally__V1__AppendResponse *ret,
+                      struct err *err)
+{
+    struct answer answer = {.backend = backend, .arena = &job->append.arena};
+    tally__v1__append_response__init(ret);
+    struct buf position;
+    buf_init(&position, 16 * 1024);
+    answer.own_origin = copy_text(answer.arena, log_origin(backend->ops->log_at(backend, 0)));
+    int code = answer.own_origin == NULL ? err_no_memory(err, "an answer") : 0;
+    if (code == 0)
+        code = extend_position(&answer.position, answer.own_origin, job->append.command.ticket, err);
+    if (code == 0)
+        code = add_results(&answer, &job->append.command, ret, err);
+    if (code == 0)
+        code = position_format(&answer.position, &position);
+    if (code == 0) {
+        ret->tag = job->tag;
+        ret->origin = answer.own_origin;
+        ret->position = copy_text(answer.arena, buf_bytes(&position));
+        if (ret->position == NULL)
+            code = err_no_memory(err, "an answer");
+    }
+    buf_free(&position);
+    return code;
+}
+
+/* --- Append --- */
+
+static int run_job(struct call *call, struct append_job *job, struct sha256 *sha, struct err *err)
+{
+    const struct region_command *command = &job->append.command;
+    append_job_submit(job, call->backend, sha);
+    append_job_wait(job);
+    if (command->refusal.code != 0)
+        return call_fail_refused(call, &command->refusal, command, err);
+    Tally__V1__AppendResponse response;
+    int code = append_job_answer(job, call->backend, &response, err);
+    return code != 0 ? code : call_answer(call, &response.base);
+}
+
+int method_append(struct call *call, struct err *err)
+{
+    struct call_message message;
+    int code = call_read(call, &message, err);
+    if (code == ERR_END)
+        return err_set(err, ERR_INVALID, "the call carries no AppendRequest");
+    if (code != 0)
+        return code;
+    struct append_job *job = NULL;
+    code = append_job_new(message.bytes, &job, err);
+    call_message_free(&message);
+    if (code != 0)
+        return code;
+    struct sha256 *sha = sha256_new();
+    if (sha == NULL)
+        code = err_no_memory(err, "a hash");
+    else
+        code = call_check(call, err);
+    if (code == 0)
+        code = run_job(call, job, sha, err);
+    sha256_free(sha);
+    append_job_free(job);
+    return code;
+}

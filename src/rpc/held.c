@@ -1,0 +1,40 @@
+#include "rpc/held.h"
+
+#include "base/assert.h"
+
+int held_find(struct rpc_backend *backend, struct bytes origin, struct log **ret, size_t *ret_number, struct err *err)
+{
+    size_t count = backend->ops->log_count(backend);
+    for (size_t i = 0; i < count; i++) {
+        struct log *log = backend->ops->log_at(backend, i);
+        if (origin.size_bytes != 0 && !bytes_equal(origin, log_origin(log)))
+            continue;
+        if (ret != NULL)
+            *ret = log;
+        if (ret_number != NULL)
+            *ret_number = i;
+        return 0;
+    }
+    int code = entry_check_origin(origin, err);
+    if (code != 0)
+        return code;
+    return err_set(err, ERR_NOT_FOUND, "region %s holds no log %.*s; Status lists the %zu logs that it holds",
+                   backend->config->region, (int)origin.size_bytes, (const char *)origin.data, count);
+}
+
+void held_origin(struct log *log, struct origin *ret)
+{
+    int code = origin_parse(log_origin(log), ret, NULL);
+    INVARIANT(code == 0);
+}
+
+int held_set_position(struct position *position, struct bytes origin, uint64_t size, struct err *err)
+{
+    struct origin parsed;
+    int code = origin_parse(origin, &parsed, err);
+    if (code != 0)
+        return code;
+    if (position_set(position, parsed.region, parsed.incarnation, size) != 0)
+        return err_set(err, ERR_TOO_LARGE, "a position names at most %d logs", POSITION_LOGS_MAX);
+    return 0;
+}

@@ -1,0 +1,16 @@
+/* Finding the logs that this region holds. */
+#ifndef RPC_HELD_H
+#define RPC_HELD_H
+
+#include "domain/position.h"
+#include "rpc/rpc.h"
+
+/* The log with that origin; empty: the own one. ERR_NOT_FOUND says which there are. The outputs may be NULL. */
+int held_find(struct rpc_backend *backend, struct bytes origin, struct log **ret, size_t *ret_number,
+              struct err *err) MUST_USE;
+/* The origin of a log that this region holds, taken apart. */
+void held_origin(struct log *log, struct origin *ret);
+/* Sets the log's component of a position. */
+int held_set_position(struct position *position, struct bytes origin, uint64_t size, struct err *err) MUST_USE;
+
+#endif

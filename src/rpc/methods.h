@@ -1,0 +1,24 @@
+/* What serves each method: see method_fn in call.h. */
+#ifndef RPC_METHODS_H
+#define RPC_METHODS_H
+
+#include "rpc/call.h"
+
+method_fn method_append;
+method_fn method_append_stream;
+method_fn method_read_stream;
+method_fn method_read_log;
+method_fn method_subscribe;
+method_fn method_status;
+method_fn method_create_projection;
+method_fn method_rebuild_projection;
+method_fn method_get_projection;
+method_fn method_list_projections;
+method_fn method_digest_projection;
+method_fn method_hello;
+method_fn method_pull;
+method_fn method_health_check;
+method_fn method_health_watch;
+method_fn method_reflection;
+
+#endif

@@ -1,0 +1,401 @@
+/* The source side of replication: Hello and Pull.
+ *
+ * Both begin with the same questions, because every field is hostile until checked: same protocol, same cluster, a peer
+ * that this region is configured with and that is not itself; Hello also compares the contexts. A difference is
+ * ERR_MISMATCH with what both sides have, so that the operator of either can act.
+ *
+ * Pull sends blocks from the puller's size on, as they are durable here, a stretch at a time; after a stretch the
+ * newest stored checkpoint follows if all it covers has been sent, each once and sizes only growing. Meanwhile a second
+ * thread reads what the puller has stored and cosigned.
+ *
+ * Invariants:
+ *  1. Only durable entries leave (the cursor sees no others), in order and without a gap.
+ *  2. A checkpoint is sent behind the entries that it covers.
+ *  3. The puller cannot acknowledge more than this region holds. */
+#include "base/assert.h"
+#include "entry/wire.h"
+#include "rpc/held.h"
+#include "rpc/methods.h"
+#include "tally/v1/replication.pb-c.h"
+
+enum {
+    HELLO_ARENA_MAX_BYTES = REGION_LOGS_MAX * (NOTE_MAX_BYTES + 4096),
+    PULL_STRETCH_BLOCKS = 64,
+    COSIGNATURE_MAX_BYTES = 4096,
+};
+
+/* Who asks, as it says itself. */
+struct asker {
+    uint32_t protocol;
+    const char *cluster;
+    const char *region;
+};
+
+static int check_asker(const struct rpc_backend *backend, const struct asker *asker, struct err *err)
+{
+    const struct region_config *config = backend->config;
+    if (asker->protocol != RPC_PROTOCOL)
+        return err_set(err, ERR_MISMATCH, "region %s speaks replication protocol %d, the caller %u: upgrade the older",
+                       config->region, RPC_PROTOCOL, (unsigned)asker->protocol);
+    int code = entry_check_name(bytes_of_string(asker->cluster), sizeof(config->cluster) - 1, "cluster", err);
+    if (code == 0)
+        code = entry_check_name(bytes_of_string(asker->region), sizeof(config->region) - 1, "region", err);
+    if (code != 0)
+        return code;
+    if (strcmp(asker->cluster, config->cluster) != 0)
+        return err_set(err, ERR_MISMATCH,
+                       "region %s is of cluster %s, the caller of cluster %s: check the peers' addresses",
+                       config->region, config->cluster, asker->cluster);
+    if (strcmp(asker->region, config->region) == 0)
+        return err_set(err, ERR_MISMATCH,
+                       "the caller says it is region %s, and so is this one: check the peers' addresses",
+                       config->region);
+    for (size_t i = 0; i < config->peer_count; i++) {
+        if (strcmp(asker->region, config->peers[i].region) == 0)
+            return 0;
+    }
+    return err_set(err, ERR_MISMATCH, "region %s has %zu peers, and region %s is not one of them: add it to the peers",
+                   config->region, config->peer_count, asker->region);
+}
+
+static int check_contexts(const struct rpc_backend *backend, const struct asker *asker, ProtobufCBinaryData digest,
+                          struct err *err)
+{
+    char ours[2 * HASH_SIZE + 1];
+    char theirs[2 * HASH_SIZE + 1];
+    if (digest.len != HASH_SIZE)
+        return err_set(err, ERR_INVALID, "the contexts' digest has %zu bytes; it must have %d", digest.len, HASH_SIZE);
+    if (memcmp(digest.data, backend->contexts_digest.bytes, HASH_SIZE) == 0)
+        return 0;
+    hex_encode(bytes_of(backend->contexts_digest.bytes, HASH_SIZE), ours);
+    hex_encode(bytes_of(digest.data, HASH_SIZE), theirs);
+    return err_set(err, ERR_MISMATCH,
+                   "the contexts differ: region %s has digest %.16s, region %s has %.16s; every region must be "
+                   "configured with the same",
+                   backend->config->region, ours, asker->region, theirs);
+}
+
+static void append_note(struct rpc_backend *backend, size_t log, struct buf *note)
+{
+    buf_clear(note);
+    if (backend->ops->checkpoint(backend, log, false, note, NULL) != 0)
+        buf_clear(note);
+}
+
+static int fill_held(struct rpc_backend *backend, size_t number, struct buf *note, Tally__V1__HeldLog *held,
+                     struct arena *arena, struct err *err)
+{
+    struct log *log = backend->ops->log_at(backend, number);
+    struct bytes origin = log_origin(log);
+    append_note(backend, number, note);
+    tally__v1__held_log__init(held);
+    held->size = log_durable_size(log);
+    held->origin = arena_alloc_zero(arena, 1, origin.size_bytes + 1);
+    held->checkpoint.len = note->size_bytes;
+    held->checkpoint.data = arena_copy(arena, note->data, note->size_bytes);
+    if (held->origin == NULL || held->checkpoint.data == NULL)
+        return err_no_memory(err, "the logs held");
+    memcpy(held->origin, origin.data, origin.size_bytes);
+    return 0;
+}
+
+static int fill_logs(struct rpc_backend *backend, Tally__V1__HelloResponse *response, struct arena *arena,
+                     struct err *err)
+{
+    size_t count = backend->ops->log_count(backend);
+    Tally__V1__HeldLog *logs = arena_alloc_zero(arena, count, sizeof(*logs));
+    response->logs = arena_alloc_zero(arena, count, sizeof(*response->logs));
+    if (logs == NULL || response->logs == NULL)
+        return err_no_memory(err, "the logs held");
+    struct buf note;
+    buf_init(&note, NOTE_MAX_BYTES);
+    int code = 0;
+    for (size_t i = 0; i < count && code == 0; i++) {
+        code = fill_held(backend, i, &note, &logs[i], arena, err);
+        response->logs[i] = &logs[i];
+    }
+    response->n_logs = count;
+    buf_free(&note);
+    return code;
+}
+
+static int hello(struct call *call, const Tally__V1__HelloRequest *request, struct arena *arena, struct err *err)
+{
+    struct rpc_backend *backend = call->backend;
+    struct asker asker = {.protocol = request->protocol, .cluster = request->cluster, .region = request->region};
+    int code = check_asker(backend, &asker, err);
+    if (code == 0)
+        code = check_contexts(backend, &asker, request->contexts_digest, err);
+    if (code != 0)
+        return code;
+    backend->ops->peer_contact(backend, request->region);
+    Tally__V1__HelloResponse response;
+    tally__v1__hello_response__init(&response);
+    response.protocol = RPC_PROTOCOL;
+    response.cluster = request->cluster; /* equal to ours, as just checked */
+    response.region = arena_copy(arena, backend->config->region, strlen(backend->config->region) + 1);
+    response.contexts_digest = request->contexts_digest;
+    if (response.region == NULL)
+        return err_no_memory(err, "an answer");
+    code = fill_logs(backend, &response, arena, err);
+    return code != 0 ? code : call_answer(call, &response.base);
+}
+
+int method_hello(struct call *call, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, HELLO_ARENA_MAX_BYTES);
+    ProtobufCMessage *message = NULL;
+    int code = call_read_request(call, &tally__v1__hello_request__descriptor, &arena, &message, err);
+    if (code == 0)
+        code = hello(call, (const Tally__V1__HelloRequest *)message, &arena, err);
+    arena_free(&arena);
+    return code;
+}
+
+/* --- Pull --- */
+
+struct pull {
+    struct call *call;
+    struct log *log;
+    size_t log_number;
+    struct log_cursor *cursor;
+    uint64_t sent_size;
+    uint64_t sent_checkpoint_size;
+    struct buf note;
+    struct note parsed;
+    char region[sizeof(((struct region_config *)NULL)->region)]; /* the puller */
+    pthread_mutex_t mutex;
+    bool reader_ended;
+    int reader_code; /* ERR_END when the puller said no more */
+    struct err reader_err;
+};
+
+static int acknowledge(struct pull *pull, const Tally__V1__PullRequest *request, struct err *err)
+{
+    struct rpc_backend *backend = pull->call->backend;
+    uint64_t size = log_durable_size(pull->log);
+    if (request->stored_size > size)
+        return err_set(err, ERR_MISMATCH,
+                       "region %s says it has stored %llu entries of a log of which region %s holds %llu", pull->region,
+                       (unsigned long long)request->stored_size, backend->config->region, (unsigned long long)size);
+    if (request->cosigned_size > request->stored_size)
+        return err_set(err, ERR_INVALID, "region %s cosigns %llu entries and has stored %llu", pull->region,
+                       (unsigned long long)request->cosigned_size, (unsigned long long)request->stored_size);
+    if (request->cosignature.len > COSIGNATURE_MAX_BYTES)
+        return err_set(err, ERR_TOO_LARGE, "the cosignature has %zu bytes; at most %d", request->cosignature.len,
+                       COSIGNATURE_MAX_BYTES);
+    return backend->ops->acknowledged(backend, pull->region, pull->log_number, request->stored_size,
+                                      request->cosigned_size,
+                                      bytes_of(request->cosignature.data, request->cosignature.len), err);
+}
+
+static int read_pull_request(struct call *call, struct arena *arena, const Tally__V1__PullRequest **ret,
+                             struct err *err)
+{
+    struct call_message message;
+    int code = call_read(call, &message, err);
+    if (code != 0)
+        return code;
+    ProtobufCMessage *request = NULL;
+    code = message_unpack(&tally__v1__pull_request__descriptor, message.bytes, arena, &request, err);
+    call_message_free(&message);
+    if (code == 0)
+        *ret = (const Tally__V1__PullRequest *)request;
+    return code;
+}
+
+static void *read_acknowledgements(void *context)
+{
+    struct pull *pull = context;
+    struct err err = {0};
+    struct arena arena;
+    arena_init(&arena, MESSAGE_ARENA_MAX_BYTES);
+    int code = 0;
+    while (code == 0) {
+        const Tally__V1__PullRequest *request = NULL;
+        arena_reset(&arena);
+        code = read_pull_request(pull->call, &arena, &request, &err);
+        if (code == 0)
+            code = acknowledge(pull, request, &err);
+    }
+    arena_free(&arena);
+    pthread_mutex_lock(&pull->mutex);
+    pull->reader_ended = true;
+    pull->reader_code = code;
+    pull->reader_err = err;
+    pthread_mutex_unlock(&pull->mutex);
+    return NULL;
+}
+
+/* 0 while the reader goes on, else why it ended. */
+static int check_reader(struct pull *pull, struct err *err)
+{
+    pthread_mutex_lock(&pull->mutex);
+    int code = pull->reader_ended ? err_set(err, pull->reader_code, "%s", pull->reader_err.message) : 0;
+    pthread_mutex_unlock(&pull->mutex);
+    return code;
+}
+
+static void release_block(void *block)
+{
+    block_release(block);
+}
+
+/* PullResponse.block: the tag, and the block's own memory. Takes over the reference. */
+static int send_block(struct pull *pull, struct block *block, struct err *err)
+{
+    struct bytes bytes = block_bytes(block);
+    uint8_t head[2 * WIRE_VARINT_MAX_BYTES];
+    uint8_t *end = wire_put_varint(wire_put_tag(head, 1, WIRE_BYTES), bytes.size_bytes);
+    grpc_slice slices[] = {
+        grpc_slice_from_copied_buffer((const char *)head, (size_t)(end - head)),
+        grpc_slice_new_with_user_data(block->data, bytes.size_bytes, release_block, block),
+    };
+    return call_write(pull->call, slices, 2, err);
+}
+
+/* Sends what is durable, at most a stretch. ERR_END when all of it has been sent. */
+static int send_stretch(struct pull *pull, struct err *err)
+{
+    for (size_t i = 0; i < PULL_STRETCH_BLOCKS; i++) {
+        struct block *block = NULL;
+        int code = log_cursor_next(pull->cursor, &block, err);
+        if (code != 0)
+            return code;
+        if (block->first_index != pull->sent_size) {
+            uint64_t first = block->first_index;
+            block_release(block);
+            return err_set(err, ERR_MISMATCH,
+                           "the pull is to begin at entry %llu, inside the block that begins at %llu",
+                           (unsigned long long)pull->sent_size, (unsigned long long)first);
+        }
+        uint64_t end = block->first_index + block->entry_count;
+        code = send_block(pull, block, err);
+        if (code != 0)
+            return code;
+        pull->sent_size = end;
+    }
+    return 0;
+}
+
+/* The size that the stored note stands for; 0 when there is none. Notes are checked before they are stored. */
+static uint64_t load_checkpoint(struct pull *pull)
+{
+    struct checkpoint checkpoint;
+    append_note(pull->call->backend, pull->log_number, &pull->note);
+    if (pull->note.size_bytes == 0 || note_parse(buf_bytes(&pull->note), &pull->parsed, NULL) != 0 ||
+        checkpoint_parse(pull->parsed.text, &checkpoint, NULL) != 0)
+        return 0;
+    return checkpoint.size;
+}
+
+static int send_checkpoint(struct pull *pull, struct err *err)
+{
+    if (pull->sent_size == pull->sent_checkpoint_size)
+        return 0;
+    uint64_t size = load_checkpoint(pull);
+    if (size <= pull->sent_checkpoint_size || size > pull->sent_size)
+        return 0;
+    Tally__V1__PullResponse response;
+    tally__v1__pull_response__init(&response);
+    response.checkpoint = (ProtobufCBinaryData){.len = pull->note.size_bytes, .data = pull->note.data};
+    int code = call_write_message(pull->call, &response.base, err);
+    if (code == 0)
+        pull->sent_checkpoint_size = size;
+    return code;
+}
+
+static int send_all(struct pull *pull, struct err *err)
+{
+    struct rpc_backend *backend = pull->call->backend;
+    uint64_t seen = 0;
+    for (;;) {
+        seen = backend->ops->wait_change(backend, seen, 0);
+        int code = send_stretch(pull, err);
+        bool idle = code == ERR_END;
+        if (code == 0 || idle)
+            code = send_checkpoint(pull, err);
+        uint64_t before = seen;
+        while (code == 0 && idle && seen == before) {
+            code = call_wait_change(pull->call, &seen, CALL_POLL_MS, err);
+            if (code == 0)
+                code = check_reader(pull, err);
+        }
+        if (code == 0)
+            code = call_check(pull->call, err);
+        if (code == 0)
+            code = check_reader(pull, err);
+        if (code != 0)
+            return code;
+    }
+}
+
+/* The first message says who pulls what from where. */
+static int begin_pull(struct pull *pull, const Tally__V1__PullRequest *request, struct err *err)
+{
+    struct rpc_backend *backend = pull->call->backend;
+    struct asker asker = {.protocol = request->protocol, .cluster = request->cluster, .region = request->region};
+    int code = check_asker(backend, &asker, err);
+    if (code == 0 && request->origin[0] == '\0')
+        code = err_set(err, ERR_INVALID, "the first message of a pull must name an origin");
+    if (code == 0)
+        code = held_find(backend, bytes_of_string(request->origin), &pull->log, &pull->log_number, err);
+    if (code != 0)
+        return code;
+    uint64_t size = log_durable_size(pull->log);
+    if (request->from_index > size)
+        return err_set(err, ERR_MISMATCH, "region %s asks for log %s from entry %llu on, of which region %s holds %llu",
+                       request->region, request->origin, (unsigned long long)request->from_index,
+                       backend->config->region, (unsigned long long)size);
+    memcpy(pull->region, request->region, strlen(request->region) + 1);
+    pull->sent_size = request->from_index;
+    backend->ops->peer_contact(backend, pull->region);
+    return log_cursor_open(pull->log, request->from_index, &pull->cursor, err);
+}
+
+static int run_pull(struct pull *pull, struct err *err)
+{
+    pthread_t reader;
+    if (pthread_create(&reader, NULL, read_acknowledgements, pull) != 0)
+        return err_set(err, ERR_BUSY, "no thread for this call: too many are running");
+    struct err why = {0};
+    int code = send_all(pull, &why);
+    if (code == ERR_END)
+        code = 0;
+    call_finish(pull->call, code, &why, CALL_FINISH_TIMEOUT_MS);
+    pthread_join(reader, NULL);
+    return code != 0 ? err_set(err, code, "%s", why.message) : 0;
+}
+
+static int pull_log(struct call *call, struct arena *arena, struct err *err)
+{
+    struct pull *pull = arena_alloc_zero(arena, 1, sizeof(*pull));
+    if (pull == NULL)
+        return err_no_memory(err, "a pull");
+    pull->call = call;
+    const Tally__V1__PullRequest *first = NULL;
+    int code = read_pull_request(call, arena, &first, err);
+    if (code == ERR_END)
+        return err_set(err, ERR_INVALID, "the pull names no origin: it ended before its first message");
+    if (code == 0)
+        code = begin_pull(pull, first, err);
+    if (code != 0)
+        return code;
+    INVARIANT(pthread_mutex_init(&pull->mutex, NULL) == 0);
+    buf_init(&pull->note, NOTE_MAX_BYTES);
+    code = run_pull(pull, err);
+    buf_free(&pull->note);
+    pthread_mutex_destroy(&pull->mutex);
+    log_cursor_close(pull->cursor);
+    return code;
+}
+
+int method_pull(struct call *call, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, MESSAGE_ARENA_MAX_BYTES);
+    int code = pull_log(call, &arena, err);
+    arena_free(&arena);
+    return code;
+}

@@ -1,0 +1,377 @@
+/* The server: one acceptor thread, and a thread for each call.
+ *
+ * The acceptor keeps one request for a new call open at gRPC's server. What comes in is matched against the method
+ * table and given a thread of its own, which begins the call, runs the method and finishes it. Calls of unknown
+ * methods, and those over RPC_CALLS_MAX, are finished by the acceptor itself, with little patience, so that a caller
+ * who does not take its status cannot hold up the others.
+ *
+ * Stopping:
+ *   1. gRPC refuses new calls and connections; the acceptor's open request comes back empty.
+ *   2. Calls have STOP_GRACE_MS to end by themselves: the backend says that it is stopping, which those that wait
+ * notice; appends that are under way get their answer.
+ *   3. What is left is cancelled, which ends every blocked read and write.
+ *   4. When the last call has been freed, gRPC announces that the server is down, and the acceptor ends.
+ *   5. The last thread has said goodbye under the mutex; then everything is destroyed. */
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "platform/clock.h"
+#include "rpc/descriptors.h"
+#include "rpc/methods.h"
+#include "rpc/server.h"
+
+enum {
+    CALL_STACK_BYTES = 1024 * 1024,
+    REFUSE_TIMEOUT_MS = 100,
+    STOP_GRACE_MS = 500,
+    NO_MEMORY_PAUSE_MS = 50,
+    KEEPALIVE_TIME_MS = 30000,
+    KEEPALIVE_TIMEOUT_MS = 10000,
+    CLIENT_PING_INTERVAL_MIN_MS = 5000,
+    HTTP2_FRAME_MAX_BYTES = 1024 * 1024,
+    STREAMS_PER_CONNECTION_MAX =
+        2 * RPC_CALLS_MAX, /* over the server's limit, so that it refuses rather than lets wait */
+    COMPRESSION_NONE_ONLY = 1 << GRPC_COMPRESS_NONE, /* a small message cannot become a large one */
+};
+
+struct method {
+    const char *path;
+    method_fn *run;
+    bool reserved; /* may use the reserved places */
+};
+
+static const struct method METHODS[] = {
+    {"/tally.v1.Ledger/Append", method_append, false},
+    {"/tally.v1.Ledger/AppendStream", method_append_stream, false},
+    {"/tally.v1.Ledger/ReadStream", method_read_stream, false},
+    {"/tally.v1.Ledger/ReadLog", method_read_log, false},
+    {"/tally.v1.Ledger/Subscribe", method_subscribe, false},
+    {"/tally.v1.Ledger/Status", method_status, false},
+    {"/tally.v1.Ledger/CreateProjection", method_create_projection, false},
+    {"/tally.v1.Ledger/RebuildProjection", method_rebuild_projection, false},
+    {"/tally.v1.Ledger/GetProjection", method_get_projection, false},
+    {"/tally.v1.Ledger/ListProjections", method_list_projections, false},
+    {"/tally.v1.Ledger/DigestProjection", method_digest_projection, false},
+    {"/tally.v1.Replication/Hello", method_hello, true},
+    {"/tally.v1.Replication/Pull", method_pull, true},
+    {"/grpc.health.v1.Health/Check", method_health_check, true},
+    {"/grpc.health.v1.Health/Watch", method_health_watch, false},
+    {"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", method_reflection, false},
+    {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", method_reflection, false},
+};
+
+struct rpc_server {
+    struct rpc_backend *backend;
+    grpc_server *core;
+    grpc_completion_queue *queue;
+    pthread_t acceptor;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed; /* running, stopping, serving */
+    size_t running;         /* call threads */
+    bool stopping;
+    bool serving;
+    struct reflection reflection;
+    char tag_shutdown; /* only its address is used */
+};
+
+bool rpc_server_serving(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    bool serving = server->serving;
+    pthread_mutex_unlock(&server->mutex);
+    return serving;
+}
+
+/* Under the mutex: waits for `changed` until the deadline. False when it has passed. */
+static bool wait_changed(struct rpc_server *server, uint64_t deadline_us)
+{
+    struct timespec until = {.tv_sec = (time_t)(deadline_us / 1000000),
+                             .tv_nsec = (long)(deadline_us % 1000000) * 1000};
+    return pthread_cond_timedwait(&server->changed, &server->mutex, &until) == 0;
+}
+
+bool rpc_server_wait_serving(struct rpc_server *server, bool before, uint64_t timeout_ms)
+{
+    uint64_t deadline_us = clock_now().mono_us + timeout_ms * 1000;
+    pthread_mutex_lock(&server->mutex);
+    while (server->serving == before && !server->stopping && wait_changed(server, deadline_us)) {
+    }
+    bool serving = server->serving;
+    pthread_mutex_unlock(&server->mutex);
+    return serving;
+}
+
+const struct reflection *rpc_server_reflection(const struct rpc_server *server)
+{
+    return &server->reflection;
+}
+
+void rpc_server_set_serving(struct rpc_server *server, bool serving)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->serving = serving;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->mutex);
+}
+
+/* --- Calls --- */
+
+/* Counts the call in if there is room. */
+static bool take_place(struct rpc_server *server, bool reserved)
+{
+    pthread_mutex_lock(&server->mutex);
+    bool room = server->running < RPC_CALLS_MAX + (reserved ? RPC_CALLS_RESERVED : 0);
+    if (room)
+        server->running++;
+    pthread_mutex_unlock(&server->mutex);
+    return room;
+}
+
+static void give_place_back(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->running--;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->mutex);
+}
+
+static void *serve_call(void *context)
+{
+    struct call *call = context;
+    struct rpc_server *server = call->server;
+    struct err err = {0};
+    call_begin(call);
+    int code = call->run(call, &err);
+    call_finish(call, code, &err, CALL_FINISH_TIMEOUT_MS);
+    call_free(call);
+    give_place_back(server);
+    return NULL;
+}
+
+/* On the acceptor's thread. */
+static void refuse_call(struct call *call, int code, const struct err *err)
+{
+    call_begin(call);
+    call_finish(call, code, err, REFUSE_TIMEOUT_MS);
+    call_free(call);
+}
+
+static int start_thread(struct call *call)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (pthread_attr_init(&attributes) != 0)
+        return ERR_NO_MEMORY;
+    pthread_attr_setstacksize(&attributes, CALL_STACK_BYTES);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    int code = pthread_create(&thread, &attributes, serve_call, call) == 0 ? 0 : ERR_BUSY;
+    pthread_attr_destroy(&attributes);
+    return code;
+}
+
+static const struct method *find_method(grpc_slice path)
+{
+    for (size_t i = 0; i < sizeof(METHODS) / sizeof(METHODS[0]); i++) {
+        if (grpc_slice_str_cmp(path, METHODS[i].path) == 0)
+            return &METHODS[i];
+    }
+    return NULL;
+}
+
+static void dispatch(struct rpc_server *server, struct call *call)
+{
+    struct err err = {0};
+    const struct method *method = find_method(call->details.method);
+    int code = 0;
+    if (method == NULL)
+        code = err_set(&err, ERR_UNSUPPORTED, "this server has no such method; server reflection lists what it serves");
+    else if (!take_place(server, method->reserved))
+        code = err_set(&err, ERR_BUSY, "the server has %d calls running, its limit; try again soon", RPC_CALLS_MAX);
+    if (code != 0) {
+        refuse_call(call, code, &err);
+        return;
+    }
+    call->run = method->run;
+    code = start_thread(call);
+    if (code != 0) {
+        give_place_back(server);
+        refuse_call(call, err_set(&err, code, "no thread for this call: too many are running"), &err);
+    }
+}
+
+static struct call *request_call(struct rpc_server *server)
+{
+    struct call *call = NULL;
+    while ((call = call_new(server, server->backend)) == NULL)
+        clock_sleep_ms(NO_MEMORY_PAUSE_MS);
+    grpc_call_error code = grpc_server_request_call(server->core, &call->core, &call->details, &call->metadata,
+                                                    call->queue, server->queue, call);
+    INVARIANT(code == GRPC_CALL_OK);
+    return call;
+}
+
+/* Until the open request has come back empty and gRPC has announced that the server is down, in either order. */
+static void *accept_calls(void *context)
+{
+    struct rpc_server *server = context;
+    struct call *open = request_call(server);
+    bool down = false;
+    while (open != NULL || !down) {
+        grpc_event event = grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        INVARIANT(event.type == GRPC_OP_COMPLETE);
+        if (event.tag == &server->tag_shutdown) {
+            down = true;
+        } else if (event.success != 0) {
+            struct call *call = open;
+            open = request_call(server);
+            dispatch(server, call);
+        } else {
+            call_free(open);
+            open = NULL;
+        }
+    }
+    return NULL;
+}
+
+/* --- Starting and stopping --- */
+
+static void log_nothing(gpr_log_func_args *args)
+{
+    (void)args;
+}
+
+static grpc_arg integer(const char *key, int value)
+{
+    union {
+        const char *in;
+        char *out;
+    } name = {.in = key}; /* gRPC's keys are not const; it only reads them */
+    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = name.out, .value.integer = value};
+}
+
+static grpc_server *create_core(void)
+{
+    grpc_arg list[] = {
+        integer(GRPC_ARG_ALLOW_REUSEPORT, 0),
+        integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_MAX_BYTES),
+        integer(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MESSAGE_MAX_BYTES),
+        integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_PER_CONNECTION_MAX),
+        integer(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, HTTP2_FRAME_MAX_BYTES),
+        integer(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS),
+        integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
+        integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, CLIENT_PING_INTERVAL_MIN_MS),
+        integer(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSION_NONE_ONLY),
+    };
+    grpc_channel_args args = {.num_args = sizeof(list) / sizeof(list[0]), .args = list};
+    return grpc_server_create(&args, NULL);
+}
+
+static int bind_address(struct rpc_server *server, const char *listen, uint16_t *ret_port, struct err *err)
+{
+    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+    int port = grpc_server_add_http2_port(server->core, listen, credentials);
+    grpc_server_credentials_release(credentials);
+    if (port <= 0 || port > UINT16_MAX)
+        return err_set(err, ERR_UNAVAILABLE, "cannot listen on %s: is another process using it?", listen);
+    *ret_port = (uint16_t)port;
+    return 0;
+}
+
+static void destroy_core(struct rpc_server *server)
+{
+    grpc_completion_queue_shutdown(server->queue);
+    gpr_timespec never = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    while (grpc_completion_queue_next(server->queue, never, NULL).type != GRPC_QUEUE_SHUTDOWN) {
+    }
+    grpc_server_destroy(server->core);
+    grpc_completion_queue_destroy(server->queue);
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->mutex);
+    mem_free(server);
+    grpc_shutdown();
+}
+
+/* gRPC wants a server shut down even if it never ran. */
+static void shut_down_unstarted(struct rpc_server *server)
+{
+    grpc_server_shutdown_and_notify(server->core, server->queue, &server->tag_shutdown);
+    grpc_event event = grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    INVARIANT(event.tag == &server->tag_shutdown);
+    destroy_core(server);
+}
+
+static void init_sync(struct rpc_server *server)
+{
+    pthread_condattr_t monotonic;
+    INVARIANT(pthread_condattr_init(&monotonic) == 0);
+    INVARIANT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    INVARIANT(pthread_mutex_init(&server->mutex, NULL) == 0);
+    INVARIANT(pthread_cond_init(&server->changed, &monotonic) == 0);
+    pthread_condattr_destroy(&monotonic);
+}
+
+int rpc_server_start(struct rpc_backend *backend, const char *listen, struct rpc_server **ret, uint16_t *ret_port,
+                     struct err *err)
+{
+    struct rpc_server *server = mem_alloc_zero(1, sizeof(*server));
+    if (server == NULL)
+        return err_no_memory(err, "the gRPC server");
+    server->backend = backend;
+    int code = reflection_init(&server->reflection, bytes_of(descriptors_data, descriptors_size_bytes), err);
+    INVARIANT(code == 0);
+    init_sync(server);
+    if (getenv("GRPC_VERBOSITY") == NULL)
+        gpr_set_log_function(log_nothing);
+    grpc_init();
+    server->queue = grpc_completion_queue_create_for_next(NULL);
+    server->core = create_core();
+    grpc_server_register_completion_queue(server->core, server->queue, NULL);
+    uint16_t port = 0;
+    code = bind_address(server, listen, &port, err);
+    if (code != 0) {
+        shut_down_unstarted(server);
+        return code;
+    }
+    grpc_server_start(server->core);
+    if (pthread_create(&server->acceptor, NULL, accept_calls, server) != 0) {
+        shut_down_unstarted(server);
+        return err_set(err, ERR_BUSY, "no thread for the gRPC server: too many are running");
+    }
+    *ret = server;
+    *ret_port = port;
+    return 0;
+}
+
+/* Waits until no call runs, at most so long. */
+static void wait_for_calls(struct rpc_server *server, uint64_t deadline_us)
+{
+    pthread_mutex_lock(&server->mutex);
+    while (server->running > 0 && wait_changed(server, deadline_us)) {
+    }
+    pthread_mutex_unlock(&server->mutex);
+}
+
+void rpc_server_stop(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->stopping = true;
+    server->serving = false;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->mutex);
+    grpc_server_shutdown_and_notify(server->core, server->queue, &server->tag_shutdown);
+    wait_for_calls(server, clock_now().mono_us + STOP_GRACE_MS * 1000ull);
+    grpc_server_cancel_all_calls(server->core);
+    pthread_join(server->acceptor, NULL);
+    pthread_mutex_lock(&server->mutex);
+    while (server->running > 0)
+        pthread_cond_wait(&server->changed, &server->mutex);
+    pthread_mutex_unlock(&server->mutex);
+    destroy_core(server);
+}

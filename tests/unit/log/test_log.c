@@ -1,0 +1,301 @@
+/* Creating, appending, rolling, and what a failing disk does to it. */
+#include "log/log.h"
+
+#include <criterion/criterion.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "support.h"
+
+enum { MIB = 1024 * 1024 };
+
+static struct fixture f;
+
+static void setup(void)
+{
+    fixture_init(&f);
+}
+
+static void teardown(void)
+{
+    fixture_free(&f);
+}
+
+TestSuite(log, .init = setup, .fini = teardown);
+
+static int create(const char *origin, uint64_t segment_size_bytes, struct err *err)
+{
+    struct log_options options = {.segment_size_bytes = segment_size_bytes};
+    return log_create(f.disk, f.log_folder, bytes_of_string(origin), &options, err);
+}
+
+Test(log, a_new_log_is_empty)
+{
+    struct log *log = create_log(&f);
+    struct chain chain;
+    cr_assert_eq(log_durable_size(log), 0);
+    cr_assert(bytes_equal(log_origin(log), BYTES_LITERAL(TEST_ORIGIN)));
+    log_chain(log, &chain);
+    cr_assert(hash_equal(&chain.prev, &f.chain.prev));
+    expect_readable(log, 0);
+    log_close(log);
+}
+
+Test(log, create_refuses_bad_origins_and_sizes)
+{
+    cr_assert_eq(create("no origin", 0, NULL), ERR_INVALID);
+    cr_assert_eq(create(TEST_ORIGIN, LOG_SEGMENT_SIZE_MIN_BYTES - 4096, NULL), ERR_INVALID);
+    cr_assert_eq(create(TEST_ORIGIN, LOG_SEGMENT_SIZE_MIN_BYTES + 1, NULL), ERR_INVALID);
+    cr_assert_eq(create(TEST_ORIGIN, (uint64_t)LOG_SEGMENT_SIZE_MAX_BYTES + 4096, NULL), ERR_INVALID);
+    cr_assert_eq(create(TEST_ORIGIN, LOG_SEGMENT_SIZE_MIN_BYTES, NULL), 0);
+}
+
+Test(log, create_never_overwrites)
+{
+    log_close(create_log(&f));
+    cr_assert_eq(create(TEST_ORIGIN, 0, NULL), ERR_EXISTS);
+}
+
+Test(log, create_after_a_crash_in_create)
+{
+    cr_assert_eq(disk_make_dir(f.disk, f.log_folder, NULL), 0);
+    overwrite(log_path(&f, "next-segment.tmp"), 0, "half", 4);
+    log_close(create_log(&f));
+}
+
+Test(log, opening_nothing_is_not_found)
+{
+    struct err err = {0};
+    expect_open_fails(&f, ERR_NOT_FOUND, &err);
+}
+
+Test(log, appended_entries_are_readable_at_once_and_after_reopening)
+{
+    struct log *log = create_log(&f);
+    append_one(log, make_block(&f, 3, 100));
+    cr_assert_eq(log_durable_size(log), 3);
+    append_one(log, make_block(&f, 1, 9000));
+    expect_readable(log, 4);
+    log_close(log);
+    struct log_recovery recovery;
+    log = open_log(&f, &recovery);
+    cr_assert_eq(recovery.size, 4);
+    cr_assert_eq(recovery.cut_bytes, 0);
+    cr_assert_str_eq(recovery.cut_segment, "");
+    expect_readable(log, 4);
+    append_one(log, make_block(&f, 2, 10));
+    expect_readable(log, 6);
+    log_close(log);
+}
+
+Test(log, several_blocks_at_once)
+{
+    struct log *log = create_log(&f);
+    struct block *blocks[] = {make_block(&f, 2, 10), make_block(&f, 1, 5000), make_block(&f, 3, 10)};
+    cr_assert_eq(log_append(log, blocks, 3, NULL), 0);
+    for (size_t i = 0; i < 3; i++)
+        block_release(blocks[i]);
+    expect_readable(log, 6);
+    struct chain chain;
+    log_chain(log, &chain);
+    cr_assert(hash_equal(&chain.prev, &f.chain.prev));
+    cr_assert_eq(chain.last_time, f.chain.last_time);
+    log_close(log);
+}
+
+Test(log, appending_nothing_is_fine)
+{
+    struct log *log = create_log(&f);
+    cr_assert_eq(log_append(log, NULL, 0, NULL), 0);
+    log_close(log);
+}
+
+Test(log, rolls_into_segments_that_are_cut_to_their_length)
+{
+    struct log *log = create_log(&f);
+    for (int i = 0; i < 7; i++)
+        append_one(log, make_block(&f, 5, MIB));
+    expect_readable(log, 35);
+    struct block *probe = make_block(&f, 1, 10);
+    append_one(log, probe);
+    log_close(log);
+    uint64_t *segments = NULL;
+    size_t count = 0;
+    cr_assert_eq(segment_list(f.disk, f.log_folder, &segments, &count, NULL), 0);
+    cr_assert_eq(count, 3);
+    cr_assert_eq(segments[1], 15);
+    cr_assert_eq(segments[2], 30);
+    mem_free(segments);
+    cr_assert_lt(file_size(segment_path(&f, 0)), LOG_SEGMENT_SIZE_MIN_BYTES);
+    cr_assert_eq(file_size(segment_path(&f, 30)), LOG_SEGMENT_SIZE_MIN_BYTES);
+    struct log_recovery recovery;
+    log = open_log(&f, &recovery);
+    cr_assert_lt(recovery.scanned_bytes, 7 * MIB, "only the last segment is read");
+    expect_readable(log, 36);
+    log_close(log);
+}
+
+Test(log, a_crash_while_rolling_loses_nothing)
+{
+    struct log *log = create_log(&f);
+    append_one(log, make_block(&f, 3, 100));
+    log_close(log);
+    /* Cut to its length, and the next segment only half made. */
+    cr_assert_eq(truncate(segment_path(&f, 0), 8192), 0);
+    overwrite(log_path(&f, "next-segment.tmp"), 0, "half", 4);
+    log = open_log(&f, NULL);
+    expect_readable(log, 3);
+    for (int i = 0; i < 4; i++)
+        append_one(log, make_block(&f, 5, MIB));
+    expect_readable(log, 23);
+    log_close(log);
+    log = open_log(&f, NULL);
+    expect_readable(log, 23);
+    log_close(log);
+}
+
+Test(log, an_empty_last_segment_is_a_clean_end)
+{
+    struct log *log = create_log(&f);
+    append_one(log, make_block(&f, 3, 100));
+    log_close(log);
+    struct segment_header header = {.first_index = 3, .origin = TEST_ORIGIN, .chain = f.chain};
+    static uint8_t page[LOG_SEGMENT_HEADER_BYTES];
+    segment_header_encode(&header, page);
+    overwrite(segment_path(&f, 3), 0, page, sizeof(page));
+    log = open_log(&f, NULL);
+    append_one(log, make_block(&f, 2, 10));
+    expect_readable(log, 5);
+    log_close(log);
+}
+
+Test(log, a_malformed_block_never_reaches_the_file)
+{
+    struct log *log = create_log(&f);
+    struct err err = {0};
+    struct block *block = make_block(&f, 2, 100);
+    block->data[BLOCK_HEADER_BYTES] = 0x12;
+    cr_assert_eq(log_append(log, &block, 1, &err), ERR_CORRUPT);
+    block_release(block);
+    cr_assert_eq(log_durable_size(log), 0);
+    log_close(log);
+    log = open_log(&f, NULL);
+    expect_readable(log, 0);
+    log_close(log);
+}
+
+/* Opens the log through a disk that fails, appends until it does, and then looks at what is left with a sound disk. */
+struct outcome {
+    uint64_t acknowledged;
+    uint64_t recovered;
+    bool failed;
+};
+
+static struct outcome run_with_fault(enum fault_operation operation, uint64_t at, size_t torn_bytes)
+{
+    struct fault_disk fault;
+    struct outcome outcome = {0};
+    struct err err = {0};
+    struct log *log = NULL;
+    struct log_recovery recovery;
+    fault_disk_init(&fault, f.disk);
+    cr_assert_eq(log_create(f.disk, f.log_folder, BYTES_LITERAL(TEST_ORIGIN), &f.options, NULL), 0);
+    cr_assert_eq(log_open(&fault.disk, f.log_folder, bytes_of(NULL, 0), &f.options, &log, &recovery, &err), 0, "%s",
+                 err.message);
+    memset(fault.done, 0, sizeof(fault.done));
+    fault.fail_at[operation] = at;
+    fault.torn_bytes = torn_bytes;
+    for (int i = 0; i < 8; i++) {
+        struct block *block = make_block(&f, 5, MIB - i * 1000);
+        int code = log_append(log, &block, 1, &err);
+        block_release(block);
+        if (code == 0) {
+            cr_assert_not(outcome.failed);
+            outcome.acknowledged = log_durable_size(log);
+            continue;
+        }
+        cr_assert_eq(code, outcome.failed ? ERR_POISONED : ERR_IO, "%s", err.message);
+        cr_assert_eq(log_durable_size(log), outcome.acknowledged, "nothing is visible that was not acknowledged");
+        outcome.failed = true;
+        fault.crashed = false; /* the disk works again, the log must not */
+        fault.fail_at[operation] = 0;
+    }
+    expect_readable(log, outcome.acknowledged);
+    log_close(log);
+    log = open_log(&f, &recovery);
+    outcome.recovered = recovery.size;
+    expect_readable(log, outcome.recovered);
+    chain_init(&f.chain, f.sha, BYTES_LITERAL(TEST_ORIGIN));
+    log_close(log);
+    cr_assert_geq(outcome.recovered, outcome.acknowledged);
+    return outcome;
+}
+
+static void remove_log(void)
+{
+    const char *names[] = {"next-segment.tmp"};
+    uint64_t *segments = NULL;
+    size_t count = 0;
+    cr_assert_eq(segment_list(f.disk, f.log_folder, &segments, &count, NULL), 0);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(disk_remove(f.disk, segment_path(&f, segments[i]), NULL), 0);
+    (void)!disk_remove(f.disk, log_path(&f, names[0]), NULL);
+    mem_free(segments);
+}
+
+Test(log, every_failing_operation_poisons_and_loses_nothing_acknowledged)
+{
+    /* Eight blocks of 5 MiB are written into three segments: each durable operation of that run fails once. */
+    static const char *names[] = {"write", "sync", "allocate", "truncate", "rename", "sync_dir"};
+    unsigned failures = 0;
+    for (int operation = 0; operation < FAULT_KINDS; operation++) {
+        for (uint64_t at = 1;; at++) {
+            struct outcome outcome = run_with_fault((enum fault_operation)operation, at, 0);
+            remove_log();
+            if (!outcome.failed)
+                break; /* there are fewer operations than that */
+            failures++;
+            cr_assert_eq(outcome.recovered, outcome.acknowledged, "%s %llu", names[operation], (unsigned long long)at);
+        }
+    }
+    cr_assert_geq(failures, 8 + 2 + 2 * 6 - 4);
+}
+
+Test(log, a_write_that_was_torn_anywhere_is_cut)
+{
+    for (size_t torn_bytes = 4096; torn_bytes < 5 * MIB; torn_bytes = torn_bytes * 7 / 4096 * 4096) {
+        struct outcome outcome = run_with_fault(FAULT_WRITE, 2, torn_bytes);
+        cr_assert(outcome.failed);
+        cr_assert_eq(outcome.acknowledged, 5);
+        cr_assert_eq(outcome.recovered, 5);
+        remove_log();
+    }
+}
+
+Test(log, a_write_that_was_reported_failed_but_is_whole_may_come_back)
+{
+    struct outcome outcome = run_with_fault(FAULT_WRITE, 2, 6 * MIB);
+    cr_assert_eq(outcome.acknowledged, 5);
+    cr_assert_eq(outcome.recovered, 10);
+}
+
+Test(log, opening_reports_out_of_memory_at_every_allocation)
+{
+    struct log *log = create_log(&f);
+    append_one(log, make_block(&f, 2, 10));
+    log_close(log);
+    bool opened = false;
+    for (uint64_t at = 1; !opened; at++) {
+        struct log_recovery recovery;
+        struct err err = {0};
+        log = NULL;
+        mem_fail_at(at);
+        int code = log_open(f.disk, f.log_folder, bytes_of(NULL, 0), &f.options, &log, &recovery, &err);
+        mem_fail_at(0);
+        opened = code == 0;
+        cr_assert(opened || code == ERR_NO_MEMORY, "%s: %s", tally_error_name(code), err.message);
+        cr_assert(opened == (log != NULL));
+    }
+    expect_readable(log, 2);
+    log_close(log);
+}

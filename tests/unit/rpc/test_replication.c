@@ -1,0 +1,260 @@
+#include <criterion/criterion.h>
+
+#include "support.h"
+
+#define HELLO "/tally.v1.Replication/Hello"
+#define PULL  "/tally.v1.Replication/Pull"
+
+static struct stage stage;
+static struct outside outside;
+static struct buf bytes;
+
+static void set_up(void)
+{
+    stage_init(&stage);
+    buf_init(&bytes, RPC_MESSAGE_MAX_BYTES);
+}
+
+static void tear_down(void)
+{
+    stage_free(&stage);
+    buf_free(&bytes);
+}
+
+TestSuite(replication, .init = set_up, .fini = tear_down);
+
+static uint8_t digest[HASH_SIZE];
+
+static Tally__V1__HelloRequest good_hello(void)
+{
+    static char cluster[] = "bank";
+    static char region[] = "us";
+    Tally__V1__HelloRequest request;
+    memset(digest, 7, sizeof(digest));
+    tally__v1__hello_request__init(&request);
+    request.protocol = RPC_PROTOCOL;
+    request.cluster = cluster;
+    request.region = region;
+    request.contexts_digest = (ProtobufCBinaryData){.len = HASH_SIZE, .data = digest};
+    return request;
+}
+
+Test(replication, hello_tells_what_is_held)
+{
+    Tally__V1__HelloRequest request = good_hello();
+    stage_append(&stage, 0, "s", 4, 10);
+    stage_add_log(&stage);
+    stage_store_note(&stage, 3);
+    cr_assert_eq(outside_unary(&outside, stage.port, HELLO, &request.base, &bytes), GRPC_STATUS_OK, "%s",
+                 outside.message);
+    Tally__V1__HelloResponse *response = tally__v1__hello_response__unpack(NULL, bytes.size_bytes, bytes.data);
+    cr_assert_not_null(response);
+    cr_expect_eq(response->protocol, RPC_PROTOCOL);
+    cr_expect_str_eq(response->cluster, "bank");
+    cr_expect_str_eq(response->region, "eu");
+    cr_assert_eq(response->n_logs, 2);
+    cr_expect_str_eq(response->logs[0]->origin, OWN_ORIGIN);
+    cr_expect_eq(response->logs[0]->size, 4);
+    cr_expect_eq(response->logs[0]->checkpoint.len, stage.note.size_bytes);
+    cr_expect_str_eq(response->logs[1]->origin, PEER_ORIGIN);
+    cr_expect_eq(response->logs[1]->checkpoint.len, 0);
+    tally__v1__hello_response__free_unpacked(response, NULL);
+    outside_close(&outside);
+}
+
+static void expect_hello_refused(const Tally__V1__HelloRequest *request, grpc_status_code status, const char *ours,
+                                 const char *theirs)
+{
+    cr_expect_eq(outside_unary(&outside, stage.port, HELLO, &request->base, &bytes), status, "%s", outside.message);
+    cr_expect_not_null(strstr(outside.message, ours), "%s", outside.message);
+    cr_expect_not_null(strstr(outside.message, theirs), "%s", outside.message);
+    outside_close(&outside);
+}
+
+Test(replication, hello_refuses_strangers_and_says_what_both_sides_have)
+{
+    Tally__V1__HelloRequest request = good_hello();
+    request.protocol = 2;
+    expect_hello_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "protocol 1", "caller 2");
+    request = good_hello();
+    request.cluster = (char[]){"shop"};
+    expect_hello_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "cluster bank", "cluster shop");
+    request = good_hello();
+    request.region = (char[]){"eu"};
+    expect_hello_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "region eu", "so is this one");
+    request = good_hello();
+    request.region = (char[]){"mars"};
+    expect_hello_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "region eu", "region mars");
+    request = good_hello();
+    digest[0] = 8;
+    expect_hello_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "0707", "0807");
+    request.contexts_digest.len = 31;
+    expect_hello_refused(&request, GRPC_STATUS_INVALID_ARGUMENT, "31 bytes", "32");
+    request = good_hello();
+    request.region = (char[]){"u\ns"};
+    expect_hello_refused(&request, GRPC_STATUS_INVALID_ARGUMENT, "region", "");
+}
+
+static Tally__V1__PullRequest first_pull(uint64_t from)
+{
+    static char cluster[] = "bank";
+    static char region[] = "us";
+    static char origin[] = OWN_ORIGIN;
+    Tally__V1__PullRequest request;
+    tally__v1__pull_request__init(&request);
+    request.protocol = RPC_PROTOCOL;
+    request.cluster = cluster;
+    request.region = region;
+    request.origin = origin;
+    request.from_index = from;
+    return request;
+}
+
+static void pull_open(uint64_t from)
+{
+    Tally__V1__PullRequest request = first_pull(from);
+    outside_open(&outside, stage.port, PULL, 30000);
+    outside_write_message(&outside, &request.base);
+}
+
+/* The next message is a block [first, first + count). */
+static void expect_block(uint64_t first, uint32_t count)
+{
+    cr_assert(outside_read(&outside, &bytes));
+    Tally__V1__PullResponse *response = tally__v1__pull_response__unpack(NULL, bytes.size_bytes, bytes.data);
+    cr_assert_not_null(response);
+    cr_assert_eq(response->checkpoint.len, 0);
+    struct block *block = NULL;
+    cr_assert_eq(block_from_bytes(bytes_of(response->block.data, response->block.len), &block, NULL), 0);
+    cr_expect_eq(block->first_index, first);
+    cr_expect_eq(block->entry_count, count);
+    block_release(block);
+    tally__v1__pull_response__free_unpacked(response, NULL);
+}
+
+static void expect_checkpoint(void)
+{
+    cr_assert(outside_read(&outside, &bytes));
+    Tally__V1__PullResponse *response = tally__v1__pull_response__unpack(NULL, bytes.size_bytes, bytes.data);
+    cr_assert_not_null(response);
+    cr_expect_eq(response->block.len, 0);
+    cr_assert(bytes_equal(bytes_of(response->checkpoint.data, response->checkpoint.len), buf_bytes(&stage.note)));
+    tally__v1__pull_response__free_unpacked(response, NULL);
+}
+
+Test(replication, pull_sends_blocks_as_they_became_durable_and_goes_on_live)
+{
+    stage_append(&stage, 0, "s", 3, 10);
+    stage_append(&stage, 0, "s", 2, 10);
+    pull_open(0);
+    expect_block(0, 3);
+    expect_block(3, 2);
+    stage_append(&stage, 0, "s", 4, 10);
+    expect_block(5, 4);
+    outside_writes_done(&outside);
+    cr_expect_eq(outside_finish(&outside), GRPC_STATUS_OK, "%s", outside.message);
+    outside_close(&outside);
+}
+
+Test(replication, pull_resumes_at_the_pullers_size)
+{
+    stage_append(&stage, 0, "s", 3, 10);
+    stage_append(&stage, 0, "s", 2, 10);
+    pull_open(3);
+    expect_block(3, 2);
+    outside_writes_done(&outside);
+    cr_expect_eq(outside_finish(&outside), GRPC_STATUS_OK);
+    outside_close(&outside);
+}
+
+Test(replication, pull_sends_a_checkpoint_once_and_behind_what_it_covers)
+{
+    stage_append(&stage, 0, "s", 3, 10);
+    stage_store_note(&stage, 3);
+    pull_open(0);
+    expect_block(0, 3);
+    expect_checkpoint();
+    stage_store_note(&stage, 4); /* ahead of what was sent */
+    stage_change(&stage);
+    stage_append(&stage, 0, "s", 1, 10);
+    expect_block(3, 1);
+    expect_checkpoint();
+    stage_change(&stage);
+    stage_append(&stage, 0, "s", 1, 10);
+    expect_block(4, 1);
+    outside_cancel(&outside);
+    outside_finish(&outside);
+    outside_close(&outside);
+}
+
+Test(replication, pull_passes_acknowledgements_on)
+{
+    Tally__V1__PullRequest ack;
+    tally__v1__pull_request__init(&ack);
+    stage_append(&stage, 0, "s", 3, 10);
+    pull_open(0);
+    expect_block(0, 3);
+    ack.stored_size = 3;
+    ack.cosigned_size = 2;
+    outside_write_message(&outside, &ack.base);
+    pthread_mutex_lock(&stage.mutex);
+    while (stage.acknowledgements == 0)
+        pthread_cond_wait(&stage.changed, &stage.mutex);
+    pthread_mutex_unlock(&stage.mutex);
+    cr_expect_eq(stage.acknowledged_size, 3);
+    cr_expect_eq(stage.cosigned_size, 2);
+    outside_cancel(&outside);
+    outside_finish(&outside);
+    outside_close(&outside);
+}
+
+static void expect_pull_ends(grpc_status_code status, const char *part)
+{
+    while (outside_read(&outside, &bytes)) {
+    }
+    cr_expect_eq(outside_finish(&outside), status, "%s", outside.message);
+    cr_expect_not_null(strstr(outside.message, part), "%s", outside.message);
+    outside_close(&outside);
+}
+
+Test(replication, pull_refuses_acknowledgements_that_cannot_be)
+{
+    Tally__V1__PullRequest ack;
+    tally__v1__pull_request__init(&ack);
+    stage_append(&stage, 0, "s", 3, 10);
+    pull_open(0);
+    ack.stored_size = 4;
+    outside_write_message(&outside, &ack.base);
+    expect_pull_ends(GRPC_STATUS_FAILED_PRECONDITION, "stored 4");
+    pull_open(0);
+    ack.stored_size = 2;
+    ack.cosigned_size = 3;
+    outside_write_message(&outside, &ack.base);
+    expect_pull_ends(GRPC_STATUS_INVALID_ARGUMENT, "cosigns 3");
+    pull_open(0);
+    outside_write(&outside, BYTES_LITERAL("\xff"));
+    expect_pull_ends(GRPC_STATUS_INVALID_ARGUMENT, "PullRequest");
+    cr_expect_eq(stage.acknowledgements, 0);
+}
+
+Test(replication, pull_refuses_bad_beginnings)
+{
+    stage_append(&stage, 0, "s", 3, 10);
+    pull_open(4);
+    expect_pull_ends(GRPC_STATUS_FAILED_PRECONDITION, "holds 3");
+    pull_open(1);
+    expect_pull_ends(GRPC_STATUS_FAILED_PRECONDITION, "inside the block");
+    Tally__V1__PullRequest request = first_pull(0);
+    request.region = (char[]){"mars"};
+    outside_open(&outside, stage.port, PULL, 30000);
+    outside_write_message(&outside, &request.base);
+    expect_pull_ends(GRPC_STATUS_FAILED_PRECONDITION, "mars");
+    request = first_pull(0);
+    request.origin = (char[]){""};
+    outside_open(&outside, stage.port, PULL, 30000);
+    outside_write_message(&outside, &request.base);
+    expect_pull_ends(GRPC_STATUS_INVALID_ARGUMENT, "origin");
+    outside_open(&outside, stage.port, PULL, 30000);
+    outside_writes_done(&outside);
+    expect_pull_ends(GRPC_STATUS_INVALID_ARGUMENT, "first message");
+}

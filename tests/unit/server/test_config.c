@@ -1,0 +1,204 @@
+/* tallyd.yaml: what is taken, and that everything else is refused with the file and the reason. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crypto/keyfile.h"
+#include "server/config.h"
+
+static char folder[64];
+
+static const char head[] = "cluster: bank\nregion: eu\nlisten: 127.0.0.1:7401\n";
+static const char peers[] = "peers:\n  - region: us\n    address: 127.0.0.1:7402\n    keys: keys/peer-us.pub\n";
+static const char contexts[] =
+    "contexts:\n  - name: bank\n    default_home: eu\n    homes:\n      - partition: us\n        home: us\n";
+
+static void path_of(const char *name, char *out)
+{
+    cr_assert_eq(disk_join(out, folder, name, NULL), 0);
+}
+
+static void make_key(const char *file, const char *name, enum note_key_type type, uint8_t seed_byte)
+{
+    struct note_signer signer;
+    char path[DISK_PATH_MAX_BYTES];
+    uint8_t seed[32];
+    memset(seed, seed_byte, sizeof(seed));
+    path_of(file, path);
+    cr_assert_eq(note_signer_from_seed(name, type, seed, &signer, NULL), 0);
+    cr_assert_eq(keyfile_create(disk_posix(), path, &signer, NULL), 0);
+}
+
+static void add_peer_keys(const char *log_name, const char *cosign_name)
+{
+    struct note_signer signer;
+    struct buf text;
+    char vkey[NOTE_VKEY_MAX_BYTES + 1];
+    char path[DISK_PATH_MAX_BYTES];
+    uint8_t seed[32] = {9};
+    buf_init(&text, 4096);
+    cr_assert_eq(note_signer_from_seed(log_name, NOTE_KEY_ED25519, seed, &signer, NULL), 0);
+    note_verifier_format(&signer.verifier, vkey);
+    cr_assert_eq(buf_append_format(&text, "%s\n", vkey), 0);
+    cr_assert_eq(note_signer_from_seed(cosign_name, NOTE_KEY_COSIGNATURE, seed, &signer, NULL), 0);
+    note_verifier_format(&signer.verifier, vkey);
+    cr_assert_eq(buf_append_format(&text, "%s\n", vkey), 0);
+    path_of("keys/peer-us.pub", path);
+    cr_assert_eq(disk_replace_file(disk_posix(), path, buf_bytes(&text), 0, NULL), 0);
+    buf_free(&text);
+}
+
+static void set_up(void)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    snprintf(folder, sizeof(folder), "/tmp/tally-config-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    path_of("keys", path);
+    cr_assert_eq(disk_make_dir(disk_posix(), path, NULL), 0);
+    make_key("keys/log.key", "bank/eu/1", NOTE_KEY_ED25519, 1);
+    make_key("keys/cosign.key", "bank/eu", NOTE_KEY_COSIGNATURE, 2);
+    add_peer_keys("bank/us/1", "bank/us");
+}
+
+static void tear_down(void)
+{
+    static const char *const names[] = {"tallyd.yaml",      "keys/log.key",     "keys/log.key.pub", "keys/cosign.key",
+                                        "keys/cosign.key.pub", "keys/peer-us.pub"};
+    char path[DISK_PATH_MAX_BYTES];
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        path_of(names[i], path);
+        unlink(path);
+    }
+    path_of("keys", path);
+    rmdir(path);
+    rmdir(folder);
+}
+
+TestSuite(server_config, .init = set_up, .fini = tear_down);
+
+static int load(const char *a, const char *b, const char *c, struct server_config **ret, struct err *err)
+{
+    struct buf text;
+    char path[DISK_PATH_MAX_BYTES];
+    buf_init(&text, 65536);
+    cr_assert_eq(buf_append_string(&text, a), 0);
+    cr_assert_eq(buf_append_string(&text, b), 0);
+    cr_assert_eq(buf_append_string(&text, c), 0);
+    path_of("tallyd.yaml", path);
+    cr_assert_eq(disk_replace_file(disk_posix(), path, buf_bytes(&text), 0, NULL), 0);
+    buf_free(&text);
+    return server_config_load(disk_posix(), folder, ret, err);
+}
+
+static void refused(const char *a, const char *b, const char *c, int code, const char *message_part)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    cr_assert_eq(load(a, b, c, &config, &err), code, "%d %s", err.code, err.message);
+    cr_assert_not_null(strstr(err.message, message_part), "\"%s\" is not in \"%s\"", message_part, err.message);
+    cr_assert_null(config);
+}
+
+Test(server_config, takes_a_full_file_and_fills_in_the_defaults)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    cr_assert_eq(load(head, peers, contexts, &config, &err), 0, "%s", err.message);
+    cr_assert_str_eq(config->origin, "bank/eu/1");
+    cr_assert_str_eq(config->region.address, "127.0.0.1:7401");
+    cr_assert_eq(config->region.peer_count, 1);
+    cr_assert_str_eq(config->region.peers[0].region, "us");
+    cr_assert_str_eq(config->region.peers[0].log_key.name, "bank/us/1");
+    cr_assert_eq(config->region.checkpoint_interval_us, 1000 * 1000);
+    cr_assert_eq(config->segment_size_bytes, 64 * 1024 * 1024);
+    struct authority authority;
+    cr_assert_eq(context_authority(&config->region.contexts, BYTES_LITERAL("bank"), BYTES_LITERAL("us"), &authority, NULL), 0);
+    cr_assert_str_eq(authority.region, "us");
+    server_config_free(config);
+}
+
+Test(server_config, a_missing_file_says_how_to_make_one)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    cr_assert_eq(server_config_load(disk_posix(), folder, &config, &err), ERR_NOT_FOUND);
+    cr_assert_not_null(strstr(err.message, "tally init"));
+}
+
+Test(server_config, an_unknown_key_is_named_with_its_line)
+{
+    refused(head, peers, "colour: red\ncontexts: []\n", ERR_INVALID, "colour");
+    refused(head, peers, "colour: red\ncontexts: []\n", ERR_INVALID, "line 8");
+}
+
+Test(server_config, yaml_that_does_not_parse_is_refused)
+{
+    refused("cluster: [\n", "", "", ERR_INVALID, "tallyd.yaml");
+    refused("", "", "", ERR_INVALID, "tallyd.yaml");
+}
+
+Test(server_config, missing_required_keys_are_named)
+{
+    refused("cluster: bank\nregion: eu\n", peers, contexts, ERR_INVALID, "listen");
+    refused(head, peers, "", ERR_INVALID, "contexts");
+}
+
+Test(server_config, bad_names_are_refused)
+{
+    refused("cluster: BANK\nregion: eu\nlisten: 127.0.0.1:1\n", peers, contexts, ERR_INVALID, "BANK");
+    refused("cluster: bank\nregion: e/u\nlisten: 127.0.0.1:1\n", peers, contexts, ERR_INVALID, "e/u");
+}
+
+Test(server_config, bad_addresses_are_refused)
+{
+    refused("cluster: bank\nregion: eu\nlisten: nowhere\n", peers, contexts, ERR_INVALID, "HOST:PORT");
+    refused("cluster: bank\nregion: eu\nlisten: 127.0.0.1:65536\n", peers, contexts, ERR_INVALID, "HOST:PORT");
+}
+
+Test(server_config, numbers_out_of_range_are_refused)
+{
+    refused(head, "checkpoint_interval_ms: 0\n", contexts, ERR_INVALID, "checkpoint_interval_ms");
+    refused(head, "segment_size_bytes: 20000000\n", contexts, ERR_INVALID, "segment_size_bytes");
+    refused(head, "peer_timeout_ms: 500\n", contexts, ERR_INVALID, "peer_timeout_ms");
+}
+
+Test(server_config, a_peer_may_be_neither_listed_twice_nor_be_the_region_itself)
+{
+    refused(head,
+            "peers:\n  - region: us\n    address: 127.0.0.1:7402\n    keys: keys/peer-us.pub\n"
+            "  - region: us\n    address: 127.0.0.1:7403\n    keys: keys/peer-us.pub\n",
+            contexts, ERR_INVALID, "twice");
+    refused(head, "peers:\n  - region: eu\n    address: 127.0.0.1:7402\n    keys: keys/peer-us.pub\n", contexts, ERR_INVALID,
+            "itself");
+}
+
+Test(server_config, homes_must_be_known_regions)
+{
+    refused(head, peers, "contexts:\n  - name: bank\n    default_home: asia\n", ERR_INVALID, "asia");
+}
+
+Test(server_config, a_peer_without_its_keys_says_where_to_get_them)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    path_of("keys/peer-us.pub", path);
+    unlink(path);
+    refused(head, peers, contexts, ERR_NOT_FOUND, "region.pub");
+}
+
+Test(server_config, keys_of_another_region_are_refused)
+{
+    add_peer_keys("bank/asia/1", "bank/asia");
+    refused(head, peers, contexts, ERR_MISMATCH, "bank/asia/1");
+    refused("cluster: bank\nregion: us\nlisten: 127.0.0.1:1\n", "", "contexts:\n  - name: bank\n    default_home: us\n",
+            ERR_MISMATCH, "bank/us/1");
+}
+
+Test(server_config, a_private_key_that_others_can_read_is_refused)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    path_of("keys/log.key", path);
+    cr_assert_eq(chmod(path, 0644), 0);
+    refused(head, peers, contexts, ERR_PERMISSION, "log.key");
+}

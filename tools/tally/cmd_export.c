@@ -1,0 +1,201 @@
+/* tally export tlog: from a data directory's files, without the server. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "commands.h"
+#include "crypto/keyfile.h"
+#include "crypto/note.h"
+#include "domain/position.h"
+#include "output.h"
+#include "platform/disk.h"
+#include "tlog.h"
+
+enum { KEYS_MAX = 64 };
+
+struct export_options {
+    const char *data;
+    const char *origin;
+    const char *out;
+    const char *key;
+    bool json;
+};
+
+/* The log's public key among those in a file. */
+static int find_key(const char *path, const char *origin, struct note_verifier *ret, struct err *err)
+{
+    struct note_verifier keys[KEYS_MAX];
+    size_t count = 0;
+    int rc = keyfile_load_public(disk_posix(), path, keys, KEYS_MAX, &count, err);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].type == NOTE_KEY_ED25519 && strcmp(keys[i].name, origin) == 0) {
+            *ret = keys[i];
+            return 0;
+        }
+    }
+    return err_set(err, ERR_NOT_FOUND, "%s holds no key of the log %s: name its file with --key FILE", path, origin);
+}
+
+/* --key, or the region's own public keys, or those kept for the peer. */
+static int load_key(const struct export_options *options, const struct origin *origin, struct note_verifier *ret,
+                    struct err *err)
+{
+    char name[DISK_PATH_MAX_BYTES];
+    char path[DISK_PATH_MAX_BYTES];
+    if (options->key != NULL)
+        return find_key(options->key, options->origin, ret, err);
+    int rc = disk_join(path, options->data, "keys/region.pub", err);
+    if (rc == 0 && find_key(path, options->origin, ret, NULL) == 0)
+        return 0;
+    (void)snprintf(name, sizeof(name), "keys/peer-%s.pub", origin->region);
+    if (rc == 0)
+        rc = disk_join(path, options->data, name, err);
+    return rc == 0 ? find_key(path, options->origin, ret, err) : rc;
+}
+
+static int read_note(const char *folder, const char *name, struct buf *out, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    int rc = disk_join(path, folder, name, err);
+    return rc == 0 ? disk_read_file(disk_posix(), path, out, err) : rc;
+}
+
+/* The cosigned checkpoint when there is one: it is what survives the loss of the region. */
+static int load_checkpoint(const char *folder, struct buf *out, struct err *err)
+{
+    int rc = read_note(folder, "checkpoint.published", out, err);
+    if (rc == ERR_NOT_FOUND)
+        rc = read_note(folder, "checkpoint", out, err);
+    if (rc == ERR_NOT_FOUND)
+        rc =
+            err_set(err, rc, "%s has no checkpoint yet: is --data the data directory, and has its server been running?",
+                    folder);
+    return rc;
+}
+
+/* An export never goes back, and never mixes two logs. */
+static int check_out(const char *out, const struct checkpoint *checkpoint, const struct note_verifier *key,
+                     struct err *err)
+{
+    struct buf note;
+    struct checkpoint before;
+    buf_init(&note, NOTE_MAX_BYTES);
+    int rc = read_note(out, "checkpoint", &note, err);
+    if (rc == ERR_NOT_FOUND) {
+        buf_free(&note);
+        return 0;
+    }
+    if (rc == 0) {
+        rc = checkpoint_open(buf_bytes(&note), key, &before, err);
+        if (rc != 0)
+            rc = err_wrap(err, rc, "%s/checkpoint is not of this log: name another folder", out);
+    }
+    if (rc == 0 && before.size > checkpoint->size)
+        rc = err_set(err, ERR_MISMATCH, "%s holds an export of %" PRIu64 " entries, more than the %" PRIu64 " here",
+                     out, before.size, checkpoint->size);
+    buf_free(&note);
+    return rc;
+}
+
+static int write_text(const char *folder, const char *name, struct bytes text, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    int rc = disk_join(path, folder, name, err);
+    return rc == 0 ? disk_replace_file(disk_posix(), path, text, 0, err) : rc;
+}
+
+static int write_vkey(const char *folder, const struct note_verifier *key, struct err *err)
+{
+    char text[NOTE_VKEY_MAX_BYTES + 2];
+    note_verifier_format(key, text);
+    size_t size = strlen(text);
+    text[size] = '\n';
+    return write_text(folder, "vkey", bytes_of(text, size + 1), err);
+}
+
+static int export_tlog(const struct export_options *options, struct checkpoint *ret, struct err *err)
+{
+    struct origin origin;
+    struct note_verifier key;
+    struct checkpoint checkpoint;
+    char name[DISK_PATH_MAX_BYTES];
+    char folder[DISK_PATH_MAX_BYTES];
+    struct buf note;
+    buf_init(&note, NOTE_MAX_BYTES);
+    int rc = origin_parse(bytes_of_string(options->origin), &origin, err);
+    if (rc == 0) {
+        (void)snprintf(name, sizeof(name), "logs/%s-%" PRIu64, origin.region, origin.incarnation);
+        rc = disk_join(folder, options->data, name, err);
+    }
+    if (rc == 0)
+        rc = load_key(options, &origin, &key, err);
+    if (rc == 0)
+        rc = load_checkpoint(folder, &note, err);
+    if (rc == 0)
+        rc = checkpoint_open(buf_bytes(&note), &key, &checkpoint, err);
+    if (rc == 0)
+        rc = disk_make_dir(disk_posix(), options->out, err);
+    if (rc == 0)
+        rc = check_out(options->out, &checkpoint, &key, err);
+    if (rc == 0)
+        rc = tlog_write_tiles(disk_posix(), folder, &checkpoint, options->out, err);
+    if (rc == 0)
+        rc = write_vkey(options->out, &key, err);
+    if (rc == 0)
+        rc = write_text(options->out, "checkpoint", buf_bytes(&note), err);
+    if (rc == 0)
+        *ret = checkpoint;
+    buf_free(&note);
+    return rc;
+}
+
+static int run_export(const struct command *command, int argc, char **argv)
+{
+    struct export_options options = {0};
+    const struct option table[] = {
+        {"data", "DIR", OPTION_TEXT, &options.data, "required; a region's data directory, or a copy of it"},
+        {"origin", "ORIGIN", OPTION_TEXT, &options.origin, "required; which log, such as bank/eu/1"},
+        {"out", "DIR", OPTION_TEXT, &options.out, "required; where to write"},
+        {"key", "FILE", OPTION_TEXT, &options.key, "the log's public key (default: from DIR/keys)"},
+        {"json", NULL, OPTION_FLAG, &options.json, "machine-readable output"},
+    };
+    struct arguments arguments;
+    int exit_with = 0;
+    if (!options_parse(command, OPTIONS(table), argc, argv, 1, 1, &arguments, &exit_with))
+        return exit_with;
+    if (strcmp(arguments.items[0], "tlog") != 0)
+        return usage_error(command, "\"%s\" is not a format: tlog is", arguments.items[0]);
+    if (options.data == NULL || options.origin == NULL || options.out == NULL)
+        return usage_error(command, "--data, --origin and --out are required");
+    struct err err = {0};
+    struct checkpoint checkpoint = {0};
+    int rc = export_tlog(&options, &checkpoint, &err);
+    if (rc == 0 && options.json)
+        rc = print_json(json_pack("{s:s,s:o,s:o}", "origin", checkpoint.origin, "size", json_number(checkpoint.size),
+                                  "out", json_cstring(options.out)),
+                        &err);
+    else if (rc == 0)
+        printf("exported %" PRIu64 " entries of %s to %s\n", checkpoint.size, checkpoint.origin, options.out);
+    if (rc == 0)
+        rc = output_flush(&err);
+    return rc == 0 ? EXIT_OK : fail(&err, options.json);
+}
+
+const struct command command_export = {
+    .name = "export",
+    .arguments = "tlog",
+    .summary = "a log as static tiles, for auditors",
+    .help = "Writes a log as a folder of tiles (c2sp.org/tlog-tiles): checkpoint, tile/…, tile/entries/… and the vkey. "
+            "Any\n"
+            "web server can serve it, and other people's tools can check it. Reads the files only; the server may be "
+            "running\n"
+            "or lost. Exports up to the latest checkpoint, the cosigned one if there is one; every entry is checked on "
+            "the\n"
+            "way. Payloads are not exported, only their commitments. Run it again to bring the folder up to date.\n\n"
+            "Example:\n"
+            "  tally export tlog --data /var/lib/tally/eu --origin bank/eu/1 --out /srv/www/tlog/eu",
+    .run = run_export,
+};

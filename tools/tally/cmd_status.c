@@ -1,0 +1,182 @@
+/* tally status: one region, or several side by side. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "commands.h"
+#include "output.h"
+#include "tally/client.h"
+
+static void print_logs(const struct tally_status *status)
+{
+    printf("  %-24s %-12s %12s %12s %12s %12s %8s\n", "log", "state", "size", "indexed", "signed", "published", "lag");
+    for (size_t i = 0; i < status->log_count; i++) {
+        const struct tally_log_status *log = &status->logs[i];
+        printf("  ");
+        print_string(log->origin);
+        printf("%*s ", (int)(strlen(log->origin) < 24 ? 24 - strlen(log->origin) : 0), "");
+        print_string(log->state);
+        printf("%*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %8" PRIu64 "\n",
+               (int)(strlen(log->state) < 12 ? 12 - strlen(log->state) : 0), "", log->size, log->indexed_size,
+               log->checkpoint_size, log->published_size, log->lag);
+        if (log->detail[0] != '\0') {
+            printf("    ");
+            print_string(log->detail);
+            putchar('\n');
+        }
+    }
+}
+
+static void print_peers(const struct tally_status *status)
+{
+    for (size_t i = 0; i < status->peer_count; i++) {
+        const struct tally_peer_status *peer = &status->peers[i];
+        printf("  peer ");
+        print_string(peer->region);
+        printf(" (");
+        print_string(peer->address);
+        printf("): %s, last contact %" PRIu64 ".%" PRIu64 " s ago, holds %" PRIu64 " of our entries, lag %" PRIu64,
+               peer->connected ? "connected" : "not connected", peer->last_contact_ms_ago / 1000,
+               peer->last_contact_ms_ago % 1000 / 100, peer->mirrored_size, peer->lag);
+        if (peer->error[0] != '\0') {
+            printf(": ");
+            print_string(peer->error);
+        }
+        putchar('\n');
+    }
+}
+
+static void print_status(const char *address, const struct tally_status *status)
+{
+    printf("region ");
+    print_string(status->region);
+    printf(" of cluster ");
+    print_string(status->cluster);
+    printf(" at %s: %s, version ", address, status->accepting ? "accepting" : "NOT accepting");
+    print_string(status->version);
+    printf(", up %" PRIu64 " s\n  position ", status->uptime_ms / 1000);
+    print_string(status->position[0] != '\0' ? status->position : "(empty)");
+    putchar('\n');
+    print_logs(status);
+    print_peers(status);
+}
+
+/* --- As JSON -------------------------------------------------------------------------------------------------------
+ */
+
+static json_t *logs_json(const struct tally_status *status)
+{
+    json_t *logs = json_array();
+    for (size_t i = 0; i < status->log_count; i++) {
+        const struct tally_log_status *log = &status->logs[i];
+        (void)json_array_append_new(
+            logs,
+            json_pack("{s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(log->origin), "own", log->own,
+                      "size", json_number(log->size), "indexed_size", json_number(log->indexed_size), "checkpoint_size",
+                      json_number(log->checkpoint_size), "published_size", json_number(log->published_size), "lag",
+                      json_number(log->lag), "state", json_cstring(log->state), "detail", json_cstring(log->detail)));
+    }
+    return logs;
+}
+
+static json_t *peers_json(const struct tally_status *status)
+{
+    json_t *peers = json_array();
+    for (size_t i = 0; i < status->peer_count; i++) {
+        const struct tally_peer_status *peer = &status->peers[i];
+        (void)json_array_append_new(
+            peers, json_pack("{s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "region", json_cstring(peer->region), "address",
+                             json_cstring(peer->address), "connected", peer->connected, "last_contact_ms_ago",
+                             json_number(peer->last_contact_ms_ago), "error", json_cstring(peer->error),
+                             "mirrored_size", json_number(peer->mirrored_size), "lag", json_number(peer->lag)));
+    }
+    return peers;
+}
+
+static json_t *contexts_json(const struct tally_status *status)
+{
+    json_t *contexts = json_array();
+    for (size_t i = 0; i < status->context_count; i++) {
+        const struct tally_context_status *context = &status->contexts[i];
+        json_t *homes = json_object();
+        for (size_t h = 0; h < context->home_count; h++)
+            (void)json_object_set_new(homes, context->homes[h].partition, json_cstring(context->homes[h].region));
+        (void)json_array_append_new(contexts,
+                                    json_pack("{s:o,s:o,s:o}", "name", json_cstring(context->name), "default_home",
+                                              json_cstring(context->default_home), "homes", homes));
+    }
+    return contexts;
+}
+
+static json_t *status_json(const char *address, const struct tally_status *status)
+{
+    json_t *regions = json_object();
+    for (size_t i = 0; i < status->region_count; i++)
+        (void)json_object_set_new(regions, status->regions[i].region, json_cstring(status->regions[i].address));
+    return json_pack("{s:s,s:b,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o}", "server", address, "reachable", true,
+                     "cluster", json_cstring(status->cluster), "region", json_cstring(status->region), "version",
+                     json_cstring(status->version), "uptime_ms", json_number(status->uptime_ms), "accepting",
+                     status->accepting, "position", json_cstring(status->position), "logs", logs_json(status), "peers",
+                     peers_json(status), "contexts", contexts_json(status), "regions", regions);
+}
+
+/* --- The command ---------------------------------------------------------------------------------------------------
+ */
+
+static int status_of(const char *address, const struct common *common, struct err *err)
+{
+    struct tally_client *client = NULL;
+    struct tally_status *status = NULL;
+    int rc = tally_client_open(address, &client, err);
+    if (rc == 0)
+        rc = tally_status_get(client, common->timeout_ms, &status, err);
+    if (rc == 0 && common->json)
+        rc = print_json(status_json(address, status), err);
+    else if (rc == 0)
+        print_status(address, status);
+    tally_status_free(status);
+    tally_client_close(client);
+    return rc;
+}
+
+static int run_status(const struct command *command, int argc, char **argv)
+{
+    struct common common = {.timeout_ms = COMMON_TIMEOUT_MS};
+    struct option_values servers = {0};
+    const struct option options[] = {
+        {"server", "HOST:PORT", OPTION_TEXTS, &servers,
+         "a region to ask, repeatable (default: $TALLY_SERVER, or 127.0.0.1:7401)"},
+        OPTION_TIMEOUT(common),
+        OPTION_JSON(common),
+    };
+    struct arguments arguments;
+    int exit_with = 0;
+    if (!options_parse(command, OPTIONS(options), argc, argv, 0, 0, &arguments, &exit_with))
+        return exit_with;
+    if (servers.count == 0)
+        servers.items[servers.count++] = server_address(NULL);
+    int worst = EXIT_OK;
+    for (size_t i = 0; i < servers.count; i++) {
+        struct err err = {0};
+        if (status_of(servers.items[i], &common, &err) == 0)
+            continue;
+        int code = fail(&err, common.json);
+        worst = code > worst ? code : worst;
+    }
+    struct err err = {0};
+    if (output_flush(&err) != 0)
+        return fail(&err, common.json);
+    return worst;
+}
+
+const struct command command_status = {
+    .name = "status",
+    .arguments = "",
+    .summary = "what regions hold, and how far behind they are",
+    .help =
+        "Shows each region's logs (its own and its copies of the others'), what is signed and published, its peers, "
+        "and\n"
+        "lag: how many entries the source is known to have that are not here yet. With --json one object a line.\n\n"
+        "Example:\n"
+        "  tally status --server 127.0.0.1:7401 --server 127.0.0.1:7402",
+    .run = run_status,
+};

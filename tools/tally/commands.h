@@ -1,0 +1,16 @@
+/* The commands of tally. */
+#ifndef TALLY_COMMANDS_H
+#define TALLY_COMMANDS_H
+
+#include "options.h"
+
+extern const struct command command_init;
+extern const struct command command_append;
+extern const struct command command_import;
+extern const struct command command_read;
+extern const struct command command_tail;
+extern const struct command command_status;
+extern const struct command command_projection;
+extern const struct command command_export;
+
+#endif

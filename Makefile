@@ -1,6 +1,7 @@
 # Tallystick. `make demo` and `make test` do everything on a fresh Debian 12, packages included; `make help` lists the rest.
 #
-# Everything lands in build/. MODE picks the flavour: release (default), asan (ASan and UBSan), tsan, clang. V=1 shows commands.
+# Everything lands in build/. MODE picks the flavour: release (default), asan (ASan and UBSan), tsan, clang, debug (-O0), planted (with the faults that the
+# simulator must find, see base/planted.h), fuzz (libFuzzer). V=1 shows commands.
 # Each folder of src/ is one archive; what a binary may link is the same layer table that `make lint` enforces.
 # build/bin/ holds the release binaries; the other flavours stay in build/<mode>/bin/.
 
@@ -9,9 +10,12 @@ CC_release := gcc
 CC_asan := gcc
 CC_tsan := gcc
 CC_clang := clang
+CC_debug := gcc
+CC_planted := gcc
+CC_fuzz := clang
 CC := $(CC_$(MODE))
 ifeq ($(CC),)
-$(error MODE=$(MODE) is not one of: release asan tsan clang)
+$(error MODE=$(MODE) is not one of: release asan tsan clang debug planted fuzz)
 endif
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
@@ -20,11 +24,15 @@ CFLAGS_release := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2
 CFLAGS_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_tsan := -O1 -fsanitize=thread
 CFLAGS_clang := -O2 -Wno-gnu-zero-variadic-macro-arguments
+CFLAGS_debug := -O0
+CFLAGS_planted := -O1 -DTALLY_PLANTED
+CFLAGS_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-gnu-zero-variadic-macro-arguments
 CFLAGS_common := -std=c17 -D_GNU_SOURCE -g -pthread -MMD -MP $(WARNINGS) -Iinclude -Isrc
 B := build/$(MODE)
 ALL_CFLAGS = $(CFLAGS_common) $(CFLAGS_$(MODE)) $(CFLAGS) -I$(B)/gen
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_fuzz := -fsanitize=address,undefined
 ALL_LDFLAGS = -pthread $(LDFLAGS_$(MODE)) $(LDFLAGS)
 
 Q := $(if $(V),,@)
@@ -53,7 +61,7 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads golden planted integration lint format bench clean FORCE
+.PHONY: all help deps deps-check demo test unit threads fuzzers golden planted integration lint format bench clean FORCE
 BINARIES := tallyd tally tally-verify
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
@@ -149,6 +157,12 @@ $(B)/bin/tally-verify: $(VERIFY_OBJECTS) $(call archives,$(VERIFY_MODULES))
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(VERIFY_MODULES)) -ljansson
 
+SIM_OBJECTS := $(patsubst tools/%.c,$(B)/obj/tools/%.o,$(wildcard tools/sim/*.c))
+$(B)/bin/tally-sim: $(SIM_OBJECTS) $(call archives,$(call upto,region))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(call upto,region)) -ljansson
+
 # --- Tests -----------------------------------------------------------------------------------------------------------
 # tests/unit/<module>/*.c is one Criterion program: `make unit MODE=asan MODULE=crypto`.
 # Criterion swallows sanitizer findings unless they abort; leaks are found at exit of each test's own process.
@@ -191,6 +205,17 @@ $(foreach t,$(THREAD_TESTS),$(eval $(call THREADS_PROGRAM,$(t))))
 
 threads: $(THREAD_TESTS:%=$(B)/tests/threads-%)
 	@set -e; for program in $^; do $(SAN_ENV) $$program; done
+
+# tests/fuzz/fuzz_<name>.c: one parser each. MODE=fuzz makes libFuzzer programs; every other mode makes programs that replay the files given (a corpus, a
+# finding).
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MAIN := $(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
+$(B)/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_MAIN) $(call archives,$(MODULES))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(call libraries,$(MODULES)) -ljansson
+.SECONDARY: $(FUZZERS:%=$(B)/obj/tests/fuzz/fuzz_%.o)
+fuzzers: $(FUZZERS:%=$(B)/fuzz/%)
 
 # What must hold, in the order in which failures are cheapest to learn.
 test: deps-check

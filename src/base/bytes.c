@@ -13,6 +13,13 @@ int bytes_compare(struct bytes a, struct bytes b)
     return (a.size_bytes > b.size_bytes) - (a.size_bytes < b.size_bytes);
 }
 
+void copy_string(char *out, size_t out_size, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    PRE(size <= out_size);
+    memcpy(out, text, size);
+}
+
 void put_u16_be(uint8_t *out, uint16_t value)
 {
     out[0] = (uint8_t)(value >> 8);

@@ -35,6 +35,9 @@ static inline bool bytes_equal(struct bytes a, struct bytes b)
 /* memcmp order, a shorter prefix first: <0, 0 or >0. */
 int bytes_compare(struct bytes a, struct bytes b);
 
+/* Copies a C string into a room of out_size bytes that is known to hold it, NUL included. */
+void copy_string(char *out, size_t out_size, const char *text);
+
 void put_u16_be(uint8_t *out, uint16_t value);
 void put_u32_be(uint8_t *out, uint32_t value);
 void put_u64_be(uint8_t *out, uint64_t value);

@@ -1,3 +1,4 @@
+/* One ceiling on what a message may make protobuf-c allocate (decode.h). */
 #include "client/decode.h"
 
 static void *allocate(void *context, size_t size_bytes)

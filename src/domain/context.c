@@ -1,3 +1,4 @@
+/* The table of contexts: kept sorted by name, so that equal configurations give equal digests whatever their order. */
 #include "domain/context.h"
 
 #include <stdbool.h>
@@ -20,7 +21,8 @@ int context_authority(const struct context_table *table, struct bytes context, s
 {
     const struct context *found = find_context(table, context);
     if (found == NULL)
-        return err_set(err, ERR_NOT_FOUND, "there is no context \"%.*s\": declare it under `contexts` in every region's tallyd.yaml",
+        return err_set(err, ERR_NOT_FOUND,
+                       "there is no context \"%.*s\": declare it under `contexts` in every region's tallyd.yaml",
                        (int)context.size_bytes, (const char *)context.data);
     *ret = (struct authority){.region = found->default_home, .epoch = CONTEXT_EPOCH_FIRST};
     for (size_t i = 0; i < found->home_count; i++) {
@@ -66,7 +68,8 @@ int context_table_check(const struct context_table *table, struct err *err)
         const struct context *context = &table->contexts[i];
         int code = entry_check_name(bytes_of_string(context->name), ENTRY_NAME_MAX_BYTES, "context", err);
         if (code == 0 && context->name[0] == '$')
-            code = err_set(err, ERR_INVALID, "context %s: names that start with $ are kept for the system", context->name);
+            code =
+                err_set(err, ERR_INVALID, "context %s: names that start with $ are kept for the system", context->name);
         if (code == 0)
             code = check_region(context->default_home, context->name, err);
         if (code == 0)
@@ -82,7 +85,8 @@ int context_table_check(const struct context_table *table, struct err *err)
 }
 
 /* XOR of the hashes of all parts: the same whatever their order; parts are unique, so none cancels another. */
-static void mix_part(struct hash *mixed, struct sha256 *sha, const char *context, const char *partition, const char *region)
+static void mix_part(struct hash *mixed, struct sha256 *sha, const char *context, const char *partition,
+                     const char *region)
 {
     const struct bytes parts[] = {BYTES_LITERAL("tallystick-context\0"), bytes_of(context, strlen(context) + 1),
                                   bytes_of(partition, strlen(partition) + 1), bytes_of(region, strlen(region) + 1)};

@@ -1,3 +1,5 @@
+/* Positions as text and back, and how two of them compare (position.h). Components are kept sorted, so that one
+ * position has one spelling. */
 #include "domain/position.h"
 
 #include <stdio.h>
@@ -45,7 +47,7 @@ int position_set(struct position *position, const char *region, uint64_t incarna
             return ERR_TOO_LARGE;
         memmove(&logs[at + 1], &logs[at], (position->count++ - at) * sizeof(*logs));
         logs[at] = (struct position_log){.incarnation = incarnation};
-        strcpy(logs[at].region, region);
+        copy_string(logs[at].region, sizeof(logs[at].region), region);
     }
     logs[at].size = size;
     return 0;
@@ -94,8 +96,8 @@ static int parse_component(struct bytes text, struct position *position)
     size_t region_size = dot == NULL ? name.size_bytes : (size_t)(dot - name.data);
     uint64_t incarnation = 1;
     uint64_t size = 0;
-    if (dot != NULL && (parse_u64((const char *)dot + 1, name.size_bytes - region_size - 1, &incarnation) != 0 ||
-                        incarnation <= 1))
+    if (dot != NULL &&
+        (parse_u64((const char *)dot + 1, name.size_bytes - region_size - 1, &incarnation) != 0 || incarnation <= 1))
         return ERR_INVALID;
     if (parse_u64((const char *)at + 1, text.size_bytes - name.size_bytes - 1, &size) != 0 || size == 0)
         return ERR_INVALID;

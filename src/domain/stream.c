@@ -1,3 +1,4 @@
+/* What an expected version means, decided in one place for the sequencer and for whoever explains a refusal. */
 #include "domain/stream.h"
 
 #include <stdio.h>

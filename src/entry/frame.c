@@ -1,3 +1,5 @@
+/* Frames and elements: accepted only in the one spelling that the encoder writes, because readers and peers are handed
+ * the bytes as they stand (frame.h). */
 #include "entry/frame.h"
 
 #include "entry/wire.h"

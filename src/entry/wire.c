@@ -1,3 +1,4 @@
+/* Canonical varints, tags and lengths (wire.h): a second spelling of the same value is refused, not repaired. */
 #include "entry/wire.h"
 
 size_t wire_varint_size(uint64_t value)

@@ -1,3 +1,4 @@
+/* The table of logs that both indexes share (logs.h): written under the mutex, read without it. */
 #include "index/logs.h"
 
 #include "base/assert.h"

@@ -141,7 +141,7 @@ int log_open(struct disk *disk, const char *folder, struct bytes expected_origin
         return err_no_memory(err, "a log");
     log->disk = disk;
     log->options = full;
-    strcpy(log->folder, folder);
+    copy_string(log->folder, sizeof(log->folder), folder);
     INVARIANT(pthread_mutex_init(&log->mutex, NULL) == 0);
     INVARIANT(pthread_mutex_init(&log->views_mutex, NULL) == 0);
     log->sha = sha256_new();
@@ -194,7 +194,7 @@ void log_chain(const struct log *log, struct chain *ret)
 static int roll(struct log *log, struct err *err)
 {
     struct segment_header header = {.first_index = log->chain.range.size, .chain = log->chain};
-    strcpy(header.origin, log->origin);
+    copy_string(header.origin, sizeof(header.origin), log->origin);
     int code = disk_truncate(log->active, log->active_offset, err);
     if (code == 0)
         code = disk_sync(log->active, err);

@@ -60,7 +60,7 @@ int log_save_checkpoint(struct log *log, struct bytes note, bool published, stru
     if (code == 0) {
         code = parse_note_checkpoint(buf_bytes(&old), &stored, err);
         if (code == 0 &&
-            (0 || (fresh.size == stored.size && !hash_equal(&fresh.root, &stored.root))))
+            (fresh.size < stored.size || (fresh.size == stored.size && !hash_equal(&fresh.root, &stored.root))))
             code = err_set(err, ERR_FORK, "log %s: a checkpoint of size %llu is stored, and one of size %llu %s",
                            log->origin, (unsigned long long)stored.size, (unsigned long long)fresh.size,
                            fresh.size < stored.size ? "would go back" : "has another root");

@@ -134,7 +134,7 @@ static int recover_segment(struct recovery *recovery, const char *name, struct b
     log->active = file;
     log->chain = recovery->header.chain;
     log->active_first_index = recovery->header.first_index;
-    strcpy(log->origin, recovery->header.origin);
+    copy_string(log->origin, sizeof(log->origin), recovery->header.origin);
     if (expected_origin.size_bytes > 0 && !bytes_equal(expected_origin, bytes_of_string(log->origin)))
         return err_set(err, ERR_MISMATCH, "%s holds log %s, expected %.*s", log->folder, log->origin,
                        (int)expected_origin.size_bytes, (const char *)expected_origin.data);

@@ -29,7 +29,7 @@ static int check_segment_start(struct scan *scan, const char *name, const struct
 {
     struct scan_result *result = scan->result;
     if (result->origin[0] == '\0')
-        strcpy(result->origin, header->origin);
+        copy_string(result->origin, sizeof(result->origin), header->origin);
     if (strcmp(result->origin, header->origin) != 0)
         return err_set(err, ERR_CORRUPT, "segment %s belongs to log %s, the ones before to %s", name, header->origin,
                        result->origin);
@@ -154,7 +154,7 @@ int scan_origin(struct disk *disk, const char *folder, char *ret, struct err *er
     if (code != 0)
         return code;
     disk_close(file);
-    strcpy(ret, header.origin);
+    copy_string(ret, ENTRY_ORIGIN_MAX_BYTES + 1, header.origin);
     return 0;
 }
 

@@ -1,3 +1,5 @@
+/* Reading and writing the header page of a segment file, and stepping through its blocks. What is found is untrusted:
+ * every length is checked against the file before it is used (FORMAT.md). */
 #include "log/segment.h"
 
 #include <stdio.h>

@@ -1,3 +1,5 @@
+/* Cutting the bodies of blocks at element boundaries, so that a response is filled without decoding an event (chunk.h).
+ */
 #include "rpc/chunk.h"
 
 #include "base/assert.h"

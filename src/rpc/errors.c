@@ -1,3 +1,5 @@
+/* Our codes as gRPC statuses, and refusals as ErrorDetail messages (errors.h). One table in include/tally/error.h maps
+ * them. */
 #include "rpc/errors.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Looking for a log by its origin among those that the backend shows (held.h). */
 #include "rpc/held.h"
 
 #include "base/assert.h"

@@ -1,3 +1,4 @@
+/* Collecting events into batches for one region (batch.h). The arena holds every text until the batch is answered. */
 #include "batch.h"
 
 #include <string.h>
@@ -7,7 +8,11 @@
 #include "base/mem.h"
 #include "entry/entry.h"
 
-enum { STREAM_KEY_MAX_BYTES = ENTRY_NAME_MAX_BYTES + 1 + ENTRY_STREAM_MAX_BYTES, EVENT_OVERHEAD_BYTES = 128, MEMORY_MAX_BYTES = 512 * 1024 * 1024 };
+enum {
+    STREAM_KEY_MAX_BYTES = ENTRY_NAME_MAX_BYTES + 1 + ENTRY_STREAM_MAX_BYTES,
+    EVENT_OVERHEAD_BYTES = 128,
+    MEMORY_MAX_BYTES = 512 * 1024 * 1024
+};
 
 struct item {
     struct tally_event event;

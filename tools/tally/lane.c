@@ -1,3 +1,5 @@
+/* The thread of a lane, and its queue of batches (lane.h). What can pass is tried again, with a pause that grows, for
+ * as long as the command was told. */
 #include "lane.h"
 
 #include <inttypes.h>

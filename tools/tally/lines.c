@@ -1,3 +1,4 @@
+/* Reading lines by poll and read, so that waiting for the next one can be used and interrupted (lines.h). */
 #include "lines.h"
 
 #include <errno.h>

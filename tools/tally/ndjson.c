@@ -1,3 +1,4 @@
+/* From a line of JSON to an event (ndjson.h): every name, type and length is checked here, and the error says which. */
 #include "ndjson.h"
 
 #include <jansson.h>

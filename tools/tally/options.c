@@ -1,3 +1,4 @@
+/* Parsing and help from one table (options.h), so that help cannot say something else than what is accepted. */
 #include "options.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* Tables, JSON lines and errors of all commands (output.h). */
 #include "output.h"
 
 #include <errno.h>

@@ -92,7 +92,7 @@ static void explain(const struct log_report *a, const struct log_report *b, stru
     char *out = comparison->message;
     size_t room = sizeof(comparison->message);
     if (comparison->differs)
-        snprintf(out, room, "entry %llu is the first that differs: these are two histories of %s",
+        snprintf(out, room, "index %llu is the first that differs: these are two histories of %s",
                  (unsigned long long)comparison->first_difference, a->origin);
     else if (a_size == b_size)
         snprintf(out, room, "both hold the same %llu entries", a_size);

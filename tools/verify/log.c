@@ -55,7 +55,7 @@ void report_finding_at(struct log_report *report, enum verdict verdict, uint64_t
     va_end(args);
     if (report->verdict == VERDICT_VIOLATION || (report->verdict != VERDICT_VERIFIED && verdict != VERDICT_VIOLATION))
         return;
-    report_finding(report, verdict, "entry %llu: %s", (unsigned long long)bad_index, message);
+    report_finding(report, verdict, "index %llu: %s", (unsigned long long)bad_index, message);
     report->has_bad_index = true;
     report->bad_index = bad_index;
 }

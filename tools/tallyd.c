@@ -14,8 +14,10 @@ static const char help[] =
     "Runs the storage server of one region on the data directory DIR, which `tally init` makes: it holds tallyd.yaml\n"
     "(every setting with a comment), the keys, the logs and everything derived from them.\n"
     "\n"
-    "When it serves it prints one line, \"tallyd: region eu ready on 127.0.0.1:7401\"; what happens after goes to stderr.\n"
-    "SIGTERM and SIGINT stop it: calls end, what was accepted becomes durable, files are closed. Killing it loses nothing\n"
+    "When it serves it prints one line, \"tallyd: region eu ready on 127.0.0.1:7401\"; what happens after goes to "
+    "stderr.\n"
+    "SIGTERM and SIGINT stop it: calls end, what was accepted becomes durable, files are closed. Killing it loses "
+    "nothing\n"
     "that was acknowledged.\n"
     "\n"
     "Exit status: 0 stopped by a signal; 1 could not start, or stopped at once because a write failed; 2 usage.\n";

@@ -40,8 +40,7 @@ struct tally_bytes {
     size_t size;
 };
 
-/* --- Connecting ----------------------------------------------------------------------------------------------------
- */
+/* --- Connecting --- */
 
 struct tally_client;
 
@@ -51,8 +50,7 @@ int tally_client_open(const char *address, struct tally_client **ret, struct err
 /* After everything opened on it was closed. NULL is fine. */
 void tally_client_close(struct tally_client *client);
 
-/* --- Appending -----------------------------------------------------------------------------------------------------
- */
+/* --- Appending --- */
 
 /* id is the key of idempotency, cluster-wide and for ever: appending the same event again answers where it is; other
  * content under the same id is ERR_ID_REUSED. A UUID of version 7 is best. */
@@ -143,8 +141,7 @@ void tally_appender_cancel(struct tally_appender *appender);
 /* Nobody may be in send or receive. NULL is fine. */
 void tally_appender_close(struct tally_appender *appender);
 
-/* --- Reading -------------------------------------------------------------------------------------------------------
- */
+/* --- Reading --- */
 
 /* An entry of a log with its payload. Everything in it lives until the next call on the reader. Texts here are bytes
  * without a NUL. */
@@ -202,8 +199,7 @@ const char *tally_reader_position(const struct tally_reader *reader);
 void tally_reader_cancel(struct tally_reader *reader);
 void tally_reader_close(struct tally_reader *reader);
 
-/* --- Status --------------------------------------------------------------------------------------------------------
- */
+/* --- Status --- */
 
 struct tally_log_status {
     const char *origin;
@@ -270,8 +266,7 @@ const char *tally_status_home(const struct tally_status *status, const char *con
 /* A region's address, or NULL. Lives as long as the status. */
 const char *tally_status_address(const struct tally_status *status, const char *region);
 
-/* --- Projections ---------------------------------------------------------------------------------------------------
- */
+/* --- Projections --- */
 
 struct tally_projection {
     const char *name;

@@ -7,7 +7,8 @@
 #ifndef TALLY_ERROR_H
 #define TALLY_ERROR_H
 
-/* X(name, value, gRPC status it travels as, meaning). Values are stable: they are part of exit codes and wire details. */
+/* X(name, value, gRPC status it travels as, meaning). Values are stable: they are part of exit codes and wire details.
+ */
 #define TALLY_ERROR_MAP(X)                                                                                             \
     X(INVALID, -1, INVALID_ARGUMENT, "the input is malformed or breaks a documented rule")                             \
     X(TOO_LARGE, -2, INVALID_ARGUMENT, "a size, count or depth is over its limit")                                     \

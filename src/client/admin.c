@@ -21,8 +21,7 @@ struct digest_answer {
     struct arena arena;
 };
 
-/* --- Status --------------------------------------------------------------------------------------------------------
- */
+/* --- Status --- */
 
 static bool logs_fill(const Tally__V1__StatusResponse *from, struct arena *arena, struct tally_status *ret)
 {
@@ -165,8 +164,7 @@ const char *tally_status_address(const struct tally_status *status, const char *
     return NULL;
 }
 
-/* --- Projections ---------------------------------------------------------------------------------------------------
- */
+/* --- Projections --- */
 
 /* The wait happens in the server: the call itself must outlast it. */
 static uint64_t wait_deadline_ms(const char *at_least, uint64_t timeout_ms)

@@ -25,8 +25,7 @@ struct tally_appender {
     struct arena arena; /* of the sending side */
 };
 
-/* --- Requests ------------------------------------------------------------------------------------------------------
- */
+/* --- Requests --- */
 
 static ProtobufCBinaryData binary(const void *data, size_t size)
 {
@@ -125,8 +124,7 @@ static int request_message(const struct tally_write *writes, size_t write_count,
     return made ? 0 : err_no_memory(err, "a batch");
 }
 
-/* --- Answers -------------------------------------------------------------------------------------------------------
- */
+/* --- Answers --- */
 
 static struct answer *answer_new(void)
 {
@@ -180,8 +178,7 @@ static int answer_fill(const Tally__V1__AppendResponse *response, struct answer 
     return 0;
 }
 
-/* --- One batch -----------------------------------------------------------------------------------------------------
- */
+/* --- One batch --- */
 
 static int check_result_count(const struct tally_answer *answer, const struct tally_write *writes, size_t write_count,
                               struct err *err)
@@ -221,8 +218,7 @@ int tally_append(struct tally_client *client, const struct tally_write *writes, 
     return rc;
 }
 
-/* --- Pipelined -----------------------------------------------------------------------------------------------------
- */
+/* --- Pipelined --- */
 
 int tally_appender_open(struct tally_client *client, struct tally_appender **ret, struct err *err)
 {

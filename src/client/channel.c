@@ -69,8 +69,7 @@ struct channel_call {
     grpc_slice status_text;
 };
 
-/* --- Addresses -----------------------------------------------------------------------------------------------------
- */
+/* --- Addresses --- */
 
 static bool host_valid(struct bytes host)
 {
@@ -125,8 +124,7 @@ static void address_target(const char *address, char *out, size_t out_size)
     out[used] = '\0';
 }
 
-/* --- Channels ------------------------------------------------------------------------------------------------------
- */
+/* --- Channels --- */
 
 static grpc_arg integer_arg(const char *key, int value)
 {
@@ -192,8 +190,7 @@ void channel_close(struct channel *channel)
     mem_free(channel);
 }
 
-/* --- Bytes in and out ----------------------------------------------------------------------------------------------
- */
+/* --- Bytes in and out --- */
 
 static int message_check(struct bytes message, struct err *err)
 {
@@ -233,8 +230,7 @@ static int message_take(grpc_byte_buffer *message, struct buf *out, struct err *
     return rc;
 }
 
-/* --- Why a call ended ----------------------------------------------------------------------------------------------
- */
+/* --- Why a call ended --- */
 
 static int status_to_code(grpc_status_code status)
 {
@@ -303,8 +299,7 @@ static int call_outcome(struct channel_call *call, struct buf *detail, struct er
     return err_set(err, status_to_code(call->status), "%s: %.*s", call->channel->address, text_size, text);
 }
 
-/* --- Calls ---------------------------------------------------------------------------------------------------------
- */
+/* --- Calls --- */
 
 static gpr_timespec deadline_after(uint64_t timeout_ms)
 {

@@ -29,8 +29,7 @@ struct tally_reader {
     char position[POSITION_TEXT_MAX_BYTES + 1];
 };
 
-/* --- One message ---------------------------------------------------------------------------------------------------
- */
+/* --- One message --- */
 
 /* A field of any kind is taken off *in; its bytes or number are in *ret_bytes or *ret_number. */
 static bool take_field(struct bytes *in, uint32_t *ret_field, enum wire_type *ret_type, struct bytes *ret_bytes,
@@ -132,8 +131,7 @@ int read_batch_next(struct read_batch *batch, struct tally_recorded *ret, struct
     return err_set(err, ERR_END, "no more events in this message");
 }
 
-/* --- Readers -------------------------------------------------------------------------------------------------------
- */
+/* --- Readers --- */
 
 static int reader_open(struct tally_client *client, const char *method, const ProtobufCMessage *request,
                        struct tally_reader **ret, struct err *err)

@@ -1,6 +1,7 @@
 /* Contexts and homes: which region may accept an event of a partition. Pure data and pure functions.
  *
- * Every region of a cluster must hold the same table; the digest is exchanged when peers meet, and a difference is refused. */
+ * Every region of a cluster must hold the same table; the digest is exchanged when peers meet, and a difference is
+ * refused. */
 #ifndef DOMAIN_CONTEXT_H
 #define DOMAIN_CONTEXT_H
 

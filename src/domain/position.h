@@ -1,7 +1,7 @@
-/* A position: a vector of log sizes, one per origin, written "eu@1024,us@998" when only regions and first incarnations are meant.
- * The general form of a component is "<region>@<size>" for incarnation 1 and "<region>.<incarnation>@<size>" for later ones, because
- * all logs of a position belong to one cluster. Components are ordered by region, then incarnation; a size of 0 is left out, so the
- * start of everything is the empty text. */
+/* A position: a vector of log sizes, one per origin, written "eu@1024,us@998" when only regions and first incarnations
+ * are meant. The general form of a component is "<region>@<size>" for incarnation 1 and "<region>.<incarnation>@<size>"
+ * for later ones, because all logs of a position belong to one cluster. Components are ordered by region, then
+ * incarnation; a size of 0 is left out, so the start of everything is the empty text. */
 #ifndef DOMAIN_POSITION_H
 #define DOMAIN_POSITION_H
 
@@ -26,7 +26,8 @@ struct position {
     struct position_log logs[POSITION_LOGS_MAX];
 };
 
-/* ERR_INVALID when not of the form above, a log is named twice, or sizes are 0; ERR_TOO_LARGE past POSITION_LOGS_MAX. */
+/* ERR_INVALID when not of the form above, a log is named twice, or sizes are 0; ERR_TOO_LARGE past POSITION_LOGS_MAX.
+ */
 int position_parse(struct bytes text, struct position *ret, struct err *err) MUST_USE;
 /* Appends the text (canonical order). */
 int position_format(const struct position *position, struct buf *out) MUST_USE;

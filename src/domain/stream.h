@@ -8,10 +8,10 @@
 #include "base/err.h"
 
 enum stream_expectation {
-    STREAM_ANY,      /* append whatever is there */
-    STREAM_NONE,     /* the stream must not exist */
-    STREAM_EXISTS,   /* the stream must exist */
-    STREAM_AT,       /* its last event must have exactly this version */
+    STREAM_ANY,    /* append whatever is there */
+    STREAM_NONE,   /* the stream must not exist */
+    STREAM_EXISTS, /* the stream must exist */
+    STREAM_AT,     /* its last event must have exactly this version */
 };
 
 struct stream_state {

@@ -86,15 +86,13 @@ static struct index_rocksdb *from_index(struct index *index)
     return (struct index_rocksdb *)(void *)index;
 }
 
-/* --- Errors
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- Errors --- */
 
 static int corrupt(const struct index_rocksdb *rocks, const char *what, struct err *err)
 {
     return err_set(
         err, ERR_CORRUPT,
-        "the index in %s is damaged: %s. Stop the server, delete this folder and start again: it is rebuilt from "
-        "the log",
+        "the index in %s is damaged: %s; it is made again from the logs when the server starts, or delete the folder",
         rocks->folder, what);
 }
 
@@ -128,8 +126,7 @@ static int open_failure(const struct index_rocksdb *rocks, char *message, struct
     return failure(rocks, "opening", message, err);
 }
 
-/* --- Keys and values
- * ------------------------------------------------------------------------------------------------------- */
+/* --- Keys and values --- */
 
 static struct bytes meta_key(char kind, uint32_t number, uint8_t out[META_KEY_BYTES])
 {
@@ -211,8 +208,7 @@ static int write_value(struct index_rocksdb *rocks, struct bytes key, struct byt
     return message == NULL ? 0 : failure(rocks, "writing", message, err);
 }
 
-/* --- Applying
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- Applying --- */
 
 struct staged_head {
     struct index_head head;
@@ -395,8 +391,7 @@ static int rocks_flush(struct index *index, struct err *err)
     return message == NULL ? 0 : failure(rocks, "flushing", message, err);
 }
 
-/* --- Looking up
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- Looking up --- */
 
 static int keep_origin(void *context, uint32_t log, struct bytes origin, struct err *err)
 {
@@ -501,8 +496,7 @@ static int rocks_scan(struct index *index, struct bytes context, struct bytes st
     return code;
 }
 
-/* --- Opening and closing
- * --------------------------------------------------------------------------------------------------- */
+/* --- Opening and closing --- */
 
 static void set_table_options(rocksdb_options_t *options)
 {

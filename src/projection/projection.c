@@ -4,8 +4,9 @@
  *   gen-<n>.sqlite        a generation (with -wal and -shm while it is open)
  *   live                  the number of the live one, in decimal; replaced atomically
  *
- * Crash behaviour. Creating: `live` is written last, so a folder without it was never made, and is made again. Rebuilding: the next generation is only a file until
- * `live` names it; what `live` does not name is removed at the next open. */
+ * Crash behaviour. Creating: `live` is written last, so a folder without it was never made, and is made again.
+ * Rebuilding: the next generation is only a file until `live` names it; what `live` does not name is removed at the
+ * next open. */
 #include "projection/projection.h"
 
 #include <stdio.h>
@@ -22,7 +23,8 @@ struct projection {
     struct projection_db *next;
 };
 
-static int generation_path(const char *folder, uint64_t generation, const char *suffix, char out[DISK_PATH_MAX_BYTES], struct err *err)
+static int generation_path(const char *folder, uint64_t generation, const char *suffix, char out[DISK_PATH_MAX_BYTES],
+                           struct err *err)
 {
     char name[64];
     snprintf(name, sizeof(name), "gen-%llu.sqlite%s", (unsigned long long)generation, suffix);
@@ -44,7 +46,8 @@ static int remove_generation(const char *folder, uint64_t generation, struct err
     return code;
 }
 
-static int open_generation(struct projection *projection, uint64_t generation, struct projection_db **ret, struct err *err)
+static int open_generation(struct projection *projection, uint64_t generation, struct projection_db **ret,
+                           struct err *err)
 {
     char path[DISK_PATH_MAX_BYTES];
     int code = generation_path(projection->folder, generation, "", path, err);
@@ -68,9 +71,12 @@ static int read_live(const char *folder, uint64_t *ret_generation, struct err *e
     int code = disk_join(path, folder, "live", err);
     if (code == 0)
         code = disk_read_file(disk_posix(), path, &text, err);
-    if (code == 0 && (text.size_bytes < 2 || text.data[text.size_bytes - 1] != '\n' ||
-                      parse_u64((const char *)text.data, text.size_bytes - 1, ret_generation) != 0 || *ret_generation == 0))
-        code = err_set(err, ERR_CORRUPT, "%s does not hold a generation's number; remove the folder and create the projection again", path);
+    if (code == 0 &&
+        (text.size_bytes < 2 || text.data[text.size_bytes - 1] != '\n' ||
+         parse_u64((const char *)text.data, text.size_bytes - 1, ret_generation) != 0 || *ret_generation == 0))
+        code =
+            err_set(err, ERR_CORRUPT,
+                    "%s does not hold a generation's number; remove the folder and create the projection again", path);
     buf_free(&text);
     return code;
 }
@@ -144,7 +150,8 @@ static int remove_leftover(void *context, const char *name, bool is_dir)
     const char *digits = name + 4;
     uint64_t generation = 0;
     (void)is_dir;
-    if (strncmp(name, "gen-", 4) != 0 || parse_u64(digits, strspn(digits, "0123456789"), &generation) != 0 || generation == leftovers->live)
+    if (strncmp(name, "gen-", 4) != 0 || parse_u64(digits, strspn(digits, "0123456789"), &generation) != 0 ||
+        generation == leftovers->live)
         return 0;
     return remove_generation(leftovers->folder, generation, leftovers->err);
 }

@@ -1,18 +1,21 @@
-/* Projections: read models made by SQL from events. A projection is one SQL file (FORMAT in README.md beside this file):
+/* Projections: read models made by SQL from events. A projection is one SQL file (FORMAT in README.md beside this
+ * file):
  *
  *   -- tally: projection balances          name, [a-z0-9_-]{1,63}
  *   -- tally: schema                        statements that make the tables, run once per generation
  *   CREATE TABLE …;
- *   -- tally: on bank CashDeposited         statements for events of this context and type; several sections may name one type
- *   INSERT …;
+ *   -- tally: on bank CashDeposited         statements for events of this context and type; several sections may name
+ * one type INSERT …;
  *   -- tally: on bank *                     for any type of that context not named elsewhere
  *
- * Parameters that statements may use: :context :partition :stream :version :type :event_id (UUID text) :time_ms :payload :metadata
- * :content_type :origin :position (index in its log) :epoch :causation_id :correlation_id. An unknown parameter is refused when the file is read.
+ * Parameters that statements may use: :context :partition :stream :version :type :event_id (UUID text) :time_ms
+ * :payload :metadata :content_type :origin :position (index in its log) :epoch :causation_id :correlation_id. An
+ * unknown parameter is refused when the file is read.
  *
- * The cursor (a position) commits in the same database transaction as the rows, so each event takes effect exactly once.
- * A generation is one database file, "<folder>/gen-<n>.sqlite"; the live one is named by "<folder>/live" (replaced atomically). A rebuild
- * fills generation n+1 beside it, then switches. The SQL is "<folder>/projection.sql". */
+ * The cursor (a position) commits in the same database transaction as the rows, so each event takes effect exactly
+ * once. A generation is one database file, "<folder>/gen-<n>.sqlite"; the live one is named by "<folder>/live"
+ * (replaced atomically). A rebuild fills generation n+1 beside it, then switches. The SQL is "<folder>/projection.sql".
+ */
 #ifndef PROJECTION_PROJECTION_H
 #define PROJECTION_PROJECTION_H
 
@@ -51,8 +54,9 @@ struct projection_event {
     bool has_payload; /* false: withheld or erased; :payload is NULL */
 };
 
-/* Opens (creates: runs the schema) the SQLite file at path. ERR_INVALID when the schema or a statement does not compile: the message
- * has SQLite's own, the section and its line. ERR_MISMATCH when the file was made by another version of the SQL. */
+/* Opens (creates: runs the schema) the SQLite file at path. ERR_INVALID when the schema or a statement does not
+ * compile: the message has SQLite's own, the section and its line. ERR_MISMATCH when the file was made by another
+ * version of the SQL. */
 int projection_db_open(const char *path, const struct projection_spec *spec, struct projection_db **ret,
                        struct err *err) MUST_USE;
 void projection_db_close(struct projection_db *db);
@@ -62,20 +66,23 @@ int projection_db_applied(struct projection_db *db, const char *origin, uint64_t
 /* One component of the cursor at a time, in name order: start with *position = 0. False at the end. */
 bool projection_db_cursor_next(struct projection_db *db, size_t *position, const char **ret_origin, uint64_t *ret_size);
 
-/* A transaction: begin, any number of applies, commit. apply moves the cursor of event->origin to entry->index + 1, which must be the next
- * (ERR_INVALID otherwise). A statement that fails makes the whole transaction fail: the message names event, statement and line; call
- * projection_db_rollback. Nothing is visible to readers before the commit, which is durable (synchronous FULL). */
+/* A transaction: begin, any number of applies, commit. apply moves the cursor of event->origin to entry->index + 1,
+ * which must be the next (ERR_INVALID otherwise). A statement that fails makes the whole transaction fail: the message
+ * names event, statement and line; call projection_db_rollback. Nothing is visible to readers before the commit, which
+ * is durable (synchronous FULL). */
 int projection_db_begin(struct projection_db *db, struct err *err) MUST_USE;
 int projection_db_apply(struct projection_db *db, const struct projection_event *event, struct err *err) MUST_USE;
 int projection_db_commit(struct projection_db *db, struct err *err) MUST_USE;
 void projection_db_rollback(struct projection_db *db);
 
-/* One hash of the contents: SHA-256 over, for each user table in name order (cursor and other tables whose names start with "_tally_" or
- * "sqlite_" left out), its name, column names and all rows in the order of all columns, every value behind its type and length. Equal contents give equal
- * digests, whatever order rows were written in. Runs in one read transaction; *ret_row_count may be NULL. */
+/* One hash of the contents: SHA-256 over, for each user table in name order (cursor and other tables whose names start
+ * with "_tally_" or "sqlite_" left out), its name, column names and all rows in the order of all columns, every value
+ * behind its type and length. Equal contents give equal digests, whatever order rows were written in. Runs in one read
+ * transaction; *ret_row_count may be NULL. */
 int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *ret_row_count, struct err *err) MUST_USE;
 
-/* Runs one read-only SELECT and hands each row's values as text (NULL for SQL NULL). ERR_INVALID when it is not read-only or does not compile. */
+/* Runs one read-only SELECT and hands each row's values as text (NULL for SQL NULL). ERR_INVALID when it is not
+ * read-only or does not compile. */
 typedef int projection_row_fn(void *context, int column_count, const char *const *names, const char *const *values,
                               struct err *err);
 int projection_db_query(struct projection_db *db, const char *select, projection_row_fn *each, void *context,
@@ -84,7 +91,8 @@ int projection_db_query(struct projection_db *db, const char *select, projection
 /* --- A projection in its folder: file, generations, live pointer. One thread. --- */
 struct projection;
 
-/* Creates the folder with the SQL in it and generation 1. ERR_EXISTS; errors of parse and open: then nothing is left behind. */
+/* Creates the folder with the SQL in it and generation 1. ERR_EXISTS; errors of parse and open: then nothing is left
+ * behind. */
 int projection_create(const char *folder, struct bytes sql, struct projection **ret, struct err *err) MUST_USE;
 int projection_open(const char *folder, struct projection **ret, struct err *err) MUST_USE;
 void projection_close(struct projection *projection);

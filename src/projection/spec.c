@@ -1,5 +1,5 @@
-/* Parsing a projection's file (README.md beside this file). Only the markers, lines that begin with "-- tally:", mean anything here; SQL is SQLite's to judge.
- * Before the first marker only comments and blank lines may stand. */
+/* Parsing a projection's file (README.md beside this file). Only the markers, lines that begin with "-- tally:", mean
+ * anything here; SQL is SQLite's to judge. Before the first marker only comments and blank lines may stand. */
 #include "projection/spec.h"
 
 #include <stdio.h>
@@ -41,7 +41,8 @@ static char *next_word(char **text)
 static bool name_valid(const char *name)
 {
     size_t size = strlen(name);
-    return size >= 1 && size <= PROJECTION_NAME_MAX_BYTES && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == size;
+    return size >= 1 && size <= PROJECTION_NAME_MAX_BYTES &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == size;
 }
 
 static int take_name(struct parser *parser, char *rest)
@@ -97,7 +98,8 @@ static int take_marker(struct parser *parser, char *line, char *sql)
         return take_schema(parser, sql);
     if (strcmp(word, "on") == 0)
         return take_on(parser, rest, sql);
-    return bad(parser, "a marker is \"-- tally: projection NAME\", \"-- tally: schema\" or \"-- tally: on CONTEXT TYPE\"");
+    return bad(parser,
+               "a marker is \"-- tally: projection NAME\", \"-- tally: schema\" or \"-- tally: on CONTEXT TYPE\"");
 }
 
 /* Before the first section only comments may stand. */
@@ -126,7 +128,8 @@ static int parse_lines(struct parser *parser)
             if (newline != NULL)
                 *newline = '\0';
             if (!is_blank_or_comment(line))
-                code = bad(parser, "SQL before the first section; put \"-- tally: schema\" or \"-- tally: on CONTEXT TYPE\" in front of it");
+                code = bad(parser, "SQL before the first section; put \"-- tally: schema\" or \"-- tally: on CONTEXT "
+                                   "TYPE\" in front of it");
         }
         line = newline == NULL ? NULL : newline + 1;
     }
@@ -191,8 +194,8 @@ static bool named(const struct projection_section *section, struct bytes context
     return bytes_equal(bytes_of_string(section->context), context) && bytes_equal(bytes_of_string(section->type), type);
 }
 
-bool projection_section_applies(const struct projection_spec *spec, const struct projection_section *section, struct bytes context,
-                                struct bytes type)
+bool projection_section_applies(const struct projection_spec *spec, const struct projection_section *section,
+                                struct bytes context, struct bytes type)
 {
     if (strcmp(section->type, "*") != 0)
         return named(section, context, type);

@@ -22,7 +22,7 @@ struct projection_spec {
 };
 
 /* Whether the section applies to an event: named, or "*" and nobody names the type. */
-bool projection_section_applies(const struct projection_spec *spec, const struct projection_section *section, struct bytes context,
-                                struct bytes type);
+bool projection_section_applies(const struct projection_spec *spec, const struct projection_section *section,
+                                struct bytes context, struct bytes type);
 
 #endif

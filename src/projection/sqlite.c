@@ -1,10 +1,12 @@
 /* One generation of a projection in SQLite: the only file that knows SQLite.
  *
- * Tables of ours beside the projection's: _tally_cursor (origin, size) and _tally_meta (key, value), which holds the digest of the SQL file that made the rows. The cursor
- * moves in the transaction that writes the rows: after a crash both are there or neither, so every event takes effect exactly once.
+ * Tables of ours beside the projection's: _tally_cursor (origin, size) and _tally_meta (key, value), which holds the
+ * digest of the SQL file that made the rows. The cursor moves in the transaction that writes the rows: after a crash
+ * both are there or neither, so every event takes effect exactly once.
  *
- * The projection's SQL comes from an operator over the network. An authorizer keeps it to its own tables: no ATTACH, no PRAGMA, no tables of ours, no
- * transactions, no functions that reach files. Statements are compiled once, when the file is opened, so that a mistake shows then and not at the first event.
+ * The projection's SQL comes from an operator over the network. An authorizer keeps it to its own tables: no ATTACH, no
+ * PRAGMA, no tables of ours, no transactions, no functions that reach files. Statements are compiled once, when the
+ * file is opened, so that a mistake shows then and not at the first event.
  *
  * Durability: WAL with synchronous FULL, so a commit is on stable storage when it returns. */
 #include <sqlite3.h>
@@ -43,7 +45,10 @@ struct projection_db {
 static int failed(struct projection_db *db, const char *doing, struct err *err)
 {
     int code = sqlite3_errcode(db->sqlite);
-    int ours = code == SQLITE_FULL ? ERR_NO_SPACE : code == SQLITE_NOMEM ? ERR_NO_MEMORY : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT : ERR_IO;
+    int ours = code == SQLITE_FULL                               ? ERR_NO_SPACE
+               : code == SQLITE_NOMEM                            ? ERR_NO_MEMORY
+               : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT
+                                                                 : ERR_IO;
     return err_set(err, ours, "%s: SQLite says: %s", doing, sqlite3_errmsg(db->sqlite));
 }
 
@@ -52,16 +57,18 @@ static int run(struct projection_db *db, const char *sql, struct err *err)
     return sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(db, sql, err);
 }
 
-/* --- What a projection's SQL may do ---------------------------------------------------------------------------------- */
+/* --- What a projection's SQL may do --- */
 
 static bool is_ours(const char *table)
 {
     return table != NULL && strncmp(table, "_tally_", 7) == 0;
 }
 
-static int authorize(void *context, int action, const char *first, const char *second, const char *database, const char *trigger)
+static int authorize(void *context, int action, const char *first, const char *second, const char *database,
+                     const char *trigger)
 {
-    static const char *const refused_functions[] = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"};
+    static const char *const refused_functions[] = {"load_extension", "readfile", "writefile", "edit",
+                                                    "fts3_tokenizer"};
     const struct projection_db *db = context;
     (void)database;
     (void)trigger;
@@ -87,7 +94,7 @@ static int authorize(void *context, int action, const char *first, const char *s
     }
 }
 
-/* --- Compiling ------------------------------------------------------------------------------------------------------- */
+/* --- Compiling --- */
 
 enum parameter {
     PARAMETER_CONTEXT,
@@ -109,7 +116,7 @@ enum parameter {
 };
 
 static const char *const parameter_names[PARAMETER_COUNT] = {
-    ":context", ":partition",    ":stream", ":version",  ":type",  ":event_id",     ":time_ms",       ":payload",
+    ":context",  ":partition",    ":stream", ":version",  ":type",  ":event_id",     ":time_ms",       ":payload",
     ":metadata", ":content_type", ":origin", ":position", ":epoch", ":causation_id", ":correlation_id"};
 
 static enum parameter find_parameter(const char *name)
@@ -125,8 +132,8 @@ static int check_parameters(sqlite3_stmt *statement, const struct projection_sec
     for (int i = 1; i <= sqlite3_bind_parameter_count(statement); i++) {
         const char *name = sqlite3_bind_parameter_name(statement, i);
         if (find_parameter(name) == PARAMETER_COUNT)
-            return err_set(err, ERR_INVALID, "section \"on %.60s %.60s\", line %u: there is no parameter %.60s", section->context,
-                           section->type, section->line, name == NULL ? "?" : name);
+            return err_set(err, ERR_INVALID, "section \"on %.60s %.60s\", line %u: there is no parameter %.60s",
+                           section->context, section->type, section->line, name == NULL ? "?" : name);
     }
     return 0;
 }
@@ -137,8 +144,8 @@ static int compile_section(struct projection_db *db, const struct projection_sec
     while (*sql != '\0') {
         sqlite3_stmt *statement = NULL;
         if (sqlite3_prepare_v3(db->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, &sql) != SQLITE_OK)
-            return err_set(err, ERR_INVALID, "section \"on %.60s %.60s\", line %u: %s", section->context, section->type, section->line,
-                           sqlite3_errmsg(db->sqlite));
+            return err_set(err, ERR_INVALID, "section \"on %.60s %.60s\", line %u: %s", section->context, section->type,
+                           section->line, sqlite3_errmsg(db->sqlite));
         if (statement == NULL)
             continue; /* a comment or blank space */
         int code = check_parameters(statement, section, err);
@@ -160,14 +167,16 @@ static int compile_all(struct projection_db *db, struct err *err)
     for (size_t i = 0; code == 0 && i < db->spec->section_count; i++)
         code = compile_section(db, &db->spec->sections[i], err);
     db->guarded = false;
-    if (code == 0 && sqlite3_prepare_v3(db->sqlite,
-                                        "INSERT INTO _tally_cursor(origin, size) VALUES(?1, ?2) ON CONFLICT(origin) DO UPDATE SET size = ?2",
-                                        -1, SQLITE_PREPARE_PERSISTENT, &db->move_cursor, NULL) != SQLITE_OK)
+    if (code == 0 &&
+        sqlite3_prepare_v3(
+            db->sqlite,
+            "INSERT INTO _tally_cursor(origin, size) VALUES(?1, ?2) ON CONFLICT(origin) DO UPDATE SET size = ?2", -1,
+            SQLITE_PREPARE_PERSISTENT, &db->move_cursor, NULL) != SQLITE_OK)
         code = failed(db, "the cursor's statement", err);
     return code;
 }
 
-/* --- Opening --------------------------------------------------------------------------------------------------------- */
+/* --- Opening --- */
 
 static int make_tables(struct projection_db *db, struct err *err)
 {
@@ -185,7 +194,8 @@ static int make_tables(struct projection_db *db, struct err *err)
     if (code == 0) {
         db->guarded = true;
         if (sqlite3_exec(db->sqlite, db->spec->schema.sql, NULL, NULL, NULL) != SQLITE_OK)
-            code = err_set(err, ERR_INVALID, "the schema, line %u: %s", db->spec->schema.line, sqlite3_errmsg(db->sqlite));
+            code =
+                err_set(err, ERR_INVALID, "the schema, line %u: %s", db->spec->schema.line, sqlite3_errmsg(db->sqlite));
         db->guarded = false;
     }
     if (code == 0)
@@ -198,11 +208,13 @@ static int check_made_by(struct projection_db *db, struct err *err)
     char text[2 * HASH_SIZE + 1];
     sqlite3_stmt *statement = NULL;
     hex_encode(bytes_of(db->spec->digest.bytes, HASH_SIZE), text);
-    if (sqlite3_prepare_v2(db->sqlite, "SELECT value FROM _tally_meta WHERE key = 'sql'", -1, &statement, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db->sqlite, "SELECT value FROM _tally_meta WHERE key = 'sql'", -1, &statement, NULL) !=
+        SQLITE_OK)
         return failed(db, "reading what made the file", err);
     int code = 0;
     if (sqlite3_step(statement) != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(statement, 0), text) != 0)
-        code = err_set(err, ERR_MISMATCH, "the database was made by another version of the projection's SQL; rebuild it");
+        code =
+            err_set(err, ERR_MISMATCH, "the database was made by another version of the projection's SQL; rebuild it");
     sqlite3_finalize(statement);
     return code;
 }
@@ -210,7 +222,8 @@ static int check_made_by(struct projection_db *db, struct err *err)
 static int has_tables(struct projection_db *db, bool *ret, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(db->sqlite, "SELECT 1 FROM sqlite_master WHERE name = '_tally_meta'", -1, &statement, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db->sqlite, "SELECT 1 FROM sqlite_master WHERE name = '_tally_meta'", -1, &statement,
+                           NULL) != SQLITE_OK)
         return failed(db, "reading the database", err);
     int step = sqlite3_step(statement);
     sqlite3_finalize(statement);
@@ -224,7 +237,8 @@ static int read_cursor(struct projection_db *db, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
     int step = SQLITE_DONE;
-    if (sqlite3_prepare_v2(db->sqlite, "SELECT origin, size FROM _tally_cursor ORDER BY origin", -1, &statement, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db->sqlite, "SELECT origin, size FROM _tally_cursor ORDER BY origin", -1, &statement,
+                           NULL) != SQLITE_OK)
         return failed(db, "reading the cursor", err);
     while ((step = sqlite3_step(statement)) == SQLITE_ROW && db->cursor_count < CURSOR_MAX) {
         struct cursor_part *part = &db->cursor[db->cursor_count++];
@@ -256,7 +270,8 @@ static int prepare_file(struct projection_db *db, struct err *err)
     return code;
 }
 
-int projection_db_open(const char *path, const struct projection_spec *spec, struct projection_db **ret, struct err *err)
+int projection_db_open(const char *path, const struct projection_spec *spec, struct projection_db **ret,
+                       struct err *err)
 {
     struct projection_db *db = mem_alloc_zero(1, sizeof(*db));
     if (db == NULL)
@@ -291,7 +306,7 @@ void projection_db_close(struct projection_db *db)
     mem_free(db);
 }
 
-/* --- Cursor ---------------------------------------------------------------------------------------------------------- */
+/* --- Cursor --- */
 
 static struct cursor_part *find_part(struct projection_db *db, const char *origin)
 {
@@ -324,8 +339,9 @@ static int move_cursor(struct projection_db *db, const struct projection_event *
 {
     struct cursor_part *part = find_part(db, event->origin);
     if (event->entry->index != (part == NULL ? 0 : part->size))
-        return err_set(err, ERR_INVALID, "entry %llu of %s does not follow the %llu applied", (unsigned long long)event->entry->index,
-                       event->origin, (unsigned long long)(part == NULL ? 0 : part->size));
+        return err_set(err, ERR_INVALID, "entry %llu of %s does not follow the %llu applied",
+                       (unsigned long long)event->entry->index, event->origin,
+                       (unsigned long long)(part == NULL ? 0 : part->size));
     if (part == NULL) {
         if (db->cursor_count == CURSOR_MAX)
             return err_set(err, ERR_TOO_LARGE, "events of more than %d logs", CURSOR_MAX);
@@ -357,7 +373,7 @@ static int write_cursor(struct projection_db *db, struct err *err)
     return 0;
 }
 
-/* --- Applying -------------------------------------------------------------------------------------------------------- */
+/* --- Applying --- */
 
 int projection_db_begin(struct projection_db *db, struct err *err)
 {
@@ -388,7 +404,8 @@ static void bind_id(sqlite3_stmt *statement, int at, struct bytes id)
     sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
 }
 
-static void bind_parameter(sqlite3_stmt *statement, int at, enum parameter parameter, const struct projection_event *event)
+static void bind_parameter(sqlite3_stmt *statement, int at, enum parameter parameter,
+                           const struct projection_event *event)
 {
     const struct entry *entry = event->entry;
     switch (parameter) {
@@ -446,7 +463,8 @@ static void bind_parameter(sqlite3_stmt *statement, int at, enum parameter param
     INVARIANT(!"a known parameter"); /* checked when it was compiled */
 }
 
-static int run_statement(struct projection_db *db, const struct compiled *compiled, const struct projection_event *event, struct err *err)
+static int run_statement(struct projection_db *db, const struct compiled *compiled,
+                         const struct projection_event *event, struct err *err)
 {
     sqlite3_stmt *statement = compiled->statement;
     for (int i = 1; i <= sqlite3_bind_parameter_count(statement); i++)
@@ -456,9 +474,9 @@ static int run_statement(struct projection_db *db, const struct compiled *compil
         step = sqlite3_step(statement);
     int code = 0;
     if (step != SQLITE_DONE)
-        code = err_set(err, ERR_INVALID, "entry %llu of %s, section \"on %.60s %.60s\", line %u: %s", (unsigned long long)event->entry->index,
-                       event->origin, compiled->section->context, compiled->section->type, compiled->section->line,
-                       sqlite3_errmsg(db->sqlite));
+        code = err_set(err, ERR_INVALID, "entry %llu of %s, section \"on %.60s %.60s\", line %u: %s",
+                       (unsigned long long)event->entry->index, event->origin, compiled->section->context,
+                       compiled->section->type, compiled->section->line, sqlite3_errmsg(db->sqlite));
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
     return code;
@@ -500,7 +518,7 @@ void projection_db_rollback(struct projection_db *db)
     db->cursor_count = db->committed_count;
 }
 
-/* --- Digest ---------------------------------------------------------------------------------------------------------- */
+/* --- Digest --- */
 
 /* Hashing goes row by row: each row's bytes are gathered and folded into the hash so far. */
 struct digesting {
@@ -544,11 +562,13 @@ static int add_column(struct digesting *digesting, sqlite3_stmt *statement, int 
     case SQLITE_NULL:
         return add_value(digesting, 'n', bytes_of(NULL, 0));
     case SQLITE_TEXT:
-        return add_value(digesting, 't',
-                         bytes_of(sqlite3_column_text(statement, column), (size_t)sqlite3_column_bytes(statement, column)));
+        return add_value(
+            digesting, 't',
+            bytes_of(sqlite3_column_text(statement, column), (size_t)sqlite3_column_bytes(statement, column)));
     default:
-        return add_value(digesting, 'b',
-                         bytes_of(sqlite3_column_blob(statement, column), (size_t)sqlite3_column_bytes(statement, column)));
+        return add_value(
+            digesting, 'b',
+            bytes_of(sqlite3_column_blob(statement, column), (size_t)sqlite3_column_bytes(statement, column)));
     }
 }
 
@@ -606,10 +626,11 @@ static int digest_tables(struct projection_db *db, struct digesting *digesting, 
     sqlite3_stmt *tables = NULL;
     int step = SQLITE_DONE;
     int code = 0;
-    if (sqlite3_prepare_v2(db->sqlite,
-                           "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_tally\\_%' ESCAPE '\\' "
-                           "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
-                           -1, &tables, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(
+            db->sqlite,
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_tally\\_%' ESCAPE '\\' "
+            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+            -1, &tables, NULL) != SQLITE_OK)
         return failed(db, "listing the tables", err);
     while (code == 0 && (step = sqlite3_step(tables)) == SQLITE_ROW)
         code = digest_table(db, digesting, (const char *)sqlite3_column_text(tables, 0), err);

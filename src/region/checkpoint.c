@@ -1,9 +1,11 @@
 /* Checkpoints: signing the own log's, checking and cosigning those of mirrors, publishing what peers have cosigned.
  *
- * Rules. Only what is durable is signed, only what is stored is cosigned, and a checkpoint is stored before anybody hears of it. A checkpoint is checked against the
- * root at its size, which is remembered for every block boundary; logs sign at boundaries only. One save of a log is under way at a time.
+ * Rules. Only what is durable is signed, only what is stored is cosigned, and a checkpoint is stored before anybody
+ * hears of it. A checkpoint is checked against the root at its size, which is remembered for every block boundary; logs
+ * sign at boundaries only. One save of a log is under way at a time.
  *
- * A signed checkpoint of a size that we know with another root is a fork: two histories. Nothing is merged; the note is kept as evidence. */
+ * A signed checkpoint of a size that we know with another root is a fork: two histories. Nothing is merged; the note is
+ * kept as evidence. */
 #include "base/assert.h"
 #include "region/region_internal.h"
 
@@ -14,8 +16,8 @@ void kept_note_free(struct kept_note *kept)
     buf_free(&kept->cosigners);
 }
 
-static void save(struct region *region, uint32_t log, struct bytes note, const struct checkpoint *checkpoint, enum save_kind kind,
-                 struct region_update *update)
+static void save(struct region *region, uint32_t log, struct bytes note, const struct checkpoint *checkpoint,
+                 enum save_kind kind, struct region_update *update)
 {
     struct region_effect *effect = region_add(update, REGION_SAVE_CHECKPOINT);
     effect->log = log;
@@ -29,7 +31,7 @@ static void save(struct region *region, uint32_t log, struct bytes note, const s
     region->logs[log]->saving_checkpoint = *checkpoint;
 }
 
-/* --- The own log ----------------------------------------------------------------------------------------------------- */
+/* --- The own log --- */
 
 static int make_note(struct region *region, const struct checkpoint *checkpoint, struct kept_note *ret)
 {
@@ -68,7 +70,8 @@ static void sign_own(struct region *region, struct region_update *update)
     struct region_log *own = region_own(region);
     struct checkpoint checkpoint = {.size = own->durable_size};
     struct kept_note note;
-    if (!wants_signature(region) || region->now.mono_us < region->last_signed_us + region->config.checkpoint_interval_us)
+    if (!wants_signature(region) ||
+        region->now.mono_us < region->last_signed_us + region->config.checkpoint_interval_us)
         return;
     memcpy(checkpoint.origin, own->origin, sizeof(checkpoint.origin));
     if (!mirror_root(&own->mirror, checkpoint.size, &checkpoint.root))
@@ -116,12 +119,14 @@ static bool cosignature_valid(const struct region *region, size_t peer, struct b
     buf_init(&whole, NOTE_MAX_BYTES);
     if (buf_append(&whole, text) == 0 && buf_append_byte(&whole, '\n') == 0 && buf_append(&whole, line) == 0 &&
         note_parse(buf_bytes(&whole), &note, NULL) == 0)
-        valid = note.signature_count == 1 && note_verify(&note, &region->config.peers[peer].cosign_key, NULL, NULL) == 1;
+        valid =
+            note.signature_count == 1 && note_verify(&note, &region->config.peers[peer].cosign_key, NULL, NULL) == 1;
     buf_free(&whole);
     return valid;
 }
 
-void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line, struct region_update *update)
+void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line,
+                         struct region_update *update)
 {
     for (size_t i = 0; i < region->kept_count; i++) {
         struct kept_note *kept = &region->kept[i];
@@ -140,23 +145,25 @@ void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, stru
     publish(region, update);
 }
 
-/* --- Mirrors --------------------------------------------------------------------------------------------------------- */
+/* --- Mirrors --- */
 
 static const struct note_verifier *key_of(const struct region *region, const struct region_log *log)
 {
-    return log->owner == REGION_NO_PEER ? &region->config.log_signer->verifier : &region->config.peers[log->owner].log_key;
+    return log->owner == REGION_NO_PEER ? &region->config.log_signer->verifier
+                                        : &region->config.peers[log->owner].log_key;
 }
 
 static void store_pending(struct region *region, uint32_t log, struct region_update *update)
 {
     struct region_log *mirror = region->logs[log];
-    if (mirror->pending.size_bytes == 0 || mirror->saving != SAVE_NONE || mirror->durable_size < mirror->pending_checkpoint.size)
+    if (mirror->pending.size_bytes == 0 || mirror->saving != SAVE_NONE ||
+        mirror->durable_size < mirror->pending_checkpoint.size)
         return;
     save(region, log, buf_bytes(&mirror->pending), &mirror->pending_checkpoint, SAVE_SIGNED, update);
 }
 
-/* Opens a note and looks for a contradiction. Returns 0 when it is signed and does not contradict, an error otherwise. *ret_known tells whether its root was
- * really compared. */
+/* Opens a note and looks for a contradiction. Returns 0 when it is signed and does not contradict, an error otherwise.
+ * *ret_known tells whether its root was really compared. */
 static int check_note(struct region *region, uint32_t log, struct bytes note, struct checkpoint *ret, bool *ret_known,
                       struct region_update *update)
 {
@@ -172,8 +179,10 @@ static int check_note(struct region *region, uint32_t log, struct bytes note, st
         *ret_known = true;
     }
     if (*ret_known && !hash_equal(&root, &ret->root)) {
-        region_fork(region, log, note, update, "two histories of log %s: its key signed another root for size %llu than the one that this region holds",
-                    target->origin, (unsigned long long)ret->size);
+        region_fork(
+            region, log, note, update,
+            "two histories of log %s: its key signed another root for size %llu than the one that this region holds",
+            target->origin, (unsigned long long)ret->size);
         return ERR_FORK;
     }
     return 0;
@@ -186,10 +195,12 @@ void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, 
     if (region->logs[log]->state == REGION_LOG_FORKED || note.size_bytes == 0)
         return;
     if (check_note(region, log, note, &checkpoint, &known, update) == ERR_CORRUPT)
-        region_alarm(update, log, note, "a peer holds a checkpoint of log %s whose signature does not verify", region->logs[log]->origin);
+        region_warn(region, log, note, update, "a peer holds a checkpoint of log %s whose signature does not verify",
+                    region->logs[log]->origin);
 }
 
-void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note, struct region_update *update)
+void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
+                         struct region_update *update)
 {
     struct region_log *mirror = region->logs[log];
     struct checkpoint checkpoint;
@@ -198,8 +209,8 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
     if (code == ERR_FORK)
         return;
     if (code != 0) {
-        region_alarm(update, log, note, "peer %s sent a checkpoint of log %s that is not signed by its key", region->config.peers[peer].region,
-                     mirror->origin);
+        region_warn(region, log, note, update, "peer %s sent a checkpoint of log %s that is not signed by its key",
+                    region->config.peers[peer].region, mirror->origin);
         mirror->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
         pulls_stop(region, log, update);
         return;
@@ -213,7 +224,8 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
     store_pending(region, log, update);
 }
 
-static void cosign(struct region *region, uint32_t log, const struct checkpoint *checkpoint, struct region_update *update)
+static void cosign(struct region *region, uint32_t log, const struct checkpoint *checkpoint,
+                   struct region_update *update)
 {
     struct region_log *mirror = region->logs[log];
     struct buf text;
@@ -227,13 +239,14 @@ static void cosign(struct region *region, uint32_t log, const struct checkpoint 
     buf_init(&text, NOTE_MAX_BYTES);
     int code = checkpoint_format(checkpoint, &text);
     if (code == 0)
-        code = note_sign(region->config.cosign_signer, buf_bytes(&text), region->now.wall_us / 1000000, &effect->note, NULL);
+        code = note_sign(region->config.cosign_signer, buf_bytes(&text), region->now.wall_us / 1000000, &effect->note,
+                         NULL);
     if (code != 0)
         buf_clear(&effect->note);
     buf_free(&text);
 }
 
-/* --- Both ------------------------------------------------------------------------------------------------------------ */
+/* --- Both --- */
 
 void checkpoint_written(struct region *region, uint32_t log, struct region_update *update)
 {

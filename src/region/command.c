@@ -1,4 +1,5 @@
-/* What can be done with a command before it reaches the region's thread: its shape and limits, its hashes, its look-ups. */
+/* What can be done with a command before it reaches the region's thread: its shape and limits, its hashes, its
+ * look-ups. */
 #include "base/assert.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -36,7 +37,8 @@ static int check_event(const struct region_new_event *event, size_t number, stru
     return code;
 }
 
-static int check_write(const struct region_stream_write *write, size_t number, struct region_refusal *refusal, uint64_t *bytes)
+static int check_write(const struct region_stream_write *write, size_t number, struct region_refusal *refusal,
+                       uint64_t *bytes)
 {
     struct err *err = &refusal->err;
     refusal->write_number = number;
@@ -103,7 +105,8 @@ static int check_streams(const struct region_command *command, struct region_ref
             code = buf_append(&key, write->stream);
         refusal->write_number = w;
         if (code == 0 && map_get(&streams, buf_bytes(&key)) != NULL)
-            code = err_set(&refusal->err, ERR_INVALID, "stream %.*s stands twice in the request; put its events into one write",
+            code = err_set(&refusal->err, ERR_INVALID,
+                           "stream %.*s stands twice in the request; put its events into one write",
                            (int)(write->stream.size_bytes < 100 ? write->stream.size_bytes : 100),
                            (const char *)write->stream.data);
         else if (code == 0)

@@ -1,6 +1,7 @@
-/* The overlay (overlay.h). Items of one log stand in index order in one queue; two maps find them by id and by stream. Undoing half a batch walks back from the end
- * of the queue, so an item that replaced a head must be able to give it back: the head before it is looked for further back in the same queue, which is only as
- * long as what is not indexed, and only when a batch is refused half-way. */
+/* The overlay (overlay.h). Items of one log stand in index order in one queue; two maps find them by id and by stream.
+ * Undoing half a batch walks back from the end of the queue, so an item that replaced a head must be able to give it
+ * back: the head before it is looked for further back in the same queue, which is only as long as what is not indexed,
+ * and only when a batch is refused half-way. */
 #include "region/overlay.h"
 
 #include "base/assert.h"
@@ -151,7 +152,8 @@ void overlay_indexed(struct overlay *overlay, uint32_t log, uint64_t size, uint6
     if (overlay->indexed_count == OVERLAY_INDEXED_MAX)
         evict_oldest(overlay);
     size_t place = (overlay->indexed_first + overlay->indexed_count++) % OVERLAY_INDEXED_MAX;
-    overlay->indexed[place] = (struct overlay_indexed){.time_us = now_us, .sequence = sequence, .size = size, .log = log};
+    overlay->indexed[place] =
+        (struct overlay_indexed){.time_us = now_us, .sequence = sequence, .size = size, .log = log};
 }
 
 void overlay_evict(struct overlay *overlay, uint64_t now_us)

@@ -1,8 +1,10 @@
-/* What the index does not show yet: ids, and heads of streams, of entries that were accepted or received but not applied to the index. Without it an id could be taken
- * twice in the moments between. Private to src/region. One thread.
+/* What the index does not show yet: ids, and heads of streams, of entries that were accepted or received but not
+ * applied to the index. Without it an id could be taken twice in the moments between. Private to src/region. One
+ * thread.
  *
- * Entries leave a while after the index has them (OVERLAY_GRACE_US), not at once: a command's look-ups were made some time before the command is decided, and stay
- * valid as long as nothing has left since. evicted_sequence says up to which index sequence things have left: look-ups made at or after it are valid. */
+ * Entries leave a while after the index has them (OVERLAY_GRACE_US), not at once: a command's look-ups were made some
+ * time before the command is decided, and stay valid as long as nothing has left since. evicted_sequence says up to
+ * which index sequence things have left: look-ups made at or after it are valid. */
 #ifndef REGION_OVERLAY_H
 #define REGION_OVERLAY_H
 
@@ -48,8 +50,10 @@ void overlay_free(struct overlay *overlay);
 
 const struct overlay_item *overlay_id(const struct overlay *overlay, const uint8_t id[ENTRY_ID_SIZE]);
 const struct overlay_item *overlay_head(const struct overlay *overlay, struct bytes context, struct bytes stream);
-/* Adds the next entry of a log. with_head: it moves its stream's head (own log). ERR_NO_MEMORY, ERR_BUSY when REGION_UNINDEXED_MAX is reached. */
-int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head) MUST_USE;
+/* Adds the next entry of a log. with_head: it moves its stream's head (own log). ERR_NO_MEMORY, ERR_BUSY when
+ * REGION_UNINDEXED_MAX is reached. */
+int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
+                bool with_head) MUST_USE;
 /* Takes entries of a log off the end again, down to (not including) index. Heads go back to what they were. */
 void overlay_undo(struct overlay *overlay, uint32_t log, uint64_t index);
 /* The index has applied `log` up to size. */

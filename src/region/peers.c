@@ -1,5 +1,6 @@
-/* Peers: hello, who is up, who holds what; and rule 3 of the design: after a start the region neither accepts nor signs until it has heard, from the peers that it can
- * reach and from at least one, the largest size of its own log that they hold. */
+/* Peers: hello, who is up, who holds what; and rule 3 of the design: after a start the region neither accepts nor signs
+ * until it has heard, from the peers that it can reach and from at least one, the largest size of its own log that they
+ * hold. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -29,8 +30,9 @@ static void meet_log(struct region *region, const struct region_held *held, size
     struct origin origin;
     struct chain chain;
     uint32_t log = 0;
-    if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 || strcmp(origin.cluster, region->config.cluster) != 0 ||
-        origin.incarnation != 1 || find_owner(region, origin.region) >= REGION_NO_PEER || region->log_count == REGION_LOGS_MAX)
+    if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 ||
+        strcmp(origin.cluster, region->config.cluster) != 0 || origin.incarnation != 1 ||
+        find_owner(region, origin.region) >= REGION_NO_PEER || region->log_count == REGION_LOGS_MAX)
         return;
     chain_init(&chain, region->sha, bytes_of_string(held->origin));
     if (region_log_new(region, held->origin, &chain, &log, NULL) != 0)
@@ -85,8 +87,11 @@ void peers_acknowledged(struct region *region, const struct region_event *event,
 {
     struct region_log *log = region->logs[event->log];
     contact(region, event->peer);
-    if (event->size > mirror_size(&log->mirror)) { /* durable may lag: peers see what is durable before this region's thread hears of it */
-        region_alarm(update, event->log, bytes_of(NULL, 0), "peer %s says that it stored %llu entries of log %s, which has %llu",
+    if (event->size >
+        mirror_size(
+            &log->mirror)) { /* durable may lag: peers see what is durable before this region's thread hears of it */
+        region_alarm(update, event->log, bytes_of(NULL, 0),
+                     "peer %s says that it stored %llu entries of log %s, which has %llu",
                      region->config.peers[event->peer].region, (unsigned long long)event->size, log->origin,
                      (unsigned long long)mirror_size(&log->mirror));
         return;
@@ -110,10 +115,12 @@ static uint64_t largest_held(const struct region *region)
 static void describe_waiting(struct region *region)
 {
     struct region_log *own = region_own(region);
-    size_t used = (size_t)snprintf(own->detail, sizeof(own->detail), "it must hear from a peer how much of its log is known; not heard:");
+    size_t used = (size_t)snprintf(own->detail, sizeof(own->detail),
+                                   "it must hear from a peer how much of its log is known; not heard:");
     for (size_t i = 0; i < region->config.peer_count && used < sizeof(own->detail); i++) {
         if (!region->peers[i].heard)
-            used += (size_t)snprintf(own->detail + used, sizeof(own->detail) - used, " %s", region->config.peers[i].region);
+            used +=
+                (size_t)snprintf(own->detail + used, sizeof(own->detail) - used, " %s", region->config.peers[i].region);
     }
 }
 
@@ -138,7 +145,8 @@ void peers_decide(struct region *region, struct region_update *update)
     if (own->state == REGION_LOG_ACCEPTING) {
         if (largest > mirror_size(&own->mirror))
             region_fork(region, 0, bytes_of(NULL, 0), update,
-                        "a peer holds %llu entries of this region's own log, which has %llu: entries were lost here and others may have taken their place",
+                        "a peer holds %llu entries of this region's own log, which has %llu: entries were lost here "
+                        "and others may have taken their place",
                         (unsigned long long)largest, (unsigned long long)mirror_size(&own->mirror));
         return;
     }
@@ -148,8 +156,9 @@ void peers_decide(struct region *region, struct region_update *update)
     }
     if (largest > own->durable_size) {
         own->state = REGION_LOG_RESTORING;
-        snprintf(own->detail, sizeof(own->detail), "peers hold %llu entries of it, %llu are here; pulling the rest back",
-                 (unsigned long long)largest, (unsigned long long)own->durable_size);
+        snprintf(own->detail, sizeof(own->detail),
+                 "peers hold %llu entries of it, %llu are here; pulling the rest back", (unsigned long long)largest,
+                 (unsigned long long)own->durable_size);
         return;
     }
     if (own->writes_in_flight > 0)

@@ -1,10 +1,11 @@
 /* Pulls: how the copies of other logs grow, and how the own log comes back after a loss.
  *
- * Each log that is not ours (and ours while restoring) is pulled from one source at a time: its owner when that is up, else the peer that is up and holds most of it.
- * Whatever a source sends is checked before anything else happens; one that sends what does not fit the chain is left alone for a while.
+ * Each log that is not ours (and ours while restoring) is pulled from one source at a time: its owner when that is up,
+ * else the peer that is up and holds most of it. Whatever a source sends is checked before anything else happens; one
+ * that sends what does not fit the chain is left alone for a while.
  *
- * A pull that we closed reports so later; until then no new one of the same log is opened at that peer, so that a late message can always be told from a fresh one:
- * it comes from a peer that is not the source. */
+ * A pull that we closed reports so later; until then no new one of the same log is opened at that peer, so that a late
+ * message can always be told from a fresh one: it comes from a peer that is not the source. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -40,7 +41,8 @@ static void reject(struct region *region, uint32_t log, const char *why, struct 
 {
     struct region_log *pulled = region->logs[log];
     size_t peer = pulled->source;
-    region_alarm(update, log, bytes_of(NULL, 0), "peer %s sent something that does not fit log %s, and it was not taken: %s",
+    region_alarm(update, log, bytes_of(NULL, 0),
+                 "peer %s sent something that does not fit log %s, and it was not taken: %s",
                  region->config.peers[peer].region, pulled->origin, why);
     snprintf(pulled->detail, sizeof(pulled->detail), "peer %s: %.300s", region->config.peers[peer].region, why);
     pulled->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
@@ -56,8 +58,9 @@ static int take_entry(void *context, const struct chain_entry *chain_entry, stru
 {
     struct taking *taking = context;
     struct region *region = taking->region;
-    uint64_t fingerprint =
-        chain_entry->frame.has_payload ? entry_fingerprint(region->sha, &chain_entry->entry, chain_entry->frame.payload) : 0;
+    uint64_t fingerprint = chain_entry->frame.has_payload
+                               ? entry_fingerprint(region->sha, &chain_entry->entry, chain_entry->frame.payload)
+                               : 0;
     int code = overlay_add(&region->overlay, taking->log, &chain_entry->entry, fingerprint, taking->log == 0);
     return code == 0 ? 0 : err_set(err, code, "ids of entries that are not indexed yet take too much memory");
 }
@@ -80,8 +83,8 @@ void pulls_block(struct region *region, const struct region_event *event, struct
     if (!is_pulled(pulled) || pulled->source != event->peer)
         return; /* of a pull that was closed meanwhile */
     if (block->first_index != mirror_size(&pulled->mirror)) {
-        err_set(&err, ERR_CORRUPT, "a block that starts at entry %llu instead of %llu", (unsigned long long)block->first_index,
-                (unsigned long long)mirror_size(&pulled->mirror));
+        err_set(&err, ERR_CORRUPT, "a block that starts at entry %llu instead of %llu",
+                (unsigned long long)block->first_index, (unsigned long long)mirror_size(&pulled->mirror));
         reject(region, event->log, err.message, update);
         return;
     }
@@ -135,8 +138,8 @@ void pulls_closed(struct region *region, const struct region_event *event, struc
         pulled->source = REGION_NO_PEER;
         back_off(region, pulled);
         if (event->err != NULL) {
-            snprintf(pulled->detail, sizeof(pulled->detail), "pull from %s: %.400s", region->config.peers[event->peer].region,
-                     event->err->message);
+            snprintf(pulled->detail, sizeof(pulled->detail), "pull from %s: %.400s",
+                     region->config.peers[event->peer].region, event->err->message);
             if (event->err->code == ERR_CORRUPT)
                 pulled->blocked_until_us[event->peer] = region->now.mono_us + REGION_PENALTY_US;
         }
@@ -158,7 +161,8 @@ static size_t best_source(const struct region *region, const struct region_log *
             continue;
         if (peer == log->owner)
             return peer;
-        if (best == REGION_NO_PEER || log->held[peer] > log->held[best] || (log->held[peer] == log->held[best] && peer == log->source))
+        if (best == REGION_NO_PEER || log->held[peer] > log->held[best] ||
+            (log->held[peer] == log->held[best] && peer == log->source))
             best = peer;
     }
     return best;
@@ -203,7 +207,8 @@ uint64_t pulls_deadline_us(const struct region *region)
     uint64_t deadline = REGION_NEVER;
     for (size_t i = 0; i < region->log_count; i++) {
         const struct region_log *log = region->logs[i];
-        if (is_pulled(log) && log->source == REGION_NO_PEER && log->retry_at_us > region->now.mono_us && log->retry_at_us < deadline)
+        if (is_pulled(log) && log->source == REGION_NO_PEER && log->retry_at_us > region->now.mono_us &&
+            log->retry_at_us < deadline)
             deadline = log->retry_at_us;
     }
     return deadline;

@@ -1,7 +1,9 @@
-/* The region: life cycle, the step's dispatch, and what a status page shows. The parts are in sequencer.c (commands), checkpoint.c (signing), pulls.c (copies of
- * logs), peers.c (hello and rule 3), overlay.c (what the index does not show yet).
+/* The region: life cycle, the step's dispatch, and what a status page shows. The parts are in sequencer.c (commands),
+ * checkpoint.c (signing), pulls.c (copies of logs), peers.c (hello and rule 3), overlay.c (what the index does not show
+ * yet).
  *
- * A step never fails half-way: room for its effects is made first, and what needs memory after that either undoes itself or is tried again at the next occasion. */
+ * A step never fails half-way: room for its effects is made first, and what needs memory after that either undoes
+ * itself or is tried again at the next occasion. */
 #include "region/region.h"
 
 #include <stdarg.h>
@@ -11,7 +13,7 @@
 #include "base/mem.h"
 #include "region/region_internal.h"
 
-/* --- Life cycle ------------------------------------------------------------------------------------------------------ */
+/* --- Life cycle --- */
 
 static size_t owner_of(const struct region *region, const char *origin_text, struct origin *ret, struct err *err)
 {
@@ -25,7 +27,8 @@ static size_t owner_of(const struct region *region, const char *origin_text, str
     return REGION_NO_PEER;
 }
 
-int region_log_new(struct region *region, const char *origin, const struct chain *chain, uint32_t *ret_log, struct err *err)
+int region_log_new(struct region *region, const char *origin, const struct chain *chain, uint32_t *ret_log,
+                   struct err *err)
 {
     struct origin parts;
     if (region->log_count == REGION_LOGS_MAX)
@@ -36,7 +39,9 @@ int region_log_new(struct region *region, const char *origin, const struct chain
     log->owner = owner_of(region, origin, &parts, err);
     if (region->log_count > 0 && log->owner == REGION_NO_PEER) {
         mem_free(log);
-        return err_set(err, ERR_MISMATCH, "log %s belongs to a region that is no peer; list it in tallyd.yaml, or move its folder away", origin);
+        return err_set(err, ERR_MISMATCH,
+                       "log %s belongs to a region that is no peer; list it in tallyd.yaml, or move its folder away",
+                       origin);
     }
     int code = mirror_init(&log->mirror, chain, region->sha, err);
     if (code != 0) {
@@ -67,11 +72,13 @@ static int take_stored_note(struct region *region, struct region_log *log, struc
     if (code != 0)
         return err_wrap(err, code, "the stored checkpoint of log %s", log->origin);
     if (checkpoint.size > log->durable_size)
-        return err_set(err, ERR_MISMATCH, "log %s has %llu entries, but its stored checkpoint covers %llu: files are missing; restore them from a copy",
+        return err_set(err, ERR_MISMATCH,
+                       "log %s has %llu entries, but its stored checkpoint covers %llu: files are missing; restore "
+                       "them from a copy",
                        log->origin, (unsigned long long)log->durable_size, (unsigned long long)checkpoint.size);
     if (mirror_root(&log->mirror, checkpoint.size, &root) && !hash_equal(&root, &checkpoint.root))
-        return err_set(err, ERR_MISMATCH, "log %s is not what its stored checkpoint of size %llu was signed for", log->origin,
-                       (unsigned long long)checkpoint.size);
+        return err_set(err, ERR_MISMATCH, "log %s is not what its stored checkpoint of size %llu was signed for",
+                       log->origin, (unsigned long long)checkpoint.size);
     log->checkpoint = checkpoint;
     return 0;
 }
@@ -92,8 +99,8 @@ static int take_logs(struct region *region, const struct region_log_found *found
     return code;
 }
 
-int region_new(const struct region_config *config, const struct region_log_found *found, size_t found_count, struct index *index,
-               struct region **ret, struct err *err)
+int region_new(const struct region_config *config, const struct region_log_found *found, size_t found_count,
+               struct index *index, struct region **ret, struct err *err)
 {
     PRE(found_count >= 1);
     PRE(config->peer_count <= REGION_PEERS_MAX);
@@ -135,7 +142,8 @@ void region_free(struct region *region)
     mem_free(region);
 }
 
-void region_fork(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update, const char *format, ...)
+void region_fork(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update,
+                 const char *format, ...)
 {
     struct region_log *forked = region->logs[log];
     va_list args;
@@ -147,11 +155,26 @@ void region_fork(struct region *region, uint32_t log, struct bytes evidence, str
     pulls_stop(region, log, update);
 }
 
-/* --- The step -------------------------------------------------------------------------------------------------------- */
+void region_warn(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update,
+                 const char *format, ...)
+{
+    char text[TALLY_ERROR_MESSAGE_MAX_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (strcmp(region->logs[log]->detail, text) == 0)
+        return;
+    memcpy(region->logs[log]->detail, text, sizeof(text));
+    region_alarm(update, log, evidence, "%s", text);
+}
+
+/* --- The step --- */
 
 static void written(struct region *region, const struct region_event *event, struct region_update *update)
 {
-    bool own = event->log == 0 && region_own(region)->source == REGION_NO_PEER && region_own(region)->state != REGION_LOG_RESTORING;
+    bool own = event->log == 0 && region_own(region)->source == REGION_NO_PEER &&
+               region_own(region)->state != REGION_LOG_RESTORING;
     if (own)
         sequencer_written(region, event->size, update);
     else
@@ -232,7 +255,7 @@ int region_step(struct region *region, const struct region_event *event, struct 
     return 0;
 }
 
-/* --- Status ---------------------------------------------------------------------------------------------------------- */
+/* --- Status --- */
 
 size_t region_log_count(const struct region *region)
 {

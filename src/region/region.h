@@ -2,15 +2,17 @@
  *
  *   region_step(region, event, update)
  *
- * takes one thing that happened and describes what must be done about it: bytes to make durable, answers and messages to let go of, pulls to open.
- * It performs no input or output, takes no locks, reads no clock and draws no randomness (time and salts arrive in the event); it may look things
- * up through the index interface. The server and the simulator both run this code, there is no second implementation.
+ * takes one thing that happened and describes what must be done about it: bytes to make durable, answers and messages
+ * to let go of, pulls to open. It performs no input or output, takes no locks, reads no clock and draws no randomness
+ * (time and salts arrive in the event); it may look things up through the index interface. The server and the simulator
+ * both run this code, there is no second implementation.
  *
- * Promise 1 as data: each write carries a ticket, each answer and message says after which ticket it may leave. In fact region_step itself keeps what
- * waits for a ticket, and hands it out in the update of the WRITTEN event that makes it true: nothing can leave early by mistake of the caller.
+ * Promise 1 as data: each write carries a ticket, each answer and message says after which ticket it may leave. In fact
+ * region_step itself keeps what waits for a ticket, and hands it out in the update of the WRITTEN event that makes it
+ * true: nothing can leave early by mistake of the caller.
  *
- * Ownership: an event and what it points to is borrowed during the call, except where said. An update is owned by the caller and valid until the next
- * region_step or region_update_clear on it.
+ * Ownership: an event and what it points to is borrowed during the call, except where said. An update is owned by the
+ * caller and valid until the next region_step or region_update_clear on it.
  *
  * Threads: one. */
 #ifndef REGION_REGION_H
@@ -36,15 +38,15 @@ enum {
     REGION_REQUEST_EVENTS_MAX = 10000,
     REGION_REQUEST_MAX_BYTES = 4 * 1024 * 1024,
     REGION_REQUEST_WRITES_MAX = 10000,
-    REGION_COMMANDS_PENDING_MAX = 4096,   /* batches accepted and not yet durable */
-    REGION_UNINDEXED_MAX = 1024 * 1024,   /* entries the index may be behind before appends are refused */
+    REGION_COMMANDS_PENDING_MAX = 4096, /* batches accepted and not yet durable */
+    REGION_UNINDEXED_MAX = 1024 * 1024, /* entries the index may be behind before appends are refused */
     REGION_ADDRESS_MAX_BYTES = 255,
 };
 
 /* --- Commands --- */
 
-/* What a client said about one event, checked for shape by whoever built the command (region_command_check), with what does not depend on order computed
- * already: commitment, fingerprint, and what the index knew. */
+/* What a client said about one event, checked for shape by whoever built the command (region_command_check), with what
+ * does not depend on order computed already: commitment, fingerprint, and what the index knew. */
 struct region_new_event {
     uint8_t id[ENTRY_ID_SIZE];
     struct bytes type, content_type, metadata, payload;
@@ -52,7 +54,7 @@ struct region_new_event {
     uint8_t salt[ENTRY_SALT_SIZE];
     struct hash commitment;
     uint64_t fingerprint;
-    bool known; /* the index had this id … */
+    bool known;              /* the index had this id … */
     struct index_event seen; /* … here */
 };
 
@@ -62,7 +64,7 @@ struct region_stream_write {
     uint64_t expected_version;
     size_t event_count;
     struct region_new_event *events;
-    bool head_known; /* the index had this stream … */
+    bool head_known;        /* the index had this stream … */
     struct index_head head; /* … at this head */
 };
 
@@ -85,8 +87,8 @@ struct region_refusal {
     uint8_t event_id[ENTRY_ID_SIZE];
 };
 
-/* A batch and its answer. Owned by the caller, who must keep it (and what it borrows) alive until it comes back in an update's `answers`: every accepted or
- * refused command comes back exactly once. */
+/* A batch and its answer. Owned by the caller, who must keep it (and what it borrows) alive until it comes back in an
+ * update's `answers`: every accepted or refused command comes back exactly once. */
 struct region_command {
     size_t write_count;
     struct region_stream_write *writes;
@@ -98,10 +100,12 @@ struct region_command {
     struct region_command *next;   /* for region.c, while it is in there */
 };
 
-/* Shape and limits of a command whose names, sizes and events are set: counts, names, ids given once. ERR_INVALID, ERR_TOO_LARGE; fills refusal. Pure; any thread. */
+/* Shape and limits of a command whose names, sizes and events are set: counts, names, ids given once. ERR_INVALID,
+ * ERR_TOO_LARGE; fills refusal. Pure; any thread. */
 int region_command_check(const struct region_command *command, struct region_refusal *refusal) MUST_USE;
 /* Fills commitment and fingerprint of every event, then looks everything up in the index. Any thread. */
-int region_command_prepare(struct region_command *command, struct sha256 *sha, struct index *index, struct err *err) MUST_USE;
+int region_command_prepare(struct region_command *command, struct sha256 *sha, struct index *index,
+                           struct err *err) MUST_USE;
 
 /* --- Set-up --- */
 
@@ -130,16 +134,16 @@ struct region_config {
 /* A log as it was found on disk at start. number is its place in the region's table: the own log is 0. */
 struct region_log_found {
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
-    struct chain chain;          /* at its durable end */
-    struct bytes checkpoint;     /* stored note, may be empty; borrowed during region_new */
+    struct chain chain;      /* at its durable end */
+    struct bytes checkpoint; /* stored note, may be empty; borrowed during region_new */
 };
 
 struct region;
 
-/* found[0] must be the own log; the rest mirrors. index: outlives the region. ERR_MISMATCH when a stored checkpoint is not signed by the configured key or is
- * ahead of the log; ERR_NO_MEMORY. */
-int region_new(const struct region_config *config, const struct region_log_found *found, size_t found_count, struct index *index,
-               struct region **ret, struct err *err) MUST_USE;
+/* found[0] must be the own log; the rest mirrors. index: outlives the region. ERR_MISMATCH when a stored checkpoint is
+ * not signed by the configured key or is ahead of the log; ERR_NO_MEMORY. */
+int region_new(const struct region_config *config, const struct region_log_found *found, size_t found_count,
+               struct index *index, struct region **ret, struct err *err) MUST_USE;
 void region_free(struct region *region);
 
 /* --- Events --- */
@@ -154,7 +158,8 @@ enum region_event_type {
     REGION_PULL_CLOSED,      /* a pull of ours ended: peer, log; err says why */
     REGION_PULL_BLOCK,       /* a block came in on a pull of ours: peer, log, block */
     REGION_PULL_CHECKPOINT,  /* a note came in on a pull of ours: peer, log, note */
-    REGION_ACKNOWLEDGED,     /* a peer that pulls from us has stored: peer, log, size, cosignature line (may be empty), cosigned_size */
+    REGION_ACKNOWLEDGED,     /* a peer that pulls from us has stored: peer, log, size, cosignature line (may be empty),
+                                cosigned_size */
     REGION_TIMER,            /* the deadline of the last update was reached */
 };
 
@@ -171,7 +176,7 @@ struct region_event {
     size_t peer; /* place in config.peers */
     uint32_t log;
     uint64_t size;
-    struct block *block;   /* the region takes a reference of its own if it keeps it */
+    struct block *block; /* the region takes a reference of its own if it keeps it */
     struct bytes note;
     uint64_t cosigned_size;
     const struct err *err;
@@ -188,9 +193,10 @@ enum region_effect_type {
     REGION_CREATE_LOG,      /* make the folder of a mirror: log, origin; before any other effect on it */
     REGION_OPEN_PULL,       /* peer, log, from index `size` */
     REGION_CLOSE_PULL,      /* peer, log */
-    REGION_SEND_ACK,        /* on the pull peer/log: `size` stored, cosignature line in `note` (may be empty) for cosigned_size */
-    REGION_HELLO,           /* ask peer */
-    REGION_ALARM,           /* loud message for the operator; evidence in `note` (may be empty) */
+    REGION_SEND_ACK, /* on the pull peer/log: `size` stored, cosignature line in `note` (may be empty) for cosigned_size
+                      */
+    REGION_HELLO,    /* ask peer */
+    REGION_ALARM,    /* loud message for the operator; evidence in `note` (may be empty) */
 };
 
 struct region_effect {
@@ -217,8 +223,10 @@ void region_update_init(struct region_update *update);
 void region_update_clear(struct region_update *update);
 void region_update_free(struct region_update *update);
 
-/* The step. ERR_NO_MEMORY: the event had no effect (a command is answered with it). Any other broken rule of input shows as effects, never as a return. */
-int region_step(struct region *region, const struct region_event *event, struct region_update *update, struct err *err) MUST_USE;
+/* The step. ERR_NO_MEMORY: the event had no effect (a command is answered with it). Any other broken rule of input
+ * shows as effects, never as a return. */
+int region_step(struct region *region, const struct region_event *event, struct region_update *update,
+                struct err *err) MUST_USE;
 
 /* --- What a status page shows. Same thread as region_step; copies. --- */
 
@@ -233,11 +241,11 @@ enum region_log_state {
 struct region_log_status {
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
     enum region_log_state state;
-    uint64_t size;            /* durable */
+    uint64_t size; /* durable */
     uint64_t indexed_size;
     uint64_t checkpoint_size;
     uint64_t published_size;
-    uint64_t known_size;      /* largest size any peer is known to hold */
+    uint64_t known_size; /* largest size any peer is known to hold */
     char detail[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 

@@ -49,8 +49,8 @@ struct region_log {
     struct checkpoint pending_checkpoint;
     uint64_t held[REGION_PEERS_MAX]; /* what each peer is known to hold */
     /* The pull, for logs that are pulled. */
-    size_t source; /* REGION_NO_PEER: none */
-    bool closing[REGION_PEERS_MAX];            /* a pull that was closed has not reported so yet */
+    size_t source;                  /* REGION_NO_PEER: none */
+    bool closing[REGION_PEERS_MAX]; /* a pull that was closed has not reported so yet */
     uint64_t blocked_until_us[REGION_PEERS_MAX];
     uint64_t retry_at_us;
     uint64_t backoff_us;
@@ -99,7 +99,8 @@ static inline struct region_log *region_own(const struct region *region)
 /* update.c. Room for the step's effects was made before: never fails. */
 int region_update_reserve(struct region_update *update, size_t count, struct err *err) MUST_USE;
 struct region_effect *region_add(struct region_update *update, enum region_effect_type type);
-void region_alarm(struct region_update *update, uint32_t log, struct bytes evidence, const char *format, ...) PRINTF_LIKE(4, 5);
+void region_alarm(struct region_update *update, uint32_t log, struct bytes evidence, const char *format, ...)
+    PRINTF_LIKE(4, 5);
 
 /* sequencer.c */
 void sequencer_command(struct region *region, struct region_command *command, struct region_update *update);
@@ -108,8 +109,10 @@ void sequencer_written(struct region *region, uint64_t size, struct region_updat
 /* checkpoint.c: signing, storing and publishing. */
 void checkpoint_written(struct region *region, uint32_t log, struct region_update *update); /* may sign or store now */
 void checkpoint_saved(struct region *region, uint32_t log, struct region_update *update);
-void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note, struct region_update *update);
-void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line, struct region_update *update);
+void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
+                         struct region_update *update);
+void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line,
+                         struct region_update *update);
 /* A note that a peer holds of a log: only looked at for a fork. */
 void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, struct region_update *update);
 uint64_t checkpoint_deadline_us(const struct region *region);
@@ -134,8 +137,12 @@ uint64_t peers_deadline_us(const struct region *region);
 void peers_decide(struct region *region, struct region_update *update);
 
 /* region.c */
-int region_log_new(struct region *region, const char *origin, const struct chain *chain, uint32_t *ret_log, struct err *err) MUST_USE;
-void region_fork(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update, const char *format, ...)
-    PRINTF_LIKE(5, 6);
+int region_log_new(struct region *region, const char *origin, const struct chain *chain, uint32_t *ret_log,
+                   struct err *err) MUST_USE;
+void region_fork(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update,
+                 const char *format, ...) PRINTF_LIKE(5, 6);
+/* An alarm that shows in the log's status too, and is not repeated while it shows. */
+void region_warn(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update,
+                 const char *format, ...) PRINTF_LIKE(5, 6);
 
 #endif

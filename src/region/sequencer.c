@@ -1,14 +1,15 @@
 /* The sequencer: every decision about a batch, in the one order that there is.
  *
- * A batch is decided write by write: is it a repetition, is this its home, is the stream at the expected version? Each accepted event becomes an entry at the
- * end of the open block, moves the chain, and enters the overlay. If a later write is refused everything is taken back: chain, block, overlay. So a batch is whole
- * or not there.
+ * A batch is decided write by write: is it a repetition, is this its home, is the stream at the expected version? Each
+ * accepted event becomes an entry at the end of the open block, moves the chain, and enters the overlay. If a later
+ * write is refused everything is taken back: chain, block, overlay. So a batch is whole or not there.
  *
- * Group commit. One write of the own log is in flight at a time. What is accepted meanwhile gathers in the open block; when the write is durable, the next block
- * goes out with all of it. A batch never spans two blocks; when the open block is full it is sealed and waits, and past REGION_READY_BLOCKS_MAX callers are told
- * to retry.
+ * Group commit. One write of the own log is in flight at a time. What is accepted meanwhile gathers in the open block;
+ * when the write is durable, the next block goes out with all of it. A batch never spans two blocks; when the open
+ * block is full it is sealed and waits, and past REGION_READY_BLOCKS_MAX callers are told to retry.
  *
- * Promise 1: an accepted command stays in the pending list until the durable size has reached its ticket. Repetitions wait too, for the ticket of the original.
+ * Promise 1: an accepted command stays in the pending list until the durable size has reached its ticket. Repetitions
+ * wait too, for the ticket of the original.
  *
  * Invariants:
  *  1. The chain's size is the number of entries in durable, in-flight, ready and open blocks.
@@ -36,7 +37,7 @@ struct sighting {
     struct index_place place;
 };
 
-/* --- Looking things up ----------------------------------------------------------------------------------------------- */
+/* --- Looking things up --- */
 
 static bool lookups_valid(const struct region *region, const struct region_command *command)
 {
@@ -48,8 +49,8 @@ static int index_number(struct region *region, uint32_t log, uint32_t *ret, stru
     return index_log(region->index, bytes_of_string(region->logs[log]->origin), ret, err);
 }
 
-static int look_for_event(struct region *region, const struct region_command *command, const struct region_new_event *event,
-                          struct sighting *ret, struct err *err)
+static int look_for_event(struct region *region, const struct region_command *command,
+                          const struct region_new_event *event, struct sighting *ret, struct err *err)
 {
     const struct overlay_item *item = overlay_id(&region->overlay, event->id);
     struct index_event found = event->seen;
@@ -76,8 +77,8 @@ static int look_for_event(struct region *region, const struct region_command *co
     return 0;
 }
 
-static int look_for_head(struct region *region, const struct region_command *command, const struct region_stream_write *write,
-                         struct stream_state *ret, struct err *err)
+static int look_for_head(struct region *region, const struct region_command *command,
+                         const struct region_stream_write *write, struct stream_state *ret, struct err *err)
 {
     const struct overlay_item *item = overlay_head(&region->overlay, write->context, write->stream);
     struct index_head head = write->head;
@@ -95,18 +96,21 @@ static int look_for_head(struct region *region, const struct region_command *com
     if (code != 0)
         return code;
     if (head.place.log != region->own_index_log)
-        return err_set(err, ERR_INVALID, "this stream has events of another partition, in another region's log; a stream belongs to one partition");
+        return err_set(
+            err, ERR_INVALID,
+            "this stream has events of another partition, in another region's log; a stream belongs to one partition");
     *ret = (struct stream_state){.exists = true, .version = head.version};
     return 0;
 }
 
-/* --- Refusals -------------------------------------------------------------------------------------------------------- */
+/* --- Refusals --- */
 
 static int refuse_not_accepting(const struct region *region, struct region_refusal *refusal)
 {
     const struct region_log *own = region_own(region);
-    return err_set(&refusal->err, ERR_UNAVAILABLE, "region %s does not accept appends now (%s%s%.300s); retry", region->config.region,
-                   region_log_state_name(own->state), own->detail[0] == '\0' ? "" : ": ", own->detail);
+    return err_set(&refusal->err, ERR_UNAVAILABLE, "region %s does not accept appends now (%s%s%.300s); retry",
+                   region->config.region, region_log_state_name(own->state), own->detail[0] == '\0' ? "" : ": ",
+                   own->detail);
 }
 
 static int refuse_wrong_home(const struct region *region, const struct region_stream_write *write, const char *home,
@@ -117,13 +121,17 @@ static int refuse_wrong_home(const struct region *region, const struct region_st
         if (strcmp(region->config.peers[i].region, home) == 0)
             memcpy(refusal->home_address, region->config.peers[i].address, sizeof(refusal->home_address));
     }
-    return err_set(&refusal->err, ERR_WRONG_HOME, "partition \"%.*s\" of context \"%.*s\" has its home in region %s, at %s; send it there",
-                   (int)(write->partition.size_bytes > 100 ? 100 : write->partition.size_bytes), (const char *)write->partition.data,
-                   (int)(write->context.size_bytes > 100 ? 100 : write->context.size_bytes), (const char *)write->context.data, home,
-                   refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
+    return err_set(
+        &refusal->err, ERR_WRONG_HOME,
+        "partition \"%.*s\" of context \"%.*s\" has its home in region %s, at %s; send it there",
+        (int)(write->partition.size_bytes > 100 ? 100 : write->partition.size_bytes),
+        (const char *)write->partition.data, (int)(write->context.size_bytes > 100 ? 100 : write->context.size_bytes),
+        (const char *)write->context.data, home,
+        refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
 }
 
-static int check_version(const struct region_stream_write *write, const struct stream_state *state, struct region_refusal *refusal)
+static int check_version(const struct region_stream_write *write, const struct stream_state *state,
+                         struct region_refusal *refusal)
 {
     char stream[128];
     snprintf(stream, sizeof(stream), "%.*s", (int)(write->stream.size_bytes > 100 ? 100 : write->stream.size_bytes),
@@ -144,13 +152,14 @@ static int refuse_reused(const struct region_new_event *event, struct region_ref
     char id[UUID_TEXT_SIZE + 1];
     uuid_format(event->id, id);
     memcpy(refusal->event_id, event->id, ENTRY_ID_SIZE);
-    return err_set(&refusal->err, ERR_ID_REUSED, "event id %s was used before, with other content; give the new event an id of its own", id);
+    return err_set(&refusal->err, ERR_ID_REUSED,
+                   "event id %s was used before, with other content; give the new event an id of its own", id);
 }
 
-/* --- Accepting ------------------------------------------------------------------------------------------------------- */
+/* --- Accepting --- */
 
-static int append_entry(struct region *region, const struct region_stream_write *write, const struct region_new_event *event,
-                        uint64_t stream_version, uint64_t epoch, struct err *err)
+static int append_entry(struct region *region, const struct region_stream_write *write,
+                        const struct region_new_event *event, uint64_t stream_version, uint64_t epoch, struct err *err)
 {
     struct chain *chain = &region_own(region)->mirror.chain;
     struct entry entry = {.index = chain->range.size,
@@ -190,9 +199,11 @@ static int append_entry(struct region *region, const struct region_stream_write 
     return code;
 }
 
-/* Decides one event of a write. *state follows the stream; *ret_ticket rises to what must be durable before the answer. */
+/* Decides one event of a write. *state follows the stream; *ret_ticket rises to what must be durable before the answer.
+ */
 static int decide_event(struct region *region, struct region_command *command, const struct region_stream_write *write,
-                        const struct region_new_event *event, uint64_t epoch, struct stream_state *state, struct region_result *result)
+                        const struct region_new_event *event, uint64_t epoch, struct stream_state *state,
+                        struct region_result *result)
 {
     struct region_refusal *refusal = &command->refusal;
     struct sighting sighting;
@@ -222,9 +233,10 @@ static int decide_event(struct region *region, struct region_command *command, c
     return 0;
 }
 
-/* Whether every event of the write was seen before: then it is a repetition, and its expectation was judged the first time. */
-static int is_repetition(struct region *region, const struct region_command *command, const struct region_stream_write *write,
-                         bool *ret, struct err *err)
+/* Whether every event of the write was seen before: then it is a repetition, and its expectation was judged the first
+ * time. */
+static int is_repetition(struct region *region, const struct region_command *command,
+                         const struct region_stream_write *write, bool *ret, struct err *err)
 {
     bool all = true;
     for (size_t i = 0; all && i < write->event_count; i++) {
@@ -255,15 +267,18 @@ static int decide_write(struct region *region, struct region_command *command, c
     if (code == 0 && !repetition)
         code = check_version(write, &state, refusal);
     for (size_t i = 0; code == 0 && i < write->event_count; i++) {
-        code = decide_event(region, command, write, &write->events[i], repetition ? 0 : authority.epoch, &state, &results[i]);
+        code = decide_event(region, command, write, &write->events[i], repetition ? 0 : authority.epoch, &state,
+                            &results[i]);
         if (code == 0 && results[i].duplicate && !repetition && write->expectation != STREAM_ANY)
             code = err_set(&refusal->err, ERR_VERSION_CONFLICT,
-                           "event %zu of the write is in the stream already, others are not; with an expected version a write is repeated as a whole", i);
+                           "event %zu of the write is in the stream already, others are not; with an expected version "
+                           "a write is repeated as a whole",
+                           i);
     }
     return code;
 }
 
-/* --- Blocks ---------------------------------------------------------------------------------------------------------- */
+/* --- Blocks --- */
 
 static void emit_write(struct region *region, struct block *block, struct region_update *update)
 {
@@ -314,8 +329,8 @@ static size_t command_size_bytes(const struct region_command *command, size_t *r
         size_t names = write->context.size_bytes + write->partition.size_bytes + write->stream.size_bytes;
         for (size_t i = 0; i < write->event_count; i++) {
             const struct region_new_event *event = &write->events[i];
-            size += FIXED_BYTES + names + event->type.size_bytes + event->content_type.size_bytes + event->metadata.size_bytes +
-                    event->payload.size_bytes;
+            size += FIXED_BYTES + names + event->type.size_bytes + event->content_type.size_bytes +
+                    event->metadata.size_bytes + event->payload.size_bytes;
         }
         events += write->event_count;
     }
@@ -329,17 +344,20 @@ static int make_room(struct region *region, const struct region_command *command
     size_t events = 0;
     size_t size = command_size_bytes(command, &events);
     if (size > BLOCK_BODY_MAX_BYTES)
-        return err_set(err, ERR_TOO_LARGE, "the request would take up to %zu bytes in the log, at most %d fit; split it", size,
+        return err_set(err, ERR_TOO_LARGE,
+                       "the request would take up to %zu bytes in the log, at most %d fit; split it", size,
                        BLOCK_BODY_MAX_BYTES);
     if (open_block_has_entries(region) &&
         (block_room_bytes(region->open_block) < size || region->open_block->entry_count + events > BLOCK_ENTRIES_MAX)) {
         if (region->ready_count == REGION_READY_BLOCKS_MAX)
-            return err_set(err, ERR_BUSY, "%d full blocks wait for the disk; retry after a pause", REGION_READY_BLOCKS_MAX);
+            return err_set(err, ERR_BUSY, "%d full blocks wait for the disk; retry after a pause",
+                           REGION_READY_BLOCKS_MAX);
         region->ready[region->ready_count++] = seal_open_block(region);
     }
     if (region->open_block != NULL)
         return 0;
-    return block_new(mirror_size(&region_own(region)->mirror), region_own(region)->mirror.chain.log_id, &region->open_block, err);
+    return block_new(mirror_size(&region_own(region)->mirror), region_own(region)->mirror.chain.log_id,
+                     &region->open_block, err);
 }
 
 static void take_back(struct region *region, const struct undo *undo)
@@ -356,7 +374,8 @@ static int decide(struct region *region, struct region_command *command)
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         return refuse_not_accepting(region, refusal);
     if (region->pending_count >= REGION_COMMANDS_PENDING_MAX)
-        return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause", region->pending_count);
+        return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause",
+                       region->pending_count);
     int code = make_room(region, command, &refusal->err);
     if (code != 0)
         return code;

@@ -1,4 +1,5 @@
-/* The list of effects that a step fills. Its room is reserved before the step changes anything, so that adding cannot fail half-way. */
+/* The list of effects that a step fills. Its room is reserved before the step changes anything, so that adding cannot
+ * fail half-way. */
 #include <stdarg.h>
 #include <stdio.h>
 

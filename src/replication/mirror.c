@@ -1,5 +1,5 @@
-/* Following a log (mirror.h). The rules of a block are those of chain_check_block, the same that recovery and the verifier use; added here are the block's own
- * header, and the ring of boundaries, which forgets the oldest. */
+/* Following a log (mirror.h). The rules of a block are those of chain_check_block, the same that recovery and the
+ * verifier use; added here are the block's own header, and the ring of boundaries, which forgets the oldest. */
 #include "replication/mirror.h"
 
 #include "base/assert.h"
@@ -56,8 +56,8 @@ bool mirror_root(const struct mirror *mirror, uint64_t size, struct hash *ret)
     return false;
 }
 
-int mirror_check_block(struct mirror *mirror, struct sha256 *sha, const struct block *block, chain_entry_fn *each, void *context,
-                       struct err *err)
+int mirror_check_block(struct mirror *mirror, struct sha256 *sha, const struct block *block, chain_entry_fn *each,
+                       void *context, struct err *err)
 {
     PRE(block->first_index == mirror_size(mirror));
     struct block_header header;
@@ -66,8 +66,10 @@ int mirror_check_block(struct mirror *mirror, struct sha256 *sha, const struct b
     if (code != 0)
         return code;
     if (memcmp(header.log_id, mirror->chain.log_id, ENTRY_LOG_ID_SIZE) != 0)
-        return err_set(err, ERR_CORRUPT, "the block at entry %llu belongs to another log", (unsigned long long)bad_index);
-    code = chain_check_block(&mirror->chain, sha, block_body(block), block->entry_count, each, context, &bad_index, err);
+        return err_set(err, ERR_CORRUPT, "the block at entry %llu belongs to another log",
+                       (unsigned long long)bad_index);
+    code =
+        chain_check_block(&mirror->chain, sha, block_body(block), block->entry_count, each, context, &bad_index, err);
     if (code != 0)
         return err_wrap(err, code, "entry %llu", (unsigned long long)bad_index);
     mirror_mark_boundary(mirror, sha);

@@ -1,5 +1,6 @@
-/* A log as a replica follows it: where its chain stands, and the roots at the block boundaries that it passed, so that a signed checkpoint at one of them can be
- * checked without reading the log. Used for the region's own log too, which it follows as it writes. Pure: no I/O, no time. One thread. */
+/* A log as a replica follows it: where its chain stands, and the roots at the block boundaries that it passed, so that
+ * a signed checkpoint at one of them can be checked without reading the log. Used for the region's own log too, which
+ * it follows as it writes. Pure: no I/O, no time. One thread. */
 #ifndef REPLICATION_MIRROR_H
 #define REPLICATION_MIRROR_H
 
@@ -29,10 +30,11 @@ static inline uint64_t mirror_size(const struct mirror *mirror)
     return mirror->chain.range.size;
 }
 
-/* Checks a block that must start where the mirror stands, and moves past it: header, log id, every entry (chain_check_block, which see for `each`). ERR_CORRUPT, with
- * the index at fault in the message; then nothing has moved. */
-int mirror_check_block(struct mirror *mirror, struct sha256 *sha, const struct block *block, chain_entry_fn *each, void *context,
-                       struct err *err) MUST_USE;
+/* Checks a block that must start where the mirror stands, and moves past it: header, log id, every entry
+ * (chain_check_block, which see for `each`). ERR_CORRUPT, with the index at fault in the message; then nothing has
+ * moved. */
+int mirror_check_block(struct mirror *mirror, struct sha256 *sha, const struct block *block, chain_entry_fn *each,
+                       void *context, struct err *err) MUST_USE;
 /* Remembers that a block ends where the chain stands now (for the writer of the log, who moves the chain itself). */
 void mirror_mark_boundary(struct mirror *mirror, struct sha256 *sha);
 /* The root at a size, if that was a boundary and is still remembered. */

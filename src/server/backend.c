@@ -78,8 +78,8 @@ static int checkpoint(struct rpc_backend *backend, size_t log, bool published, s
     return log_load_checkpoint(found, published, out, err);
 }
 
-static int acknowledged(struct rpc_backend *backend, const char *peer_region, size_t log, uint64_t size, uint64_t cosigned_size,
-                        struct bytes cosignature, struct err *err)
+static int acknowledged(struct rpc_backend *backend, const char *peer_region, size_t log, uint64_t size,
+                        uint64_t cosigned_size, struct bytes cosignature, struct err *err)
 {
     struct server *server = server_of(backend);
     const struct region_config *config = &server->config->region;

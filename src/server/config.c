@@ -1,7 +1,7 @@
 /* Reading tallyd.yaml through libcyaml, and checking what YAML cannot: names, addresses, keys, contexts.
  *
- * Nothing from the file is used before it was checked, and each complaint names the file and the thing. Unknown keys are refused: a misspelt option that is
- * ignored is worse than none. */
+ * Nothing from the file is used before it was checked, and each complaint names the file and the thing. Unknown keys
+ * are refused: a misspelt option that is ignored is worse than none. */
 #include "server/config.h"
 
 #include <cyaml/cyaml.h>
@@ -49,7 +49,8 @@ struct config_file {
 };
 
 #define TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_MAX)
-#define NUMBER(key, member) CYAML_FIELD_UINT_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, member)
+#define NUMBER(key, member)                                                                                            \
+    CYAML_FIELD_UINT_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, member)
 
 static const cyaml_schema_field_t peer_fields[] = {
     TEXT("region", struct file_peer, region),
@@ -57,14 +58,16 @@ static const cyaml_schema_field_t peer_fields[] = {
     TEXT("keys", struct file_peer, keys),
     CYAML_FIELD_END,
 };
-static const cyaml_schema_value_t peer_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_peer, peer_fields)};
+static const cyaml_schema_value_t peer_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_peer, peer_fields)};
 
 static const cyaml_schema_field_t home_fields[] = {
     TEXT("partition", struct file_home, partition),
     TEXT("home", struct file_home, home),
     CYAML_FIELD_END,
 };
-static const cyaml_schema_value_t home_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_home, home_fields)};
+static const cyaml_schema_value_t home_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_home, home_fields)};
 
 static const cyaml_schema_field_t context_fields[] = {
     TEXT("name", struct file_context, name),
@@ -80,17 +83,20 @@ static const cyaml_schema_field_t top_fields[] = {
     TEXT("cluster", struct config_file, cluster),
     TEXT("region", struct config_file, region),
     TEXT("listen", struct config_file, listen),
-    CYAML_FIELD_STRING_PTR("advertise", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, advertise, 1, TEXT_MAX),
+    CYAML_FIELD_STRING_PTR("advertise", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, advertise, 1,
+                           TEXT_MAX),
     CYAML_FIELD_SEQUENCE("peers", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, peers, &peer_schema, 0,
                          REGION_PEERS_MAX),
-    CYAML_FIELD_SEQUENCE("contexts", CYAML_FLAG_POINTER, struct config_file, contexts, &context_schema, 1, CONTEXTS_MAX),
+    CYAML_FIELD_SEQUENCE("contexts", CYAML_FLAG_POINTER, struct config_file, contexts, &context_schema, 1,
+                         CONTEXTS_MAX),
     NUMBER("checkpoint_interval_ms", checkpoint_interval_ms),
     NUMBER("hello_interval_ms", hello_interval_ms),
     NUMBER("peer_timeout_ms", peer_timeout_ms),
     NUMBER("segment_size_bytes", segment_size_bytes),
     CYAML_FIELD_END,
 };
-static const cyaml_schema_value_t top_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config_file, top_fields)};
+static const cyaml_schema_value_t top_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config_file, top_fields)};
 
 /* The reader's complaints, joined: "Unexpected key: zz; in mapping (line: 4, column: 8); …". */
 struct complaints {
@@ -98,7 +104,8 @@ struct complaints {
     size_t size;
 };
 
-__attribute__((format(printf, 3, 0))) static void collect(cyaml_log_t level, void *context, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void collect(cyaml_log_t level, void *context, const char *format,
+                                                          va_list args)
 {
     struct complaints *complaints = context;
     char line[200];
@@ -127,7 +134,8 @@ static void *reader_memory(void *context, void *memory, size_t size)
 
 static const cyaml_config_t reader_config = {.mem_fn = reader_memory, .log_level = CYAML_LOG_WARNING};
 
-/* libcyaml places an unexpected key at the token before it. The key's own line is the first one from there on that begins with it; 0 when there is none. */
+/* libcyaml places an unexpected key at the token before it. The key's own line is the first one from there on that
+ * begins with it; 0 when there is none. */
 static unsigned find_key_line(struct bytes text, const struct complaints *complaints)
 {
     static const char unexpected[] = "Unexpected key: ";
@@ -146,21 +154,24 @@ static unsigned find_key_line(struct bytes text, const struct complaints *compla
         size_t skip = 0;
         while (skip < size && (start[skip] == ' ' || start[skip] == '-'))
             skip++;
-        if (line >= from_line && size - skip > key_size && memcmp(start + skip, key, key_size) == 0 && start[skip + key_size] == ':')
+        if (line >= from_line && size - skip > key_size && memcmp(start + skip, key, key_size) == 0 &&
+            start[skip + key_size] == ':')
             return line;
         at += size + 1;
     }
     return 0;
 }
 
-static int refuse_yaml(const char *path, struct bytes text, cyaml_err_t failure, const struct complaints *complaints, struct err *err)
+static int refuse_yaml(const char *path, struct bytes text, cyaml_err_t failure, const struct complaints *complaints,
+                       struct err *err)
 {
     unsigned line = find_key_line(text, complaints);
     int code = failure == CYAML_ERR_OOM ? ERR_NO_MEMORY : ERR_INVALID;
     if (line > 0)
-        return err_set(err, code, "%s, line %u: there is no such setting (%.*s)", path, line, (int)strcspn(complaints->text, ";"),
-                       complaints->text);
-    return err_set(err, code, "%s: %s%s%s", path, cyaml_strerror(failure), complaints->size == 0 ? "" : ": ", complaints->text);
+        return err_set(err, code, "%s, line %u: there is no such setting (%.*s)", path, line,
+                       (int)strcspn(complaints->text, ";"), complaints->text);
+    return err_set(err, code, "%s: %s%s%s", path, cyaml_strerror(failure), complaints->size == 0 ? "" : ": ",
+                   complaints->text);
 }
 
 static int read_yaml(struct disk *disk, const char *path, struct config_file **ret, struct err *err)
@@ -174,7 +185,9 @@ static int read_yaml(struct disk *disk, const char *path, struct config_file **r
     buf_init(&text, CONFIG_MAX_BYTES);
     int code = disk_read_file(disk, path, &text, err);
     if (code == ERR_NOT_FOUND)
-        code = err_set(err, code, "%s does not exist; make a data directory with: tally init DIR --cluster NAME --region NAME", path);
+        code =
+            err_set(err, code,
+                    "%s does not exist; make a data directory with: tally init DIR --cluster NAME --region NAME", path);
     if (code == 0 && text.size_bytes == 0) /* libyaml dies of it */
         code = err_set(err, ERR_INVALID, "%s is empty", path);
     if (code == 0) {
@@ -225,7 +238,8 @@ static int take_names(struct server_config *config, const struct config_file *fi
     config->region.incarnation = origin.incarnation;
     code = take_address(file->listen, "listen", config->listen, err);
     if (code == 0)
-        code = take_address(file->advertise == NULL ? file->listen : file->advertise, "advertise", config->region.address, err);
+        code = take_address(file->advertise == NULL ? file->listen : file->advertise, "advertise",
+                            config->region.address, err);
     return code;
 }
 
@@ -234,12 +248,14 @@ static int take_numbers(struct server_config *config, const struct config_file *
     uint64_t checkpoint_ms = 0;
     uint64_t hello_ms = 0;
     uint64_t timeout_ms = 0;
-    int code = take_number(file->checkpoint_interval_ms, 1000, INTERVAL_MIN_MS, INTERVAL_MAX_MS, "checkpoint_interval_ms",
-                           &checkpoint_ms, err);
+    int code = take_number(file->checkpoint_interval_ms, 1000, INTERVAL_MIN_MS, INTERVAL_MAX_MS,
+                           "checkpoint_interval_ms", &checkpoint_ms, err);
     if (code == 0)
-        code = take_number(file->hello_interval_ms, 1000, INTERVAL_MIN_MS, INTERVAL_MAX_MS, "hello_interval_ms", &hello_ms, err);
+        code = take_number(file->hello_interval_ms, 1000, INTERVAL_MIN_MS, INTERVAL_MAX_MS, "hello_interval_ms",
+                           &hello_ms, err);
     if (code == 0)
-        code = take_number(file->peer_timeout_ms, 5000, INTERVAL_MIN_MS, INTERVAL_MAX_MS, "peer_timeout_ms", &timeout_ms, err);
+        code = take_number(file->peer_timeout_ms, 5000, INTERVAL_MIN_MS, INTERVAL_MAX_MS, "peer_timeout_ms",
+                           &timeout_ms, err);
     if (code == 0)
         code = take_number(file->segment_size_bytes, LOG_SEGMENT_SIZE_DEFAULT_BYTES, LOG_SEGMENT_SIZE_MIN_BYTES,
                            LOG_SEGMENT_SIZE_MAX_BYTES, "segment_size_bytes", &config->segment_size_bytes, err);
@@ -261,8 +277,8 @@ static int resolve(const char *folder, const char *path, char out[DISK_PATH_MAX_
 }
 
 /* Sorts a peer's public keys by what they are for. */
-static int take_peer_keys(struct region_peer_config *peer, const char *cluster, const struct note_verifier *keys, size_t count,
-                          const char *path, struct err *err)
+static int take_peer_keys(struct region_peer_config *peer, const char *cluster, const struct note_verifier *keys,
+                          size_t count, const char *path, struct err *err)
 {
     char log_name[NOTE_NAME_MAX_BYTES + 1];
     char cosign_name[NOTE_NAME_MAX_BYTES + 1];
@@ -283,7 +299,8 @@ static int take_peer_keys(struct region_peer_config *peer, const char *cluster, 
         }
     }
     if (!has_log || !has_cosign)
-        return err_set(err, ERR_INVALID, "%s must hold both public keys of region %s (its keys/region.pub)", path, peer->region);
+        return err_set(err, ERR_INVALID, "%s must hold both public keys of region %s (its keys/region.pub)", path,
+                       peer->region);
     return 0;
 }
 
@@ -306,7 +323,8 @@ static int take_peer(struct server_config *config, struct disk *disk, const stru
     if (code == 0)
         code = keyfile_load_public(disk, path, keys, sizeof(keys) / sizeof(keys[0]), &count, err);
     if (code == ERR_NOT_FOUND)
-        code = err_set(err, code, "peer %s: %s does not exist; copy keys/region.pub of that region there", peer->region, path);
+        code = err_set(err, code, "peer %s: %s does not exist; copy keys/region.pub of that region there", peer->region,
+                       path);
     if (code == 0)
         code = take_peer_keys(peer, config->region.cluster, keys, count, path, err);
     return code;
@@ -342,11 +360,12 @@ static bool is_region(const struct server_config *config, const char *name)
 static int check_homes(const struct server_config *config, const struct context *context, struct err *err)
 {
     if (!is_region(config, context->default_home))
-        return err_set(err, ERR_INVALID, "context %.64s: default_home %.64s is neither this region nor a peer", context->name,
-                       context->default_home);
+        return err_set(err, ERR_INVALID, "context %.64s: default_home %.64s is neither this region nor a peer",
+                       context->name, context->default_home);
     for (size_t i = 0; i < context->home_count; i++) {
         if (!is_region(config, context->homes[i].region))
-            return err_set(err, ERR_INVALID, "context %.64s: home %.64s of partition %.64s is neither this region nor a peer",
+            return err_set(err, ERR_INVALID,
+                           "context %.64s: home %.64s of partition %.64s is neither this region nor a peer",
                            context->name, context->homes[i].region, context->homes[i].partition);
     }
     return 0;
@@ -393,7 +412,8 @@ static int take_keys(struct server_config *config, struct disk *disk, struct err
     snprintf(cosign_name, sizeof(cosign_name), "%s/%s", config->region.cluster, config->region.region);
     int code = take_key(config, disk, "keys/log.key", NOTE_KEY_ED25519, config->origin, &config->log_signer, err);
     if (code == 0)
-        code = take_key(config, disk, "keys/cosign.key", NOTE_KEY_COSIGNATURE, cosign_name, &config->cosign_signer, err);
+        code =
+            take_key(config, disk, "keys/cosign.key", NOTE_KEY_COSIGNATURE, cosign_name, &config->cosign_signer, err);
     config->region.log_signer = &config->log_signer;
     config->region.cosign_signer = &config->cosign_signer;
     return code;

@@ -1,4 +1,5 @@
-/* tallyd.yaml: what an operator may say about a region. Read once at start; `tally init` writes it with every default and a comment. */
+/* tallyd.yaml: what an operator may say about a region. Read once at start; `tally init` writes it with every default
+ * and a comment. */
 #ifndef SERVER_CONFIG_H
 #define SERVER_CONFIG_H
 
@@ -23,9 +24,9 @@ struct server_config {
     struct region_config region;
 };
 
-/* Reads folder/tallyd.yaml and the keys that it names. *ret is owned by the caller: server_config_free. ERR_NOT_FOUND (says to run tally init),
- * ERR_INVALID (names the file, and the line where the reader knows it), ERR_PERMISSION (a private key that others can read), ERR_MISMATCH (a key of another
- * region). */
+/* Reads folder/tallyd.yaml and the keys that it names. *ret is owned by the caller: server_config_free. ERR_NOT_FOUND
+ * (says to run tally init), ERR_INVALID (names the file, and the line where the reader knows it), ERR_PERMISSION (a
+ * private key that others can read), ERR_MISMATCH (a key of another region). */
 int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err) MUST_USE;
 /* Wipes the private keys. NULL is fine. */
 void server_config_free(struct server_config *config);

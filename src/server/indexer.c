@@ -1,5 +1,6 @@
-/* The indexer: applies to the index what became durable, log by log, and tells the sequencer how far it is, so that ids and heads held in memory can go. The index
- * is derived: whatever it lost in a crash is applied again from its own position. */
+/* The indexer: applies to the index what became durable, log by log, and tells the sequencer how far it is, so that ids
+ * and heads held in memory can go. The index is derived: whatever it lost in a crash is applied again from its own
+ * position. */
 #include "base/assert.h"
 #include "base/mem.h"
 #include "server/internal.h"
@@ -117,8 +118,9 @@ static bool apply_round(struct server *server, struct batch *batch)
         struct err err = {0};
         bool moved = false;
         if (apply_next(server, i, batch, &moved, &err) != 0)
-            server_die(server, "the index cannot follow log %.*s, stopping: %s", (int)log_origin(server->logs[i]).size_bytes,
-                       (const char *)log_origin(server->logs[i]).data, err.message);
+            server_die(server, "the index cannot follow log %.*s, stopping: %s",
+                       (int)log_origin(server->logs[i]).size_bytes, (const char *)log_origin(server->logs[i]).data,
+                       err.message);
         if (moved)
             report(server, i);
         any = any || moved;

@@ -114,7 +114,8 @@ void *indexer_run(void *context);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
 /* "<data>/logs/<region>-<incarnation>" of an origin. */
-int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES], struct err *err) MUST_USE;
+int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES],
+                      struct err *err) MUST_USE;
 
 /* peers.c: threads that talk to peers. The sequencer calls these; none waits. */
 int peers_start(struct server *server, struct peers **ret, struct err *err) MUST_USE;
@@ -123,7 +124,8 @@ void peers_hello(struct peers *peers, size_t peer);
 void peers_contact(struct peers *peers, size_t peer);
 void peers_open_pull(struct peers *peers, size_t peer, uint32_t log, const char *origin, uint64_t from_index);
 void peers_close_pull(struct peers *peers, size_t peer, uint32_t log);
-void peers_acknowledge(struct peers *peers, size_t peer, uint32_t log, uint64_t size, uint64_t cosigned_size, struct bytes cosignature);
+void peers_acknowledge(struct peers *peers, size_t peer, uint32_t log, uint64_t size, uint64_t cosigned_size,
+                       struct bytes cosignature);
 /* Cancels everything and waits for the threads. */
 void peers_stop(struct peers *peers);
 

@@ -1,10 +1,12 @@
-/* Talking to peers. A peer has a thread that says hello when it is told to; a pull has a thread that reads, and one that acknowledges. What comes in goes to
- * the sequencer; what the sequencer wants out is left in a slot (the newest acknowledgement replaces an older one), so it never waits and memory is bounded.
+/* Talking to peers. A peer has a thread that says hello when it is told to; a pull has a thread that reads, and one
+ * that acknowledges. What comes in goes to the sequencer; what the sequencer wants out is left in a slot (the newest
+ * acknowledgement replaces an older one), so it never waits and memory is bounded.
  *
- * Flow control. A pull stops reading while PULL_WINDOW_BLOCKS of its blocks are not stored yet. gRPC's own window then stops the source.
+ * Flow control. A pull stops reading while PULL_WINDOW_BLOCKS of its blocks are not stored yet. gRPC's own window then
+ * stops the source.
  *
- * A pull's life: opened by the sequencer; ended by the source, by an error, or by a cancel; its thread then reports PULL_CLOSED, and waits in the list until it is
- * joined, at the next open or at the stop. */
+ * A pull's life: opened by the sequencer; ended by the source, by an error, or by a cancel; its thread then reports
+ * PULL_CLOSED, and waits in the list until it is joined, at the next open or at the stop. */
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/queue.h"
@@ -287,7 +289,8 @@ static void free_pull(struct pull *pull)
     mem_free(pull);
 }
 
-/* Joins threads that have ended, without waiting: one that is about to end may be waiting for the caller to take its PULL_CLOSED. */
+/* Joins threads that have ended, without waiting: one that is about to end may be waiting for the caller to take its
+ * PULL_CLOSED. */
 static void reap(struct peer *peer)
 {
     for (struct queue_link *link = peer->pulls.next; link != &peer->pulls;) {
@@ -343,7 +346,8 @@ void peers_close_pull(struct peers *peers, size_t peer, uint32_t log)
         cancel(pull);
 }
 
-void peers_acknowledge(struct peers *peers, size_t peer, uint32_t log, uint64_t size, uint64_t cosigned_size, struct bytes cosignature)
+void peers_acknowledge(struct peers *peers, size_t peer, uint32_t log, uint64_t size, uint64_t cosigned_size,
+                       struct bytes cosignature)
 {
     PRE(peer < peers->count);
     struct pull *pull = find_pull(&peers->peers[peer], log);

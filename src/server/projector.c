@@ -1,8 +1,10 @@
-/* The projector: one thread that keeps every projection up with the logs. It applies a stretch of one log in one database transaction, which also moves the
- * cursor; requests are served between two transactions, so they see whole states only.
+/* The projector: one thread that keeps every projection up with the logs. It applies a stretch of one log in one
+ * database transaction, which also moves the cursor; requests are served between two transactions, so they see whole
+ * states only.
  *
- * A rebuild fills the next generation from the start of every log while the live one goes on; once its cursor has reached the live one's, it takes over.
- * A projection whose SQL fails on an event stops there, in state "failed", with the error; the rest go on. Create it anew, or rebuild it, to try again. */
+ * A rebuild fills the next generation from the start of every log while the live one goes on; once its cursor has
+ * reached the live one's, it takes over. A projection whose SQL fails on an event stops there, in state "failed", with
+ * the error; the rest go on. Create it anew, or rebuild it, to try again. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -70,7 +72,8 @@ static void fail(struct projector *projector, struct kept *kept, const struct er
 
 /* --- Applying --- */
 
-static int apply_element(struct projection_db *db, const char *origin, struct bytes *elements, uint64_t from, struct err *err)
+static int apply_element(struct projection_db *db, const char *origin, struct bytes *elements, uint64_t from,
+                         struct err *err)
 {
     struct bytes encoded;
     struct frame frame;
@@ -195,7 +198,8 @@ static int describe(const struct projector *projector, struct kept *kept, struct
         return 0;
     ret->generation = projection_generation(kept->projection);
     char relative[PROJECTION_NAME_MAX_BYTES + 64];
-    snprintf(relative, sizeof(relative), "projections/%s/gen-%llu.sqlite", kept->name, (unsigned long long)ret->generation);
+    snprintf(relative, sizeof(relative), "projections/%s/gen-%llu.sqlite", kept->name,
+             (unsigned long long)ret->generation);
     int code = disk_join(ret->file, projector->server->config->folder, relative, err);
     if (code == 0)
         code = cursor_position(projection_live(kept->projection), &ret->position, err);
@@ -218,10 +222,11 @@ static int create(struct projector *projector, struct request *request)
     snprintf(kept.name, sizeof(kept.name), "%s", projection_spec_name(spec));
     projection_spec_free(spec);
     if (find_kept(projector, kept.name) != NULL)
-        return err_set(request->err, ERR_EXISTS, "projection %s exists already; rebuild it, or give the new SQL another name",
-                       kept.name);
+        return err_set(request->err, ERR_EXISTS,
+                       "projection %s exists already; rebuild it, or give the new SQL another name", kept.name);
     if (projector->count == RPC_PROJECTIONS_MAX)
-        return err_set(request->err, ERR_TOO_LARGE, "there are %d projections, no more are allowed", RPC_PROJECTIONS_MAX);
+        return err_set(request->err, ERR_TOO_LARGE, "there are %d projections, no more are allowed",
+                       RPC_PROJECTIONS_MAX);
     code = projection_folder(projector, kept.name, folder, request->err);
     if (code == 0)
         code = projection_create(folder, request->sql, &kept.projection, request->err);
@@ -277,8 +282,8 @@ static int serve(struct projector *projector, struct request *request)
         return list(projector, request);
     struct kept *kept = find_kept(projector, request->name);
     if (kept == NULL)
-        return err_set(request->err, ERR_NOT_FOUND, "there is no projection \"%.63s\"; make one with: tally projection create FILE",
-                       request->name);
+        return err_set(request->err, ERR_NOT_FOUND,
+                       "there is no projection \"%.63s\"; make one with: tally projection create FILE", request->name);
     if (request->type == REQUEST_GET)
         return describe(projector, kept, request->ret, request->err);
     if (kept->projection == NULL)
@@ -314,7 +319,8 @@ static int ask(struct rpc_backend *backend, struct request *request)
         pthread_mutex_unlock(&request->mutex);
         code = request->code;
     } else {
-        code = err_set(request->err, code == ERR_BUSY ? ERR_BUSY : ERR_UNAVAILABLE, "the projector takes no requests now; retry");
+        code = err_set(request->err, code == ERR_BUSY ? ERR_BUSY : ERR_UNAVAILABLE,
+                       "the projector takes no requests now; retry");
     }
     pthread_cond_destroy(&request->finished);
     pthread_mutex_destroy(&request->mutex);

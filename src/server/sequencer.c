@@ -1,5 +1,5 @@
-/* The sequencer: the thread that owns the region. It takes messages, calls region_step, and carries out what the update says by handing it on: nothing here
- * waits, for a disk or for another thread. */
+/* The sequencer: the thread that owns the region. It takes messages, calls region_step, and carries out what the update
+ * says by handing it on: nothing here waits, for a disk or for another thread. */
 #include "base/assert.h"
 #include "base/mem.h"
 #include "server/internal.h"

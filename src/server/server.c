@@ -47,13 +47,15 @@ static int open_log(struct server *server, const char *folder, struct bytes orig
     if (code != 0)
         return code;
     atomic_store(&server->log_count, count + 1);
-    server_say(server, "log %s: %llu entries, recovered by reading %llu bytes", folder, (unsigned long long)recovery.size,
-               (unsigned long long)recovery.scanned_bytes);
+    server_say(server, "log %s: %llu entries, recovered by reading %llu bytes", folder,
+               (unsigned long long)recovery.size, (unsigned long long)recovery.scanned_bytes);
     if (recovery.cut_bytes > 0)
-        server_say(server, "log %s: cut a torn tail of %llu bytes at %s offset %llu; nobody had been told of it", folder,
-                   (unsigned long long)recovery.cut_bytes, recovery.cut_segment, (unsigned long long)recovery.cut_offset);
+        server_say(server, "log %s: cut a torn tail of %llu bytes at %s offset %llu; nobody had been told of it",
+                   folder, (unsigned long long)recovery.cut_bytes, recovery.cut_segment,
+                   (unsigned long long)recovery.cut_offset);
     if (!recovery.direct)
-        server_say(server, "log %s: this file system refuses direct writes; using buffered writes with fdatasync", folder);
+        server_say(server, "log %s: this file system refuses direct writes; using buffered writes with fdatasync",
+                   folder);
     return 0;
 }
 
@@ -151,21 +153,27 @@ static bool index_is_ahead(struct server *server)
     return false;
 }
 
+static int remake_index(struct server *server, const char *folder, const char *why, struct err *err)
+{
+    struct removal removal = {.disk = server->disk, .folder = folder, .err = err};
+    server_say(server, "the index is made again from the logs: %s", why);
+    index_close(server->index);
+    server->index = NULL;
+    int code = disk_list(server->disk, folder, remove_file, &removal, err);
+    return code == 0 ? index_rocksdb_open(folder, &server->index, err) : code;
+}
+
 static int open_index(struct server *server, struct err *err)
 {
     char folder[DISK_PATH_MAX_BYTES];
     int code = disk_join(folder, server->config->folder, "index", err);
-    if (code == 0)
-        code = index_rocksdb_open(folder, &server->index, err);
-    if (code == 0 && index_is_ahead(server)) {
-        struct removal removal = {.disk = server->disk, .folder = folder, .err = err};
-        server_say(server, "the index is ahead of the logs; making it again");
-        index_close(server->index);
-        server->index = NULL;
-        code = disk_list(server->disk, folder, remove_file, &removal, err);
-        if (code == 0)
-            code = index_rocksdb_open(folder, &server->index, err);
-    }
+    if (code != 0)
+        return code;
+    code = index_rocksdb_open(folder, &server->index, err);
+    if (code == ERR_CORRUPT)
+        code = remake_index(server, folder, err->message, err);
+    else if (code == 0 && index_is_ahead(server))
+        code = remake_index(server, folder, "it is ahead of the logs", err);
     return code == 0 ? indexer_catch_up(server, err) : code;
 }
 
@@ -204,7 +212,8 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), struct server *
     return failure == 0 ? 0 : err_errno(err, failure, "a thread cannot be started");
 }
 
-/* Once a thread runs, a failure to start the next one ends the process: it happens only when the machine is out of threads. */
+/* Once a thread runs, a failure to start the next one ends the process: it happens only when the machine is out of
+ * threads. */
 static void start_threads(struct server *server)
 {
     struct err err = {0};
@@ -292,7 +301,8 @@ static void stop_threads(struct server *server)
     server_changed(server);
     if (server->rpc != NULL)
         rpc_server_stop(server->rpc);
-    mailbox_close(server->mail); /* from here on messages of other threads are dropped: nobody waits for them any more */
+    mailbox_close(
+        server->mail); /* from here on messages of other threads are dropped: nobody waits for them any more */
     if (server->rpc != NULL)
         pthread_join(server->sequencer, NULL);
     peers_stop(server->peers);

@@ -8,9 +8,10 @@
 
 struct server;
 
-/* Loads the configuration of the data directory, takes its lock, opens and recovers the logs, brings the index up and starts to serve. Blocks until it serves.
- * Errors: of server_config_load; ERR_LOCKED (another tallyd runs on it); ERR_CORRUPT (damage, with the repair); ERR_UNAVAILABLE (the port is in use); disk errors.
- * Signals that should not reach the threads must be blocked before. */
+/* Loads the configuration of the data directory, takes its lock, opens and recovers the logs, brings the index up and
+ * starts to serve. Blocks until it serves. Errors: of server_config_load; ERR_LOCKED (another tallyd runs on it);
+ * ERR_CORRUPT (damage, with the repair); ERR_UNAVAILABLE (the port is in use); disk errors. Signals that should not
+ * reach the threads must be blocked before. */
 int server_start(const char *folder, struct server **ret, struct err *err) MUST_USE;
 /* What to print once it serves: "region eu ready on 127.0.0.1:7401". out holds 512 bytes. */
 void server_describe(const struct server *server, char *out);

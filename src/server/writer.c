@@ -1,12 +1,13 @@
-/* The writer: the one thread that makes things durable. Blocks of one log that wait together go to the log in one call. A write, sync or checkpoint that fails ends
- * the process: after it nothing may be acknowledged, and a restart recovers what is durable. */
+/* The writer: the one thread that makes things durable. Blocks of one log that wait together go to the log in one call.
+ * A write, sync or checkpoint that fails ends the process: after it nothing may be acknowledged, and a restart recovers
+ * what is durable. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "server/internal.h"
 
-enum { JOBS_BATCH_MAX = 256 };
+enum { JOBS_BATCH_MAX = 256, EVIDENCE_FILES_MAX = 1000 };
 
 static void free_job(struct job *job)
 {
@@ -37,7 +38,9 @@ static size_t write_run(struct server *server, struct job **jobs, size_t count)
         run++;
     }
     if (log_append(server->logs[jobs[0]->log], blocks, run, &err) != 0)
-        server_die(server, "a write failed, stopping at once (nothing after it was acknowledged; a restart recovers what is durable): %s",
+        server_die(server,
+                   "a write failed, stopping at once (nothing after it was acknowledged; a restart recovers what is "
+                   "durable): %s",
                    err.message);
     for (size_t i = 0; i < run; i++)
         report(server, REGION_WRITTEN, jobs[i]->log, jobs[i]->size);
@@ -48,9 +51,7 @@ static void save_checkpoint(struct server *server, const struct job *job)
 {
     struct err err = {0};
     int code = log_save_checkpoint(server->logs[job->log], buf_bytes(&job->note), job->published, &err);
-    if (code == ERR_FORK)
-        server_say(server, "ALARM: %s", err.message);
-    else if (code != 0)
+    if (code != 0)
         server_die(server, "a checkpoint could not be stored, stopping: %s", err.message);
     else
         report(server, REGION_CHECKPOINT_SAVED, job->log, job->size);
@@ -78,23 +79,51 @@ static void create_log(struct server *server, const struct job *job)
     server_say(server, "keeping a copy of log %s", job->text);
 }
 
+static int count_name(void *context, const char *name, bool is_dir)
+{
+    (void)name;
+    (void)is_dir;
+    (*(size_t *)context)++;
+    return 0;
+}
+
+/* A file named after its contents: the same note is kept once. EVIDENCE_FILES_MAX bounds what a hostile peer can make
+ * us store. */
+static int store_evidence(struct server *server, const char *folder, struct bytes note, char *path, struct err *err)
+{
+    struct sha256 *sha = sha256_new();
+    char name[2 * HASH_SIZE + sizeof(".note")];
+    uint32_t mode = 0;
+    size_t count = 0;
+    if (sha == NULL)
+        return err_no_memory(err, "the evidence");
+    struct hash hash = sha256_of(sha, note);
+    sha256_free(sha);
+    hex_encode(bytes_of(hash.bytes, HASH_SIZE), name);
+    memcpy(name + 2 * HASH_SIZE, ".note", sizeof(".note"));
+    int code = disk_join(path, folder, name, err);
+    if (code != 0 || disk_mode(server->disk, path, &mode, NULL) == 0)
+        return code;
+    code = disk_list(server->disk, folder, count_name, &count, err);
+    if (code == 0 && count >= EVIDENCE_FILES_MAX)
+        code = err_set(err, ERR_TOO_LARGE, "%zu files are there already; look at them and move them away", count);
+    return code != 0 ? code : disk_replace_file(server->disk, path, note, 0, err);
+}
+
 static void keep_evidence(struct server *server, const struct job *job)
 {
     char folder[DISK_PATH_MAX_BYTES];
-    char name[64];
     char path[DISK_PATH_MAX_BYTES];
     struct err err = {0};
-    struct disk *disk = server->disk;
-    snprintf(name, sizeof(name), "log-%u-%llu.note", job->log, (unsigned long long)clock_now().wall_us);
     int code = disk_join(folder, server->config->folder, "evidence", &err);
     if (code == 0)
-        code = disk_make_dir(disk, folder, &err);
+        code = disk_make_dir(server->disk, folder, &err);
     if (code == 0)
-        code = disk_join(path, folder, name, &err);
+        code = store_evidence(server, folder, buf_bytes(&job->note), path, &err);
     if (code == 0)
-        code = disk_replace_file(disk, path, buf_bytes(&job->note), 0, &err);
-    server_say(server, code == 0 ? "evidence kept in %s%s" : "evidence could not be kept in %s: %s", path,
-               code == 0 ? "" : err.message);
+        server_say(server, "evidence kept in %s", path);
+    else
+        server_say(server, "evidence could not be kept in %s: %s", folder, err.message);
 }
 
 static size_t carry_out(struct server *server, struct job **jobs, size_t count)

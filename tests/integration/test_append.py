@@ -36,6 +36,11 @@ def test_several_streams_in_one_batch(solo):
     assert len(read(solo, 'multi-a')) == 1 and len(read(solo, 'multi-b')) == 2
 
 
+def no_such_stream(client, stream):
+    """A refused batch has left nothing of itself behind."""
+    refused('NOT_FOUND', read, client, stream)
+
+
 def conflict(client, expected, actual, **fields):
     error = refused('ABORTED', client.append, batch(write('quiet-before'), write('versions', **fields)))
     assert error.detail.code == 'VERSION_CONFLICT'
@@ -50,7 +55,7 @@ def test_expected_versions_that_do_not_hold_are_refused_with_expected_and_actual
     solo.append(batch(write('versions', no_stream=True)))
     conflict(solo, 'none', '0', no_stream=True)
     conflict(solo, '1', '0', version=1)
-    assert read(solo, 'quiet-before') == [], 'a refused batch left half of itself behind'
+    no_such_stream(solo, 'quiet-before')
 
 
 def test_expected_versions_that_hold_are_accepted(solo):
@@ -89,12 +94,12 @@ def test_same_id_with_other_content_is_refused(solo):
 def test_an_id_twice_in_one_batch_is_refused(solo):
     same = uuid.uuid4().bytes
     refused('INVALID_ARGUMENT', solo.append, batch(write('same', event(id=same), event(id=same))))
-    assert read(solo, 'same') == []
+    no_such_stream(solo, 'same')
 
 
 def test_a_stream_twice_in_one_batch_is_refused(solo):
     refused('INVALID_ARGUMENT', solo.append, batch(write('double'), write('double')))
-    assert read(solo, 'double') == []
+    no_such_stream(solo, 'double')
 
 
 def test_batch_with_old_and_new_events_appends_only_the_new(solo):
@@ -156,7 +161,7 @@ def test_concurrent_writers_of_one_stream_all_count(solo):
 
 
 def test_largest_batch_is_accepted(solo):
-    answer = solo.append(batch(write('large', *[event(b'x' * 300) for _ in range(10000)])), timeout=30)
+    answer = solo.append(batch(write('large', *[event(b'x' * 100) for _ in range(10000)])), timeout=30)
     assert len(answer.results) == 10000
 
 

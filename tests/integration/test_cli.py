@@ -103,7 +103,9 @@ def test_import_waits_for_a_region_that_is_killed_and_comes_back(lab):
     assert process.returncode == 0, err
     assert re.search(r'imported 20,?000 events', out + err), out + err
     us.wait_accepting()
-    assert (eu.size(), us.size()) == (10000, 10000)
+    eu.wait_size('bank/eu/1', 10000)
+    us.wait_size('bank/us/1', 10000)
+    assert (eu.log('bank/eu/1').size, us.log('bank/us/1').size) == (10000, 10000)
 
 
 def test_killed_import_started_again_appends_nothing_twice(lab):
@@ -118,7 +120,7 @@ def test_killed_import_started_again_appends_nothing_twice(lab):
     before = eu.size()
     assert before < 20000
     assert numbers(run('tally', 'import', file, '--server', eu.address))[0] == 20000
-    assert eu.size() == 20000
+    assert eu.log('bank/eu/1').size == 20000
     ids = [e.entry.event_id for e in read_log(eu.client())]
     assert len(set(ids)) == 20000
 

@@ -31,8 +31,7 @@ struct append_options {
     const char *expect;
 };
 
-/* --- Making the batch ----------------------------------------------------------------------------------------------
- */
+/* --- Making the batch --- */
 
 static int choose_id(const char *given, uint8_t out[TALLY_ID_SIZE], struct err *err)
 {
@@ -108,8 +107,7 @@ static int batch_events(const char *file, struct buf *storage, struct batch *bat
     return 0;
 }
 
-/* --- Printing the answer -------------------------------------------------------------------------------------------
- */
+/* --- Printing the answer --- */
 
 static int print_answer_json(const struct batch *batch, const struct tally_answer *answer, struct err *err)
 {
@@ -144,8 +142,7 @@ static void print_answer(const struct batch *batch, const struct tally_answer *a
     putchar('\n');
 }
 
-/* --- The command ---------------------------------------------------------------------------------------------------
- */
+/* --- The command --- */
 
 /* Whether it took effect is unknown after these: say how to find out. */
 static int explain_retry(int rc, const struct batch *batch, struct err *err)

@@ -61,8 +61,7 @@ struct import {
     atomic_bool done; /* ends the progress thread */
 };
 
-/* --- Regions -------------------------------------------------------------------------------------------------------
- */
+/* --- Regions --- */
 
 /* The address in a --to for this region, or NULL. */
 static const char *given_address(const struct option_values *to, const char *region)
@@ -143,8 +142,7 @@ static int home_of(struct import *import, const struct ndjson_event *event, stru
     return add_region(import, home, ret, err);
 }
 
-/* --- Batches -------------------------------------------------------------------------------------------------------
- */
+/* --- Batches --- */
 
 static int flush_lane(struct import *import, struct import_region *region, size_t lane, struct err *err)
 {
@@ -231,8 +229,7 @@ static int add_event(struct import *import, const struct ndjson_event *event, ui
     return err_set(err, ERR_TOO_LARGE, "line %" PRIu64 " does not fit into a batch of its own", line);
 }
 
-/* --- The input -----------------------------------------------------------------------------------------------------
- */
+/* --- The input --- */
 
 static bool is_blank(struct bytes line)
 {
@@ -288,8 +285,7 @@ static int finish_lanes(struct import *import, int rc, struct err *err)
     return rc;
 }
 
-/* --- Progress ------------------------------------------------------------------------------------------------------
- */
+/* --- Progress --- */
 
 static void *progress_run(void *context)
 {
@@ -315,8 +311,7 @@ static void *progress_run(void *context)
     return NULL;
 }
 
-/* --- The command ---------------------------------------------------------------------------------------------------
- */
+/* --- The command --- */
 
 static int import_all(struct import *import, struct err *err)
 {

@@ -40,8 +40,7 @@ struct home {
     const char *partition; /* points into pair.name */
 };
 
-/* --- Reading the options -------------------------------------------------------------------------------------------
- */
+/* --- Reading the options --- */
 
 static int pair_parse(const char *text, const char *option, struct pair *ret, struct err *err)
 {
@@ -197,8 +196,7 @@ static int check_options(const struct init_options *options, struct err *err)
     return rc == 0 ? check_contexts(options, err) : rc;
 }
 
-/* --- The configuration ---------------------------------------------------------------------------------------------
- */
+/* --- The configuration --- */
 
 /* A YAML text in single quotes: names have no control characters, so doubling the quote is all there is to escape. */
 static int yaml_text(struct buf *out, const char *before, const char *text)
@@ -332,8 +330,7 @@ static int config_write(const struct init_options *options, struct err *err)
     return rc;
 }
 
-/* --- Keys ----------------------------------------------------------------------------------------------------------
- */
+/* --- Keys --- */
 
 /* A new key of this name; its public half is appended to *vkeys as a line. */
 static int key_create(const char *keys, const char *file, const char *name, enum note_key_type type, struct buf *vkeys,
@@ -384,8 +381,7 @@ static int keys_create(const struct init_options *options, struct err *err)
     return rc;
 }
 
-/* --- The command ---------------------------------------------------------------------------------------------------
- */
+/* --- The command --- */
 
 static int found_something(void *context, const char *name, bool is_dir)
 {

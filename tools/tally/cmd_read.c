@@ -27,8 +27,7 @@ static int print_all(struct tally_reader *reader, bool json, bool stop_when_caug
     }
 }
 
-/* --- read ----------------------------------------------------------------------------------------------------------
- */
+/* --- read --- */
 
 /* CONTEXT/STREAM: a context has no slash, a stream may have some. The caller frees *ret_context. */
 static int split_stream(const char *text, char **ret_context, const char **ret_stream, struct err *err)
@@ -109,8 +108,7 @@ const struct command command_read = {
     .run = run_read,
 };
 
-/* --- tail ----------------------------------------------------------------------------------------------------------
- */
+/* --- tail --- */
 
 static int run_tail(const struct command *command, int argc, char **argv)
 {

@@ -60,8 +60,7 @@ static void print_status(const char *address, const struct tally_status *status)
     print_peers(status);
 }
 
-/* --- As JSON -------------------------------------------------------------------------------------------------------
- */
+/* --- As JSON --- */
 
 static json_t *logs_json(const struct tally_status *status)
 {
@@ -119,8 +118,7 @@ static json_t *status_json(const char *address, const struct tally_status *statu
                      peers_json(status), "contexts", contexts_json(status), "regions", regions);
 }
 
-/* --- The command ---------------------------------------------------------------------------------------------------
- */
+/* --- The command --- */
 
 static int status_of(const char *address, const struct common *common, struct err *err)
 {

@@ -105,8 +105,7 @@ int output_flush(struct err *err)
     return 0;
 }
 
-/* --- Events --------------------------------------------------------------------------------------------------------
- */
+/* --- Events --- */
 
 static struct bytes of(struct tally_bytes bytes)
 {

@@ -24,8 +24,7 @@ static struct channel *open_channel(const char *address)
     return channel;
 }
 
-/* --- Addresses -----------------------------------------------------------------------------------------------------
- */
+/* --- Addresses --- */
 
 Test(channel, malformed_addresses_are_refused)
 {
@@ -66,8 +65,7 @@ Test(channel, an_unreachable_server_is_unavailable_at_once_and_named)
     channel_close(channel);
 }
 
-/* --- One request, one response -------------------------------------------------------------------------------------
- */
+/* --- One request, one response --- */
 
 static void echo_handler(struct fake_call *call, void *context)
 {
@@ -150,8 +148,7 @@ Test(channel, no_answer_in_time_is_a_timeout)
     fake_server_stop(server);
 }
 
-/* --- Errors --------------------------------------------------------------------------------------------------------
- */
+/* --- Errors --- */
 
 struct ending {
     int status;
@@ -246,8 +243,7 @@ Test(channel, an_ok_without_a_message_is_corrupt)
     cr_expect_eq(unary_ending((struct ending){GRPC_STATUS_OK, "", bytes_of(NULL, 0)}, NULL, NULL), ERR_CORRUPT);
 }
 
-/* --- Streaming -----------------------------------------------------------------------------------------------------
- */
+/* --- Streaming --- */
 
 struct stream {
     struct fake_server *server;

@@ -46,8 +46,7 @@ static void send_message(struct fake_call *call, const ProtobufCMessage *message
     buf_free(&bytes);
 }
 
-/* --- A server that appends -----------------------------------------------------------------------------------------
- */
+/* --- A server that appends --- */
 
 static char own_origin[] = "bank/eu/1";
 static char other_origin[] = "bank/us/1";
@@ -245,8 +244,7 @@ Test(client, an_answer_cannot_ask_for_memory_without_limit)
     stop(&session);
 }
 
-/* --- Pipelined -----------------------------------------------------------------------------------------------------
- */
+/* --- Pipelined --- */
 
 Test(client, an_appender_answers_in_order_and_refusals_do_not_end_it)
 {
@@ -277,8 +275,7 @@ Test(client, an_appender_answers_in_order_and_refusals_do_not_end_it)
     stop(&session);
 }
 
-/* --- Status and projections ----------------------------------------------------------------------------------------
- */
+/* --- Status and projections --- */
 
 static void status_handler(struct fake_call *call, void *context)
 {

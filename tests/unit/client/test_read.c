@@ -54,8 +54,7 @@ static struct buf buffer(void)
     return buf;
 }
 
-/* --- One message ---------------------------------------------------------------------------------------------------
- */
+/* --- One message --- */
 
 Test(read, a_message_gives_its_events_wherever_the_other_fields_stand)
 {
@@ -143,8 +142,7 @@ Test(read, an_event_that_breaks_the_rules_is_corrupt)
     buf_free(&message);
 }
 
-/* --- Readers -------------------------------------------------------------------------------------------------------
- */
+/* --- Readers --- */
 
 struct script {
     size_t count;

@@ -31,8 +31,7 @@
     }                                                                                                                  \
     static void check_##name(struct index *index)
 
-/* --- Logs
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- Logs --- */
 
 BOTH(a_new_index_knows_nothing)
 {
@@ -98,8 +97,7 @@ BOTH(a_number_never_given_out_has_applied_nothing)
     cr_assert_eq(index_applied_size(index, UINT32_MAX), 0);
 }
 
-/* --- Applying
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- Applying --- */
 
 BOTH(an_applied_entry_is_found_by_stream_and_by_id)
 {
@@ -291,8 +289,7 @@ BOTH(running_out_of_memory_applies_nothing)
     expect_head(index, "order-2", 0, log, 2);
 }
 
-/* --- Streams
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- Streams --- */
 
 static void apply_in(struct index *index, uint32_t log, const char *context, const char *stream, uint64_t version)
 {
@@ -343,8 +340,7 @@ BOTH(the_longest_names_fit)
     cr_assert_eq(count, 1);
 }
 
-/* --- Scans
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- Scans --- */
 
 static size_t scan_many(struct index *index, uint64_t from, bool backwards, size_t max, struct index_place *ret_places)
 {
@@ -448,8 +444,7 @@ Test(index, closing_nothing_is_fine)
     index_close(NULL);
 }
 
-/* --- Threads
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- Threads --- */
 
 enum { RACE_ENTRIES = 20000, RACE_BATCH = 50 };
 
@@ -533,8 +528,7 @@ BOTH(threads_that_name_the_same_logs_get_the_same_numbers)
     }
 }
 
-/* --- The two against each other
- * ------------------------------------------------------------------------------------------ */
+/* --- The two against each other --- */
 
 enum {
     RANDOM_STREAMS = 20,

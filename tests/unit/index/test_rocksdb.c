@@ -26,8 +26,7 @@ static void tear_down(void)
 
 TestSuite(rocksdb, .init = set_up, .fini = tear_down);
 
-/* --- Reopening and crashing
- * ---------------------------------------------------------------------------------------------- */
+/* --- Reopening and crashing --- */
 
 Test(rocksdb, reopening_keeps_what_was_applied)
 {
@@ -155,8 +154,7 @@ Test(rocksdb, replay_after_a_crash_completes_the_index)
     index_close(index);
 }
 
-/* --- Refusing to open
- * ---------------------------------------------------------------------------------------------------- */
+/* --- Refusing to open --- */
 
 static void expect_refused(int expected, const char *say)
 {
@@ -348,8 +346,7 @@ Test(rocksdb, turned_bits_in_a_table_are_found_when_read_and_never_give_wrong_an
     index_close(index);
 }
 
-/* --- Contents that do not fit
- * -------------------------------------------------------------------------------------------- */
+/* --- Contents that do not fit --- */
 
 /* Writes key and value into the closed index behind its back. */
 static void plant(const char *key, size_t key_size, const char *value, size_t value_size)

@@ -64,8 +64,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    static const char *const names[] = {"tallyd.yaml",      "keys/log.key",     "keys/log.key.pub", "keys/cosign.key",
-                                        "keys/cosign.key.pub", "keys/peer-us.pub"};
+    static const char *const names[] = {"tallyd.yaml",     "keys/log.key",        "keys/log.key.pub",
+                                        "keys/cosign.key", "keys/cosign.key.pub", "keys/peer-us.pub"};
     char path[DISK_PATH_MAX_BYTES];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         path_of(names[i], path);
@@ -114,7 +114,8 @@ Test(server_config, takes_a_full_file_and_fills_in_the_defaults)
     cr_assert_eq(config->region.checkpoint_interval_us, 1000 * 1000);
     cr_assert_eq(config->segment_size_bytes, 64 * 1024 * 1024);
     struct authority authority;
-    cr_assert_eq(context_authority(&config->region.contexts, BYTES_LITERAL("bank"), BYTES_LITERAL("us"), &authority, NULL), 0);
+    cr_assert_eq(
+        context_authority(&config->region.contexts, BYTES_LITERAL("bank"), BYTES_LITERAL("us"), &authority, NULL), 0);
     cr_assert_str_eq(authority.region, "us");
     server_config_free(config);
 }
@@ -170,8 +171,8 @@ Test(server_config, a_peer_may_be_neither_listed_twice_nor_be_the_region_itself)
             "peers:\n  - region: us\n    address: 127.0.0.1:7402\n    keys: keys/peer-us.pub\n"
             "  - region: us\n    address: 127.0.0.1:7403\n    keys: keys/peer-us.pub\n",
             contexts, ERR_INVALID, "twice");
-    refused(head, "peers:\n  - region: eu\n    address: 127.0.0.1:7402\n    keys: keys/peer-us.pub\n", contexts, ERR_INVALID,
-            "itself");
+    refused(head, "peers:\n  - region: eu\n    address: 127.0.0.1:7402\n    keys: keys/peer-us.pub\n", contexts,
+            ERR_INVALID, "itself");
 }
 
 Test(server_config, homes_must_be_known_regions)

@@ -70,7 +70,7 @@ struct index {
     const struct index_ops *ops;
 };
 
-/* Opens or creates the RocksDB folder. ERR_LOCKED, ERR_CORRUPT (says to delete the folder: it is rebuilt by replay),
+/* Opens or creates the RocksDB folder. ERR_LOCKED, ERR_CORRUPT (it is rebuilt by replay),
  * ERR_IO. */
 int index_rocksdb_open(const char *folder, struct index **ret, struct err *err) MUST_USE;
 /* NULL when memory runs out. */

@@ -247,7 +247,7 @@ Test(rocksdb, a_missing_table_is_damage)
     char path[FOLDER_MAX_BYTES + 300];
     find_file(".sst", path);
     cr_assert_eq(remove(path), 0);
-    expect_refused(ERR_CORRUPT, "delete this folder");
+    expect_refused(ERR_CORRUPT, "made again from the logs");
 }
 
 Test(rocksdb, a_cut_table_is_damage)
@@ -256,7 +256,7 @@ Test(rocksdb, a_cut_table_is_damage)
     char path[FOLDER_MAX_BYTES + 300];
     find_file(".sst", path);
     cr_assert_eq(truncate(path, 1000), 0);
-    expect_refused(ERR_CORRUPT, "delete this folder");
+    expect_refused(ERR_CORRUPT, "made again from the logs");
 }
 
 Test(rocksdb, a_missing_manifest_is_damage)
@@ -265,7 +265,7 @@ Test(rocksdb, a_missing_manifest_is_damage)
     char path[FOLDER_MAX_BYTES + 300];
     find_file("MANIFEST", path);
     cr_assert_eq(remove(path), 0);
-    expect_refused(ERR_CORRUPT, "delete this folder");
+    expect_refused(ERR_CORRUPT, "made again from the logs");
 }
 
 Test(rocksdb, a_manifest_of_garbage_is_damage)
@@ -276,7 +276,7 @@ Test(rocksdb, a_manifest_of_garbage_is_damage)
     FILE *file = fopen(path, "w");
     fputs("this is not a manifest, and long enough to be taken for a record of one", file);
     fclose(file);
-    expect_refused(ERR_CORRUPT, "delete this folder");
+    expect_refused(ERR_CORRUPT, "made again from the logs");
 }
 
 Test(rocksdb, a_current_file_of_garbage_is_damage)
@@ -287,7 +287,7 @@ Test(rocksdb, a_current_file_of_garbage_is_damage)
     FILE *file = fopen(path, "w");
     fputs("garbage", file);
     fclose(file);
-    expect_refused(ERR_CORRUPT, "delete this folder");
+    expect_refused(ERR_CORRUPT, "made again from the logs");
 }
 
 Test(rocksdb, the_index_can_be_rebuilt_after_damage)
@@ -296,7 +296,7 @@ Test(rocksdb, the_index_can_be_rebuilt_after_damage)
     char path[FOLDER_MAX_BYTES + 300];
     find_file(".sst", path);
     cr_assert_eq(remove(path), 0);
-    expect_refused(ERR_CORRUPT, "delete this folder");
+    expect_refused(ERR_CORRUPT, "made again from the logs");
     folder_remove(folder);
     write_some();
     struct index *index = open_rocksdb(folder);
@@ -342,7 +342,7 @@ Test(rocksdb, turned_bits_in_a_table_are_found_when_read_and_never_give_wrong_an
         damaged += code != 0;
     }
     cr_assert_gt(damaged, 0);
-    cr_assert_not_null(strstr(err.message, "delete this folder"), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "made again from the logs"), "%s", err.message);
     index_close(index);
 }
 
@@ -381,7 +381,7 @@ Test(rocksdb, a_format_number_of_the_wrong_size_is_refused)
 {
     write_some();
     PLANT("mf\0\0\0\0", "\1");
-    expect_refused(ERR_CORRUPT, "delete this folder");
+    expect_refused(ERR_CORRUPT, "made again from the logs");
 }
 
 Test(rocksdb, a_database_that_is_not_an_index_is_refused)
@@ -461,7 +461,7 @@ static void expect_damage(int (*look_up)(struct index *index, struct err *err))
     struct index *index = open_rocksdb(folder);
     struct err err = {0};
     cr_assert_eq(look_up(index, &err), ERR_CORRUPT, "%s", err.message);
-    cr_assert_not_null(strstr(err.message, "delete this folder"), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "made again from the logs"), "%s", err.message);
     index_close(index);
 }
 

@@ -39,6 +39,6 @@ if ! run sound <<< 'char *volatile memory = malloc(1); cr_assert_not_null(memory
 fi
 expect leak 'detected memory leaks' <<< 'char *volatile memory = malloc(1); cr_assert_not_null(memory); memory = NULL;'
 expect overflow 'signed integer overflow' <<< 'volatile int large = 0x7fffffff; large = large + 1; cr_assert(large);'
-expect past-the-end 'heap-buffer-overflow' <<< 'volatile char *memory = malloc(1); memory[1] = 1; free((void *)(size_t)memory);'
+expect past-the-end 'heap-buffer-overflow' <<< 'volatile char *volatile memory = malloc(1); memory[1] = 1; free((void *)(size_t)memory);'
 
 echo '  PLANT  the sanitizers caught a leak, a signed overflow and a write past the end'

@@ -29,6 +29,7 @@ struct verification {
     bool progress;
 };
 
+PRINTF_LIKE(3, 0)
 static void record(struct log_report *report, enum verdict verdict, const char *format, va_list args)
 {
     if (report->verdict == VERDICT_VIOLATION || (report->verdict != VERDICT_VERIFIED && verdict != VERDICT_VIOLATION))

@@ -1,8 +1,6 @@
 /* The table of contexts: kept sorted by name, so that equal configurations give equal digests whatever their order. */
 #include "domain/context.h"
 
-#include <stdbool.h>
-
 #include "base/assert.h"
 #include "base/mem.h"
 #include "entry/entry.h"
@@ -30,6 +28,16 @@ int context_authority(const struct context_table *table, struct bytes context, s
             ret->region = found->homes[i].region;
     }
     return 0;
+}
+
+bool context_has_home(const struct context_table *table, struct bytes context, struct bytes partition)
+{
+    const struct context *found = find_context(table, context);
+    for (size_t i = 0; found != NULL && i < found->home_count; i++) {
+        if (bytes_equal(bytes_of_string(found->homes[i].partition), partition))
+            return true;
+    }
+    return false;
 }
 
 static int check_region(const char *region, const char *context, struct err *err)

@@ -5,6 +5,7 @@
 #ifndef DOMAIN_CONTEXT_H
 #define DOMAIN_CONTEXT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -40,6 +41,9 @@ struct authority {
 /* ERR_NOT_FOUND when there is no such context: the message lists what to do. */
 int context_authority(const struct context_table *table, struct bytes context, struct bytes partition,
                       struct authority *ret, struct err *err) MUST_USE;
+
+/* Whether the context gives this partition a home of its own. */
+bool context_has_home(const struct context_table *table, struct bytes context, struct bytes partition);
 
 /* Names valid and unique, homes unique per context, within limits. ERR_INVALID, ERR_TOO_LARGE naming the context. */
 int context_table_check(const struct context_table *table, struct err *err) MUST_USE;

@@ -1,0 +1,120 @@
+/* Who is the home of a partition, under which epoch, and which entries came too late: a fold over control events.
+ *
+ * A partition begins at epoch 1 in the region that the context names. Each change of owner is a control event in the
+ * log of the region that becomes the home: it carries the next epoch and a basis, the position that the new home had
+ * applied when it took over. From this alone follows which entries count, in every region alike:
+ *
+ *   An entry of partition p, accepted by region r under epoch e at index i of log L, is LATE if
+ *     (a) r is not the winner of epoch e of p, or
+ *     (b) a winning change of p with a higher epoch has a basis whose component for L is i or less
+ *         (a log that the basis does not name counts as 0: a new incarnation, for one).
+ *
+ * Winners. When several regions begin the same epoch of p, the one with the smaller (hybrid time, region name) wins;
+ * the others' entries under that epoch are late by (a).
+ *
+ * Partition "*" holds the changes of all partitions that have none of their own. A partition's own changes count from
+ * its first own epoch k on, unless a change of "*" that begins the same epoch k precedes it: then the partition is
+ * still governed by "*", and its own changes count for nothing.
+ *
+ * Order (rule 2). A change may be applied only once everything below its basis has been applied; what follows the
+ * change in its log waits too. Bases refer only to what the writer had applied, so this cannot deadlock. Changes may be
+ * applied in any order that keeps this rule, twice or more: the table is the same.
+ *
+ * What a change makes late may have been applied before: whoever keeps derived data must take that back, for every log
+ * L from basis[L] on (authority_is_late tells which), before it goes on. See index/README.md and
+ * projection/projection.h.
+ *
+ * Everything is owned by the table. One thread, or readers only. */
+#ifndef DOMAIN_AUTHORITY_H
+#define DOMAIN_AUTHORITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/map.h"
+#include "domain/context.h"
+#include "domain/control.h"
+#include "domain/position.h"
+
+enum {
+    AUTHORITY_PARTITIONS_MAX = 1024 * 1024, /* partitions with changes of their own, over all contexts */
+    AUTHORITY_EPOCHS_MAX = 1024 * 1024,     /* of one partition */
+};
+
+/* One authority control event, as the fold sees it. Texts are borrowed during the call. */
+struct authority_event {
+    enum control_kind kind;
+    struct bytes context;
+    struct bytes partition; /* or "*" */
+    uint64_t epoch;         /* released: of the epoch that ends; else: of the epoch that begins */
+    const char *region;     /* of the log that holds the event */
+    uint64_t incarnation;
+    uint64_t index;
+    hlc time;
+    struct control_authority change;
+};
+
+#define AUTHORITY_EPOCH_MAX (UINT64_C(1) << 48)
+
+struct authority_partition;
+
+struct authority_table {
+    const struct context_table *contexts; /* epoch 1; outlives the table */
+    struct map partitions;                /* context and partition -> struct authority_partition */
+};
+
+/* contexts gives the homes of epoch 1. No allocation yet. */
+void authority_table_init(struct authority_table *table, const struct context_table *contexts);
+void authority_table_free(struct authority_table *table);
+
+/* Fills ret from an entry and its payload. Returns 0 and kind CONTROL_UNKNOWN when it is not an authority event.
+ * ERR_CORRUPT when its payload is not what control_authority_encode writes, or its epoch cannot be (a change begins
+ * epoch 2 or more; none is above AUTHORITY_EPOCH_MAX): folds ignore such an event, all alike, and raise an alarm. */
+int authority_event_of(const struct entry *entry, struct bytes payload, const struct origin *origin,
+                       struct authority_event *ret, struct err *err) MUST_USE;
+
+/* Whether everything that the event rests on is below `applied`. Always true for a release. */
+bool authority_ready(const struct authority_event *event, const struct position *applied);
+
+/* Applies one event. The same event again changes nothing. Events of contexts that the table does not know are kept all
+ * the same. ERR_NO_MEMORY, ERR_TOO_LARGE (limits above); then nothing changed. */
+int authority_apply(struct authority_table *table, const struct authority_event *event, struct err *err) MUST_USE;
+
+/* The home now: the winner of the highest epoch. `released`: it has let go, and only `successor` may take. Texts are
+ * valid until the next authority_apply. ERR_NOT_FOUND when there is no such context. */
+struct authority_now {
+    const char *region;
+    uint64_t epoch;
+    bool released;
+    const char *successor;
+};
+int authority_now(const struct authority_table *table, struct bytes context, struct bytes partition,
+                  struct authority_now *ret, struct err *err) MUST_USE;
+
+/* The rule at the top, for a client's entry or a decision (authority events themselves are never late). */
+bool authority_is_late(const struct authority_table *table, struct bytes context, struct bytes partition,
+                       uint64_t epoch, const char *region, uint64_t incarnation, uint64_t index);
+
+/* Walks all winning changes, in the order in which partitions were first met, epochs ascending: for status, and for
+ * keeping the table on disk. Start with *at zeroed; false at the end. Borrowed until the next authority_apply. */
+struct authority_walk {
+    size_t partition;
+    size_t epoch;
+};
+struct authority_record {
+    struct bytes context;
+    struct bytes partition;
+    uint64_t epoch;
+    enum control_kind kind; /* taken or seized */
+    const char *region;
+    uint64_t incarnation;
+    uint64_t index;
+    hlc time;
+    size_t basis_count;
+    const struct position_log *basis;
+    bool released; /* this epoch was let go … */
+    const char *successor;
+};
+bool authority_next(const struct authority_table *table, struct authority_walk *at, struct authority_record *ret);
+
+#endif

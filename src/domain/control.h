@@ -1,0 +1,93 @@
+/* Control events: what the system itself appends to a log, with ENTRY_FLAG_CONTROL, beside what clients append. Pure.
+ *
+ * A control event is an ordinary entry: hashed, chained, shipped and proven like any other. Its type says what it is,
+ * its context and partition say what it is about, its epoch says under whose authority it was written, and its payload
+ * is a protobuf message of proto/tally/v1/control.proto in the canonical form of entry/FORMAT.md (fields ascending,
+ * defaults left out), written and read here by hand because domain code has no outside libraries.
+ *
+ * Names that begin with '$', and the partition "*", are the system's: clients may not use them. Partition "*" stands
+ * for every partition of the context that has no change of its own. Control events belong to the stream "$control" and
+ * carry stream version 0: they take part in no stream's order. */
+#ifndef DOMAIN_CONTROL_H
+#define DOMAIN_CONTROL_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/err.h"
+#include "domain/position.h"
+#include "entry/entry.h"
+
+enum {
+    CONTROL_REASON_MAX_BYTES = 1000,
+    CONTROL_ACTOR_MAX_BYTES = 255,
+    CONTROL_BASIS_MAX_BYTES = 8192,
+    CONTROL_PAYLOAD_MAX_BYTES = 16 * 1024,
+};
+
+#define CONTROL_STREAM         "$control"
+#define CONTROL_ALL_PARTITIONS "*"
+
+enum control_kind {
+    CONTROL_UNKNOWN, /* not a control event, or of a type that a newer version writes: ignored by folds */
+    CONTROL_AUTHORITY_RELEASED,
+    CONTROL_AUTHORITY_TAKEN,
+    CONTROL_AUTHORITY_SEIZED,
+    CONTROL_LATE_SETTLED,
+};
+
+/* By flag and type. */
+enum control_kind control_kind_of(const struct entry *entry);
+/* "$AuthorityReleased", …; kind is not CONTROL_UNKNOWN. */
+const char *control_type(enum control_kind kind);
+bool control_is_authority(enum control_kind kind);
+/* Taken or seized: has a basis, begins an epoch. */
+bool control_begins_epoch(enum control_kind kind);
+/* Whether a name is kept for the system. */
+bool control_name_reserved(struct bytes name);
+
+/* Payload of the three authority events. Texts are borrowed: from the payload after control_authority_parse.
+ *   released: successor. The home of entry.epoch stops; only the successor may take.
+ *   taken, seized: basis. The appending region is home from entry.epoch on, which is one more than the epoch it knew.
+ */
+struct control_authority {
+    struct bytes successor; /* region; released only */
+    struct position basis;  /* taken and seized: the position that the new epoch rests on */
+    struct bytes previous;  /* region that was the home, for people */
+    struct bytes actor;     /* who asked: "operator", "automatic", … */
+    struct bytes reason;    /* why, in words */
+    bool forced;            /* readiness checks had failed, and the actor went on */
+};
+
+/* What became of one late event, decided at the present home of its partition (entry.epoch). */
+enum settlement {
+    SETTLED_ACCEPTED = 1,   /* the home appended the same event again, in the same batch */
+    SETTLED_DROPPED = 2,    /* it is a repetition of an effective event */
+    SETTLED_REJECTED = 3,   /* it has no effect, by decision */
+    SETTLED_COMPENSATE = 4, /* it is owed a compensating event: one whose causation id is the late event's id */
+};
+
+struct control_settled {
+    char region[POSITION_REGION_MAX_BYTES + 1]; /* the late event's log … */
+    uint64_t incarnation;
+    uint64_t index; /* … and place */
+    uint8_t event_id[ENTRY_ID_SIZE];
+    enum settlement settlement;
+    struct bytes actor;
+    struct bytes reason;
+};
+
+/* Append the payload. ERR_INVALID (a text too long, or not UTF-8 without control characters), ERR_NO_MEMORY. */
+int control_authority_encode(enum control_kind kind, const struct control_authority *authority, struct buf *out,
+                             struct err *err) MUST_USE;
+int control_settled_encode(const struct control_settled *settled, struct buf *out, struct err *err) MUST_USE;
+
+/* ERR_CORRUPT for anything that encode would not have written. *ret borrows from payload. */
+int control_authority_parse(enum control_kind kind, struct bytes payload, struct control_authority *ret,
+                            struct err *err) MUST_USE;
+int control_settled_parse(struct bytes payload, struct control_settled *ret, struct err *err) MUST_USE;
+
+const char *settlement_name(enum settlement settlement);
+
+#endif

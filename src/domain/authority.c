@@ -400,6 +400,31 @@ bool authority_is_late(const struct authority_table *table, struct bytes context
     return false;
 }
 
+bool authority_partition_next(const struct authority_table *table, struct bytes context, size_t *at, struct bytes *ret)
+{
+    const struct bytes all = bytes_of_string(CONTROL_ALL_PARTITIONS);
+    size_t listed = context_home_count(table->contexts, context);
+    struct bytes key;
+    void *value = NULL;
+    if (*at <= listed) {
+        *ret = *at == 0 ? all : context_home_partition(table->contexts, context, *at - 1);
+        (*at)++;
+        return true;
+    }
+    size_t next = *at - listed - 1;
+    while (map_next(&table->partitions, &next, &key, &value)) {
+        struct bytes partition = bytes_of(key.data + 1 + key.data[0], key.size_bytes - 1 - key.data[0]);
+        bool same = bytes_equal(bytes_of(key.data + 1, key.data[0]), context);
+        *at = next + listed + 1;
+        if (!same || bytes_equal(partition, all) || context_has_home(table->contexts, context, partition) ||
+            governing(table, context, partition).own == NULL)
+            continue;
+        *ret = partition;
+        return true;
+    }
+    return false;
+}
+
 bool authority_next(const struct authority_table *table, struct authority_walk *at, struct authority_record *ret)
 {
     struct bytes key;

@@ -95,6 +95,11 @@ int authority_now(const struct authority_table *table, struct bytes context, str
 bool authority_is_late(const struct authority_table *table, struct bytes context, struct bytes partition,
                        uint64_t epoch, const char *region, uint64_t incarnation, uint64_t index);
 
+/* Walks the partitions of a context that are governed apart from each other: "*", those that the context gives a home,
+ * and those whose own changes or releases count. Start with *at = 0; false at the end. *ret is valid until the next
+ * authority_apply. */
+bool authority_partition_next(const struct authority_table *table, struct bytes context, size_t *at, struct bytes *ret);
+
 /* Walks all winning changes, in the order in which partitions were first met, epochs ascending: for status, and for
  * keeping the table on disk. Start with *at zeroed; false at the end. Borrowed until the next authority_apply. */
 struct authority_walk {

@@ -40,6 +40,19 @@ bool context_has_home(const struct context_table *table, struct bytes context, s
     return false;
 }
 
+size_t context_home_count(const struct context_table *table, struct bytes context)
+{
+    const struct context *found = find_context(table, context);
+    return found == NULL ? 0 : found->home_count;
+}
+
+struct bytes context_home_partition(const struct context_table *table, struct bytes context, size_t at)
+{
+    const struct context *found = find_context(table, context);
+    PRE(found != NULL && at < found->home_count);
+    return bytes_of_string(found->homes[at].partition);
+}
+
 static int check_region(const char *region, const char *context, struct err *err)
 {
     if (region == NULL || region[0] == '\0')

@@ -45,6 +45,10 @@ int context_authority(const struct context_table *table, struct bytes context, s
 /* Whether the context gives this partition a home of its own. */
 bool context_has_home(const struct context_table *table, struct bytes context, struct bytes partition);
 
+/* The partitions that the context gives homes: how many (0 for an unknown context), and each. */
+size_t context_home_count(const struct context_table *table, struct bytes context);
+struct bytes context_home_partition(const struct context_table *table, struct bytes context, size_t at);
+
 /* Names valid and unique, homes unique per context, within limits. ERR_INVALID, ERR_TOO_LARGE naming the context. */
 int context_table_check(const struct context_table *table, struct err *err) MUST_USE;
 /* The same for equal tables, whatever the order of contexts and homes. */

@@ -21,6 +21,19 @@ static bool optional_id(struct bytes id)
     return id.size_bytes == 0 || id.size_bytes == ENTRY_ID_SIZE;
 }
 
+static int refuse_reserved(const char *what, struct bytes name, struct err *err)
+{
+    return err_set(err, ERR_INVALID, "%s \"%.*s\": names that begin with $, and \"*\", are kept for the system", what,
+                   (int)(name.size_bytes > 100 ? 100 : name.size_bytes), (const char *)name.data);
+}
+
+/* What entry_check_name says, and not one of the system's. */
+static int check_name(struct bytes name, size_t max_bytes, const char *what, struct err *err)
+{
+    int code = entry_check_name(name, max_bytes, what, err);
+    return code == 0 && control_name_reserved(name) ? refuse_reserved(what, name, err) : code;
+}
+
 static int check_event(const struct region_new_event *event, size_t number, struct region_refusal *refusal)
 {
     if (id_is_zero(event->id))
@@ -31,7 +44,7 @@ static int check_event(const struct region_new_event *event, size_t number, stru
         return refuse_event(refusal, ERR_TOO_LARGE, number, "metadata may have at most 4,096 bytes");
     if (event->payload.size_bytes > ENTRY_PAYLOAD_MAX_BYTES)
         return refuse_event(refusal, ERR_TOO_LARGE, number, "a payload may have at most 1,048,576 bytes");
-    int code = entry_check_name(event->type, ENTRY_NAME_MAX_BYTES, "type", &refusal->err);
+    int code = check_name(event->type, ENTRY_NAME_MAX_BYTES, "type", &refusal->err);
     if (code == 0 && event->content_type.size_bytes > 0)
         code = entry_check_name(event->content_type, ENTRY_NAME_MAX_BYTES, "content type", &refusal->err);
     return code;
@@ -42,11 +55,11 @@ static int check_write(const struct region_stream_write *write, size_t number, s
 {
     struct err *err = &refusal->err;
     refusal->write_number = number;
-    int code = entry_check_name(write->context, ENTRY_NAME_MAX_BYTES, "context", err);
+    int code = check_name(write->context, ENTRY_NAME_MAX_BYTES, "context", err);
     if (code == 0)
-        code = entry_check_name(write->partition, ENTRY_NAME_MAX_BYTES, "partition", err);
+        code = check_name(write->partition, ENTRY_NAME_MAX_BYTES, "partition", err);
     if (code == 0)
-        code = entry_check_name(write->stream, ENTRY_STREAM_MAX_BYTES, "stream", err);
+        code = check_name(write->stream, ENTRY_STREAM_MAX_BYTES, "stream", err);
     if (code == 0 && write->event_count == 0)
         code = err_set(err, ERR_INVALID, "write %zu has no events; leave it out", number);
     for (size_t i = 0; code == 0 && i < write->event_count; i++) {

@@ -156,6 +156,12 @@ void overlay_indexed(struct overlay *overlay, uint32_t log, uint64_t size, uint6
         (struct overlay_indexed){.time_us = now_us, .sequence = sequence, .size = size, .log = log};
 }
 
+void overlay_evict_indexed(struct overlay *overlay)
+{
+    while (overlay->indexed_count > 0)
+        evict_oldest(overlay);
+}
+
 void overlay_evict(struct overlay *overlay, uint64_t now_us)
 {
     while (overlay->indexed_count > 0 && overlay->indexed[overlay->indexed_first].time_us + OVERLAY_GRACE_US <= now_us)

@@ -58,6 +58,8 @@ int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry
 void overlay_undo(struct overlay *overlay, uint32_t log, uint64_t index);
 /* The index has applied `log` up to size. */
 void overlay_indexed(struct overlay *overlay, uint32_t log, uint64_t size, uint64_t sequence, uint64_t now_us);
+/* Lets go of everything that the index has, at once: look-ups made before are made again. */
+void overlay_evict_indexed(struct overlay *overlay);
 /* Lets go of what has been in the index for long enough. */
 void overlay_evict(struct overlay *overlay, uint64_t now_us);
 

@@ -24,6 +24,15 @@ static uint32_t find_log(const struct region *region, const char *origin)
     return log;
 }
 
+/* How much of its own log a peer had when this region met it after the start: what this region reads before it accepts,
+ * because a partition may have found another home meanwhile. */
+static void note_start_size(struct region *region, uint32_t log, size_t peer, uint64_t size)
+{
+    struct region_log *mirror = region->logs[log];
+    if (mirror->owner == peer && mirror->start_size == 0 && region_own(region)->state != REGION_LOG_ACCEPTING)
+        mirror->start_size = size;
+}
+
 /* A log that was not known. Only first incarnations: later ones come with their keys, in the log itself. */
 static void meet_log(struct region *region, const struct region_held *held, size_t peer, struct region_update *update)
 {
@@ -38,6 +47,7 @@ static void meet_log(struct region *region, const struct region_held *held, size
     if (region_log_new(region, held->origin, &chain, &log, NULL) != 0)
         return; /* no memory: the next hello tries again */
     region->logs[log]->held[peer] = held->size;
+    note_start_size(region, log, peer, held->size);
     region_add(update, REGION_CREATE_LOG)->log = log;
 }
 
@@ -49,6 +59,7 @@ static void take_held(struct region *region, const struct region_held *held, siz
         return;
     }
     region->logs[log]->held[peer] = held->size;
+    note_start_size(region, log, peer, held->size);
     checkpoint_compare(region, log, held->checkpoint, update);
 }
 
@@ -136,6 +147,20 @@ static bool all_told(const struct region *region)
     return heard;
 }
 
+/* A log of a reachable peer that is not here up to where it was when this region met the peer; NULL when there is none.
+ * One whose owner sends what does not fit is not waited for. */
+static const struct region_log *still_catching_up(const struct region *region)
+{
+    for (size_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        bool reachable = log->owner != REGION_NO_PEER && region->peers[log->owner].up &&
+                         log->blocked_until_us[log->owner] <= region->now.mono_us;
+        if (reachable && log->state == REGION_LOG_MIRRORING && log->durable_size < log->start_size)
+            return log;
+    }
+    return NULL;
+}
+
 void peers_decide(struct region *region, struct region_update *update)
 {
     struct region_log *own = region_own(region);
@@ -161,7 +186,12 @@ void peers_decide(struct region *region, struct region_update *update)
                  (unsigned long long)own->durable_size);
         return;
     }
-    if (own->writes_in_flight > 0)
+    const struct region_log *behind = still_catching_up(region);
+    if (behind != NULL)
+        snprintf(own->detail, sizeof(own->detail),
+                 "it reads log %s up to %llu first, for a partition may have found another home", behind->origin,
+                 (unsigned long long)behind->start_size);
+    if (own->writes_in_flight > 0 || behind != NULL)
         return;
     own->state = REGION_LOG_ACCEPTING;
     own->detail[0] = '\0';

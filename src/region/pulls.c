@@ -61,8 +61,13 @@ static int take_entry(void *context, const struct chain_entry *chain_entry, stru
     uint64_t fingerprint = chain_entry->frame.has_payload
                                ? entry_fingerprint(region->sha, &chain_entry->entry, chain_entry->frame.payload)
                                : 0;
-    int code = overlay_add(&region->overlay, taking->log, &chain_entry->entry, fingerprint, taking->log == 0);
-    return code == 0 ? 0 : err_set(err, code, "ids of entries that are not indexed yet take too much memory");
+    if (homes_late(region, taking->log, &chain_entry->entry))
+        return 0; /* it has no effect: its id is free */
+    bool with_head = taking->log == 0 && (chain_entry->entry.flags & ENTRY_FLAG_CONTROL) == 0;
+    int code = overlay_add(&region->overlay, taking->log, &chain_entry->entry, fingerprint, with_head);
+    if (code == 0)
+        code = homes_received(region, taking->log, chain_entry);
+    return code == 0 ? 0 : err_set(err, code, "entries that are not applied yet take too much memory");
 }
 
 static int take_block(struct region *region, uint32_t log, struct block *block, struct err *err)
@@ -70,8 +75,10 @@ static int take_block(struct region *region, uint32_t log, struct block *block, 
     struct region_log *pulled = region->logs[log];
     struct taking taking = {.region = region, .log = log};
     int code = mirror_check_block(&pulled->mirror, region->sha, block, take_entry, &taking, err);
-    if (code != 0)
+    if (code != 0) {
         overlay_undo(&region->overlay, log, block->first_index);
+        homes_undo(region, log, block->first_index);
+    }
     return code;
 }
 

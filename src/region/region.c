@@ -49,6 +49,7 @@ int region_log_new(struct region *region, const char *origin, const struct chain
         return code;
     }
     snprintf(log->origin, sizeof(log->origin), "%s", origin);
+    log->parts = parts;
     buf_init(&log->pending, NOTE_MAX_BYTES);
     log->state = region->log_count == 0 ? REGION_LOG_WAITING : REGION_LOG_MIRRORING;
     log->durable_size = chain->range.size;
@@ -110,10 +111,13 @@ int region_new(const struct region_config *config, const struct region_log_found
     region->config = *config;
     region->index = index;
     overlay_init(&region->overlay);
+    homes_init(&region->homes, &region->config.contexts);
     region->sha = sha256_new();
     int code = region->sha == NULL ? err_no_memory(err, "the region") : 0;
     if (code == 0)
         code = take_logs(region, found, found_count, err);
+    if (code == 0)
+        code = homes_load(region, err);
     if (code != 0) {
         region_free(region);
         return code;
@@ -137,6 +141,7 @@ void region_free(struct region *region)
         block_release(region->ready[i]);
     if (region->open_block != NULL)
         block_release(region->open_block);
+    homes_free(&region->homes);
     overlay_free(&region->overlay);
     sha256_free(region->sha);
     mem_free(region);
@@ -247,6 +252,9 @@ int region_step(struct region *region, const struct region_event *event, struct 
     region->now = event->now;
     overlay_evict(&region->overlay, event->now.mono_us);
     dispatch(region, event, update);
+    homes_move(region, update);
+    if (region_own(region)->state != REGION_LOG_ACCEPTING)
+        peers_decide(region, update);
     peers_timer(region, update);
     pulls_choose(region, update);
     checkpoint_written(region, 0, update);
@@ -295,6 +303,11 @@ void region_peer_status(const struct region *region, size_t peer, struct region_
 bool region_accepting(const struct region *region)
 {
     return region_own(region)->state == REGION_LOG_ACCEPTING;
+}
+
+const struct authority_table *region_authority(const struct region *region)
+{
+    return &region->homes.authority;
 }
 
 const char *region_log_state_name(enum region_log_state state)

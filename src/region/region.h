@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "base/time.h"
 #include "crypto/note.h"
+#include "domain/authority.h"
 #include "domain/context.h"
 #include "domain/position.h"
 #include "domain/stream.h"
@@ -41,6 +42,8 @@ enum {
     REGION_COMMANDS_PENDING_MAX = 4096, /* batches accepted and not yet durable */
     REGION_UNINDEXED_MAX = 1024 * 1024, /* entries the index may be behind before appends are refused */
     REGION_ADDRESS_MAX_BYTES = 255,
+    REGION_CONTROL_PARTITIONS_MAX = 20000, /* partitions that one control command changes */
+    REGION_CHANGES_PENDING_MAX = 100000,   /* authority changes received and not applied yet */
 };
 
 /* --- Commands --- */
@@ -87,9 +90,30 @@ struct region_refusal {
     uint8_t event_id[ENTRY_ID_SIZE];
 };
 
-/* A batch and its answer. Owned by the caller, who must keep it (and what it borrows) alive until it comes back in an
- * update's `answers`: every accepted or refused command comes back exactly once. */
+/* What an operator asks of a region, instead of a batch: who is to be the home of partitions. */
+enum region_control_type {
+    REGION_HANDOVER, /* this region, the home, lets go of them; `region` takes them when it holds everything */
+    REGION_FAILOVER, /* this region seizes those whose home is `region`, which is lost or must be taken for lost */
+};
+
+struct region_control {
+    enum region_control_type type;
+    char region[64];
+    struct bytes context;
+    size_t partition_count; /* 0: every partition of the context that this is about */
+    const struct bytes *partitions;
+    struct bytes actor;
+    struct bytes reason;
+    bool forced; /* go on although readiness checks fail; needs a reason */
+    /* The answer: partitions changed, and such as are left because one block holds no more: ask again. */
+    size_t changed;
+    size_t remaining;
+};
+
+/* A batch (or a control command) and its answer. Owned by the caller, who must keep it (and what it borrows) alive
+ * until it comes back in an update's `answers`: every accepted or refused command comes back exactly once. */
 struct region_command {
+    struct region_control *control; /* NULL: a batch */
     size_t write_count;
     struct region_stream_write *writes;
     uint64_t index_sequence; /* index_sequence() read before the look-ups in events and writes were made */
@@ -261,6 +285,8 @@ size_t region_log_count(const struct region *region);
 void region_log_status(const struct region *region, uint32_t log, struct region_log_status *ret);
 void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret);
 bool region_accepting(const struct region *region);
+/* Homes and epochs as this region knows them: what it has applied. Borrowed until the next region_step. */
+const struct authority_table *region_authority(const struct region *region);
 const char *region_log_state_name(enum region_log_state state);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef REGION_REGION_INTERNAL_H
 #define REGION_REGION_INTERNAL_H
 
+#include "region/homes.h"
 #include "region/overlay.h"
 #include "region/region.h"
 #include "replication/mirror.h"
@@ -33,7 +34,8 @@ enum save_kind { SAVE_NONE, SAVE_SIGNED, SAVE_PUBLISHED };
 
 struct region_log {
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
-    size_t owner; /* peer; REGION_NO_PEER for the own log */
+    struct origin parts; /* of the origin */
+    size_t owner;        /* peer; REGION_NO_PEER for the own log */
     enum region_log_state state;
     char detail[TALLY_ERROR_MESSAGE_MAX_BYTES];
     struct mirror mirror; /* where it stands: made or received, not yet durable */
@@ -48,6 +50,7 @@ struct region_log {
     struct buf pending; /* mirrors: a checked note that waits for its entries to be durable, or to be stored */
     struct checkpoint pending_checkpoint;
     uint64_t held[REGION_PEERS_MAX]; /* what each peer is known to hold */
+    uint64_t start_size; /* what its owner had when this region first met it */
     /* The pull, for logs that are pulled. */
     size_t source;                  /* REGION_NO_PEER: none */
     bool closing[REGION_PEERS_MAX]; /* a pull that was closed has not reported so yet */
@@ -71,6 +74,7 @@ struct region {
     struct index *index;
     struct sha256 *sha;
     struct overlay overlay;
+    struct homes homes;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
     size_t log_count;
     uint32_t own_index_log; /* the index's number of the own log */
@@ -105,6 +109,31 @@ void region_alarm(struct region_update *update, uint32_t log, struct bytes evide
 /* sequencer.c */
 void sequencer_command(struct region *region, struct region_command *command, struct region_update *update);
 void sequencer_written(struct region *region, uint64_t size, struct region_update *update);
+
+/* A control event to append. */
+struct control_event {
+    enum control_kind kind;
+    struct bytes context;
+    struct bytes partition;
+    uint64_t epoch;
+    struct bytes payload;
+};
+/* Whether `count` control events with payloads of at most payload_max_bytes fit the open block now, sealing it if need
+ * be. ERR_BUSY, ERR_NO_MEMORY. */
+int sequencer_control_room(struct region *region, size_t count, size_t payload_max_bytes, struct err *err) MUST_USE;
+/* Appends one at the end of the own log, after sequencer_control_room. On failure nothing has changed. */
+int sequencer_control(struct region *region, const struct control_event *event, struct err *err) MUST_USE;
+/* Lets the open block go out if nothing is in flight. */
+void sequencer_flush(struct region *region, struct region_update *update);
+/* Where the own log's end and all that belongs to it stands, and back to it. */
+struct sequencer_mark {
+    struct chain chain;
+    hlc last_time;
+    uint32_t entry_count;
+    uint32_t size_bytes;
+};
+struct sequencer_mark sequencer_mark(const struct region *region);
+void sequencer_take_back(struct region *region, const struct sequencer_mark *mark);
 
 /* checkpoint.c: signing, storing and publishing. */
 void checkpoint_written(struct region *region, uint32_t log, struct region_update *update); /* may sign or store now */

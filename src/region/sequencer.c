@@ -20,14 +20,6 @@
 #include "base/assert.h"
 #include "region/region_internal.h"
 
-/* How to go back to where the command found things. */
-struct undo {
-    struct chain chain;
-    hlc last_time;
-    uint32_t entry_count;
-    uint32_t size_bytes;
-};
-
 /* Where an event is, if it was seen before. */
 struct sighting {
     bool seen;
@@ -70,6 +62,8 @@ static int look_for_event(struct region *region, const struct region_command *co
         return 0;
     if (code != 0)
         return code;
+    if (found.late && (found.fingerprint == 0 || found.fingerprint == event->fingerprint))
+        return 0; /* an entry that came too late has no effect: this one will, and stands (rule 7 of the design) */
     ret->seen = true;
     ret->stream_version = found.stream_version;
     ret->fingerprint = found.fingerprint;
@@ -113,23 +107,6 @@ static int refuse_not_accepting(const struct region *region, struct region_refus
                    own->detail);
 }
 
-static int refuse_wrong_home(const struct region *region, const struct region_stream_write *write, const char *home,
-                             struct region_refusal *refusal)
-{
-    snprintf(refusal->home_region, sizeof(refusal->home_region), "%s", home);
-    for (size_t i = 0; i < region->config.peer_count; i++) {
-        if (strcmp(region->config.peers[i].region, home) == 0)
-            memcpy(refusal->home_address, region->config.peers[i].address, sizeof(refusal->home_address));
-    }
-    return err_set(
-        &refusal->err, ERR_WRONG_HOME,
-        "partition \"%.*s\" of context \"%.*s\" has its home in region %s, at %s; send it there",
-        (int)(write->partition.size_bytes > 100 ? 100 : write->partition.size_bytes),
-        (const char *)write->partition.data, (int)(write->context.size_bytes > 100 ? 100 : write->context.size_bytes),
-        (const char *)write->context.data, home,
-        refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
-}
-
 static int check_version(const struct region_stream_write *write, const struct stream_state *state,
                          struct region_refusal *refusal)
 {
@@ -158,14 +135,46 @@ static int refuse_reused(const struct region_new_event *event, struct region_ref
 
 /* --- Accepting --- */
 
-static int append_entry(struct region *region, const struct region_stream_write *write,
-                        const struct region_new_event *event, uint64_t stream_version, uint64_t epoch, struct err *err)
+/* Completes an entry as the next of the own log and appends it. On failure the chain is as before, and whoever decides
+ * takes block and overlay back. */
+static int append_entry(struct region *region, struct entry *entry, const uint8_t salt[ENTRY_SALT_SIZE],
+                        struct bytes payload, uint64_t fingerprint, struct err *err)
 {
     struct chain *chain = &region_own(region)->mirror.chain;
-    struct entry entry = {.index = chain->range.size,
-                          .prev = chain->prev,
-                          .time = hlc_next(region->last_time, region->now.wall_us),
-                          .context = write->context,
+    struct buf encoded;
+    entry->index = chain->range.size;
+    entry->prev = chain->prev;
+    entry->time = hlc_next(region->last_time, region->now.wall_us);
+    entry->payload_size_bytes = payload.size_bytes;
+    memcpy(entry->log_id, chain->log_id, ENTRY_LOG_ID_SIZE);
+    bool control = (entry->flags & ENTRY_FLAG_CONTROL) != 0;
+    buf_init(&encoded, ENTRY_MAX_BYTES);
+    int code = entry_encode(entry, &encoded, err);
+    struct frame frame = {.entry = buf_bytes(&encoded), .payload = payload, .has_payload = true};
+    memcpy(frame.salt, salt, ENTRY_SALT_SIZE);
+    struct chain_entry made = {.frame = frame, .entry = *entry};
+    if (code == 0)
+        code = block_add(region->open_block, &frame, err);
+    if (code == 0)
+        code = overlay_add(&region->overlay, 0, entry, fingerprint, !control);
+    if (code == 0)
+        code = homes_received(region, 0, &made);
+    if (code == ERR_BUSY)
+        code = err_set(err, code, "the index is %d entries behind; retry after a pause", REGION_UNINDEXED_MAX);
+    if (code == ERR_NO_MEMORY)
+        code = err_no_memory(err, "an entry");
+    if (code == 0) {
+        chain_append(chain, region->sha, buf_bytes(&encoded), entry->time);
+        region->last_time = entry->time;
+    }
+    buf_free(&encoded);
+    return code;
+}
+
+static int append_event(struct region *region, const struct region_stream_write *write,
+                        const struct region_new_event *event, uint64_t stream_version, uint64_t epoch, struct err *err)
+{
+    struct entry entry = {.context = write->context,
                           .partition = write->partition,
                           .stream = write->stream,
                           .stream_version = stream_version,
@@ -175,28 +184,9 @@ static int append_entry(struct region *region, const struct region_stream_write 
                           .correlation_id = event->correlation_id,
                           .content_type = event->content_type,
                           .metadata = event->metadata,
-                          .payload_commitment = event->commitment,
-                          .payload_size_bytes = event->payload.size_bytes};
-    struct buf encoded;
-    memcpy(entry.log_id, chain->log_id, ENTRY_LOG_ID_SIZE);
+                          .payload_commitment = event->commitment};
     memcpy(entry.event_id, event->id, ENTRY_ID_SIZE);
-    buf_init(&encoded, ENTRY_MAX_BYTES);
-    int code = entry_encode(&entry, &encoded, err);
-    if (code == 0) {
-        struct frame frame = {.entry = buf_bytes(&encoded), .payload = event->payload, .has_payload = true};
-        memcpy(frame.salt, event->salt, ENTRY_SALT_SIZE);
-        code = block_add(region->open_block, &frame, err);
-    }
-    if (code == 0)
-        code = overlay_add(&region->overlay, 0, &entry, event->fingerprint, true);
-    if (code == ERR_BUSY)
-        code = err_set(err, code, "the index is %d entries behind; retry after a pause", REGION_UNINDEXED_MAX);
-    if (code == 0) {
-        chain_append(chain, region->sha, buf_bytes(&encoded), entry.time);
-        region->last_time = entry.time;
-    }
-    buf_free(&encoded);
-    return code;
+    return append_entry(region, &entry, event->salt, event->payload, event->fingerprint, err);
 }
 
 /* Decides one event of a write. *state follows the stream; *ret_ticket rises to what must be durable before the answer.
@@ -223,7 +213,7 @@ static int decide_event(struct region *region, struct region_command *command, c
     }
     uint64_t version = state->exists ? state->version + 1 : 0;
     uint64_t index = mirror_size(&region_own(region)->mirror);
-    code = append_entry(region, write, event, version, epoch, &refusal->err);
+    code = append_event(region, write, event, version, epoch, &refusal->err);
     if (code != 0)
         return code;
     *state = (struct stream_state){.exists = true, .version = version};
@@ -255,20 +245,17 @@ static int decide_write(struct region *region, struct region_command *command, c
 {
     struct region_refusal *refusal = &command->refusal;
     struct stream_state state = {.exists = false};
-    struct authority authority;
+    uint64_t epoch = 0;
     bool repetition = false;
     int code = is_repetition(region, command, write, &repetition, &refusal->err);
-    if (code == 0)
-        code = context_authority(&region->config.contexts, write->context, write->partition, &authority, &refusal->err);
-    if (code == 0 && !repetition && strcmp(authority.region, region->config.region) != 0)
-        code = refuse_wrong_home(region, write, authority.region, refusal);
+    if (code == 0 && !repetition)
+        code = homes_decide(region, write, &epoch, refusal);
     if (code == 0 && !repetition)
         code = look_for_head(region, command, write, &state, &refusal->err);
     if (code == 0 && !repetition)
         code = check_version(write, &state, refusal);
     for (size_t i = 0; code == 0 && i < write->event_count; i++) {
-        code = decide_event(region, command, write, &write->events[i], repetition ? 0 : authority.epoch, &state,
-                            &results[i]);
+        code = decide_event(region, command, write, &write->events[i], epoch, &state, &results[i]);
         if (code == 0 && results[i].duplicate && !repetition && write->expectation != STREAM_ANY)
             code = err_set(&refusal->err, ERR_VERSION_CONFLICT,
                            "event %zu of the write is in the stream already, others are not; with an expected version "
@@ -338,17 +325,15 @@ static size_t command_size_bytes(const struct region_command *command, size_t *r
     return size;
 }
 
-/* Makes sure that the whole command fits the open block. */
-static int make_room(struct region *region, const struct region_command *command, struct err *err)
+/* Makes sure that so much fits the open block. */
+static int make_room(struct region *region, size_t events, size_t size_bytes, struct err *err)
 {
-    size_t events = 0;
-    size_t size = command_size_bytes(command, &events);
-    if (size > BLOCK_BODY_MAX_BYTES)
+    if (size_bytes > BLOCK_BODY_MAX_BYTES)
         return err_set(err, ERR_TOO_LARGE,
-                       "the request would take up to %zu bytes in the log, at most %d fit; split it", size,
+                       "the request would take up to %zu bytes in the log, at most %d fit; split it", size_bytes,
                        BLOCK_BODY_MAX_BYTES);
-    if (open_block_has_entries(region) &&
-        (block_room_bytes(region->open_block) < size || region->open_block->entry_count + events > BLOCK_ENTRIES_MAX)) {
+    if (open_block_has_entries(region) && (block_room_bytes(region->open_block) < size_bytes ||
+                                           region->open_block->entry_count + events > BLOCK_ENTRIES_MAX)) {
         if (region->ready_count == REGION_READY_BLOCKS_MAX)
             return err_set(err, ERR_BUSY, "%d full blocks wait for the disk; retry after a pause",
                            REGION_READY_BLOCKS_MAX);
@@ -360,29 +345,80 @@ static int make_room(struct region *region, const struct region_command *command
                      &region->open_block, err);
 }
 
-static void take_back(struct region *region, const struct undo *undo)
+struct sequencer_mark sequencer_mark(const struct region *region)
 {
-    region_own(region)->mirror.chain = undo->chain;
-    region->last_time = undo->last_time;
-    block_truncate(region->open_block, undo->entry_count, undo->size_bytes);
-    overlay_undo(&region->overlay, 0, undo->chain.range.size);
+    return (struct sequencer_mark){.chain = region_own(region)->mirror.chain,
+                                   .last_time = region->last_time,
+                                   .entry_count = region->open_block->entry_count,
+                                   .size_bytes = region->open_block->size_bytes};
 }
 
-static int decide(struct region *region, struct region_command *command)
+void sequencer_take_back(struct region *region, const struct sequencer_mark *mark)
+{
+    region_own(region)->mirror.chain = mark->chain;
+    region->last_time = mark->last_time;
+    block_truncate(region->open_block, mark->entry_count, mark->size_bytes);
+    overlay_undo(&region->overlay, 0, mark->chain.range.size);
+    homes_undo(region, 0, mark->chain.range.size);
+}
+
+/* --- Control events --- */
+
+enum { CONTROL_FIXED_BYTES = 512 + 2 * ENTRY_NAME_MAX_BYTES }; /* what an entry takes beside its payload */
+
+int sequencer_control_room(struct region *region, size_t count, size_t payload_max_bytes, struct err *err)
+{
+    return make_room(region, count, (count == 0 ? 1 : count) * (payload_max_bytes + CONTROL_FIXED_BYTES), err);
+}
+
+/* Id and salt of a control event follow from its place: the core draws no randomness, and its payload is no secret. */
+static struct hash control_seed(struct region *region, uint64_t index)
+{
+    uint8_t number[8];
+    put_u64_le(number, index);
+    const struct bytes parts[] = {BYTES_LITERAL("tallystick-control-v1\0"),
+                                  bytes_of(region_own(region)->mirror.chain.log_id, ENTRY_LOG_ID_SIZE),
+                                  bytes_of(number, sizeof(number))};
+    return sha256_parts(region->sha, parts, 3);
+}
+
+int sequencer_control(struct region *region, const struct control_event *event, struct err *err)
+{
+    struct sequencer_mark mark = sequencer_mark(region);
+    struct hash seed = control_seed(region, mark.chain.range.size);
+    const uint8_t *salt = seed.bytes + ENTRY_ID_SIZE;
+    struct entry entry = {.context = event->context,
+                          .partition = event->partition,
+                          .stream = bytes_of_string(CONTROL_STREAM),
+                          .type = bytes_of_string(control_type(event->kind)),
+                          .epoch = event->epoch,
+                          .flags = ENTRY_FLAG_CONTROL,
+                          .content_type = BYTES_LITERAL("application/x-protobuf"),
+                          .payload_commitment = entry_payload_commitment(region->sha, salt, event->payload)};
+    memcpy(entry.event_id, seed.bytes, ENTRY_ID_SIZE);
+    int code =
+        append_entry(region, &entry, salt, event->payload, entry_fingerprint(region->sha, &entry, event->payload), err);
+    if (code != 0)
+        sequencer_take_back(region, &mark);
+    return code;
+}
+
+void sequencer_flush(struct region *region, struct region_update *update)
+{
+    write_next(region, update);
+}
+
+/* --- Commands --- */
+
+static int decide_batch(struct region *region, struct region_command *command)
 {
     struct region_refusal *refusal = &command->refusal;
-    if (region_own(region)->state != REGION_LOG_ACCEPTING)
-        return refuse_not_accepting(region, refusal);
-    if (region->pending_count >= REGION_COMMANDS_PENDING_MAX)
-        return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause",
-                       region->pending_count);
-    int code = make_room(region, command, &refusal->err);
+    size_t events = 0;
+    size_t size_bytes = command_size_bytes(command, &events);
+    int code = make_room(region, events, size_bytes, &refusal->err);
     if (code != 0)
         return code;
-    struct undo undo = {.chain = region_own(region)->mirror.chain,
-                        .last_time = region->last_time,
-                        .entry_count = region->open_block->entry_count,
-                        .size_bytes = region->open_block->size_bytes};
+    struct sequencer_mark mark = sequencer_mark(region);
     struct region_result *results = command->results;
     for (size_t i = 0; code == 0 && i < command->write_count; i++) {
         refusal->write_number = i;
@@ -390,8 +426,19 @@ static int decide(struct region *region, struct region_command *command)
         results += command->writes[i].event_count;
     }
     if (code != 0)
-        take_back(region, &undo);
+        sequencer_take_back(region, &mark);
     return code;
+}
+
+static int decide(struct region *region, struct region_command *command, struct region_update *update)
+{
+    struct region_refusal *refusal = &command->refusal;
+    if (region_own(region)->state != REGION_LOG_ACCEPTING)
+        return refuse_not_accepting(region, refusal);
+    if (region->pending_count >= REGION_COMMANDS_PENDING_MAX)
+        return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause",
+                       region->pending_count);
+    return command->control != NULL ? homes_control(region, command, update) : decide_batch(region, command);
 }
 
 static void answer(struct region_command *command, struct region_update *update)
@@ -404,7 +451,7 @@ void sequencer_command(struct region *region, struct region_command *command, st
     memset(&command->refusal, 0, sizeof(command->refusal));
     command->ticket = 0;
     command->next = NULL;
-    int code = decide(region, command);
+    int code = decide(region, command, update);
     command->refusal.code = code;
     if (code != 0 || command->ticket <= region_own(region)->durable_size) {
         answer(command, update);

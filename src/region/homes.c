@@ -1,0 +1,547 @@
+/* Homes of partitions (homes.h): deciding writes by the table of authority, and following its changes.
+ *
+ * Planned move. The home appends a release; from then on it refuses the partition. The successor finds the release in
+ * its copy of that log; once its index has applied the log up to and past the release, it appends the taking, with the
+ * next epoch and its index's position as the basis. No entry is lost and no two regions accept at once.
+ *
+ * Loss of a home. A survivor seizes: the same, without a release. Its basis is all that it holds of the lost log; what
+ * the lost region had accepted beyond it is late, in every region, by the same rule.
+ *
+ * A change of this region's own is put to the table only when all entries of the command are in the open block; if
+ * memory runs out between the two, the change waits in the queue like those of other logs, and no write is accepted
+ * while one of the own log waits.
+ *
+ * Invariants:
+ *  1. Changes of one log are applied in the order of that log, each once its basis is covered by what is durable here.
+ *  2. A taking or seizure of this region has a basis that its index has applied, and is appended when the overlay holds
+ *     nothing below it.
+ *  3. After a crash the table is what the index says, which reflects every durable entry before the region starts. */
+#include "region/homes.h"
+
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "region/region_internal.h"
+
+/* An authority event as received: enough to parse it again. */
+struct homes_change {
+    struct queue_link link;
+    uint64_t index;
+    size_t entry_size;
+    size_t payload_size;
+    uint8_t bytes[]; /* entry, payload */
+};
+
+struct homes_take {
+    struct queue_link link;
+    uint32_t log;         /* of the release */
+    uint64_t needed_size; /* the index must have applied so much of it */
+    uint64_t epoch;       /* that was released */
+    size_t context_size;
+    size_t partition_size;
+    uint8_t bytes[]; /* context, partition */
+};
+
+enum { TAKES_AT_ONCE_MAX = 4096, ERROR_NAME_MAX = 100 };
+
+void homes_init(struct homes *homes, const struct context_table *contexts)
+{
+    authority_table_init(&homes->authority, contexts);
+    queue_init(&homes->takes);
+    for (size_t i = 0; i < REGION_LOGS_MAX; i++)
+        queue_init(&homes->changes[i]);
+}
+
+static void free_queue(struct queue_link *queue)
+{
+    struct queue_link *link = NULL;
+    while ((link = queue_pop_front(queue)) != NULL)
+        mem_free(link); /* the link is the first member of both kinds */
+}
+
+void homes_free(struct homes *homes)
+{
+    authority_table_free(&homes->authority);
+    free_queue(&homes->takes);
+    for (size_t i = 0; i < REGION_LOGS_MAX; i++)
+        free_queue(&homes->changes[i]);
+}
+
+/* --- Takes --- */
+
+static int add_take(struct region *region, struct bytes context, struct bytes partition, uint64_t epoch, uint32_t log,
+                    uint64_t needed_size)
+{
+    struct homes_take *take = mem_alloc(sizeof(*take) + context.size_bytes + partition.size_bytes);
+    if (take == NULL)
+        return ERR_NO_MEMORY;
+    take->log = log;
+    take->needed_size = needed_size;
+    take->epoch = epoch;
+    take->context_size = context.size_bytes;
+    take->partition_size = partition.size_bytes;
+    memcpy(take->bytes, context.data, context.size_bytes);
+    memcpy(take->bytes + context.size_bytes, partition.data, partition.size_bytes);
+    queue_push_back(&region->homes.takes, &take->link);
+    region->homes.take_count++;
+    return 0;
+}
+
+static struct bytes take_context(const struct homes_take *take)
+{
+    return bytes_of(take->bytes, take->context_size);
+}
+
+static struct bytes take_partition(const struct homes_take *take)
+{
+    return bytes_of(take->bytes + take->context_size, take->partition_size);
+}
+
+static bool awaits_us(const struct region *region, struct bytes context, struct bytes partition, uint64_t *ret_epoch)
+{
+    struct authority_now now;
+    if (authority_now(&region->homes.authority, context, partition, &now, NULL) != 0 || !now.released ||
+        strcmp(now.successor, region->config.region) != 0)
+        return false;
+    *ret_epoch = now.epoch;
+    return true;
+}
+
+int homes_load(struct region *region, struct err *err)
+{
+    const struct context_table *contexts = &region->config.contexts;
+    int code = index_authority(region->index, &region->homes.authority, err);
+    for (size_t i = 0; code == 0 && i < contexts->count; i++) {
+        struct bytes context = bytes_of_string(contexts->contexts[i].name);
+        struct bytes partition;
+        size_t at = 0;
+        while (code == 0 && authority_partition_next(&region->homes.authority, context, &at, &partition)) {
+            uint64_t epoch = 0;
+            if (awaits_us(region, context, partition, &epoch))
+                code = add_take(region, context, partition, epoch, 0, 0);
+        }
+    }
+    return code == ERR_NO_MEMORY ? err_no_memory(err, "the homes of partitions") : code;
+}
+
+/* --- Changes --- */
+
+int homes_received(struct region *region, uint32_t log, const struct chain_entry *entry)
+{
+    struct homes *homes = &region->homes;
+    if (!control_is_authority(control_kind_of(&entry->entry)))
+        return 0;
+    if (homes->change_count >= REGION_CHANGES_PENDING_MAX)
+        return ERR_BUSY;
+    struct bytes payload = entry->frame.payload;
+    struct homes_change *change = mem_alloc(sizeof(*change) + entry->frame.entry.size_bytes + payload.size_bytes);
+    if (change == NULL)
+        return ERR_NO_MEMORY;
+    change->index = entry->entry.index;
+    change->entry_size = entry->frame.entry.size_bytes;
+    change->payload_size = payload.size_bytes;
+    memcpy(change->bytes, entry->frame.entry.data, change->entry_size);
+    if (change->payload_size > 0)
+        memcpy(change->bytes + change->entry_size, payload.data, change->payload_size);
+    queue_push_back(&homes->changes[log], &change->link);
+    homes->change_count++;
+    return 0;
+}
+
+static void drop_change(struct region *region, struct homes_change *change)
+{
+    queue_remove(&change->link);
+    mem_free(change);
+    region->homes.change_count--;
+}
+
+void homes_undo(struct region *region, uint32_t log, uint64_t index)
+{
+    struct queue_link *changes = &region->homes.changes[log];
+    while (!queue_empty(changes)) {
+        struct homes_change *last = QUEUE_ITEM(changes->prev, struct homes_change, link);
+        if (last->index < index)
+            return;
+        drop_change(region, last);
+    }
+}
+
+static int parse_change(const struct region *region, uint32_t log, const struct homes_change *change,
+                        struct authority_event *ret, struct err *err)
+{
+    struct entry entry;
+    int code = entry_parse(bytes_of(change->bytes, change->entry_size), &entry, err);
+    INVARIANT(code == 0); /* it was parsed when it was received */
+    return authority_event_of(&entry, bytes_of(change->bytes + change->entry_size, change->payload_size),
+                              &region->logs[log]->parts, ret, err);
+}
+
+/* Sizes of all logs: durable, or as the index has them. */
+static struct position position_of(const struct region *region, bool indexed)
+{
+    struct position position = {.count = 0};
+    for (size_t i = 0; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        uint64_t size = indexed ? log->indexed_size : log->durable_size;
+        int code = position_set(&position, log->parts.region, log->parts.incarnation, size);
+        INVARIANT(code == 0); /* POSITION_LOGS_MAX is REGION_LOGS_MAX */
+    }
+    return position;
+}
+
+static int put_to_table(struct region *region, uint32_t log, const struct authority_event *event)
+{
+    bool to_us = event->kind == CONTROL_AUTHORITY_RELEASED &&
+                 bytes_equal(event->change.successor, bytes_of_string(region->config.region));
+    int code = authority_apply(&region->homes.authority, event, NULL);
+    uint64_t epoch = 0;
+    if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
+        code = add_take(region, event->context, event->partition, epoch, log, event->index + 1);
+    return code;
+}
+
+/* The next change of a log, if its time has come. Whether there was one. */
+static bool apply_next(struct region *region, uint32_t log, const struct position *durable,
+                       struct region_update *update)
+{
+    struct queue_link *changes = &region->homes.changes[log];
+    struct err err = {0};
+    struct authority_event event;
+    if (queue_empty(changes))
+        return false;
+    struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
+    if (log != 0 && change->index >= region->logs[log]->durable_size)
+        return false;
+    int code = parse_change(region, log, change, &event, &err);
+    if (code == 0 && log != 0 && !authority_ready(&event, durable))
+        return false;
+    if (code == 0)
+        code = put_to_table(region, log, &event);
+    if (code == ERR_NO_MEMORY)
+        return false; /* tried again at the next step */
+    if (code != 0)
+        region_alarm(update, log, bytes_of(NULL, 0), "entry %llu of log %s is not obeyed: %s",
+                     (unsigned long long)change->index, region->logs[log]->origin, err.message);
+    drop_change(region, change);
+    return true;
+}
+
+static void apply_changes(struct region *region, struct region_update *update)
+{
+    bool moved = region->homes.change_count > 0;
+    while (moved) {
+        struct position durable = position_of(region, false);
+        moved = false;
+        for (uint32_t log = 0; log < region->log_count; log++) {
+            while (update->effect_count + REGION_EFFECTS_SLACK / 2 < update->effect_capacity &&
+                   apply_next(region, log, &durable, update))
+                moved = true;
+        }
+    }
+}
+
+/* --- Taking --- */
+
+static int append_change(struct region *region, enum control_kind kind, struct bytes context, struct bytes partition,
+                         uint64_t epoch, const struct control_authority *change, struct err *err)
+{
+    struct buf payload;
+    buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
+    int code = control_authority_encode(kind, change, &payload, err);
+    struct control_event event = {
+        .kind = kind, .context = context, .partition = partition, .epoch = epoch, .payload = buf_bytes(&payload)};
+    if (code == 0)
+        code = sequencer_control(region, &event, err);
+    buf_free(&payload);
+    return code;
+}
+
+/* Whether the index has applied the release and everything before it. */
+static bool take_is_ready(const struct region *region, const struct homes_take *take)
+{
+    return region->logs[take->log]->indexed_size >= take->needed_size;
+}
+
+static int take_one(struct region *region, const struct homes_take *take, const struct control_authority *change)
+{
+    uint64_t epoch = 0;
+    if (!awaits_us(region, take_context(take), take_partition(take), &epoch) || epoch != take->epoch)
+        return 0; /* overtaken by another change */
+    return append_change(region, CONTROL_AUTHORITY_TAKEN, take_context(take), take_partition(take), epoch + 1, change,
+                         NULL);
+}
+
+static void take_released(struct region *region, struct region_update *update)
+{
+    struct queue_link *takes = &region->homes.takes;
+    if (queue_empty(takes) || region_own(region)->state != REGION_LOG_ACCEPTING ||
+        !take_is_ready(region, QUEUE_ITEM(takes->next, struct homes_take, link)))
+        return;
+    struct position basis = position_of(region, true);
+    overlay_evict_indexed(&region->overlay);
+    for (size_t i = 0; i < TAKES_AT_ONCE_MAX && !queue_empty(takes); i++) {
+        struct homes_take *take = QUEUE_ITEM(takes->next, struct homes_take, link);
+        struct control_authority change = {.basis = basis,
+                                           .previous = bytes_of_string(region->logs[take->log]->parts.region),
+                                           .actor = BYTES_LITERAL("handover")};
+        if (!take_is_ready(region, take) || sequencer_control_room(region, 1, CONTROL_PAYLOAD_MAX_BYTES, NULL) != 0 ||
+            take_one(region, take, &change) != 0)
+            break; /* room or memory: tried again when the disk has caught up */
+        queue_remove(&take->link);
+        mem_free(take);
+        region->homes.take_count--;
+    }
+    apply_changes(region, update);
+    sequencer_flush(region, update);
+}
+
+void homes_move(struct region *region, struct region_update *update)
+{
+    apply_changes(region, update);
+    take_released(region, update);
+}
+
+/* --- Writes --- */
+
+bool homes_late(const struct region *region, uint32_t log, const struct entry *entry)
+{
+    const struct origin *origin = &region->logs[log]->parts;
+    return (entry->flags & ENTRY_FLAG_CONTROL) == 0 &&
+           authority_is_late(&region->homes.authority, entry->context, entry->partition, entry->epoch, origin->region,
+                             origin->incarnation, entry->index);
+}
+
+static int shown(struct bytes name)
+{
+    return (int)(name.size_bytes > ERROR_NAME_MAX ? ERROR_NAME_MAX : name.size_bytes);
+}
+
+static int refuse_elsewhere(const struct region *region, const struct region_stream_write *write,
+                            const struct authority_now *now, struct region_refusal *refusal)
+{
+    const char *home = now->released ? now->successor : now->region;
+    snprintf(refusal->home_region, sizeof(refusal->home_region), "%s", home);
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        if (strcmp(region->config.peers[i].region, home) == 0)
+            memcpy(refusal->home_address, region->config.peers[i].address, sizeof(refusal->home_address));
+    }
+    bool to_us = strcmp(home, region->config.region) == 0;
+    if (to_us)
+        return err_set(&refusal->err, ERR_UNAVAILABLE,
+                       "partition \"%.*s\" of context \"%.*s\" is on its way from region %s to this one; retry",
+                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       (const char *)write->context.data, now->region);
+    return err_set(
+        &refusal->err, ERR_WRONG_HOME, "partition \"%.*s\" of context \"%.*s\" %s region %s, at %s; send it there",
+        shown(write->partition), (const char *)write->partition.data, shown(write->context),
+        (const char *)write->context.data, now->released ? "is being handed over to" : "has its home in", home,
+        refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
+}
+
+int homes_decide(struct region *region, const struct region_stream_write *write, uint64_t *ret_epoch,
+                 struct region_refusal *refusal)
+{
+    struct authority_now now;
+    int code = authority_now(&region->homes.authority, write->context, write->partition, &now, &refusal->err);
+    if (code != 0)
+        return code;
+    if (now.released || strcmp(now.region, region->config.region) != 0)
+        return refuse_elsewhere(region, write, &now, refusal);
+    if (!queue_empty(&region->homes.changes[0]))
+        return err_set(&refusal->err, ERR_BUSY, "a change of homes is not applied yet; retry after a pause");
+    *ret_epoch = now.epoch;
+    return 0;
+}
+
+/* --- Commands of the operator --- */
+
+static size_t peer_named(const struct region *region, const char *name)
+{
+    size_t peer = 0;
+    while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, name) != 0)
+        peer++;
+    return peer;
+}
+
+static int check_forced(const struct region_control *control, const char *what, struct err *err)
+{
+    if (control->forced && control->reason.size_bytes > 0)
+        return 0;
+    return err_set(err, ERR_UNAVAILABLE, "%s; force it only with a reason, which stays in the log", what);
+}
+
+static int check_handover(const struct region *region, const struct region_control *control, struct err *err)
+{
+    size_t peer = peer_named(region, control->region);
+    char what[200];
+    if (peer == region->config.peer_count)
+        return err_set(err, ERR_INVALID, "region \"%.63s\" is not a peer; a partition can only be handed to one",
+                       control->region);
+    if (region->peers[peer].up)
+        return 0;
+    snprintf(what, sizeof(what), "region %s is not reachable from here: nobody would be the home until it is",
+             control->region);
+    return check_forced(control, what, err);
+}
+
+/* Everything that anybody within reach holds of the lost region's logs must be here, and in the index. */
+static int check_complete(const struct region *region, const struct region_control *control, struct err *err)
+{
+    for (size_t i = 0; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (strcmp(log->parts.region, control->region) != 0)
+            continue;
+        if (log->indexed_size < log->durable_size || log->durable_size < mirror_size(&log->mirror))
+            return err_set(err, ERR_BUSY, "log %s is still being indexed (%llu of %llu); retry", log->origin,
+                           (unsigned long long)log->indexed_size, (unsigned long long)mirror_size(&log->mirror));
+        for (size_t peer = 0; peer < region->config.peer_count; peer++) {
+            char what[300];
+            if (!region->peers[peer].up || log->held[peer] <= log->durable_size)
+                continue;
+            snprintf(what, sizeof(what),
+                     "region %s holds %llu entries of log %s, and %llu are here; they are on their way",
+                     region->config.peers[peer].region, (unsigned long long)log->held[peer], log->origin,
+                     (unsigned long long)log->durable_size);
+            int code = check_forced(control, what, err);
+            if (code != 0)
+                return code;
+        }
+    }
+    return 0;
+}
+
+static int check_failover(const struct region *region, const struct region_control *control, struct err *err)
+{
+    size_t peer = peer_named(region, control->region);
+    char what[200];
+    if (strcmp(control->region, region->config.region) == 0)
+        return err_set(err, ERR_INVALID, "region %s cannot fail over from itself", control->region);
+    if (peer == region->config.peer_count)
+        return err_set(err, ERR_INVALID, "region \"%.63s\" is not a peer", control->region);
+    int code = 0;
+    if (region->peers[peer].up) {
+        snprintf(what, sizeof(what), "region %s answers: hand its partitions over instead", control->region);
+        code = check_forced(control, what, err);
+    }
+    return code == 0 ? check_complete(region, control, err) : code;
+}
+
+/* Whether the command is about this partition: the home that it names, and not let go already. */
+static bool concerned(const struct region *region, const struct region_control *control, struct bytes partition,
+                      struct authority_now *ret)
+{
+    const char *home = control->type == REGION_HANDOVER ? region->config.region : control->region;
+    return authority_now(&region->homes.authority, control->context, partition, ret, NULL) == 0 &&
+           strcmp(ret->region, home) == 0 && (control->type == REGION_FAILOVER || !ret->released);
+}
+
+static int refuse_partition(const struct region *region, const struct region_control *control, struct bytes partition,
+                            struct err *err)
+{
+    struct authority_now now;
+    int code = authority_now(&region->homes.authority, control->context, partition, &now, err);
+    if (code != 0)
+        return code;
+    if (now.released)
+        return err_set(err, ERR_WRONG_HOME, "partition \"%.*s\" is being handed over from %s to %s already",
+                       shown(partition), (const char *)partition.data, now.region, now.successor);
+    return err_set(err, ERR_WRONG_HOME, "the home of partition \"%.*s\" is %s, not %s", shown(partition),
+                   (const char *)partition.data, now.region,
+                   control->type == REGION_HANDOVER ? region->config.region : control->region);
+}
+
+static int change_one(struct region *region, const struct region_control *control, struct bytes partition,
+                      const struct authority_now *now, const struct position *basis, struct err *err)
+{
+    bool handover = control->type == REGION_HANDOVER;
+    struct control_authority change = {.previous = bytes_of_string(now->region),
+                                       .actor = control->actor,
+                                       .reason = control->reason,
+                                       .forced = control->forced};
+    if (handover)
+        change.successor = bytes_of_string(control->region);
+    else
+        change.basis = *basis;
+    return append_change(region, handover ? CONTROL_AUTHORITY_RELEASED : CONTROL_AUTHORITY_SEIZED, control->context,
+                         partition, handover ? now->epoch : now->epoch + 1, &change, err);
+}
+
+static int change_named(struct region *region, struct region_control *control, const struct position *basis,
+                        struct err *err)
+{
+    for (size_t i = 0; i < control->partition_count; i++) {
+        struct authority_now now;
+        if (!concerned(region, control, control->partitions[i], &now))
+            return refuse_partition(region, control, control->partitions[i], err);
+        int code = change_one(region, control, control->partitions[i], &now, basis, err);
+        if (code != 0)
+            return code;
+        control->changed++;
+    }
+    return 0;
+}
+
+static int change_all(struct region *region, struct region_control *control, const struct position *basis,
+                      struct err *err)
+{
+    struct bytes partition;
+    size_t at = 0;
+    while (authority_partition_next(&region->homes.authority, control->context, &at, &partition)) {
+        struct authority_now now;
+        if (!concerned(region, control, partition, &now))
+            continue;
+        if (control->changed == REGION_CONTROL_PARTITIONS_MAX ||
+            block_room_bytes(region->open_block) < 2 * CONTROL_PAYLOAD_MAX_BYTES) {
+            control->remaining++;
+            continue;
+        }
+        int code = change_one(region, control, partition, &now, basis, err);
+        if (code != 0)
+            return code;
+        control->changed++;
+    }
+    if (control->changed == 0)
+        return err_set(err, ERR_NOT_FOUND, "no partition of context \"%.*s\" has its home in region %s",
+                       shown(control->context), (const char *)control->context.data,
+                       control->type == REGION_HANDOVER ? region->config.region : control->region);
+    return 0;
+}
+
+static int check_control(const struct region *region, const struct region_control *control, struct err *err)
+{
+    struct authority_now now;
+    int code =
+        authority_now(&region->homes.authority, control->context, bytes_of_string(CONTROL_ALL_PARTITIONS), &now, err);
+    if (code == 0 && control->partition_count > REGION_CONTROL_PARTITIONS_MAX)
+        code = err_set(err, ERR_TOO_LARGE, "at most %d partitions can be named at once", REGION_CONTROL_PARTITIONS_MAX);
+    if (code != 0)
+        return code;
+    return control->type == REGION_HANDOVER ? check_handover(region, control, err)
+                                            : check_failover(region, control, err);
+}
+
+int homes_control(struct region *region, struct region_command *command, struct region_update *update)
+{
+    struct region_control *control = command->control;
+    struct err *err = &command->refusal.err;
+    control->changed = 0;
+    control->remaining = 0;
+    int code = check_control(region, control, err);
+    if (code == 0)
+        code = sequencer_control_room(region, control->partition_count, CONTROL_PAYLOAD_MAX_BYTES / 16, err);
+    if (code != 0)
+        return code;
+    overlay_evict_indexed(&region->overlay);
+    struct position basis = position_of(region, true);
+    struct sequencer_mark mark = sequencer_mark(region);
+    code = control->partition_count > 0 ? change_named(region, control, &basis, err)
+                                        : change_all(region, control, &basis, err);
+    if (code != 0) {
+        sequencer_take_back(region, &mark);
+        return code;
+    }
+    command->ticket = mirror_size(&region_own(region)->mirror);
+    apply_changes(region, update);
+    return 0;
+}

@@ -1,0 +1,49 @@
+/* Homes: which partitions this region may write, and how that changes. Private to src/region. One thread.
+ *
+ * The table of authority (domain/authority.h) as the region has applied it. A change in another log counts once its
+ * entry is durable here and everything below its basis is (rule 2); a change in the own log counts from the moment it
+ * is made: a partition that was let go accepts nothing more, and what is accepted after a taking follows it in the log.
+ *
+ * Whoever becomes the home decides by its index, so it takes only what its index has applied: the basis that it writes
+ * is the index's position, and the overlay is emptied of what is indexed, so that no late entry's stream head or id
+ * is left in it. */
+#ifndef REGION_HOMES_H
+#define REGION_HOMES_H
+
+#include "base/queue.h"
+#include "domain/authority.h"
+#include "log/block.h"
+#include "region/region.h"
+
+struct homes {
+    struct authority_table authority;
+    struct queue_link changes[REGION_LOGS_MAX]; /* received, not applied: struct homes_change, by index */
+    size_t change_count;
+    struct queue_link takes; /* released to this region, to be taken: struct homes_take */
+    size_t take_count;
+};
+
+struct region_log;
+
+void homes_init(struct homes *homes, const struct context_table *contexts);
+void homes_free(struct homes *homes);
+/* What the index has applied, at the start: the index reflects every log entirely. */
+int homes_load(struct region *region, struct err *err) MUST_USE;
+
+/* Decides whether a write may be accepted here: 0 and the epoch, or the refusal. */
+int homes_decide(struct region *region, const struct region_stream_write *write, uint64_t *ret_epoch,
+                 struct region_refusal *refusal) MUST_USE;
+/* An operator's command; control->changed and ->remaining, and command->ticket on success. */
+int homes_control(struct region *region, struct region_command *command, struct region_update *update) MUST_USE;
+
+/* An entry of another log passed its checks: kept if it is an authority event. ERR_BUSY past
+ * REGION_CHANGES_PENDING_MAX, ERR_NO_MEMORY. A malformed one raises an alarm and is ignored, in every region alike. */
+int homes_received(struct region *region, uint32_t log, const struct chain_entry *entry) MUST_USE;
+/* Entries of a log from index on were not taken after all. */
+void homes_undo(struct region *region, uint32_t log, uint64_t index);
+/* After something became durable or indexed: applies what can be applied, takes what can be taken. */
+void homes_move(struct region *region, struct region_update *update);
+/* Whether an entry received now is late by what this region has applied. */
+bool homes_late(const struct region *region, uint32_t log, const struct entry *entry);
+
+#endif

@@ -1,15 +1,27 @@
 /* The index: everything that is derived from the logs and must be found fast. It is never the truth: it may be behind,
  * damaged or deleted, and is then brought up by replaying the logs from its own position.
  *
- * Two implementations keep this contract and pass one conformance suite: index_rocksdb (files, without a write-ahead
- * log of its own, flushed atomically with the position it reflects) and index_memory (tests and the simulator).
+ * Two stores stand behind this contract and pass one conformance suite: RocksDB (files, without a write-ahead log of
+ * its own, flushed atomically with the position it reflects) and memory (tests and the simulator).
  *
- * What it holds, per stream key (context, stream): the head, and for each version where the event is; per event id:
- * where it is, and the fingerprint of its content; per log: how many of its entries are applied. Entries of one log are
- * applied in order; logs interleave freely.
+ * What it answers is a pure function of the contexts and of which entries are applied, whatever the order in which the
+ * logs were interleaved. With the authority that follows from the applied control events (domain/authority.h), each
+ * client entry is either EFFECTIVE or LATE, and
+ *   - per stream key (context, stream): for each version the effective entry that has it (of several, which takes a
+ *     stream in partitions with different homes, the one with the smallest (time, origin)); the head is the highest;
+ *   - per event id: the place and the fingerprint of the effective entry with that id; of several, the smallest
+ *     (time, origin); when all are late, the smallest of those, marked late;
+ *   - ITEMS of reconciliation: every late entry, and every effective entry whose id has its place elsewhere (a
+ * duplicate: it keeps its version in its stream), each with a state that follows from the decisions applied. Control
+ * entries are found by their id, never by stream, and are never late. Decisions ($LateSettled) count unless they are
+ * late themselves.
  *
- * Threads: one thread applies; any number look up, concurrently. A look-up sees every apply that returned before it
- * began. */
+ * Order (rule 2 of domain/authority.h). Entries of one log are applied in order; logs interleave freely, but an entry
+ * that begins an epoch waits for its basis (index_ready), stands in a call of its own, and is announced before: the
+ * caller hands what becomes late by it to index_demote. reconcile/applier.h does all this; nobody else applies.
+ *
+ * Threads: one thread applies and demotes; any number look up, concurrently. A look-up sees every apply that returned
+ * before it began. */
 #ifndef INDEX_INDEX_H
 #define INDEX_INDEX_H
 
@@ -18,12 +30,14 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "domain/authority.h"
 #include "entry/entry.h"
 
 enum {
     INDEX_LOGS_MAX = 64,
     INDEX_ORIGIN_MAX_BYTES = 255,
-    INDEX_SCAN_MAX = 4096, /* places a scan returns at once */
+    INDEX_SCAN_MAX = 4096,     /* places a scan returns at once */
+    INDEX_LATE_SCAN_MAX = 256, /* items a scan returns at once */
 };
 
 /* Where an event is. log is the number that index_log gave for its origin. */
@@ -41,40 +55,67 @@ struct index_event {
     struct index_place place;
     uint64_t fingerprint;    /* entry_fingerprint, 0 when unknown */
     uint64_t stream_version; /* as the entry has it */
+    bool late;               /* no effective entry has this id */
 };
 
 /* One entry to apply. Borrowed during the call. */
 struct index_entry {
     const struct entry *entry;
     uint64_t fingerprint;
+    struct bytes payload; /* looked at for control entries only */
+};
+
+/* What became of an item. A decision counts when it names the item's place and id, was made in the item's context and
+ * partition, and is not late itself; of several, the first in (epoch, time, origin) order. */
+enum index_late_state {
+    INDEX_LATE_OPEN,              /* nobody decided, and no effective event has its id */
+    INDEX_LATE_DUPLICATE,         /* nobody decided, and nobody has to: `effective` has its id */
+    INDEX_LATE_ACCEPTED,          /* appended again */
+    INDEX_LATE_DROPPED,           /* a repetition, by decision */
+    INDEX_LATE_REJECTED,          /* without effect, by decision */
+    INDEX_LATE_COMPENSATION_OWED, /* to be compensated, and not yet compensated */
+    INDEX_LATE_COMPENSATED,       /* after the decision, `compensation` was appended: an effective entry of the same
+                                     context and partition with the item's id as its causation id */
+};
+
+/* An item. The names and the epoch are known for late entries; for a duplicate that is effective they are empty and 0
+ * (the entry itself has them). Plain data. */
+struct index_late {
+    struct index_place place;
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1];
+    bool late; /* false: an effective entry whose id has its place elsewhere */
+    uint8_t event_id[ENTRY_ID_SIZE];
+    hlc time;
+    uint64_t fingerprint;    /* 0 when unknown */
+    uint64_t stream_version; /* as the entry has it */
+    uint64_t epoch;
+    char context[ENTRY_NAME_MAX_BYTES + 1];
+    char partition[ENTRY_NAME_MAX_BYTES + 1];
+    char stream[ENTRY_STREAM_MAX_BYTES + 1];
+    char type[ENTRY_NAME_MAX_BYTES + 1];
+    enum index_late_state state;
+    bool has_effective; /* an effective entry has the item's id … */
+    struct index_place effective;
+    bool decided; /* a decision counts … */
+    struct index_place decision;
+    struct index_place compensation; /* INDEX_LATE_COMPENSATED only */
+};
+
+/* Where a scan of items goes on: after this place. Zeroed: at the start. */
+struct index_late_cursor {
+    bool started;
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1];
+    uint64_t index;
 };
 
 struct index;
 
-struct index_ops {
-    int (*log)(struct index *index, struct bytes origin, uint32_t *ret_log, struct err *err);
-    int (*origin)(struct index *index, uint32_t log, char ret[INDEX_ORIGIN_MAX_BYTES + 1], struct err *err);
-    uint64_t (*applied_size)(struct index *index, uint32_t log);
-    uint64_t (*sequence)(struct index *index);
-    int (*apply)(struct index *index, uint32_t log, const struct index_entry *entries, size_t count, struct err *err);
-    int (*flush)(struct index *index, struct err *err);
-    int (*head)(struct index *index, struct bytes context, struct bytes stream, struct index_head *ret,
-                struct err *err);
-    int (*event)(struct index *index, const uint8_t id[ENTRY_ID_SIZE], struct index_event *ret, struct err *err);
-    int (*scan)(struct index *index, struct bytes context, struct bytes stream, uint64_t from_version, bool backwards,
-                struct index_place *ret_places, size_t max, size_t *ret_count, struct err *err);
-    void (*close)(struct index *index);
-};
-
-struct index {
-    const struct index_ops *ops;
-};
-
-/* Opens or creates the RocksDB folder. ERR_LOCKED, ERR_CORRUPT (it is rebuilt by replay),
- * ERR_IO. */
-int index_rocksdb_open(const char *folder, struct index **ret, struct err *err) MUST_USE;
-/* NULL when memory runs out. */
-struct index *index_memory_new(void);
+/* Opens or creates the RocksDB folder. contexts outlives the index. ERR_LOCKED, ERR_CORRUPT (also: another format, or
+ * made with other contexts; it is rebuilt by replay), ERR_IO. */
+int index_rocksdb_open(const char *folder, const struct context_table *contexts, struct index **ret,
+                       struct err *err) MUST_USE;
+/* NULL when memory runs out. contexts outlives the index. */
+struct index *index_memory_new(const struct context_table *contexts);
 /* Flushes what it can; never fails. NULL is fine. */
 void index_close(struct index *index);
 
@@ -85,15 +126,25 @@ int index_log(struct index *index, struct bytes origin, uint32_t *ret_log, struc
 int index_origin(struct index *index, uint32_t log, char ret[INDEX_ORIGIN_MAX_BYTES + 1], struct err *err) MUST_USE;
 /* Entries of that log applied so far; 0 for a number never given out. Any thread. */
 uint64_t index_applied_size(struct index *index, uint32_t log);
-/* Counts applied entries over all logs since the index was opened. A look-up made after reading sequence s saw
- * everything up to s. */
+/* Counts changes over all logs since the index was opened: entries applied, demoted and restored. A look-up made after
+ * reading sequence s saw everything up to s. */
 uint64_t index_sequence(struct index *index);
 
-/* Applies the next `count` entries of one log; entries[0].entry->index must be the applied size (asserted), and they
- * follow each other. All or nothing. A stream head only moves to a higher version; an event id that is there already
- * keeps its first place. Control entries are indexed like others. ERR_IO, ERR_NO_SPACE, ERR_NO_MEMORY. */
+/* Whether the entry may be applied now: false for an entry that begins an epoch and rests on what is not applied yet.
+ * One that is malformed is ready: it will be ignored. Applying thread. */
+bool index_ready(struct index *index, const struct index_entry *entry);
+
+/* Applies the next `count` entries of one log; entries[0].entry->index must be the applied size, they follow each
+ * other, and one that begins an epoch is ready and alone (all asserted). ERR_IO, ERR_NO_SPACE, ERR_NO_MEMORY,
+ * ERR_CORRUPT; then nothing was applied, except that after an entry that begins an epoch, which may restore entries
+ * that are late no more, the index must be closed. */
 int index_apply(struct index *index, uint32_t log, const struct index_entry *entries, size_t count,
                 struct err *err) MUST_USE;
+/* Makes late what was effective: entries of one log below its applied size, in any order, which are late under the
+ * change that the caller applies next. What is late already, and control entries, are skipped, so that it can be done
+ * again after a crash. All or nothing; errors of index_apply. Applying thread. */
+int index_demote(struct index *index, uint32_t log, const struct index_entry *entries, size_t count,
+                 struct err *err) MUST_USE;
 /* Makes everything applied so far survive a crash (a performance matter only: what is lost is replayed). */
 int index_flush(struct index *index, struct err *err) MUST_USE;
 
@@ -107,5 +158,23 @@ int index_event(struct index *index, const uint8_t id[ENTRY_ID_SIZE], struct ind
  * the last). At most max (1..INDEX_SCAN_MAX); *ret_count 0 when there are none. */
 int index_scan(struct index *index, struct bytes context, struct bytes stream, uint64_t from_version, bool backwards,
                struct index_place *ret_places, size_t max, size_t *ret_count, struct err *err) MUST_USE;
+
+/* Applies every authority event that the index has applied to the caller's table, for one that starts. Any thread.
+ * Errors of authority_apply. */
+int index_authority(struct index *index, struct authority_table *into, struct err *err) MUST_USE;
+
+/* Items after the cursor, in (origin, index) order, with their states, as of one moment; moves the cursor. At most max
+ * (1..INDEX_LATE_SCAN_MAX); *ret_count 0 at the end. Any thread. */
+int index_late_scan(struct index *index, struct index_late_cursor *cursor, struct index_late *ret_items, size_t max,
+                    size_t *ret_count, struct err *err) MUST_USE;
+/* The item of one place. ERR_NOT_FOUND: the entry there is no item (or not applied). Any thread. */
+int index_late_at(struct index *index, struct index_place place, struct index_late *ret, struct err *err) MUST_USE;
+/* Items now. Cheap. Any thread. */
+uint64_t index_late_count(struct index *index);
+/* "open", "duplicate", "accepted", "dropped", "rejected", "compensation owed", "compensated". */
+const char *index_late_state_name(enum index_late_state state);
+/* SHA-256 over all items and their states in (origin, index) order, as of one moment: equal in every region at equal
+ * position. Fingerprints are left out, since a region may not hold the payload. Any thread. */
+int index_late_digest(struct index *index, struct sha256 *sha, struct hash *ret, struct err *err) MUST_USE;
 
 #endif

@@ -266,6 +266,90 @@ const char *tally_status_home(const struct tally_status *status, const char *con
 /* A region's address, or NULL. Lives as long as the status. */
 const char *tally_status_address(const struct tally_status *status, const char *region);
 
+/* --- Homes, handover, failover --- */
+
+struct tally_home_status {
+    const char *partition; /* "*": all that are not named */
+    const char *region;
+    uint64_t epoch;
+    bool released; /* on its way to the successor */
+    const char *successor;
+};
+
+struct tally_homes {
+    size_t count;
+    const struct tally_home_status *homes;
+};
+
+/* Every home of a context, as the region that is asked has applied it. *ret: tally_homes_free. ERR_NOT_FOUND. */
+int tally_homes_get(struct tally_client *client, const char *context, uint64_t timeout_ms, struct tally_homes **ret,
+                    struct err *err);
+void tally_homes_free(struct tally_homes *homes);
+
+/* What a handover or failover is about, and who wants it. */
+struct tally_change {
+    const char *context;
+    const char *const *partitions; /* at most 20,000; none: all of the context that the region is the home of */
+    size_t partition_count;
+    const char *region; /* handover: to; failover: from */
+    const char *actor;  /* NULL: "operator" */
+    const char *reason; /* required with force */
+    bool force;
+};
+
+struct tally_changed {
+    uint64_t changed;
+    uint64_t remaining; /* did not fit into one step: call again */
+    char position[256]; /* a read that demands it sees the change; cut off when longer */
+};
+
+/* Asked of the home. ERR_WRONG_HOME, ERR_NOT_FOUND (nothing to hand over), ERR_UNAVAILABLE (a readiness check fails),
+ * ERR_INVALID, ERR_BUSY. */
+int tally_handover(struct tally_client *client, const struct tally_change *change, uint64_t timeout_ms,
+                   struct tally_changed *ret, struct err *err);
+
+struct tally_survivor {
+    const char *region;
+    bool reachable;
+    uint64_t size;
+};
+
+struct tally_lost_log {
+    const char *origin;
+    uint64_t size; /* durable at the region that is asked */
+    uint64_t indexed_size;
+    uint64_t checkpoint_size;
+    uint64_t known_size; /* the largest that any region told */
+    size_t survivor_count;
+    const struct tally_survivor *survivors;
+};
+
+struct tally_check {
+    const char *name;
+    bool ok;
+    const char *detail;
+};
+
+struct tally_failover {
+    const char *from;
+    bool reachable;
+    bool heard;
+    uint64_t last_contact_ms_ago;
+    size_t log_count;
+    const struct tally_lost_log *logs;
+    size_t check_count;
+    const struct tally_check *checks;
+    uint64_t partition_count;
+    bool done; /* false: a dry run */
+    struct tally_changed result;
+};
+
+/* Asked of a survivor: the evidence, and the seizure unless dry_run. *ret: tally_failover_free. Errors of
+ * tally_handover. */
+int tally_failover(struct tally_client *client, const struct tally_change *change, bool dry_run, uint64_t timeout_ms,
+                   struct tally_failover **ret, struct err *err);
+void tally_failover_free(struct tally_failover *failover);
+
 /* --- Projections --- */
 
 struct tally_projection {

@@ -374,7 +374,7 @@ static int check_forced(const struct region_control *control, const char *what, 
 static int check_handover(const struct region *region, const struct region_control *control, struct err *err)
 {
     size_t peer = peer_named(region, control->region);
-    char what[200];
+    char what[REGION_CHECK_DETAIL_MAX_BYTES];
     if (peer == region->config.peer_count)
         return err_set(err, ERR_INVALID, "region \"%.63s\" is not a peer; a partition can only be handed to one",
                        control->region);
@@ -385,46 +385,23 @@ static int check_handover(const struct region *region, const struct region_contr
     return check_forced(control, what, err);
 }
 
-/* Everything that anybody within reach holds of the lost region's logs must be here, and in the index. */
-static int check_complete(const struct region *region, const struct region_control *control, struct err *err)
-{
-    for (size_t i = 0; i < region->log_count; i++) {
-        const struct region_log *log = region->logs[i];
-        if (strcmp(log->parts.region, control->region) != 0)
-            continue;
-        if (log->indexed_size < log->durable_size || log->durable_size < mirror_size(&log->mirror))
-            return err_set(err, ERR_BUSY, "log %s is still being indexed (%llu of %llu); retry", log->origin,
-                           (unsigned long long)log->indexed_size, (unsigned long long)mirror_size(&log->mirror));
-        for (size_t peer = 0; peer < region->config.peer_count; peer++) {
-            char what[300];
-            if (!region->peers[peer].up || log->held[peer] <= log->durable_size)
-                continue;
-            snprintf(what, sizeof(what),
-                     "region %s holds %llu entries of log %s, and %llu are here; they are on their way",
-                     region->config.peers[peer].region, (unsigned long long)log->held[peer], log->origin,
-                     (unsigned long long)log->durable_size);
-            int code = check_forced(control, what, err);
-            if (code != 0)
-                return code;
-        }
-    }
-    return 0;
-}
-
+/* The first readiness check that fails, unless the operator goes on with a reason. That the copies are indexed cannot
+ * be forced: the basis would not cover them. */
 static int check_failover(const struct region *region, const struct region_control *control, struct err *err)
 {
-    size_t peer = peer_named(region, control->region);
-    char what[200];
-    if (strcmp(control->region, region->config.region) == 0)
-        return err_set(err, ERR_INVALID, "region %s cannot fail over from itself", control->region);
-    if (peer == region->config.peer_count)
-        return err_set(err, ERR_INVALID, "region \"%.63s\" is not a peer", control->region);
-    int code = 0;
-    if (region->peers[peer].up) {
-        snprintf(what, sizeof(what), "region %s answers: hand its partitions over instead", control->region);
-        code = check_forced(control, what, err);
+    struct region_failover_report *report = mem_alloc(sizeof(*report));
+    if (report == NULL)
+        return err_no_memory(err, "the evidence");
+    int code = region_failover_report(region, control->context, control->region, report, err);
+    for (size_t i = 0; code == 0 && i < report->check_count; i++) {
+        const struct region_check *check = &report->checks[i];
+        if (!check->ok && strcmp(check->name, REGION_CHECK_INDEXED) == 0)
+            code = err_set(err, ERR_BUSY, "%s; retry", check->detail);
+        else if (!check->ok)
+            code = check_forced(control, check->detail, err);
     }
-    return code == 0 ? check_complete(region, control, err) : code;
+    mem_free(report);
+    return code;
 }
 
 /* Whether the command is about this partition: the home that it names, and not let go already. */

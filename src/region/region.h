@@ -285,6 +285,41 @@ size_t region_log_count(const struct region *region);
 void region_log_status(const struct region *region, uint32_t log, struct region_log_status *ret);
 void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret);
 bool region_accepting(const struct region *region);
+/* What an operator must see before a failover, and what stands against it. */
+enum { REGION_CHECKS_MAX = 8, REGION_CHECK_DETAIL_MAX_BYTES = 300 };
+
+struct region_check {
+    const char *name; /* static */
+    bool ok;
+    char detail[REGION_CHECK_DETAIL_MAX_BYTES];
+};
+
+struct region_lost_log {
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    uint64_t size; /* durable here */
+    uint64_t indexed_size;
+    uint64_t checkpoint_size;        /* covered by its signature */
+    uint64_t known_size;             /* the largest that any region told */
+    uint64_t held[REGION_PEERS_MAX]; /* by each peer, as it told */
+};
+
+struct region_failover_report {
+    size_t peer; /* the region that is to be failed over from: place in config.peers */
+    bool peer_up[REGION_PEERS_MAX];
+    bool up;
+    bool heard;
+    uint64_t last_contact_us_ago;
+    size_t log_count;
+    struct region_lost_log logs[REGION_LOGS_MAX];
+    size_t check_count;
+    struct region_check checks[REGION_CHECKS_MAX];
+    uint64_t partition_count; /* whose home it is, in the context */
+};
+
+/* Same thread as region_step. ERR_INVALID: `from` is not a peer; ERR_NOT_FOUND: no such context. */
+int region_failover_report(const struct region *region, struct bytes context, const char *from,
+                           struct region_failover_report *ret, struct err *err) MUST_USE;
+
 /* Homes and epochs as this region knows them: what it has applied. Borrowed until the next region_step. */
 const struct authority_table *region_authority(const struct region *region);
 const char *region_log_state_name(enum region_log_state state);

@@ -18,7 +18,8 @@ enum {
     REGION_PENALTY_US = 30 * 1000 * 1000,
 };
 
-#define REGION_NEVER UINT64_MAX
+#define REGION_NEVER         UINT64_MAX
+#define REGION_CHECK_INDEXED "indexed"
 
 /* An own checkpoint, with the cosignatures that came in for it. */
 struct kept_note {
@@ -50,7 +51,7 @@ struct region_log {
     struct buf pending; /* mirrors: a checked note that waits for its entries to be durable, or to be stored */
     struct checkpoint pending_checkpoint;
     uint64_t held[REGION_PEERS_MAX]; /* what each peer is known to hold */
-    uint64_t start_size; /* what its owner had when this region first met it */
+    uint64_t start_size;             /* what its owner had when this region first met it */
     /* The pull, for logs that are pulled. */
     size_t source;                  /* REGION_NO_PEER: none */
     bool closing[REGION_PEERS_MAX]; /* a pull that was closed has not reported so yet */

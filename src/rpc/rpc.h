@@ -1,5 +1,5 @@
-/* The gRPC side of a region: services Ledger and Replication (proto/tally/v1), grpc.health.v1 and server reflection, on
- * gRPC core's C API.
+/* The gRPC side of a region: services Ledger, Operations and Replication (proto/tally/v1), grpc.health.v1 and server
+ * reflection, on gRPC core's C API.
  *
  * What the services need of the server that they run in is the rpc_backend below: a table of functions, so that this
  * module knows nothing of threads, configuration or the region's wiring. All of them may be called from any thread, and
@@ -29,6 +29,7 @@ enum {
     RPC_READ_CHUNK_BYTES = 256 * 1024,       /* target size of a ReadResponse */
     RPC_PROTOCOL = 1,                        /* of Replication */
     RPC_PROJECTIONS_MAX = 64,
+    RPC_HOMES_MAX = 1000, /* of one page */
 };
 
 #define RPC_SERVER_VERSION "0.1.0" /* as Status shows it */
@@ -73,6 +74,21 @@ struct rpc_status {
     uint64_t now_mono_us;
 };
 
+struct rpc_home {
+    char partition[ENTRY_NAME_MAX_BYTES + 1];
+    char region[64];
+    char successor[64]; /* when released */
+    uint64_t epoch;
+    bool released;
+};
+
+/* A page of the homes of one context. */
+struct rpc_homes {
+    size_t count;
+    struct rpc_home homes[RPC_HOMES_MAX];
+    uint64_t next; /* where the next page begins; 0: there is none */
+};
+
 struct rpc_backend;
 
 struct rpc_backend_ops {
@@ -90,6 +106,12 @@ struct rpc_backend_ops {
     /* Asks the region's thread; waits for it (milliseconds). ERR_UNAVAILABLE when stopping. *ret is large: allocate it.
      */
     int (*status)(struct rpc_backend *backend, struct rpc_status *ret, struct err *err);
+    /* Likewise: homes of a context from `from` on (0, or rpc_homes.next). ERR_NOT_FOUND: no such context. */
+    int (*homes)(struct rpc_backend *backend, struct bytes context, uint64_t from, struct rpc_homes *ret,
+                 struct err *err);
+    /* Likewise: see region_failover_report. */
+    int (*failover_report)(struct rpc_backend *backend, struct bytes context, const char *from,
+                           struct region_failover_report *ret, struct err *err);
     /* The latest signed note of a log: published (cosigned) if there is one and `published`, appended to *out.
      * ERR_NOT_FOUND. */
     int (*checkpoint)(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err);

@@ -44,30 +44,101 @@ static bool stopping(struct rpc_backend *backend)
     return atomic_load(&server_of(backend)->stopping);
 }
 
-static int status(struct rpc_backend *backend, struct rpc_status *ret, struct err *err)
+/* --- Questions to the region's thread --- */
+
+static int ask(struct rpc_backend *backend, struct question *question)
 {
     struct server *server = server_of(backend);
-    struct status_request request = {.ret = ret};
     struct message *message = message_new(REGION_TIMER);
     if (message == NULL)
-        return err_no_memory(err, "a status request");
-    message->type = MESSAGE_STATUS;
-    message->status = &request;
-    pthread_mutex_init(&request.mutex, NULL);
-    pthread_cond_init(&request.finished, NULL);
+        return err_no_memory(question->err, "a question");
+    message->type = MESSAGE_QUESTION;
+    message->question = question;
+    pthread_mutex_init(&question->mutex, NULL);
+    pthread_cond_init(&question->finished, NULL);
     int code = mailbox_send(server->mail, message);
     if (code != 0) {
         message_free(message);
-        code = err_set(err, ERR_UNAVAILABLE, "region %s is stopping", server->config->region.region);
+        code = err_set(question->err, ERR_UNAVAILABLE, "region %s is stopping", server->config->region.region);
     } else {
-        pthread_mutex_lock(&request.mutex);
-        while (!request.done)
-            pthread_cond_wait(&request.finished, &request.mutex);
-        pthread_mutex_unlock(&request.mutex);
+        pthread_mutex_lock(&question->mutex);
+        while (!question->done)
+            pthread_cond_wait(&question->finished, &question->mutex);
+        pthread_mutex_unlock(&question->mutex);
+        code = question->code;
     }
-    pthread_cond_destroy(&request.finished);
-    pthread_mutex_destroy(&request.mutex);
+    pthread_cond_destroy(&question->finished);
+    pthread_mutex_destroy(&question->mutex);
     return code;
+}
+
+static int answer_status(struct server *server, struct question *question)
+{
+    struct rpc_status *ret = question->ret;
+    ret->accepting = region_accepting(server->region);
+    ret->now_mono_us = clock_now().mono_us;
+    ret->log_count = region_log_count(server->region);
+    for (size_t i = 0; i < ret->log_count; i++)
+        region_log_status(server->region, (uint32_t)i, &ret->logs[i]);
+    ret->peer_count = server->config->region.peer_count;
+    for (size_t i = 0; i < ret->peer_count; i++)
+        region_peer_status(server->region, i, &ret->peers[i]);
+    return 0;
+}
+
+static int status(struct rpc_backend *backend, struct rpc_status *ret, struct err *err)
+{
+    struct question question = {.answer = answer_status, .ret = ret, .err = err};
+    return ask(backend, &question);
+}
+
+static void fill_home(struct rpc_home *home, struct bytes partition, const struct authority_now *now)
+{
+    memset(home, 0, sizeof(*home));
+    memcpy(home->partition, partition.data, partition.size_bytes);
+    copy_string(home->region, sizeof(home->region), now->region);
+    copy_string(home->successor, sizeof(home->successor), now->successor);
+    home->epoch = now->epoch;
+    home->released = now->released;
+}
+
+static int answer_homes(struct server *server, struct question *question)
+{
+    const struct authority_table *table = region_authority(server->region);
+    struct rpc_homes *ret = question->ret;
+    struct authority_now now;
+    struct bytes partition;
+    size_t at = (size_t)question->from;
+    ret->count = 0;
+    int code = authority_now(table, question->context, bytes_of_string(CONTROL_ALL_PARTITIONS), &now, question->err);
+    while (code == 0 && ret->count < RPC_HOMES_MAX &&
+           authority_partition_next(table, question->context, &at, &partition)) {
+        code = authority_now(table, question->context, partition, &now, question->err);
+        if (code == 0)
+            fill_home(&ret->homes[ret->count++], partition, &now);
+    }
+    ret->next = ret->count == RPC_HOMES_MAX ? at : 0;
+    return code;
+}
+
+static int homes(struct rpc_backend *backend, struct bytes context, uint64_t from, struct rpc_homes *ret,
+                 struct err *err)
+{
+    struct question question = {.answer = answer_homes, .context = context, .from = from, .ret = ret, .err = err};
+    return ask(backend, &question);
+}
+
+static int answer_failover_report(struct server *server, struct question *question)
+{
+    return region_failover_report(server->region, question->context, question->region, question->ret, question->err);
+}
+
+static int failover_report(struct rpc_backend *backend, struct bytes context, const char *from,
+                           struct region_failover_report *ret, struct err *err)
+{
+    struct question question = {
+        .answer = answer_failover_report, .context = context, .region = from, .ret = ret, .err = err};
+    return ask(backend, &question);
 }
 
 static int checkpoint(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err)
@@ -121,6 +192,8 @@ const struct rpc_backend_ops server_backend_ops = {
     .wait_change = wait_change,
     .stopping = stopping,
     .status = status,
+    .homes = homes,
+    .failover_report = failover_report,
     .checkpoint = checkpoint,
     .acknowledged = acknowledged,
     .peer_contact = peer_contact,

@@ -30,10 +30,19 @@ enum {
     SERVER_INDEX_BATCH_MAX = 4096,
 };
 
-enum message_type { MESSAGE_EVENT, MESSAGE_STATUS };
+struct server;
 
-struct status_request {
-    struct rpc_status *ret;
+enum message_type { MESSAGE_EVENT, MESSAGE_QUESTION };
+
+/* Something to be looked up on the region's thread. Lives on the asking thread's stack until done. */
+struct question {
+    int (*answer)(struct server *server, struct question *question);
+    struct bytes context;
+    const char *region;
+    uint64_t from;
+    void *ret;
+    struct err *err;
+    int code;
     pthread_mutex_t mutex;
     pthread_cond_t finished;
     bool done;
@@ -46,7 +55,7 @@ struct message {
     struct err err;
     struct buf note;
     struct arena arena;
-    struct status_request *status;
+    struct question *question;
 };
 
 enum job_type { JOB_WRITE, JOB_CHECKPOINT, JOB_CREATE_LOG, JOB_EVIDENCE };

@@ -93,27 +93,20 @@ static void step(struct server *server, const struct region_event *event, struct
         carry_out(server, &update->effects[i]);
 }
 
-static void answer_status(struct server *server, struct status_request *request)
+static void answer(struct server *server, struct question *question)
 {
-    struct rpc_status *ret = request->ret;
-    ret->accepting = region_accepting(server->region);
-    ret->now_mono_us = clock_now().mono_us;
-    ret->log_count = region_log_count(server->region);
-    for (size_t i = 0; i < ret->log_count; i++)
-        region_log_status(server->region, (uint32_t)i, &ret->logs[i]);
-    ret->peer_count = server->config->region.peer_count;
-    for (size_t i = 0; i < ret->peer_count; i++)
-        region_peer_status(server->region, i, &ret->peers[i]);
-    pthread_mutex_lock(&request->mutex);
-    request->done = true;
-    pthread_cond_signal(&request->finished);
-    pthread_mutex_unlock(&request->mutex);
+    int code = question->answer(server, question);
+    pthread_mutex_lock(&question->mutex);
+    question->code = code;
+    question->done = true;
+    pthread_cond_signal(&question->finished);
+    pthread_mutex_unlock(&question->mutex);
 }
 
 static void handle(struct server *server, struct message *message, struct region_update *update)
 {
-    if (message->type == MESSAGE_STATUS) {
-        answer_status(server, message->status);
+    if (message->type == MESSAGE_QUESTION) {
+        answer(server, message->question);
     } else {
         message->event.now = clock_now();
         message->event.note = buf_bytes(&message->note);

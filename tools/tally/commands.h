@@ -12,5 +12,8 @@ extern const struct command command_tail;
 extern const struct command command_status;
 extern const struct command command_projection;
 extern const struct command command_export;
+extern const struct command command_homes;
+extern const struct command command_handover;
+extern const struct command command_failover;
 
 #endif

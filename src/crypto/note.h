@@ -100,8 +100,9 @@ int checkpoint_parse(struct bytes text, struct checkpoint *ret, struct err *err)
 /* Appends text, blank line and the signature. */
 int checkpoint_sign(const struct checkpoint *checkpoint, const struct note_signer *signer, struct buf *out,
                     struct err *err) MUST_USE;
-/* Parses the note, checks that `log_key` signed it and that its origin is log_key's name. ERR_INVALID, ERR_CORRUPT (bad
- * or missing signature), ERR_MISMATCH (other origin). */
+/* Parses the note, checks that `log_key` signed it and that its origin is log_key's name. ERR_INVALID (shape; or the
+ * key is a cosigner's: a cosignature says what its signer has seen, never what the log is), ERR_TOO_LARGE,
+ * ERR_UNSUPPORTED (extension lines), ERR_CORRUPT (bad or missing signature), ERR_MISMATCH (other origin). */
 int checkpoint_open(struct bytes message, const struct note_verifier *log_key, struct checkpoint *ret,
                     struct err *err) MUST_USE;
 

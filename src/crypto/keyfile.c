@@ -43,7 +43,12 @@ int keyfile_create(struct disk *disk, const char *path, const struct note_signer
     note_verifier_format(&signer->verifier, line);
     size_t line_size = strlen(line);
     line[line_size] = '\n';
-    return disk_replace_file(disk, public_path, bytes_of(line, line_size + 1), 0, err);
+    code = disk_replace_file(disk, public_path, bytes_of(line, line_size + 1), 0, err);
+    if (code != 0) {
+        int undone = disk_remove(disk, path, NULL); /* half a pair would be in the way of the next attempt */
+        (void)undone;
+    }
+    return code;
 }
 
 int keyfile_load(struct disk *disk, const char *path, struct note_signer *ret, struct err *err)

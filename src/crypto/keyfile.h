@@ -8,7 +8,7 @@
 
 /* Writes the private key to path (0600, durable) and the public key, one line, to "<path>.pub". ERR_EXISTS when there
  * is a file of either name: old public keys are needed to check what they signed. ERR_TOO_LARGE (path); errors of
- * disk_replace_file. Nothing is written unless both names are free. */
+ * disk_replace_file, and then neither file is left. A crash can leave the private key alone. */
 int keyfile_create(struct disk *disk, const char *path, const struct note_signer *signer, struct err *err) MUST_USE;
 /* ERR_NOT_FOUND; ERR_PERMISSION when group or others have any access; ERR_INVALID. Names the path and the remedy. */
 int keyfile_load(struct disk *disk, const char *path, struct note_signer *ret, struct err *err) MUST_USE;

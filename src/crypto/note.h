@@ -3,12 +3,14 @@
  *
  * Which Ed25519 signatures are valid differs between implementations at the edges, and auditors must not disagree.
  * Here, as in libsodium 1.0.18, (R, S) by A over M is valid if and only if
- *   - A is the canonical encoding of a point of the main subgroup and not of small order. The whole of it is checked
- * where a key enters (note_verifier_parse); note_verify refuses encodings that are not canonical and small orders
- * again.
- *   - S < L, the order of the main subgroup: no signature has a second spelling.
- *   - R is not of small order, and is to the byte the encoding of S B - k A with k = SHA-512(R || A || M) mod L. The
+ *
+ *  1. A is the canonical encoding of a point of the main subgroup, and not of small order. All of that is checked where
+ *     a key enters (note_verifier_parse); note_verify once more refuses other encodings and small orders. (libsodium
+ *     without the fix of CVE-2025-69277 lets through points with a part of order 2; the unit tests notice.)
+ *  2. S < L, the order of the main subgroup: no signature has a second spelling.
+ *  3. R is not of small order, and is to the byte the encoding of S B - k A with k = SHA-512(R || A || M) mod L. The
  *     equation has no cofactor, so an encoding of R that is not canonical is never accepted either.
+ *
  * A verifier that multiplies by the cofactor accepts all of these signatures too, and for such keys and R in the main
  * subgroup no others. tests/unit/crypto/test_ed25519.c tries the edges. */
 #ifndef CRYPTO_NOTE_H

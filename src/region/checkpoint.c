@@ -199,31 +199,6 @@ void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, 
                     region->logs[log]->origin);
 }
 
-void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
-                         struct region_update *update)
-{
-    struct region_log *mirror = region->logs[log];
-    struct checkpoint checkpoint;
-    bool known = false;
-    int code = check_note(region, log, note, &checkpoint, &known, update);
-    if (code == ERR_FORK)
-        return;
-    if (code != 0) {
-        region_warn(region, log, note, update, "peer %s sent a checkpoint of log %s that is not signed by its key",
-                    region->config.peers[peer].region, mirror->origin);
-        mirror->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
-        pulls_stop(region, log, update);
-        return;
-    }
-    if (!known || checkpoint.size <= mirror->checkpoint.size)
-        return; /* nothing to compare it with, or no news */
-    buf_clear(&mirror->pending);
-    if (buf_append(&mirror->pending, note) != 0)
-        return;
-    mirror->pending_checkpoint = checkpoint;
-    store_pending(region, log, update);
-}
-
 static void cosign(struct region *region, uint32_t log, const struct checkpoint *checkpoint,
                    struct region_update *update)
 {
@@ -244,6 +219,33 @@ static void cosign(struct region *region, uint32_t log, const struct checkpoint 
     if (code != 0)
         buf_clear(&effect->note);
     buf_free(&text);
+}
+
+void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
+                         struct region_update *update)
+{
+    struct region_log *mirror = region->logs[log];
+    struct checkpoint checkpoint;
+    bool known = false;
+    int code = check_note(region, log, note, &checkpoint, &known, update);
+    if (code == ERR_FORK)
+        return;
+    if (code != 0) {
+        region_warn(region, log, note, update, "peer %s sent a checkpoint of log %s that is not signed by its key",
+                    region->config.peers[peer].region, mirror->origin);
+        mirror->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
+        pulls_stop(region, log, update);
+        return;
+    }
+    if (known && checkpoint.size == mirror->checkpoint.size)
+        cosign(region, log, &checkpoint, update); /* the pull may have ended before the first cosignature arrived */
+    if (!known || checkpoint.size <= mirror->checkpoint.size)
+        return; /* nothing to compare it with, or no news */
+    buf_clear(&mirror->pending);
+    if (buf_append(&mirror->pending, note) != 0)
+        return;
+    mirror->pending_checkpoint = checkpoint;
+    store_pending(region, log, update);
 }
 
 /* --- Both --- */

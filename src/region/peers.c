@@ -174,11 +174,17 @@ static void say_hello(struct region *region, size_t peer, struct region_update *
     region_add(update, REGION_HELLO)->peer = peer;
 }
 
+/* When a peer that is up counts as down if nothing is heard of it until then. */
+static uint64_t silent_at_us(const struct region *region, const struct region_peer *peer)
+{
+    return peer->last_contact_us + region->config.peer_timeout_us + 1;
+}
+
 void peers_timer(struct region *region, struct region_update *update)
 {
     for (size_t i = 0; i < region->config.peer_count; i++) {
         struct region_peer *peer = &region->peers[i];
-        if (peer->up && region->now.mono_us > peer->last_contact_us + region->config.peer_timeout_us) {
+        if (peer->up && region->now.mono_us >= silent_at_us(region, peer)) {
             peer->up = false;
             snprintf(peer->error, sizeof(peer->error), "not heard of for %llu ms",
                      (unsigned long long)(region->config.peer_timeout_us / 1000));
@@ -195,6 +201,8 @@ uint64_t peers_deadline_us(const struct region *region)
         const struct region_peer *peer = &region->peers[i];
         if (!peer->hello_outstanding && peer->next_hello_us < deadline)
             deadline = peer->next_hello_us;
+        if (peer->up && silent_at_us(region, peer) < deadline)
+            deadline = silent_at_us(region, peer);
     }
     return deadline;
 }

@@ -73,14 +73,17 @@ static void sign_own(struct region *region, struct region_update *update)
     if (!wants_signature(region) ||
         region->now.mono_us < region->last_signed_us + region->config.checkpoint_interval_us)
         return;
+    region->last_signed_us = region->now.mono_us; /* what fails now is tried again after the interval */
     memcpy(checkpoint.origin, own->origin, sizeof(checkpoint.origin));
     if (!mirror_root(&own->mirror, checkpoint.size, &checkpoint.root))
         return; /* so far behind that its root is forgotten: a later size will do */
     if (make_note(region, &checkpoint, &note) != 0)
         return;
     save(region, 0, buf_bytes(&note.note), &checkpoint, SAVE_SIGNED, update);
-    region->last_signed_us = region->now.mono_us;
-    keep_note(region, &note);
+    if (own->saving == SAVE_NONE)
+        kept_note_free(&note);
+    else
+        keep_note(region, &note);
 }
 
 uint64_t checkpoint_deadline_us(const struct region *region)
@@ -103,8 +106,9 @@ static void publish(struct region *region, struct region_update *update)
         if (code == 0)
             code = buf_append(&note, buf_bytes(&kept->cosigners));
         if (code == 0) {
-            own->published_cosigners = kept->cosigner_count;
             save(region, 0, buf_bytes(&note), &kept->checkpoint, SAVE_PUBLISHED, update);
+            if (own->saving == SAVE_PUBLISHED)
+                own->published_cosigners = kept->cosigner_count;
         }
         buf_free(&note);
     }

@@ -3,7 +3,8 @@
  * yet).
  *
  * A step never fails half-way: room for its effects is made first, and what needs memory after that either undoes
- * itself or is tried again at the next occasion. */
+ * itself or is tried again at the next occasion. A command makes the room for its own answer, so that with one update
+ * for all steps the event that lets answers go needs no memory. */
 #include "region/region.h"
 
 #include <stdarg.h>
@@ -247,7 +248,8 @@ int region_step(struct region *region, const struct region_event *event, struct 
     PRE(event->log < region->log_count);
     PRE(event->peer < region->config.peer_count || event->peer == 0);
     region_update_clear(update);
-    int code = region_update_reserve(update, REGION_EFFECTS_SLACK + region->pending_count, err);
+    size_t answers = region->pending_count + (event->type == REGION_COMMAND ? 1 : 0);
+    int code = region_update_reserve(update, REGION_EFFECTS_SLACK + answers, err);
     if (code != 0)
         return code;
     region->now = event->now;

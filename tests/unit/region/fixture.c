@@ -262,12 +262,21 @@ static void check_effects(struct site *site)
 
 /* --- Events --- */
 
-void site_step(struct site *site, struct region_event event)
+int site_step_failing(struct site *site, struct region_event event, uint64_t fail_at)
 {
     struct err err = {0};
     event.now = site->now;
-    cr_assert_eq(region_step(site->region, &event, &site->update, &err), 0, "%s", err.message);
-    check_effects(site);
+    mem_fail_at(fail_at);
+    int code = region_step(site->region, &event, &site->update, &err);
+    mem_fail_at(0);
+    if (code == 0)
+        check_effects(site);
+    return code;
+}
+
+void site_step(struct site *site, struct region_event event)
+{
+    cr_assert_eq(site_step_failing(site, event, 0), 0);
 }
 
 void site_tick(struct site *site, uint64_t us)

@@ -64,6 +64,8 @@ struct site *site_accepting(const char *peers);
 /* --- Events --- */
 
 void site_step(struct site *site, struct region_event event);
+/* The same when the allocation number fail_at of the step fails. Returns what region_step says. */
+int site_step_failing(struct site *site, struct region_event event, uint64_t fail_at);
 /* Time passes, then the timer. */
 void site_tick(struct site *site, uint64_t us);
 /* A hello of a peer that holds these logs. */

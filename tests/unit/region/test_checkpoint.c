@@ -123,6 +123,25 @@ Test(checkpoint, of_one_size_has_one_text_although_a_crash_came_before_it_was_st
     site_free(eu);
 }
 
+Test(checkpoint, that_memory_was_too_short_for_is_signed_after_the_interval)
+{
+    for (uint64_t at = 1; at <= 3; at++) {
+        struct site *eu = site_alone();
+        struct order order;
+        order_one(&order, "s", 1, "1");
+        site_submit(eu, &order);
+        eu->logs[0].durable_count = 1;
+        eu->logs[0].durable_size = 1;
+        cr_assert_eq(site_step_failing(eu, (struct region_event){.type = REGION_WRITTEN, .size = 1}, at), 0);
+        cr_assert_eq(order.answers, 1);
+        cr_assert_eq(site_count(eu, REGION_SAVE_CHECKPOINT), 0);
+        cr_assert_eq(eu->update.deadline_mono_us, eu->now.mono_us + eu->config.checkpoint_interval_us);
+        site_tick(eu, eu->config.checkpoint_interval_us);
+        cr_assert_eq(site_effect(eu, REGION_SAVE_CHECKPOINT)->size, 1);
+        site_free(eu);
+    }
+}
+
 /* --- Mirrors --- */
 
 Test(checkpoint, a_mirror_stores_it_only_after_its_entries)

@@ -126,6 +126,28 @@ Test(pulls, an_overlay_that_is_full_pauses_the_pull)
     site_free(eu);
 }
 
+Test(pulls, every_failing_allocation_of_a_block_pauses_the_pull_and_accuses_nobody)
+{
+    struct site *us = source(1);
+    uint64_t at = 0;
+    bool taken = false;
+    while (!taken) {
+        struct site *eu = site_accepting("us ap");
+        site_meet(eu, us);
+        uint32_t log = site_log_number(eu, "us");
+        struct region_event event = {
+            .type = REGION_PULL_BLOCK, .log = log, .block = us->logs[0].blocks[0], .peer = site_peer(eu, "us")};
+        cr_assert_eq(site_step_failing(eu, event, ++at), 0);
+        taken = site_count(eu, REGION_WRITE) == 1;
+        cr_assert_eq(site_count(eu, REGION_ALARM), 0);
+        cr_assert_eq(site_count(eu, REGION_CLOSE_PULL), taken ? 0 : 1);
+        cr_assert_eq(eu->region->overlay.count, taken ? 1 : 0);
+        site_free(eu);
+    }
+    cr_assert_gt(at, 1);
+    site_free(us);
+}
+
 /* --- What does not fit --- */
 
 /* us sent something wrong: not taken, alarm, pull closed, left alone for REGION_PENALTY_US. */

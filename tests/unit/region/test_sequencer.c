@@ -676,3 +676,50 @@ Test(sequencer, nothing_is_accepted_while_it_waits_for_peers)
     expect_said(&order, "us");
     site_free(site);
 }
+
+/* --- Memory --- */
+
+Test(sequencer, every_failing_allocation_refuses_the_batch_and_leaves_nothing_half_done)
+{
+    struct site *site = site_alone();
+    struct order order;
+    uint64_t at = 0;
+    int code = ERR_NO_MEMORY;
+    while (code != 0) {
+        refused_batch(&order);                    /* would be refused at its end anyway … */
+        order.writes[2].expectation = STREAM_ANY; /* … but for this */
+        site_prepare(site, &order);
+        region_update_free(&site->update);
+        code = site_step_failing(site, (struct region_event){.type = REGION_COMMAND, .command = &order.command}, ++at);
+        if (code == 0)
+            code = order.command.refusal.code;
+        cr_assert(code == 0 || code == ERR_NO_MEMORY, "%s", order.command.refusal.err.message);
+        cr_assert_eq(site->region->overlay.count, code == 0 ? 4 : 0);
+        cr_assert_eq(mirror_size(&region_own(site->region)->mirror), code == 0 ? 4 : 0);
+    }
+    cr_assert_gt(at, 5);
+    site_written_all(site, 0);
+    cr_assert_eq(order.answers, 1);
+    cr_assert_eq(order.results[3].index, 3);
+    site_free(site);
+}
+
+Test(sequencer, the_end_of_a_write_needs_no_memory_to_let_answers_go)
+{
+    struct site *site = site_alone();
+    struct order orders[3];
+    for (size_t i = 0; i < 3; i++) {
+        order_one(&orders[i], "s", i + 1, "1");
+        site_submit(site, &orders[i]);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        struct site_log *disk = &site->logs[0];
+        const struct block *block = disk->blocks[disk->durable_count++];
+        disk->durable_size = block->first_index + block->entry_count;
+        cr_assert_eq(
+            site_step_failing(site, (struct region_event){.type = REGION_WRITTEN, .size = disk->durable_size}, 1), 0);
+    }
+    for (size_t i = 0; i < 3; i++)
+        cr_assert_eq(orders[i].answers, 1);
+    site_free(site);
+}

@@ -98,8 +98,9 @@ static void publish(struct region *region, struct region_update *update)
         struct kept_note *kept = &region->kept[i];
         bool better = kept->checkpoint.size > own->published_size ||
                       (kept->checkpoint.size == own->published_size && kept->cosigner_count > own->published_cosigners);
-        if (kept->cosigner_count == 0 || !better || kept->checkpoint.size > own->checkpoint.size)
+        if (kept->cosigner_count == 0 || !better)
             continue;
+        INVARIANT(kept->checkpoint.size <= own->checkpoint.size); /* what is kept is stored, or being stored */
         struct buf note;
         buf_init(&note, NOTE_MAX_BYTES);
         int code = buf_append(&note, buf_bytes(&kept->note));

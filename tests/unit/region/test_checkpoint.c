@@ -70,6 +70,20 @@ Test(checkpoint, is_signed_once_its_entries_are_durable)
     site_free(eu);
 }
 
+Test(checkpoint, covers_nothing_that_is_still_being_written)
+{
+    struct site *eu = site_alone();
+    struct order orders[2];
+    for (size_t i = 0; i < 2; i++) {
+        order_one(&orders[i], "s", i + 1, "1");
+        site_submit(eu, &orders[i]);
+    }
+    site_written(eu, 0);
+    cr_assert_eq(site_effect(eu, REGION_WRITE)->size, 2);
+    cr_assert_eq(site_effect(eu, REGION_SAVE_CHECKPOINT)->size, 1);
+    site_free(eu);
+}
+
 Test(checkpoint, is_signed_at_most_once_per_interval_and_then_by_the_timer)
 {
     struct site *eu = signed_site("");

@@ -6,16 +6,6 @@
 #include "base/assert.h"
 #include "region/region_internal.h"
 
-/* The place of a region among the peers; REGION_NO_PEER for this region itself, more for nobody. */
-static size_t find_owner(const struct region *region, const char *name)
-{
-    for (size_t i = 0; i < region->config.peer_count; i++) {
-        if (strcmp(region->config.peers[i].region, name) == 0)
-            return i;
-    }
-    return strcmp(region->config.region, name) == 0 ? REGION_NO_PEER : REGION_NO_PEER + 1;
-}
-
 static uint32_t find_log(const struct region *region, const char *origin)
 {
     uint32_t log = 0;
@@ -30,13 +20,11 @@ static void meet_log(struct region *region, const struct region_held *held, size
     struct origin origin;
     struct chain chain;
     uint32_t log = 0;
-    if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 ||
-        strcmp(origin.cluster, region->config.cluster) != 0 || origin.incarnation != 1 ||
-        find_owner(region, origin.region) >= REGION_NO_PEER || region->log_count == REGION_LOGS_MAX)
+    if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 || origin.incarnation != 1)
         return;
     chain_init(&chain, region->sha, bytes_of_string(held->origin));
     if (region_log_new(region, held->origin, &chain, &log, NULL) != 0)
-        return; /* no memory: the next hello tries again */
+        return; /* no log of a peer; or no memory, then the next hello tries again */
     region->logs[log]->held[peer] = held->size;
     region_add(update, REGION_CREATE_LOG)->log = log;
 }

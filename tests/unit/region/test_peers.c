@@ -133,6 +133,24 @@ Test(peers, a_region_that_lost_entries_pulls_them_back_before_it_accepts)
     site_free(eu);
 }
 
+Test(peers, a_region_that_gets_back_more_than_it_was_told_of_waits_until_that_is_durable_too)
+{
+    struct site *us = NULL;
+    struct site *eu = lost(3, &us);
+    struct region_held less = {.origin = "demo/eu/1", .size = 1};
+    site_peer_down(eu, "ap");
+    site_hello(eu, "us", &less, 1);
+    site_send_blocks(eu, us, "eu");
+    site_written(eu, 0);
+    cr_assert_not(region_accepting(eu->region));
+    site_written(eu, 0);
+    cr_assert_not(region_accepting(eu->region));
+    site_written(eu, 0);
+    cr_assert(region_accepting(eu->region));
+    site_free(us);
+    site_free(eu);
+}
+
 Test(peers, what_was_restored_counts)
 {
     struct site *us = NULL;

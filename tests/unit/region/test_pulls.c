@@ -31,7 +31,7 @@ static void send_block(struct site *eu, const char *peer, struct block *block)
                                         .block = block});
 }
 
-/* A copy of a block with one byte of its payloads changed; its CRC is right again. */
+/* A copy of a block with one byte of its last payload changed; its CRC is right again. */
 static struct block *spoiled(const struct block *block)
 {
     struct block *copy = NULL;
@@ -47,7 +47,7 @@ static struct block *spoiled(const struct block *block)
         cr_assert_eq(frame_parse(encoded, &frame, NULL), 0);
         cr_assert_leq(frame.payload.size_bytes, sizeof(payload));
         memcpy(payload, frame.payload.data, frame.payload.size_bytes);
-        payload[0] ^= 1;
+        payload[0] ^= i + 1 == block->entry_count ? 1 : 0;
         frame.payload = bytes_of(payload, frame.payload.size_bytes);
         cr_assert_eq(block_add(copy, &frame, &err), 0);
     }
@@ -237,6 +237,29 @@ Test(pulls, a_corrupt_block_is_rejected)
     expect_rejected(eu);
     site_send_blocks(eu, us, "us");
     cr_assert_eq(site_count(eu, REGION_WRITE), 1, "the good block is taken afterwards");
+    block_release(bad);
+    site_free(us);
+    site_free(eu);
+}
+
+Test(pulls, a_block_that_is_corrupt_at_its_end_is_rejected_as_a_whole)
+{
+    struct site *us = source(1);
+    struct site *eu = site_accepting("us ap");
+    struct order order;
+    order_init(&order);
+    order_write(&order, "cart", STREAM_ANY, 0)->context = BYTES_LITERAL("shop");
+    order_event(&order, 2, "1");
+    order_event(&order, 3, "1");
+    site_submit(us, &order);
+    site_written_all(us, 0);
+    struct block *bad = spoiled(us->logs[0].blocks[1]);
+    site_meet(eu, us);
+    send_block(eu, "us", us->logs[0].blocks[0]);
+    send_block(eu, "us", bad);
+    cr_assert_eq(site_count(eu, REGION_WRITE), 0);
+    cr_assert_eq(eu->region->overlay.count, 1, "the ids of its good entries are forgotten");
+    cr_assert_eq(mirror_size(&eu->region->logs[site_log_number(eu, "us")]->mirror), 1);
     block_release(bad);
     site_free(us);
     site_free(eu);

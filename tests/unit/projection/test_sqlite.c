@@ -492,6 +492,8 @@ Test(sqlite, the_digest_tells_contents_apart)
         {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('ab', 'c');"},
         {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', 'bc');"},
         {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', x'6263');"},
+        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('atb', 'c');"},
+        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', 'btc');"},
         {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', NULL);"},
         {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', '');"},
         {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', 1);"},

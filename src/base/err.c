@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 
 const char *tally_error_name(int code)
 {
@@ -54,6 +55,29 @@ static void trim_partial_character(char *text)
         text[start - 1] = '\0';
 }
 
+/* Of the UTF-8 character at the start of text; 0 when there is none. */
+static size_t character_size(const char *text)
+{
+    for (size_t size = 1; size <= 4 && text[size - 1] != '\0'; size++) {
+        if (utf8_valid(bytes_of(text, size)))
+            return size;
+    }
+    return 0;
+}
+
+/* Messages quote what others sent, cut at a count of bytes. What is no UTF-8 then becomes '?': a message goes into JSON
+ * and protobuf strings as it is. */
+static void replace_invalid_bytes(char *text)
+{
+    while (*text != '\0') {
+        size_t size = character_size(text);
+        if (size == 0)
+            *text++ = '?';
+        else
+            text += size;
+    }
+}
+
 __attribute__((format(printf, 3, 0))) static void set_message(struct err *err, int code, const char *format,
                                                               va_list args)
 {
@@ -63,6 +87,7 @@ __attribute__((format(printf, 3, 0))) static void set_message(struct err *err, i
         err->message[0] = '\0';
     else if ((size_t)written >= sizeof(err->message))
         trim_partial_character(err->message);
+    replace_invalid_bytes(err->message);
 }
 
 int err_set(struct err *err, int code, const char *format, ...)

@@ -7,8 +7,9 @@
 #define MUST_USE                        __attribute__((warn_unused_result))
 #define PRINTF_LIKE(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
 
-/* Fills *err (when not NULL) with code and a formatted message, truncated at a UTF-8 boundary if too long.
- * Returns code, so that `return err_set(err, ERR_INVALID, "…")` reads well. code must be negative. */
+/* Fills *err (when not NULL) with code and a formatted message, truncated at a UTF-8 boundary if too long; bytes that
+ * are no UTF-8 become '?'. Returns code, so that `return err_set(err, ERR_INVALID, "…")` reads well. code must be
+ * negative. */
 int err_set(struct err *err, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Puts "<formatted context>: " in front of the message already in *err and returns err's code. For the way up: each

@@ -67,6 +67,9 @@ int checkpoint_open(struct bytes message, const struct note_verifier *log_key, s
 {
     struct note note;
     struct checkpoint checkpoint;
+    if (log_key->type != NOTE_KEY_ED25519)
+        return err_set(err, ERR_INVALID, "the key of %s is a cosigner's (type 0x04), not a log's (type 0x01)",
+                       log_key->name);
     int code = note_parse(message, &note, err);
     if (code != 0)
         return code;

@@ -7,12 +7,25 @@
 
 enum { KEYFILE_MAX_BYTES = 64 * 1024 };
 
-int keyfile_create(struct disk *disk, const char *path, const struct note_signer *signer, struct err *err)
+static int check_absent(struct disk *disk, const char *path, struct err *err)
 {
     uint32_t mode = 0;
-    int code = disk_mode(disk, path, &mode, NULL);
-    if (code == 0)
+    if (disk_mode(disk, path, &mode, NULL) == 0)
         return err_set(err, ERR_EXISTS, "%s exists already; a key is never overwritten", path);
+    return 0;
+}
+
+int keyfile_create(struct disk *disk, const char *path, const struct note_signer *signer, struct err *err)
+{
+    char public_path[DISK_PATH_MAX_BYTES];
+    int size = snprintf(public_path, sizeof(public_path), "%s.pub", path);
+    if (size < 0 || (size_t)size >= sizeof(public_path))
+        return err_set(err, ERR_TOO_LARGE, "path too long: %.60s…", path);
+    int code = check_absent(disk, path, err);
+    if (code == 0)
+        code = check_absent(disk, public_path, err);
+    if (code != 0)
+        return code;
     struct buf text;
     buf_init(&text, KEYFILE_MAX_BYTES);
     code = note_signer_format(signer, &text);
@@ -26,15 +39,16 @@ int keyfile_create(struct disk *disk, const char *path, const struct note_signer
     if (code != 0)
         return code;
 
-    char public_path[DISK_PATH_MAX_BYTES];
     char line[NOTE_VKEY_MAX_BYTES + 2];
-    int size = snprintf(public_path, sizeof(public_path), "%s.pub", path);
-    if (size < 0 || (size_t)size >= sizeof(public_path))
-        return err_set(err, ERR_TOO_LARGE, "path too long: %.60s…", path);
     note_verifier_format(&signer->verifier, line);
     size_t line_size = strlen(line);
     line[line_size] = '\n';
-    return disk_replace_file(disk, public_path, bytes_of(line, line_size + 1), 0, err);
+    code = disk_replace_file(disk, public_path, bytes_of(line, line_size + 1), 0, err);
+    if (code != 0) {
+        int undone = disk_remove(disk, path, NULL); /* half a pair would be in the way of the next attempt */
+        (void)undone;
+    }
+    return code;
 }
 
 int keyfile_load(struct disk *disk, const char *path, struct note_signer *ret, struct err *err)

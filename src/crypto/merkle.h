@@ -13,7 +13,8 @@
 #include "base/err.h"
 #include "crypto/sha256.h"
 
-enum { MERKLE_HEIGHT_MAX = 64, MERKLE_PROOF_MAX = 64 };
+/* A path has at most one hash a level; a consistency proof also names the subtree where it starts. */
+enum { MERKLE_HEIGHT_MAX = 64, MERKLE_PROOF_MAX = MERKLE_HEIGHT_MAX + 1 };
 
 struct merkle_range {
     uint64_t size;                         /* leaves */

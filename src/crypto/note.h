@@ -1,6 +1,18 @@
 /* Signed notes (c2sp.org/signed-note v1.0.0), their keys, checkpoints (c2sp.org/tlog-checkpoint v1.0.0) and
  * cosignatures (c2sp.org/tlog-cosignature v1.0.1). All text, all deterministic: signing draws no randomness (RFC 8032).
- */
+ *
+ * Which Ed25519 signatures are valid differs between implementations at the edges, and auditors must not disagree.
+ * Here, as in libsodium 1.0.18, (R, S) by A over M is valid if and only if
+ *
+ *  1. A is the canonical encoding of a point of the main subgroup, and not of small order. All of that is checked where
+ *     a key enters (note_verifier_parse); note_verify once more refuses other encodings and small orders. (libsodium
+ *     without the fix of CVE-2025-69277 lets through points with a part of order 2; the unit tests notice.)
+ *  2. S < L, the order of the main subgroup: no signature has a second spelling.
+ *  3. R is not of small order, and is to the byte the encoding of S B - k A with k = SHA-512(R || A || M) mod L. The
+ *     equation has no cofactor, so an encoding of R that is not canonical is never accepted either.
+ *
+ * A verifier that multiplies by the cofactor accepts all of these signatures too, and for such keys and R in the main
+ * subgroup no others. tests/unit/crypto/test_ed25519.c tries the edges. */
 #ifndef CRYPTO_NOTE_H
 #define CRYPTO_NOTE_H
 
@@ -77,8 +89,7 @@ int note_parse(struct bytes message, struct note *ret, struct err *err) MUST_USE
 
 /* Checks every signature made by `verifier` (name and key id). Returns how many lines verified (0: it did not sign), or
  * ERR_CORRUPT when a line that claims to be its signature does not verify: then the whole note must be refused. For a
- * cosignature *ret_time_s (may be NULL) gets the largest time signed. Ed25519 is verified strictly: non-canonical S,
- * and low-order public keys are refused. */
+ * cosignature *ret_time_s (may be NULL) gets the largest time signed; it is untouched when nothing verified. */
 int note_verify(const struct note *note, const struct note_verifier *verifier, uint64_t *ret_time_s,
                 struct err *err) MUST_USE;
 
@@ -100,8 +111,9 @@ int checkpoint_parse(struct bytes text, struct checkpoint *ret, struct err *err)
 /* Appends text, blank line and the signature. */
 int checkpoint_sign(const struct checkpoint *checkpoint, const struct note_signer *signer, struct buf *out,
                     struct err *err) MUST_USE;
-/* Parses the note, checks that `log_key` signed it and that its origin is log_key's name. ERR_INVALID, ERR_CORRUPT (bad
- * or missing signature), ERR_MISMATCH (other origin). */
+/* Parses the note, checks that `log_key` signed it and that its origin is log_key's name. ERR_INVALID (shape; or the
+ * key is a cosigner's: a cosignature says what its signer has seen, never what the log is), ERR_TOO_LARGE,
+ * ERR_UNSUPPORTED (extension lines), ERR_CORRUPT (bad or missing signature), ERR_MISMATCH (other origin). */
 int checkpoint_open(struct bytes message, const struct note_verifier *log_key, struct checkpoint *ret,
                     struct err *err) MUST_USE;
 

@@ -107,7 +107,8 @@ static int parse_component(struct bytes text, struct position *position)
         return ERR_INVALID;
     memcpy(region, text.data, region_size);
     snprintf(origin, sizeof(origin), "x/%s/1", region);
-    if (entry_check_origin(bytes_of_string(origin), NULL) != 0 || position_get(position, region, incarnation) != 0)
+    if (strlen(region) != region_size || entry_check_origin(bytes_of_string(origin), NULL) != 0 ||
+        position_get(position, region, incarnation) != 0)
         return ERR_INVALID;
     return position_set(position, region, incarnation, size);
 }

@@ -91,6 +91,7 @@ int disk_sync_dir(struct disk *disk, const char *path, struct err *err) MUST_USE
 /* In name order (memcmp), without "." and "..". */
 int disk_list(struct disk *disk, const char *path, disk_list_fn *each, void *context, struct err *err) MUST_USE;
 int disk_rename(struct disk *disk, const char *from, const char *to, struct err *err) MUST_USE;
+/* A file or an empty folder. ERR_NOT_FOUND. */
 int disk_remove(struct disk *disk, const char *path, struct err *err) MUST_USE;
 /* Permission bits (0777 mask) of a file. ERR_NOT_FOUND. */
 int disk_mode(struct disk *disk, const char *path, uint32_t *ret_mode, struct err *err) MUST_USE;

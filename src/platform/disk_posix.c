@@ -266,7 +266,7 @@ static int posix_rename(struct disk *disk, const char *from, const char *to, str
 static int posix_remove(struct disk *disk, const char *path, struct err *err)
 {
     (void)disk;
-    if (unlink(path) != 0)
+    if (remove(path) != 0)
         return err_errno(err, errno, "cannot remove %s", path);
     return 0;
 }

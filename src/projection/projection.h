@@ -56,7 +56,8 @@ struct projection_event {
 
 /* Opens (creates: runs the schema) the SQLite file at path. ERR_INVALID when the schema or a statement does not
  * compile: the message has SQLite's own, the section and its line. ERR_MISMATCH when the file was made by another
- * version of the SQL. */
+ * version of the SQL. ERR_CORRUPT when it is damaged, ERR_TOO_LARGE for too many statements; ERR_IO, ERR_NO_SPACE,
+ * ERR_NO_MEMORY. */
 int projection_db_open(const char *path, const struct projection_spec *spec, struct projection_db **ret,
                        struct err *err) MUST_USE;
 void projection_db_close(struct projection_db *db);
@@ -68,8 +69,9 @@ bool projection_db_cursor_next(struct projection_db *db, size_t *position, const
 
 /* A transaction: begin, any number of applies, commit. apply moves the cursor of event->origin to entry->index + 1,
  * which must be the next (ERR_INVALID otherwise). A statement that fails makes the whole transaction fail: the message
- * names event, statement and line; call projection_db_rollback. Nothing is visible to readers before the commit, which
- * is durable (synchronous FULL). */
+ * names event, section and line; call projection_db_rollback. ERR_INVALID when the statement is to blame, ERR_IO,
+ * ERR_NO_SPACE, ERR_NO_MEMORY or ERR_CORRUPT when the machine is. Nothing is visible to readers before the commit,
+ * which is durable (synchronous FULL). */
 int projection_db_begin(struct projection_db *db, struct err *err) MUST_USE;
 int projection_db_apply(struct projection_db *db, const struct projection_event *event, struct err *err) MUST_USE;
 int projection_db_commit(struct projection_db *db, struct err *err) MUST_USE;
@@ -80,13 +82,6 @@ void projection_db_rollback(struct projection_db *db);
  * behind its type and length. Equal contents give equal digests, whatever order rows were written in. Runs in one read
  * transaction; *ret_row_count may be NULL. */
 int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *ret_row_count, struct err *err) MUST_USE;
-
-/* Runs one read-only SELECT and hands each row's values as text (NULL for SQL NULL). ERR_INVALID when it is not
- * read-only or does not compile. */
-typedef int projection_row_fn(void *context, int column_count, const char *const *names, const char *const *values,
-                              struct err *err);
-int projection_db_query(struct projection_db *db, const char *select, projection_row_fn *each, void *context,
-                        struct err *err) MUST_USE;
 
 /* --- A projection in its folder: file, generations, live pointer. One thread. --- */
 struct projection;

@@ -38,6 +38,12 @@ static char *next_word(char **text)
     return word;
 }
 
+static bool at_end(char *rest)
+{
+    const char *word = skip_spaces(rest);
+    return word[strspn(word, "\r")] == '\0';
+}
+
 static bool name_valid(const char *name)
 {
     size_t size = strlen(name);
@@ -50,14 +56,16 @@ static int take_name(struct parser *parser, char *rest)
     const char *name = next_word(&rest);
     if (parser->spec->name[0] != '\0')
         return bad(parser, "the projection is named twice");
-    if (!name_valid(name))
+    if (!name_valid(name) || !at_end(rest))
         return bad(parser, "a projection's name has 1 to 63 characters of a-z, 0-9, _ and -");
     snprintf(parser->spec->name, sizeof(parser->spec->name), "%s", name);
     return 0;
 }
 
-static int take_schema(struct parser *parser, char *sql)
+static int take_schema(struct parser *parser, char *rest, char *sql)
 {
+    if (!at_end(rest))
+        return bad(parser, "nothing may follow \"-- tally: schema\" on its line; begin the SQL on the next one");
     if (parser->has_schema)
         return bad(parser, "there are two schema sections");
     parser->has_schema = true;
@@ -71,7 +79,7 @@ static int take_on(struct parser *parser, char *rest, char *sql)
     struct projection_spec *spec = parser->spec;
     const char *context = next_word(&rest);
     const char *type = next_word(&rest);
-    if (context[0] == '\0' || type[0] == '\0' || *skip_spaces(rest) != '\0')
+    if (context[0] == '\0' || type[0] == '\0' || !at_end(rest))
         return bad(parser, "expected \"-- tally: on CONTEXT TYPE\", or * for TYPE");
     if (strlen(context) > ENTRY_NAME_MAX_BYTES || strlen(type) > ENTRY_NAME_MAX_BYTES)
         return bad(parser, "a context or type of more than 255 bytes");
@@ -95,7 +103,7 @@ static int take_marker(struct parser *parser, char *line, char *sql)
     if (parser->spec->name[0] == '\0')
         return bad(parser, "the first marker must be \"-- tally: projection NAME\"");
     if (strcmp(word, "schema") == 0)
-        return take_schema(parser, sql);
+        return take_schema(parser, rest, sql);
     if (strcmp(word, "on") == 0)
         return take_on(parser, rest, sql);
     return bad(parser,
@@ -161,7 +169,8 @@ int projection_spec_parse(struct bytes sql, struct projection_spec **ret, struct
     int code = spec == NULL || sha == NULL || spec->text == NULL ? err_no_memory(err, "a projection") : 0;
     if (code == 0) {
         struct parser parser = {.spec = spec, .err = err};
-        memcpy(spec->text, sql.data, sql.size_bytes);
+        if (sql.size_bytes > 0)
+            memcpy(spec->text, sql.data, sql.size_bytes);
         spec->digest = sha256_of(sha, sql);
         code = parse_lines(&parser);
         if (code == 0)

@@ -5,7 +5,8 @@
  * both are there or neither, so every event takes effect exactly once.
  *
  * The projection's SQL comes from an operator over the network. An authorizer keeps it to its own tables: no ATTACH, no
- * PRAGMA, no tables of ours, no transactions, no functions that reach files. Statements are compiled once, when the
+ * PRAGMA, no tables of ours, no transactions, no tables that end with the connection, no functions that reach files or
+ * that give another answer in another region. Statements are compiled once, when the
  * file is opened, so that a mistake shows then and not at the first event.
  *
  * Durability: WAL with synchronous FULL, so a commit is on stable storage when it returns. */
@@ -42,14 +43,30 @@ struct projection_db {
     bool in_transaction;
 };
 
+/* Our code for the failure at hand; `otherwise` when neither disk nor memory is to blame. */
+static int code_of_failure(const struct projection_db *db, int otherwise)
+{
+    switch (sqlite3_errcode(db->sqlite)) {
+    case SQLITE_FULL:
+        return ERR_NO_SPACE;
+    case SQLITE_NOMEM:
+        return ERR_NO_MEMORY;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return ERR_CORRUPT;
+    case SQLITE_IOERR:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_BUSY:
+        return ERR_IO;
+    default:
+        return otherwise;
+    }
+}
+
 static int failed(struct projection_db *db, const char *doing, struct err *err)
 {
-    int code = sqlite3_errcode(db->sqlite);
-    int ours = code == SQLITE_FULL                               ? ERR_NO_SPACE
-               : code == SQLITE_NOMEM                            ? ERR_NO_MEMORY
-               : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ERR_CORRUPT
-                                                                 : ERR_IO;
-    return err_set(err, ours, "%s: SQLite says: %s", doing, sqlite3_errmsg(db->sqlite));
+    return err_set(err, code_of_failure(db, ERR_IO), "%s: SQLite says: %s", doing, sqlite3_errmsg(db->sqlite));
 }
 
 static int run(struct projection_db *db, const char *sql, struct err *err)
@@ -61,14 +78,15 @@ static int run(struct projection_db *db, const char *sql, struct err *err)
 
 static bool is_ours(const char *table)
 {
-    return table != NULL && strncmp(table, "_tally_", 7) == 0;
+    return table != NULL && sqlite3_strnicmp(table, "_tally_", 7) == 0;
 }
 
 static int authorize(void *context, int action, const char *first, const char *second, const char *database,
                      const char *trigger)
 {
-    static const char *const refused_functions[] = {"load_extension", "readfile", "writefile", "edit",
-                                                    "fts3_tokenizer"};
+    static const char *const refused_functions[] = {"load_extension", "readfile",         "writefile",  "edit",
+                                                    "fts3_tokenizer", "random",           "randomblob", "current_date",
+                                                    "current_time",   "current_timestamp"};
     const struct projection_db *db = context;
     (void)database;
     (void)trigger;
@@ -82,6 +100,10 @@ static int authorize(void *context, int action, const char *first, const char *s
     case SQLITE_SAVEPOINT:
     case SQLITE_CREATE_VTABLE:
     case SQLITE_DROP_VTABLE:
+    case SQLITE_CREATE_TEMP_TABLE:
+    case SQLITE_CREATE_TEMP_INDEX:
+    case SQLITE_CREATE_TEMP_TRIGGER:
+    case SQLITE_CREATE_TEMP_VIEW:
         return SQLITE_DENY;
     case SQLITE_FUNCTION:
         for (size_t i = 0; i < sizeof(refused_functions) / sizeof(refused_functions[0]); i++) {
@@ -286,6 +308,8 @@ int projection_db_open(const char *path, const struct projection_spec *spec, str
         sqlite3_limit(db->sqlite, SQLITE_LIMIT_ATTACHED, 0);
         sqlite3_busy_timeout(db->sqlite, 5000);
         code = prepare_file(db, err);
+        if (code == ERR_CORRUPT)
+            err_wrap(err, code, "%s is damaged; remove it, and the projection is filled again from the logs", path);
     }
     if (code != 0) {
         projection_db_close(db);
@@ -474,9 +498,10 @@ static int run_statement(struct projection_db *db, const struct compiled *compil
         step = sqlite3_step(statement);
     int code = 0;
     if (step != SQLITE_DONE)
-        code = err_set(err, ERR_INVALID, "entry %llu of %s, section \"on %.60s %.60s\", line %u: %s",
-                       (unsigned long long)event->entry->index, event->origin, compiled->section->context,
-                       compiled->section->type, compiled->section->line, sqlite3_errmsg(db->sqlite));
+        code =
+            err_set(err, code_of_failure(db, ERR_INVALID), "entry %llu of %s, section \"on %.60s %.60s\", line %u: %s",
+                    (unsigned long long)event->entry->index, event->origin, compiled->section->context,
+                    compiled->section->type, compiled->section->line, sqlite3_errmsg(db->sqlite));
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
     return code;
@@ -556,7 +581,7 @@ static int add_column(struct digesting *digesting, sqlite3_stmt *statement, int 
         put_u64_le(number, (uint64_t)sqlite3_column_int64(statement, column));
         return add_value(digesting, 'i', bytes_of(number, sizeof(number)));
     case SQLITE_FLOAT:
-        real = sqlite3_column_double(statement, column);
+        real = sqlite3_column_double(statement, column) + 0.0; /* so that -0.0 and 0.0, which are equal, look equal */
         memcpy(number, &real, sizeof(number));
         return add_value(digesting, 'r', bytes_of(number, sizeof(number)));
     case SQLITE_NULL:
@@ -590,11 +615,21 @@ static int digest_rows(struct projection_db *db, struct digesting *digesting, sq
     return code;
 }
 
+/* A SELECT of all rows in an order that their contents alone decide: by bytes, whatever collation a column declares,
+ * and where numbers of two types are equal by type. NULL when memory ran out; freed by sqlite3_free. */
+static char *select_in_order(const char *table, sqlite3_stmt *columns)
+{
+    char *order = sqlite3_mprintf("");
+    for (int i = 0; order != NULL && i < sqlite3_column_count(columns); i++) {
+        const char *name = sqlite3_column_name(columns, i);
+        order = sqlite3_mprintf("%z%s\"%w\" COLLATE BINARY, typeof(\"%w\")", order, i == 0 ? "" : ", ", name, name);
+    }
+    return order == NULL ? NULL : sqlite3_mprintf("SELECT * FROM \"%w\" ORDER BY %z", table, order);
+}
+
 static int digest_table(struct projection_db *db, struct digesting *digesting, const char *table, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
-    char *columns = NULL;
-    int column_count = 0;
     char *sql = sqlite3_mprintf("SELECT * FROM \"%w\"", table);
     if (sql == NULL)
         return err_no_memory(err, "a digest");
@@ -602,12 +637,8 @@ static int digest_table(struct projection_db *db, struct digesting *digesting, c
     sqlite3_free(sql);
     if (prepared != SQLITE_OK)
         return failed(db, table, err);
-    column_count = sqlite3_column_count(statement);
+    sql = select_in_order(table, statement);
     sqlite3_finalize(statement);
-    columns = sqlite3_mprintf("1");
-    for (int i = 2; columns != NULL && i <= column_count; i++)
-        columns = sqlite3_mprintf("%z, %d", columns, i);
-    sql = columns == NULL ? NULL : sqlite3_mprintf("SELECT * FROM \"%w\" ORDER BY %z", table, columns);
     if (sql == NULL)
         return err_no_memory(err, "a digest");
     prepared = sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL);

@@ -73,14 +73,17 @@ static void sign_own(struct region *region, struct region_update *update)
     if (!wants_signature(region) ||
         region->now.mono_us < region->last_signed_us + region->config.checkpoint_interval_us)
         return;
+    region->last_signed_us = region->now.mono_us; /* what fails now is tried again after the interval */
     memcpy(checkpoint.origin, own->origin, sizeof(checkpoint.origin));
     if (!mirror_root(&own->mirror, checkpoint.size, &checkpoint.root))
         return; /* so far behind that its root is forgotten: a later size will do */
     if (make_note(region, &checkpoint, &note) != 0)
         return;
     save(region, 0, buf_bytes(&note.note), &checkpoint, SAVE_SIGNED, update);
-    region->last_signed_us = region->now.mono_us;
-    keep_note(region, &note);
+    if (own->saving == SAVE_NONE)
+        kept_note_free(&note);
+    else
+        keep_note(region, &note);
 }
 
 uint64_t checkpoint_deadline_us(const struct region *region)
@@ -95,16 +98,18 @@ static void publish(struct region *region, struct region_update *update)
         struct kept_note *kept = &region->kept[i];
         bool better = kept->checkpoint.size > own->published_size ||
                       (kept->checkpoint.size == own->published_size && kept->cosigner_count > own->published_cosigners);
-        if (kept->cosigner_count == 0 || !better || kept->checkpoint.size > own->checkpoint.size)
+        if (kept->cosigner_count == 0 || !better)
             continue;
+        INVARIANT(kept->checkpoint.size <= own->checkpoint.size); /* what is kept is stored, or being stored */
         struct buf note;
         buf_init(&note, NOTE_MAX_BYTES);
         int code = buf_append(&note, buf_bytes(&kept->note));
         if (code == 0)
             code = buf_append(&note, buf_bytes(&kept->cosigners));
         if (code == 0) {
-            own->published_cosigners = kept->cosigner_count;
             save(region, 0, buf_bytes(&note), &kept->checkpoint, SAVE_PUBLISHED, update);
+            if (own->saving == SAVE_PUBLISHED)
+                own->published_cosigners = kept->cosigner_count;
         }
         buf_free(&note);
     }
@@ -199,31 +204,6 @@ void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, 
                     region->logs[log]->origin);
 }
 
-void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
-                         struct region_update *update)
-{
-    struct region_log *mirror = region->logs[log];
-    struct checkpoint checkpoint;
-    bool known = false;
-    int code = check_note(region, log, note, &checkpoint, &known, update);
-    if (code == ERR_FORK)
-        return;
-    if (code != 0) {
-        region_warn(region, log, note, update, "peer %s sent a checkpoint of log %s that is not signed by its key",
-                    region->config.peers[peer].region, mirror->origin);
-        mirror->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
-        pulls_stop(region, log, update);
-        return;
-    }
-    if (!known || checkpoint.size <= mirror->checkpoint.size)
-        return; /* nothing to compare it with, or no news */
-    buf_clear(&mirror->pending);
-    if (buf_append(&mirror->pending, note) != 0)
-        return;
-    mirror->pending_checkpoint = checkpoint;
-    store_pending(region, log, update);
-}
-
 static void cosign(struct region *region, uint32_t log, const struct checkpoint *checkpoint,
                    struct region_update *update)
 {
@@ -244,6 +224,33 @@ static void cosign(struct region *region, uint32_t log, const struct checkpoint 
     if (code != 0)
         buf_clear(&effect->note);
     buf_free(&text);
+}
+
+void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
+                         struct region_update *update)
+{
+    struct region_log *mirror = region->logs[log];
+    struct checkpoint checkpoint;
+    bool known = false;
+    int code = check_note(region, log, note, &checkpoint, &known, update);
+    if (code == ERR_FORK)
+        return;
+    if (code != 0) {
+        region_warn(region, log, note, update, "peer %s sent a checkpoint of log %s that is not signed by its key",
+                    region->config.peers[peer].region, mirror->origin);
+        mirror->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
+        pulls_stop(region, log, update);
+        return;
+    }
+    if (known && checkpoint.size == mirror->checkpoint.size)
+        cosign(region, log, &checkpoint, update); /* the pull may have ended before the first cosignature arrived */
+    if (!known || checkpoint.size <= mirror->checkpoint.size)
+        return; /* nothing to compare it with, or no news */
+    buf_clear(&mirror->pending);
+    if (buf_append(&mirror->pending, note) != 0)
+        return;
+    mirror->pending_checkpoint = checkpoint;
+    store_pending(region, log, update);
 }
 
 /* --- Both --- */

@@ -6,16 +6,6 @@
 #include "base/assert.h"
 #include "region/region_internal.h"
 
-/* The place of a region among the peers; REGION_NO_PEER for this region itself, more for nobody. */
-static size_t find_owner(const struct region *region, const char *name)
-{
-    for (size_t i = 0; i < region->config.peer_count; i++) {
-        if (strcmp(region->config.peers[i].region, name) == 0)
-            return i;
-    }
-    return strcmp(region->config.region, name) == 0 ? REGION_NO_PEER : REGION_NO_PEER + 1;
-}
-
 static uint32_t find_log(const struct region *region, const char *origin)
 {
     uint32_t log = 0;
@@ -39,13 +29,11 @@ static void meet_log(struct region *region, const struct region_held *held, size
     struct origin origin;
     struct chain chain;
     uint32_t log = 0;
-    if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 ||
-        strcmp(origin.cluster, region->config.cluster) != 0 || origin.incarnation != 1 ||
-        find_owner(region, origin.region) >= REGION_NO_PEER || region->log_count == REGION_LOGS_MAX)
+    if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 || origin.incarnation != 1)
         return;
     chain_init(&chain, region->sha, bytes_of_string(held->origin));
     if (region_log_new(region, held->origin, &chain, &log, NULL) != 0)
-        return; /* no memory: the next hello tries again */
+        return; /* no log of a peer; or no memory, then the next hello tries again */
     region->logs[log]->held[peer] = held->size;
     note_start_size(region, log, peer, held->size);
     region_add(update, REGION_CREATE_LOG)->log = log;
@@ -204,11 +192,17 @@ static void say_hello(struct region *region, size_t peer, struct region_update *
     region_add(update, REGION_HELLO)->peer = peer;
 }
 
+/* When a peer that is up counts as down if nothing is heard of it until then. */
+static uint64_t silent_at_us(const struct region *region, const struct region_peer *peer)
+{
+    return peer->last_contact_us + region->config.peer_timeout_us + 1;
+}
+
 void peers_timer(struct region *region, struct region_update *update)
 {
     for (size_t i = 0; i < region->config.peer_count; i++) {
         struct region_peer *peer = &region->peers[i];
-        if (peer->up && region->now.mono_us > peer->last_contact_us + region->config.peer_timeout_us) {
+        if (peer->up && region->now.mono_us >= silent_at_us(region, peer)) {
             peer->up = false;
             snprintf(peer->error, sizeof(peer->error), "not heard of for %llu ms",
                      (unsigned long long)(region->config.peer_timeout_us / 1000));
@@ -225,6 +219,8 @@ uint64_t peers_deadline_us(const struct region *region)
         const struct region_peer *peer = &region->peers[i];
         if (!peer->hello_outstanding && peer->next_hello_us < deadline)
             deadline = peer->next_hello_us;
+        if (peer->up && silent_at_us(region, peer) < deadline)
+            deadline = silent_at_us(region, peer);
     }
     return deadline;
 }

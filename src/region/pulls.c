@@ -1,8 +1,9 @@
 /* Pulls: how the copies of other logs grow, and how the own log comes back after a loss.
  *
  * Each log that is not ours (and ours while restoring) is pulled from one source at a time: its owner when that is up,
- * else the peer that is up and holds most of it. Whatever a source sends is checked before anything else happens; one
- * that sends what does not fit the chain is left alone for a while.
+ * else the peer that is up and holds most of it. A source that has given all it holds is left for one that holds more:
+ * while restoring, such a source will never have more, since it copies from us. Whatever a source sends is checked
+ * before anything else happens; one that sends what does not fit the chain is left alone for a while.
  *
  * A pull that we closed reports so later; until then no new one of the same log is opened at that peer, so that a late
  * message can always be told from a fresh one: it comes from a peer that is not the source. */
@@ -185,6 +186,16 @@ static void open_pull(struct region *region, uint32_t log, size_t peer, struct r
     pulled->source = peer;
 }
 
+/* Whether to leave the present source for the best one. */
+static bool should_move(const struct region *region, const struct region_log *log, size_t best)
+{
+    uint64_t size = mirror_size(&log->mirror);
+    if (best == REGION_NO_PEER || best == log->source)
+        return false;
+    return !region->peers[log->source].up || best == log->owner ||
+           (log->held[log->source] <= size && log->held[best] > size);
+}
+
 static void choose_for(struct region *region, uint32_t log, struct region_update *update)
 {
     struct region_log *pulled = region->logs[log];
@@ -194,8 +205,7 @@ static void choose_for(struct region *region, uint32_t log, struct region_update
     }
     size_t best = best_source(region, pulled);
     if (pulled->source != REGION_NO_PEER) {
-        bool leave = !region->peers[pulled->source].up || (best == pulled->owner && pulled->source != best);
-        if (best == REGION_NO_PEER || best == pulled->source || !leave)
+        if (!should_move(region, pulled, best))
             return;
         pulls_stop(region, log, update);
     }
@@ -209,14 +219,26 @@ void pulls_choose(struct region *region, struct region_update *update)
         choose_for(region, (uint32_t)log, update);
 }
 
+/* When a log without a source may get one by the passing of time alone. */
+static uint64_t retry_us(const struct region *region, const struct region_log *log)
+{
+    uint64_t now_us = region->now.mono_us;
+    uint64_t deadline = log->retry_at_us > now_us ? log->retry_at_us : REGION_NEVER;
+    for (size_t peer = 0; peer < region->config.peer_count; peer++) {
+        uint64_t blocked_until_us = log->blocked_until_us[peer];
+        if (region->peers[peer].up && blocked_until_us > now_us && blocked_until_us < deadline)
+            deadline = blocked_until_us;
+    }
+    return deadline;
+}
+
 uint64_t pulls_deadline_us(const struct region *region)
 {
     uint64_t deadline = REGION_NEVER;
     for (size_t i = 0; i < region->log_count; i++) {
         const struct region_log *log = region->logs[i];
-        if (is_pulled(log) && log->source == REGION_NO_PEER && log->retry_at_us > region->now.mono_us &&
-            log->retry_at_us < deadline)
-            deadline = log->retry_at_us;
+        if (is_pulled(log) && log->source == REGION_NO_PEER && retry_us(region, log) < deadline)
+            deadline = retry_us(region, log);
     }
     return deadline;
 }

@@ -3,7 +3,8 @@
  * yet).
  *
  * A step never fails half-way: room for its effects is made first, and what needs memory after that either undoes
- * itself or is tried again at the next occasion. */
+ * itself or is tried again at the next occasion. A command makes the room for its own answer, so that with one update
+ * for all steps the event that lets answers go needs no memory. */
 #include "region/region.h"
 
 #include <stdarg.h>
@@ -15,39 +16,45 @@
 
 /* --- Life cycle --- */
 
-static size_t owner_of(const struct region *region, const char *origin_text, struct origin *ret, struct err *err)
+/* Whose log this is: a peer's, of this cluster. */
+static int owner_of(const struct region *region, const char *origin_text, size_t *ret_peer, struct err *err)
 {
-    int code = origin_parse(bytes_of_string(origin_text), ret, err);
-    if (code == 0 && strcmp(ret->cluster, region->config.cluster) != 0)
-        err_set(err, ERR_MISMATCH, "log %s belongs to another cluster than %s", origin_text, region->config.cluster);
-    for (size_t i = 0; code == 0 && i < region->config.peer_count; i++) {
-        if (strcmp(region->config.peers[i].region, ret->region) == 0)
-            return i;
+    struct origin origin;
+    int code = origin_parse(bytes_of_string(origin_text), &origin, err);
+    if (code != 0)
+        return code;
+    if (strcmp(origin.cluster, region->config.cluster) != 0)
+        return err_set(err, ERR_MISMATCH, "log %s belongs to another cluster than %s; move its folder away",
+                       origin_text, region->config.cluster);
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        if (strcmp(region->config.peers[i].region, origin.region) == 0) {
+            *ret_peer = i;
+            return 0;
+        }
     }
-    return REGION_NO_PEER;
+    return err_set(err, ERR_MISMATCH,
+                   "log %s belongs to a region that is no peer; list it in tallyd.yaml, or move its folder away",
+                   origin_text);
 }
 
 int region_log_new(struct region *region, const char *origin, const struct chain *chain, uint32_t *ret_log,
                    struct err *err)
 {
-    struct origin parts;
+    size_t owner = REGION_NO_PEER;
     if (region->log_count == REGION_LOGS_MAX)
         return err_set(err, ERR_TOO_LARGE, "more than %d logs", REGION_LOGS_MAX);
+    int code = region->log_count == 0 ? 0 : owner_of(region, origin, &owner, err);
+    if (code != 0)
+        return code;
     struct region_log *log = mem_alloc_zero(1, sizeof(*log));
     if (log == NULL)
         return err_no_memory(err, "a log");
-    log->owner = owner_of(region, origin, &parts, err);
-    if (region->log_count > 0 && log->owner == REGION_NO_PEER) {
-        mem_free(log);
-        return err_set(err, ERR_MISMATCH,
-                       "log %s belongs to a region that is no peer; list it in tallyd.yaml, or move its folder away",
-                       origin);
-    }
-    int code = mirror_init(&log->mirror, chain, region->sha, err);
+    code = mirror_init(&log->mirror, chain, region->sha, err);
     if (code != 0) {
         mem_free(log);
         return code;
     }
+    log->owner = owner;
     snprintf(log->origin, sizeof(log->origin), "%s", origin);
     log->parts = parts;
     buf_init(&log->pending, NOTE_MAX_BYTES);
@@ -246,7 +253,8 @@ int region_step(struct region *region, const struct region_event *event, struct 
     PRE(event->log < region->log_count);
     PRE(event->peer < region->config.peer_count || event->peer == 0);
     region_update_clear(update);
-    int code = region_update_reserve(update, REGION_EFFECTS_SLACK + region->pending_count, err);
+    size_t answers = region->pending_count + (event->type == REGION_COMMAND ? 1 : 0);
+    int code = region_update_reserve(update, REGION_EFFECTS_SLACK + answers, err);
     if (code != 0)
         return code;
     region->now = event->now;

@@ -42,6 +42,19 @@ Test(err, wrap_of_a_callee_without_message_says_what_the_code_means)
     cr_assert_str_eq(err.message, "data folder: another process holds the lock");
 }
 
+Test(err, what_is_no_utf8_becomes_question_marks)
+{
+    struct err err = {0};
+    err_set(&err, ERR_INVALID, "stream %.3s: \xFF\xC3.", "a\xE2\x82\xAC");
+    cr_assert_str_eq(err.message, "stream a?\?: ?\?.");
+    err_set(&err, ERR_INVALID, "stream \xE2\x82\xAC \xF0\x9F\x92\xB0 \xC3");
+    cr_assert_str_eq(err.message, "stream \xE2\x82\xAC \xF0\x9F\x92\xB0 ?");
+    cr_assert_eq(err_wrap(&err, ERR_INVALID, "file \x80"), ERR_INVALID);
+    cr_assert_str_eq(err.message, "file ?: stream \xE2\x82\xAC \xF0\x9F\x92\xB0 ?");
+    cr_assert_eq(err_errno(&err, ENOENT, "%s", "\xC0\xAF"), ERR_NOT_FOUND);
+    cr_assert(utf8_valid(bytes_of_string(err.message)), "%s", err.message);
+}
+
 Test(err, a_long_message_is_cut_between_characters)
 {
     char text[2 * TALLY_ERROR_MESSAGE_MAX_BYTES];

@@ -213,6 +213,7 @@ Test(disk, replace_file_keeps_the_old_contents_when_it_fails)
     char temporary[FILES_PATH_MAX];
     files_write(path, BYTES_LITERAL("old"));
     cr_assert_eq(disk_make_dir(disk, files_join(folder, "file.tmp", temporary), &err), 0);
+    files_write(files_join(folder, "file.tmp/inside", temporary), BYTES_LITERAL("x"));
     cr_assert_neq(disk_replace_file(disk, path, BYTES_LITERAL("new"), 0, &err), 0, "a folder is in the way");
     cr_assert_neq(err.code, 0);
     assert_contents(path, "old");

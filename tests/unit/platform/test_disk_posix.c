@@ -415,6 +415,20 @@ Test(disk_posix, list_of_nothing)
     cr_assert_eq(disk_list(disk, files_join(folder, "no", missing), stop_at_second, &count, &err), ERR_NOT_FOUND);
 }
 
+Test(disk_posix, remove_removes_a_folder_that_is_empty)
+{
+    char inner[FILES_PATH_MAX];
+    char file[FILES_PATH_MAX];
+    files_join(folder, "inner", inner);
+    files_join(inner, "file", file);
+    cr_assert_eq(disk_make_dir(disk, inner, &err), 0, "%s", err.message);
+    files_write(file, BYTES_LITERAL("x"));
+    cr_assert_neq(disk_remove(disk, inner, &err), 0);
+    cr_assert_eq(disk_remove(disk, file, &err), 0, "%s", err.message);
+    cr_assert_eq(disk_remove(disk, inner, &err), 0, "%s", err.message);
+    cr_assert_neq(access(inner, F_OK), 0);
+}
+
 Test(disk_posix, rename_replaces_and_remove_removes)
 {
     char other[FILES_PATH_MAX];

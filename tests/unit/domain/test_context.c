@@ -1,0 +1,245 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "domain/context.h"
+#include "entry/entry.h"
+
+static const struct context_home payment_homes[] = {{"US", "us"}, {"JP", "asia"}};
+static const struct context contexts[] = {{"payments", "eu", 2, payment_homes}, {"audit", "us", 0, NULL}};
+static const struct context_table table = {2, contexts};
+
+static struct authority authority_of(const char *context, const char *partition)
+{
+    struct authority authority = {0};
+    struct err err = {0};
+    int code = context_authority(&table, bytes_of_string(context), bytes_of_string(partition), &authority, &err);
+    cr_assert_eq(code, 0, "%s", err.message);
+    return authority;
+}
+
+static void expect_bad(const struct context_table *bad, int code, const char *word)
+{
+    struct err err = {0};
+    int got = context_table_check(bad, &err);
+    cr_assert_eq(got, code, "%s: %s", tally_error_name(got), err.message);
+    cr_assert(strstr(err.message, word) != NULL, "'%s' lacks '%s'", err.message, word);
+    cr_assert_eq(context_table_check(bad, NULL), code);
+}
+
+static void expect_bad_context(const struct context *bad, int code, const char *word)
+{
+    expect_bad(&(struct context_table){1, bad}, code, word);
+}
+
+/* --- Who owns a partition --- */
+
+Test(context, a_partition_without_a_home_of_its_own_is_at_the_default_home)
+{
+    cr_assert_str_eq(authority_of("payments", "DE").region, "eu");
+    cr_assert_str_eq(authority_of("audit", "DE").region, "us");
+}
+
+Test(context, a_partition_with_a_home_of_its_own_is_there)
+{
+    cr_assert_str_eq(authority_of("payments", "US").region, "us");
+    cr_assert_str_eq(authority_of("payments", "JP").region, "asia");
+}
+
+Test(context, a_home_belongs_to_one_context_alone)
+{
+    cr_assert_str_eq(authority_of("audit", "JP").region, "us");
+}
+
+Test(context, names_are_compared_whole)
+{
+    cr_assert_str_eq(authority_of("payments", "U").region, "eu");
+    cr_assert_str_eq(authority_of("payments", "USA").region, "eu");
+    cr_assert_str_eq(authority_of("payments", "us").region, "eu");
+    struct authority authority;
+    cr_assert_eq(context_authority(&table, BYTES_LITERAL("payment"), BYTES_LITERAL("US"), &authority, NULL),
+                 ERR_NOT_FOUND);
+    cr_assert_eq(context_authority(&table, BYTES_LITERAL("payments\0"), BYTES_LITERAL("US"), &authority, NULL),
+                 ERR_NOT_FOUND, "a name with a NUL is another name");
+}
+
+Test(context, every_partition_starts_in_the_first_epoch)
+{
+    cr_assert_eq(authority_of("payments", "DE").epoch, CONTEXT_EPOCH_FIRST);
+    cr_assert_eq(authority_of("payments", "US").epoch, CONTEXT_EPOCH_FIRST);
+}
+
+Test(context, an_unknown_context_is_not_found_and_the_message_says_what_to_do)
+{
+    struct authority authority = {.region = "untouched", .epoch = 77};
+    struct err err = {0};
+    cr_assert_eq(context_authority(&table, BYTES_LITERAL("orders"), BYTES_LITERAL("DE"), &authority, &err),
+                 ERR_NOT_FOUND);
+    cr_assert_not_null(strstr(err.message, "\"orders\""), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "tallyd.yaml"), "%s", err.message);
+    cr_assert_str_eq(authority.region, "untouched");
+    cr_assert_eq(authority.epoch, 77);
+}
+
+Test(context, an_empty_table_knows_nobody)
+{
+    struct authority authority;
+    cr_assert_eq(
+        context_authority(&(struct context_table){0}, BYTES_LITERAL("payments"), BYTES_LITERAL("DE"), &authority, NULL),
+        ERR_NOT_FOUND);
+}
+
+/* --- Which tables are refused --- */
+
+Test(context, a_good_table_passes)
+{
+    struct err err = {0};
+    cr_assert_eq(context_table_check(&table, &err), 0, "%s", err.message);
+    cr_assert_eq(context_table_check(&(struct context_table){0}, &err), 0);
+}
+
+Test(context, a_context_needs_a_name_that_an_entry_can_carry)
+{
+    char long_name[ENTRY_NAME_MAX_BYTES + 2];
+    memset(long_name, 'x', sizeof(long_name) - 1);
+    long_name[sizeof(long_name) - 1] = '\0';
+    expect_bad_context(&(struct context){"", "eu", 0, NULL}, ERR_INVALID, "context must not be empty");
+    expect_bad_context(&(struct context){"a\nb", "eu", 0, NULL}, ERR_INVALID, "control characters");
+    expect_bad_context(&(struct context){"\xFF", "eu", 0, NULL}, ERR_INVALID, "UTF-8");
+    expect_bad_context(&(struct context){long_name, "eu", 0, NULL}, ERR_TOO_LARGE, "limit is 255");
+    long_name[ENTRY_NAME_MAX_BYTES] = '\0';
+    const struct context longest = {long_name, "eu", 0, NULL};
+    cr_assert_eq(context_table_check(&(struct context_table){1, &longest}, NULL), 0);
+}
+
+Test(context, names_of_the_system_are_kept_for_it)
+{
+    expect_bad_context(&(struct context){"$system", "eu", 0, NULL}, ERR_INVALID, "start with $");
+}
+
+Test(context, a_context_needs_a_default_home)
+{
+    expect_bad_context(&(struct context){"payments", NULL, 0, NULL}, ERR_INVALID,
+                       "payments: a home must name a region");
+    expect_bad_context(&(struct context){"payments", "", 0, NULL}, ERR_INVALID, "must name a region");
+}
+
+Test(context, a_home_needs_a_partition_and_a_region)
+{
+    const struct context_home no_partition = {"", "us"};
+    const struct context_home no_region = {"US", ""};
+    const struct context_home null_region = {"US", NULL};
+    expect_bad_context(&(struct context){"payments", "eu", 1, &no_partition}, ERR_INVALID, "partition must not be");
+    expect_bad_context(&(struct context){"payments", "eu", 1, &no_region}, ERR_INVALID, "must name a region");
+    expect_bad_context(&(struct context){"payments", "eu", 1, &null_region}, ERR_INVALID, "must name a region");
+}
+
+Test(context, a_partition_has_one_home)
+{
+    const struct context_home homes[] = {{"US", "us"}, {"JP", "asia"}, {"US", "asia"}};
+    expect_bad_context(&(struct context){"payments", "eu", 3, homes}, ERR_INVALID, "partition US two homes");
+}
+
+Test(context, a_context_is_declared_once)
+{
+    const struct context twice[] = {{"audit", "us", 0, NULL}, {"payments", "eu", 0, NULL}, {"audit", "us", 0, NULL}};
+    expect_bad(&(struct context_table){3, twice}, ERR_INVALID, "audit is declared twice");
+}
+
+Test(context, one_fault_behind_good_contexts_is_found)
+{
+    const struct context second[] = {{"audit", "us", 0, NULL}, {"$x", "us", 0, NULL}};
+    expect_bad(&(struct context_table){2, second}, ERR_INVALID, "$x");
+}
+
+Test(context, contexts_are_limited)
+{
+    static struct context many[CONTEXTS_MAX + 1];
+    static char names[CONTEXTS_MAX + 1][8];
+    for (size_t i = 0; i <= CONTEXTS_MAX; i++) {
+        snprintf(names[i], sizeof(names[i]), "c%zu", i);
+        many[i] = (struct context){names[i], "eu", 0, NULL};
+    }
+    cr_assert_eq(context_table_check(&(struct context_table){CONTEXTS_MAX, many}, NULL), 0);
+    expect_bad(&(struct context_table){CONTEXTS_MAX + 1, many}, ERR_TOO_LARGE, "limit is 256");
+}
+
+Test(context, homes_are_limited)
+{
+    static struct context_home many[CONTEXT_HOMES_MAX + 1];
+    static char names[CONTEXT_HOMES_MAX + 1][8];
+    for (size_t i = 0; i <= CONTEXT_HOMES_MAX; i++) {
+        snprintf(names[i], sizeof(names[i]), "p%zu", i);
+        many[i] = (struct context_home){names[i], "eu"};
+    }
+    const struct context most = {"payments", "eu", CONTEXT_HOMES_MAX, many};
+    cr_assert_eq(context_table_check(&(struct context_table){1, &most}, NULL), 0);
+    expect_bad_context(&(struct context){"payments", "eu", CONTEXT_HOMES_MAX + 1, many}, ERR_TOO_LARGE,
+                       "limit is 4096");
+}
+
+/* --- The digest --- */
+
+static struct hash digest_of(const struct context *of, size_t count)
+{
+    struct sha256 *sha = sha256_new();
+    struct hash digest = context_table_digest(&(struct context_table){count, of}, sha);
+    sha256_free(sha);
+    return digest;
+}
+
+static void expect_other_digest(const struct context *of, size_t count, const char *what)
+{
+    struct hash usual = digest_of(contexts, 2);
+    struct hash other = digest_of(of, count);
+    cr_assert_not(hash_equal(&usual, &other), "%s", what);
+}
+
+Test(context, the_digest_does_not_depend_on_the_order)
+{
+    const struct context_home turned_homes[] = {{"JP", "asia"}, {"US", "us"}};
+    const struct context turned[] = {{"audit", "us", 0, NULL}, {"payments", "eu", 2, turned_homes}};
+    struct hash a = digest_of(contexts, 2);
+    struct hash b = digest_of(turned, 2);
+    cr_assert(hash_equal(&a, &b));
+}
+
+Test(context, the_digest_depends_on_everything_else)
+{
+    const struct context_home other_region[] = {{"US", "eu"}, {"JP", "asia"}};
+    const struct context_home other_partition[] = {{"CA", "us"}, {"JP", "asia"}};
+    const struct context_home swapped[] = {{"US", "asia"}, {"JP", "us"}};
+    expect_other_digest((const struct context[]){{"payments", "eu", 2, other_region}, {"audit", "us", 0, NULL}}, 2,
+                        "region of a home");
+    expect_other_digest((const struct context[]){{"payments", "eu", 2, other_partition}, {"audit", "us", 0, NULL}}, 2,
+                        "partition of a home");
+    expect_other_digest((const struct context[]){{"payments", "eu", 2, swapped}, {"audit", "us", 0, NULL}}, 2,
+                        "which home is where");
+    expect_other_digest((const struct context[]){{"payments", "eu", 1, payment_homes}, {"audit", "us", 0, NULL}}, 2,
+                        "a home less");
+    expect_other_digest((const struct context[]){{"payments", "eu", 0, NULL}, {"audit", "us", 2, payment_homes}}, 2,
+                        "homes of the other context");
+    expect_other_digest((const struct context[]){{"payments", "us", 2, payment_homes}, {"audit", "us", 0, NULL}}, 2,
+                        "a default home");
+    expect_other_digest((const struct context[]){{"payment", "eu", 2, payment_homes}, {"audit", "us", 0, NULL}}, 2,
+                        "a name");
+    expect_other_digest(contexts, 1, "a context less");
+    expect_other_digest(contexts, 0, "nothing at all");
+}
+
+Test(context, the_digest_keeps_neighbouring_names_apart)
+{
+    const struct context a[] = {{"ab", "c", 0, NULL}};
+    const struct context b[] = {{"a", "bc", 0, NULL}};
+    struct hash first = digest_of(a, 1);
+    struct hash second = digest_of(b, 1);
+    cr_assert_not(hash_equal(&first, &second));
+}
+
+/* Regions compare digests over the network: all must compute the same one, whatever their version. */
+Test(context, the_digest_of_a_known_table_never_changes)
+{
+    char hex[2 * HASH_SIZE + 1];
+    struct hash digest = digest_of(contexts, 2);
+    hex_encode(bytes_of(digest.bytes, HASH_SIZE), hex);
+    cr_assert_str_eq(hex, "ebd0f133fa8e7058221348e06bec4a5caeed7250132bccb1f7c9f8d1fc9ec7ef");
+}

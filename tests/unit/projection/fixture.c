@@ -1,0 +1,82 @@
+#include "unit/projection/fixture.h"
+
+#include <criterion/criterion.h>
+
+struct projection_spec *spec_of(const char *sql)
+{
+    struct projection_spec *spec = NULL;
+    struct err err = {0};
+    cr_assert_eq(projection_spec_parse(bytes_of_string(sql), &spec, &err), 0, "%s", err.message);
+    return spec;
+}
+
+void event_init(struct event *event, const char *origin, uint64_t index, const char *stream, const char *payload)
+{
+    *event = (struct event){.entry = {.index = index,
+                                      .time = (hlc)(1700000000000 + index) << 16,
+                                      .context = BYTES_LITERAL("bank"),
+                                      .partition = BYTES_LITERAL("north"),
+                                      .stream = bytes_of_string(stream),
+                                      .stream_version = index,
+                                      .type = BYTES_LITERAL("Deposited"),
+                                      .epoch = 1}};
+    put_u64_be(event->entry.event_id, index + 1);
+    event->event = (struct projection_event){
+        .origin = origin, .entry = &event->entry, .payload = bytes_of_string(payload), .has_payload = true};
+}
+
+struct projection_db *open_db(const char *path, const char *sql, struct projection_spec **ret_spec)
+{
+    struct projection_db *db = NULL;
+    struct err err = {0};
+    *ret_spec = spec_of(sql);
+    cr_assert_eq(projection_db_open(path, *ret_spec, &db, &err), 0, "%s", err.message);
+    return db;
+}
+
+int try_apply(struct projection_db *db, const struct event *event, struct err *err)
+{
+    int code = projection_db_begin(db, err);
+    cr_assert_eq(code, 0, "%s", err->message);
+    code = projection_db_apply(db, &event->event, err);
+    if (code == 0)
+        code = projection_db_commit(db, err);
+    if (code != 0)
+        projection_db_rollback(db);
+    return code;
+}
+
+void apply(struct projection_db *db, const char *origin, uint64_t index, const char *stream, const char *payload)
+{
+    struct event event;
+    struct err err = {0};
+    event_init(&event, origin, index, stream, payload);
+    cr_assert_eq(try_apply(db, &event, &err), 0, "%s", err.message);
+}
+
+uint64_t applied(struct projection_db *db, const char *origin)
+{
+    uint64_t size = 0;
+    cr_assert_eq(projection_db_applied(db, origin, &size, NULL), 0);
+    return size;
+}
+
+struct hash digest(struct projection_db *db, uint64_t *ret_row_count)
+{
+    struct hash hash;
+    struct err err = {0};
+    cr_assert_eq(projection_db_digest(db, &hash, ret_row_count, &err), 0, "%s", err.message);
+    return hash;
+}
+
+uint64_t row_count(struct projection_db *db)
+{
+    uint64_t count = 0;
+    digest(db, &count);
+    return count;
+}
+
+void expect_says(const struct err *err, const char *part)
+{
+    cr_assert_not_null(strstr(err->message, part), "\"%s\" does not say \"%s\"", err->message, part);
+}

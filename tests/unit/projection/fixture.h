@@ -1,0 +1,38 @@
+/* Temporary folders, events and short cuts for the tests of projections. */
+#ifndef UNIT_PROJECTION_FIXTURE_H
+#define UNIT_PROJECTION_FIXTURE_H
+
+#include "projection/projection.h"
+#include "support/files.h"
+
+/* A projection of one table, deposit(id TEXT, stream TEXT, payload), filled from context "bank", type "Deposited". */
+#define DEPOSITS                                                                                                       \
+    "-- tally: projection deposits\n"                                                                                  \
+    "-- tally: schema\n"                                                                                               \
+    "CREATE TABLE deposit(id TEXT, stream TEXT, payload);\n"                                                           \
+    "-- tally: on bank Deposited\n"                                                                                    \
+    "INSERT INTO deposit VALUES(:event_id, :stream, :payload);\n"
+
+struct projection_spec *spec_of(const char *sql);
+
+/* Event number `index` of a log: context "bank", type "Deposited". Change what the test is about. */
+struct event {
+    struct projection_event event;
+    struct entry entry;
+};
+void event_init(struct event *event, const char *origin, uint64_t index, const char *stream, const char *payload);
+
+/* A new database of this SQL at path; the spec is left in *ret_spec, free both. */
+struct projection_db *open_db(const char *path, const char *sql, struct projection_spec **ret_spec);
+/* One event in a transaction of its own; the test fails when it is refused. */
+void apply(struct projection_db *db, const char *origin, uint64_t index, const char *stream, const char *payload);
+/* What applying the event in a transaction says; rolled back when it fails. */
+int try_apply(struct projection_db *db, const struct event *event, struct err *err);
+
+uint64_t applied(struct projection_db *db, const char *origin);
+struct hash digest(struct projection_db *db, uint64_t *ret_row_count);
+uint64_t row_count(struct projection_db *db);
+
+void expect_says(const struct err *err, const char *part);
+
+#endif

@@ -109,10 +109,21 @@ static const struct claim *claim_at(const struct authority_partition *partition,
                : NULL;
 }
 
-static int compare_claims(hlc time_a, const char *region_a, hlc time_b, const char *region_b)
+static int compare_numbers(uint64_t a, uint64_t b)
 {
-    int order = (time_a > time_b) - (time_a < time_b);
-    return order != 0 ? order : strcmp(region_a, region_b);
+    return (a > b) - (a < b);
+}
+
+/* (time, region), and then what tells two incarnations of one region apart: without it the winner would be whichever
+ * came first. */
+static int compare_claims(const struct claim *a, const struct claim *b)
+{
+    int order = compare_numbers(a->time, b->time);
+    if (order == 0)
+        order = strcmp(a->region, b->region);
+    if (order == 0)
+        order = compare_numbers(a->incarnation, b->incarnation);
+    return order != 0 ? order : compare_numbers(a->index, b->index);
 }
 
 /* What governs one partition: `all` below epoch `from`, `own` from there on. `own` may hold a release of an epoch below
@@ -143,7 +154,7 @@ static struct governing governing(const struct authority_table *table, struct by
     const struct claim *rival = mine == NULL ? NULL : claim_at(all, mine->epoch);
     if (mine == NULL)
         return (struct governing){.all = all, .own = own, .from = UINT64_MAX};
-    if (rival != NULL && compare_claims(rival->time, rival->region, mine->time, mine->region) <= 0)
+    if (rival != NULL && compare_claims(rival, mine) <= 0)
         return (struct governing){.all = all, .from = UINT64_MAX};
     return (struct governing){.all = all, .own = own, .from = mine->epoch};
 }
@@ -258,25 +269,26 @@ static int claim_of(struct authority_partition *partition, uint64_t epoch, struc
 
 static int begin_epoch(struct claim *claim, const struct authority_event *event, struct err *err)
 {
-    if (claim->begun && compare_claims(claim->time, claim->region, event->time, event->region) <= 0)
+    struct claim begun = *claim;
+    begun.begun = true;
+    begun.kind = event->kind;
+    copy_string(begun.region, sizeof(begun.region), event->region);
+    begun.incarnation = event->incarnation;
+    begun.index = event->index;
+    begun.time = event->time;
+    if (claim->begun && compare_claims(claim, &begun) <= 0)
         return 0; /* the same, or a better one */
     const struct position *basis = &event->change.basis;
-    struct position_log *logs = NULL;
+    begun.basis = NULL;
+    begun.basis_count = basis->count;
     if (basis->count > 0) {
-        logs = mem_alloc(basis->count * sizeof(*logs));
-        if (logs == NULL)
+        begun.basis = mem_alloc(basis->count * sizeof(*begun.basis));
+        if (begun.basis == NULL)
             return err_no_memory(err, "the basis of an epoch");
-        memcpy(logs, basis->logs, basis->count * sizeof(*logs));
+        memcpy(begun.basis, basis->logs, basis->count * sizeof(*begun.basis));
     }
     mem_free(claim->basis);
-    claim->begun = true;
-    claim->kind = event->kind;
-    copy_string(claim->region, sizeof(claim->region), event->region);
-    claim->incarnation = event->incarnation;
-    claim->index = event->index;
-    claim->time = event->time;
-    claim->basis = logs;
-    claim->basis_count = basis->count;
+    *claim = begun;
     return 0;
 }
 
@@ -291,21 +303,24 @@ static struct release *find_release(const struct claim *claim, const char *regio
 
 static int release(struct claim *claim, const struct authority_event *event, struct err *err)
 {
-    struct release *release = find_release(claim, event->region);
-    if (release != NULL && release->time <= event->time)
+    PRE(event->change.successor.size_bytes <= POSITION_REGION_MAX_BYTES);
+    struct release made = {.time = event->time};
+    copy_string(made.region, sizeof(made.region), event->region);
+    memcpy(made.successor, event->change.successor.data, event->change.successor.size_bytes);
+    struct release *known = find_release(claim, event->region);
+    if (known != NULL) {
+        int order = compare_numbers(known->time, made.time);
+        if (order > 0 || (order == 0 && strcmp(known->successor, made.successor) > 0))
+            *known = made;
         return 0;
-    if (release == NULL) {
-        if (claim->release_count == RELEASES_MAX)
-            return err_set(err, ERR_TOO_LARGE, "more than %d regions released one epoch", RELEASES_MAX);
-        release = mem_resize(claim->releases, (claim->release_count + 1) * sizeof(*release));
-        if (release == NULL)
-            return err_no_memory(err, "a release");
-        claim->releases = release;
-        release += claim->release_count++;
     }
-    *release = (struct release){.time = event->time};
-    copy_string(release->region, sizeof(release->region), event->region);
-    memcpy(release->successor, event->change.successor.data, event->change.successor.size_bytes);
+    if (claim->release_count == RELEASES_MAX)
+        return err_set(err, ERR_TOO_LARGE, "more than %d regions released one epoch", RELEASES_MAX);
+    struct release *releases = mem_resize(claim->releases, (claim->release_count + 1) * sizeof(*releases));
+    if (releases == NULL)
+        return err_no_memory(err, "a release");
+    releases[claim->release_count++] = made;
+    claim->releases = releases;
     return 0;
 }
 
@@ -384,20 +399,34 @@ static bool was_home(const struct authority_table *table, const struct governing
            strcmp(initial.region, region) == 0;
 }
 
-bool authority_is_late(const struct authority_table *table, struct bytes context, struct bytes partition,
-                       uint64_t epoch, const char *region, uint64_t incarnation, uint64_t index)
+/* In the log of a change nothing before it is of its epoch, nor in an earlier incarnation of that region. */
+static uint64_t begin_in(const struct claim *claim, uint64_t incarnation)
+{
+    if (incarnation == claim->incarnation)
+        return claim->index;
+    return incarnation < claim->incarnation ? UINT64_MAX : 0;
+}
+
+static uint64_t end_in(const struct claim *claim, const char *region, uint64_t incarnation)
+{
+    bool own_log = strcmp(claim->region, region) == 0 && claim->incarnation == incarnation;
+    return own_log ? claim->index : basis_size(claim, region, incarnation);
+}
+
+struct authority_span authority_span(const struct authority_table *table, struct bytes context, struct bytes partition,
+                                     uint64_t epoch, const char *region, uint64_t incarnation)
 {
     struct governing record = governing(table, context, partition);
     if (!was_home(table, &record, context, partition, epoch, region))
-        return true;
+        return (struct authority_span){0, 0};
+    const struct claim *begun = winner(&record, epoch);
+    struct authority_span span = {.begin = begun == NULL ? 0 : begin_in(begun, incarnation), .end = UINT64_MAX};
     for (const struct claim *claim = next_winner(&record, epoch); claim != NULL;
          claim = next_winner(&record, claim->epoch)) {
-        bool own_log = strcmp(claim->region, region) == 0 && claim->incarnation == incarnation;
-        uint64_t end = own_log ? claim->index : basis_size(claim, region, incarnation);
-        if (index >= end)
-            return true;
+        uint64_t end = end_in(claim, region, incarnation);
+        span.end = end < span.end ? end : span.end;
     }
-    return false;
+    return span;
 }
 
 bool authority_partition_next(const struct authority_table *table, struct bytes context, size_t *at, struct bytes *ret)
@@ -424,6 +453,73 @@ bool authority_partition_next(const struct authority_table *table, struct bytes 
     }
     return false;
 }
+
+bool authority_is_late(const struct authority_table *table, struct bytes context, struct bytes partition,
+                       uint64_t epoch, const char *region, uint64_t incarnation, uint64_t index)
+{
+    struct authority_span span = authority_span(table, context, partition, epoch, region, incarnation);
+    return index < span.begin || index >= span.end;
+}
+
+/* --- What an event can make late --- */
+
+static uint64_t least_of(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Entries become late when a claim with a higher epoch begins to count (from its end in the log on) and when the claim
+ * that begins their epoch counts no more (from its own place on). Either may happen to any claim from `epoch` on. */
+static uint64_t affected_by(const struct authority_partition *record, uint64_t epoch, const char *region,
+                            uint64_t incarnation)
+{
+    uint64_t least = UINT64_MAX;
+    for (size_t i = record == NULL ? 0 : place_of(record, epoch); record != NULL && i < record->count; i++) {
+        const struct claim *claim = &record->claims[i];
+        if (!claim->begun)
+            continue;
+        least = least_of(least, end_in(claim, region, incarnation));
+        if (strcmp(claim->region, region) == 0)
+            least = least_of(least, begin_in(claim, incarnation));
+    }
+    return least;
+}
+
+/* Partitions that are governed by their own claims up to now, but will not be when "*" begins their first epoch, too.
+ */
+static uint64_t affected_own(const struct authority_table *table, const struct authority_event *event,
+                             const char *region, uint64_t incarnation)
+{
+    uint64_t least = UINT64_MAX;
+    size_t at = 0;
+    struct bytes key;
+    void *value = NULL;
+    while (map_next(&table->partitions, &at, &key, &value)) {
+        if (!bytes_equal(bytes_of(key.data + 1, key.data[0]), event->context))
+            continue;
+        const struct claim *first = first_begun(value);
+        if (first != NULL && first->epoch == event->epoch)
+            least = least_of(least, affected_by(value, event->epoch, region, incarnation));
+    }
+    return least;
+}
+
+uint64_t authority_affected_from(const struct authority_table *table, const struct authority_event *event,
+                                 const char *region, uint64_t incarnation)
+{
+    if (!control_begins_epoch(event->kind))
+        return UINT64_MAX;
+    struct bytes star = bytes_of_string(CONTROL_ALL_PARTITIONS);
+    bool own_log = strcmp(event->region, region) == 0 && event->incarnation == incarnation;
+    uint64_t least = own_log ? event->index : position_get(&event->change.basis, region, incarnation);
+    const struct authority_partition *own = find(table, event->context, event->partition);
+    least = least_of(least, affected_by(own, event->epoch, region, incarnation));
+    if (bytes_equal(event->partition, star))
+        return least_of(least, affected_own(table, event, region, incarnation));
+    return least_of(least, affected_by(find(table, event->context, star), event->epoch, region, incarnation));
+}
+
+/* --- Walking --- */
 
 bool authority_next(const struct authority_table *table, struct authority_walk *at, struct authority_record *ret)
 {

@@ -20,9 +20,10 @@
  * change in its log waits too. Bases refer only to what the writer had applied, so this cannot deadlock. Changes may be
  * applied in any order that keeps this rule, twice or more: the table is the same.
  *
- * What a change makes late may have been applied before: whoever keeps derived data must take that back, for every log
- * L from basis[L] on (authority_is_late tells which), before it goes on. See index/README.md and
- * projection/projection.h.
+ * What a change makes late may have been applied before: whoever keeps derived data must take that back before it goes
+ * on. authority_affected_from tells from where on in each log, authority_is_late what. The reverse happens, too: when
+ * two regions begin one epoch, and the winner rests on more than the loser, what was late under the loser alone is late
+ * no more. See index/README.md and projection/projection.h.
  *
  * Everything is owned by the table. One thread, or readers only. */
 #ifndef DOMAIN_AUTHORITY_H
@@ -99,6 +100,19 @@ bool authority_is_late(const struct authority_table *table, struct bytes context
  * and those whose own changes or releases count. Start with *at = 0; false at the end. *ret is valid until the next
  * authority_apply. */
 bool authority_partition_next(const struct authority_table *table, struct bytes context, size_t *at, struct bytes *ret);
+/* The same for all entries of one log with this partition and epoch: those with begin <= index < end are not late. */
+struct authority_span {
+    uint64_t begin;
+    uint64_t end;
+};
+struct authority_span authority_span(const struct authority_table *table, struct bytes context, struct bytes partition,
+                                     uint64_t epoch, const char *region, uint64_t incarnation);
+
+/* From which index on entries of this log can become late when the event, which the table does not have yet, is
+ * applied; UINT64_MAX: none can. Only entries of the event's context and partition are concerned ("*": of any
+ * partition). */
+uint64_t authority_affected_from(const struct authority_table *table, const struct authority_event *event,
+                                 const char *region, uint64_t incarnation);
 
 /* Walks all winning changes, in the order in which partitions were first met, epochs ascending: for status, and for
  * keeping the table on disk. Start with *at zeroed; false at the end. Borrowed until the next authority_apply. */

@@ -1,16 +1,12 @@
-/* Keys shared by both indexes. Private to src/index. A stream's key starts with the length of its context, so that no
- * two streams share one; a version's key is the stream's key with its length in front, so that no stream's versions lie
- * among another's. */
+/* The key of a stream: it starts with the length of its context, so that no two streams share one. The region's overlay
+ * uses it, too. */
 #ifndef INDEX_KEYS_H
 #define INDEX_KEYS_H
 
 #include "base/assert.h"
 #include "index/index.h"
 
-enum {
-    STREAM_KEY_MAX_BYTES = 2 + ENTRY_NAME_MAX_BYTES + ENTRY_STREAM_MAX_BYTES,
-    VERSION_KEY_MAX_BYTES = 2 + STREAM_KEY_MAX_BYTES + 8,
-};
+enum { STREAM_KEY_MAX_BYTES = 2 + ENTRY_NAME_MAX_BYTES + ENTRY_STREAM_MAX_BYTES };
 
 static inline size_t put_stream_key(struct bytes context, struct bytes stream, uint8_t out[STREAM_KEY_MAX_BYTES])
 {
@@ -22,15 +18,6 @@ static inline size_t put_stream_key(struct bytes context, struct bytes stream, u
     if (stream.size_bytes > 0)
         memcpy(out + 2 + context.size_bytes, stream.data, stream.size_bytes);
     return 2 + context.size_bytes + stream.size_bytes;
-}
-
-static inline size_t put_version_key(struct bytes context, struct bytes stream, uint64_t version,
-                                     uint8_t out[VERSION_KEY_MAX_BYTES])
-{
-    size_t size = put_stream_key(context, stream, out + 2);
-    put_u16_be(out, (uint16_t)size);
-    put_u64_be(out + 2 + size, version);
-    return 2 + size + 8;
 }
 
 #endif

@@ -41,12 +41,17 @@ static int give(struct logs *logs, struct bytes origin, logs_keep_fn *keep, void
     if (find(logs, origin, ret_log))
         return 0;
     uint32_t log = logs_count(logs);
+    struct origin parsed;
+    int code = origin_parse(origin, &parsed, err);
+    if (code != 0)
+        return code;
     if (log == INDEX_LOGS_MAX)
         return err_set(err, ERR_TOO_LARGE, "the index has numbers for %d logs already; %.*s is one too many",
                        INDEX_LOGS_MAX, (int)origin.size_bytes, (const char *)origin.data);
-    int code = keep == NULL ? 0 : keep(context, log, origin, err);
+    code = keep == NULL ? 0 : keep(context, log, origin, err);
     if (code != 0)
         return code;
+    logs->parsed[log] = parsed;
     memcpy(logs->origins[log], origin.data, origin.size_bytes);
     atomic_store_explicit(&logs->count, log + 1, memory_order_release);
     *ret_log = log;
@@ -72,6 +77,22 @@ int logs_origin(struct logs *logs, uint32_t log, char ret[INDEX_ORIGIN_MAX_BYTES
     if (log >= logs_count(logs))
         return err_set(err, ERR_NOT_FOUND, "the index gave no log the number %u", log);
     memcpy(ret, logs->origins[log], INDEX_ORIGIN_MAX_BYTES + 1);
+    return 0;
+}
+
+const struct origin *logs_parsed_origin(struct logs *logs, uint32_t log)
+{
+    PRE(log < logs_count(logs));
+    return &logs->parsed[log];
+}
+
+uint64_t logs_size_of(struct logs *logs, const char *region, uint64_t incarnation)
+{
+    uint32_t count = logs_count(logs);
+    for (uint32_t log = 0; log < count; log++) {
+        if (logs->parsed[log].incarnation == incarnation && strcmp(logs->parsed[log].region, region) == 0)
+            return logs_applied_size(logs, log);
+    }
     return 0;
 }
 
@@ -103,5 +124,10 @@ void logs_check_next(struct logs *logs, uint32_t log, const struct index_entry *
 void logs_advance(struct logs *logs, uint32_t log, size_t count)
 {
     atomic_fetch_add_explicit(&logs->applied[log], count, memory_order_release);
+    atomic_fetch_add_explicit(&logs->sequence, count, memory_order_release);
+}
+
+void logs_changed(struct logs *logs, size_t count)
+{
     atomic_fetch_add_explicit(&logs->sequence, count, memory_order_release);
 }

@@ -19,6 +19,7 @@
 #include "platform/clock.h"
 #include "platform/disk.h"
 #include "platform/mailbox.h"
+#include "reconcile/applier.h"
 #include "region/region.h"
 #include "rpc/rpc.h"
 #include "server/config.h"
@@ -27,7 +28,6 @@
 enum {
     SERVER_MAIL_MAX = 8192,
     SERVER_JOBS_MAX = 16384, /* more than the region can have in flight: sending never waits */
-    SERVER_INDEX_BATCH_MAX = 4096,
 };
 
 struct server;
@@ -82,7 +82,8 @@ struct server {
     struct log_options log_options;
     struct index *index;
     struct region *region;
-    struct sha256 *sha; /* the starting thread's, then the indexer's */
+    struct applier *applier; /* the starting thread's, then the indexer's */
+    struct sha256 *sha;      /* the starting thread's */
 
     struct log *logs[REGION_LOGS_MAX];
     atomic_size_t log_count;

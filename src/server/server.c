@@ -160,7 +160,7 @@ static int remake_index(struct server *server, const char *folder, const char *w
     index_close(server->index);
     server->index = NULL;
     int code = disk_list(server->disk, folder, remove_file, &removal, err);
-    return code == 0 ? index_rocksdb_open(folder, &server->index, err) : code;
+    return code == 0 ? index_rocksdb_open(folder, &server->config->region.contexts, &server->index, err) : code;
 }
 
 static int open_index(struct server *server, struct err *err)
@@ -169,7 +169,7 @@ static int open_index(struct server *server, struct err *err)
     int code = disk_join(folder, server->config->folder, "index", err);
     if (code != 0)
         return code;
-    code = index_rocksdb_open(folder, &server->index, err);
+    code = index_rocksdb_open(folder, &server->config->region.contexts, &server->index, err);
     if (code == ERR_CORRUPT)
         code = remake_index(server, folder, err->message, err);
     else if (code == 0 && index_is_ahead(server))
@@ -255,6 +255,7 @@ static void init_waiting(struct server *server)
 static void close_files(struct server *server)
 {
     region_free(server->region);
+    applier_free(server->applier);
     index_close(server->index);
     for (size_t i = 0; i < atomic_load(&server->log_count); i++)
         log_close(server->logs[i]);

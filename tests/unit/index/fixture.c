@@ -26,11 +26,23 @@ void folder_remove(const char *folder)
     cr_assert_eq(nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+/* The longest name a context may have. */
+static const char longest_context[ENTRY_NAME_MAX_BYTES + 1] = LONGEST_CONTEXT;
+
+/* Each region is the home of the partition that has its name; "a" of all others. */
+static const struct context_home homes[] = {{"b", "b"}, {"c", "c"}, {"d", "d"}};
+static const struct context contexts[] = {
+    {.name = "shop", .default_home = "a", .home_count = 3, .homes = homes},
+    {.name = "ab", .default_home = "a"},
+    {.name = longest_context, .default_home = "a"},
+};
+const struct context_table fixture_contexts = {.count = 3, .contexts = contexts};
+
 struct index *open_rocksdb(const char *folder)
 {
     struct index *index = NULL;
     struct err err = {0};
-    cr_assert_eq(index_rocksdb_open(folder, &index, &err), 0, "%s", err.message);
+    cr_assert_eq(index_rocksdb_open(folder, &fixture_contexts, &index, &err), 0, "%s", err.message);
     return index;
 }
 
@@ -52,6 +64,10 @@ struct entry entry_of(uint64_t index, const char *stream, uint64_t version, uint
 {
     struct entry entry = {
         .index = index,
+        .time = 1 + index,
+        .epoch = 1,
+        .type = BYTES_LITERAL("Happened"),
+        .partition = BYTES_LITERAL("p"),
         .context = BYTES_LITERAL("shop"),
         .stream = bytes_of_string(stream),
         .stream_version = version,
@@ -60,10 +76,25 @@ struct entry entry_of(uint64_t index, const char *stream, uint64_t version, uint
     return entry;
 }
 
+struct bytes home_partition(struct index *index, uint32_t log)
+{
+    static const char *const names[] = {"b", "c", "d"};
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1];
+    struct origin parsed;
+    cr_assert_eq(index_origin(index, log, origin, NULL), 0);
+    cr_assert_eq(origin_parse(bytes_of_string(origin), &parsed, NULL), 0);
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(parsed.region, names[i]) == 0)
+            return bytes_of_string(names[i]);
+    }
+    return BYTES_LITERAL("p");
+}
+
 void apply_one(struct index *index, uint32_t log, const char *stream, uint64_t version, uint64_t id)
 {
     struct entry entry = entry_of(index_applied_size(index, log), stream, version, id);
-    struct index_entry item = {&entry, 1000 + id};
+    entry.partition = home_partition(index, log);
+    struct index_entry item = {.entry = &entry, .fingerprint = 1000 + id};
     struct err err = {0};
     cr_assert_eq(index_apply(index, log, &item, 1, &err), 0, "%s", err.message);
 }
@@ -75,7 +106,7 @@ void apply_run(struct index *index, uint32_t log, size_t count)
     uint64_t first = index_applied_size(index, log);
     for (size_t i = 0; i < count; i++) {
         entries[i] = entry_of(first + i, "many", first + i, first + i);
-        items[i] = (struct index_entry){&entries[i], 1000 + first + i};
+        items[i] = (struct index_entry){.entry = &entries[i], .fingerprint = 1000 + first + i};
     }
     struct err err = {0};
     cr_assert_eq(index_apply(index, log, items, count, &err), 0, "%s", err.message);

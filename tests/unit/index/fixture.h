@@ -6,6 +6,14 @@
 
 enum { FOLDER_MAX_BYTES = 256 };
 
+/* 255 characters. */
+#define LONGEST_15      "ccccccccccccccc"
+#define LONGEST_60      LONGEST_15 LONGEST_15 LONGEST_15 LONGEST_15
+#define LONGEST_CONTEXT LONGEST_60 LONGEST_60 LONGEST_60 LONGEST_60 LONGEST_15
+
+/* "shop", "ab" and LONGEST_CONTEXT. */
+extern const struct context_table fixture_contexts;
+
 /* A new temporary folder, and its removal with everything in it. */
 void folder_make(char out[FOLDER_MAX_BYTES]);
 void folder_remove(const char *folder);
@@ -17,6 +25,9 @@ uint32_t number(struct index *index, const char *origin);
 /* An event id made from a number. */
 void id_of(uint64_t number, uint8_t ret[ENTRY_ID_SIZE]);
 struct entry entry_of(uint64_t index, const char *stream, uint64_t version, uint64_t id);
+
+/* A partition whose home is the log's region. */
+struct bytes home_partition(struct index *index, uint32_t log);
 
 /* Applies one entry of context "shop" as the next of its log, fingerprint 1000 + id. */
 void apply_one(struct index *index, uint32_t log, const char *stream, uint64_t version, uint64_t id);

@@ -15,7 +15,7 @@
     static void check_##name(struct index *index);                                                                     \
     Test(index_memory, name)                                                                                           \
     {                                                                                                                  \
-        struct index *index = index_memory_new();                                                                      \
+        struct index *index = index_memory_new(&fixture_contexts);                                                     \
         cr_assert_not_null(index);                                                                                     \
         check_##name(index);                                                                                           \
         index_close(index);                                                                                            \
@@ -69,12 +69,21 @@ BOTH(origin_is_the_inverse_of_log)
 BOTH(the_longest_origin_fits)
 {
     char longest[INDEX_ORIGIN_MAX_BYTES + 1];
-    memset(longest, 'x', INDEX_ORIGIN_MAX_BYTES);
-    longest[INDEX_ORIGIN_MAX_BYTES] = 0;
+    memset(longest, 'x', 127);
+    longest[63] = '/';
+    snprintf(longest + 127, sizeof(longest) - 127, "/%llu", (unsigned long long)UINT64_MAX);
     uint32_t log = number(index, longest);
     char origin[INDEX_ORIGIN_MAX_BYTES + 1];
     cr_assert_eq(index_origin(index, log, origin, NULL), 0);
     cr_assert_str_eq(origin, longest);
+}
+
+BOTH(what_is_no_origin_gets_no_number)
+{
+    uint32_t log = 7777;
+    cr_assert_eq(index_log(index, BYTES_LITERAL("c/a"), &log, NULL), ERR_INVALID);
+    cr_assert_eq(log, 7777);
+    cr_assert_eq(number(index, "c/a/1"), 0);
 }
 
 BOTH(more_logs_than_the_limit_are_refused)
@@ -179,7 +188,7 @@ BOTH(an_id_that_comes_twice_in_one_batch_keeps_its_first_place)
     uint32_t log = number(index, "c/a/1");
     struct entry one = entry_of(0, "order-1", 0, 7);
     struct entry two = entry_of(1, "order-2", 0, 7);
-    struct index_entry items[] = {{&one, 1007}, {&two, 9999}};
+    struct index_entry items[] = {{.entry = &one, .fingerprint = 1007}, {.entry = &two, .fingerprint = 9999}};
     cr_assert_eq(index_apply(index, log, items, 2, NULL), 0);
     expect_event(index, 7, log, 0);
 }
@@ -201,7 +210,7 @@ BOTH(versions_out_of_order_in_one_batch_keep_their_first_places)
     struct index_entry items[6];
     for (size_t i = 0; i < 6; i++) {
         entries[i] = entry_of(i, "order-1", versions[i], i);
-        items[i] = (struct index_entry){&entries[i], 1000 + i};
+        items[i] = (struct index_entry){.entry = &entries[i], .fingerprint = 1000 + i};
     }
     cr_assert_eq(index_apply(index, log, items, 6, NULL), 0);
     expect_head(index, "order-1", 9, log, 3);
@@ -234,7 +243,7 @@ BOTH(an_entry_out_of_turn_is_our_own_bug)
 {
     uint32_t log = number(index, "c/a/1");
     struct entry entry = entry_of(1, "order-1", 0, 7);
-    expect_assert(index, log, &(struct index_entry){&entry, 0}, 1);
+    expect_assert(index, log, &(struct index_entry){.entry = &entry, .fingerprint = 0}, 1);
 }
 
 BOTH(a_gap_inside_a_batch_is_our_own_bug)
@@ -242,14 +251,14 @@ BOTH(a_gap_inside_a_batch_is_our_own_bug)
     uint32_t log = number(index, "c/a/1");
     struct entry one = entry_of(0, "order-1", 0, 7);
     struct entry two = entry_of(2, "order-1", 1, 8);
-    struct index_entry items[] = {{&one, 0}, {&two, 0}};
+    struct index_entry items[] = {{.entry = &one, .fingerprint = 0}, {.entry = &two, .fingerprint = 0}};
     expect_assert(index, log, items, 2);
 }
 
 BOTH(a_log_without_a_number_is_our_own_bug)
 {
     struct entry entry = entry_of(0, "order-1", 0, 7);
-    expect_assert(index, 0, &(struct index_entry){&entry, 0}, 1);
+    expect_assert(index, 0, &(struct index_entry){.entry = &entry, .fingerprint = 0}, 1);
 }
 
 BOTH(running_out_of_memory_applies_nothing)
@@ -260,7 +269,7 @@ BOTH(running_out_of_memory_applies_nothing)
                               entry_of(4, "order-2", 0, 3), entry_of(5, "order-1", 5, 5)};
     struct index_entry items[5];
     for (size_t i = 0; i < 5; i++)
-        items[i] = (struct index_entry){&entries[i], 1002 + i};
+        items[i] = (struct index_entry){.entry = &entries[i], .fingerprint = 1002 + i};
     uint64_t failures = 0;
     for (;; failures++) {
         struct err err = {0};
@@ -296,7 +305,7 @@ static void apply_in(struct index *index, uint32_t log, const char *context, con
     uint64_t next = index_applied_size(index, log);
     struct entry entry = entry_of(next, stream, version, next);
     entry.context = bytes_of_string(context);
-    struct index_entry item = {&entry, 0};
+    struct index_entry item = {.entry = &entry};
     cr_assert_eq(index_apply(index, log, &item, 1, NULL), 0);
 }
 
@@ -323,9 +332,8 @@ BOTH(empty_names_are_not_found)
 
 BOTH(the_longest_names_fit)
 {
-    char context[ENTRY_NAME_MAX_BYTES + 1] = {0};
+    char context[ENTRY_NAME_MAX_BYTES + 1] = LONGEST_CONTEXT;
     char stream[ENTRY_STREAM_MAX_BYTES + 1] = {0};
-    memset(context, 'c', ENTRY_NAME_MAX_BYTES);
     memset(stream, 's', ENTRY_STREAM_MAX_BYTES);
     uint32_t log = number(index, "c/a/1");
     apply_in(index, log, context, stream, 3);
@@ -550,7 +558,8 @@ static void random_batch(struct prng *prng, struct index *one, struct index *two
         snprintf(streams[i], sizeof(streams[i]), "s%u", (unsigned)prng_below(prng, RANDOM_STREAMS));
         entries[i] = entry_of(index_applied_size(one, log) + i, streams[i], prng_below(prng, RANDOM_VERSIONS),
                               prng_below(prng, RANDOM_IDS));
-        items[i] = (struct index_entry){&entries[i], prng_next(prng)};
+        entries[i].partition = home_partition(one, log);
+        items[i] = (struct index_entry){.entry = &entries[i], .fingerprint = prng_next(prng)};
     }
     cr_assert_eq(index_apply(one, log, items, count, NULL), 0);
     cr_assert_eq(index_apply(two, log, items, count, NULL), 0);
@@ -607,7 +616,7 @@ Test(index, both_answer_alike_whatever_is_applied_also_after_reopening)
     char folder[FOLDER_MAX_BYTES];
     folder_make(folder);
     struct index *rocks = open_rocksdb(folder);
-    struct index *memory = index_memory_new();
+    struct index *memory = index_memory_new(&fixture_contexts);
     static const char *const origins[RANDOM_LOGS] = {"c/a/1", "c/b/1", "c/c/1"};
     for (size_t i = 0; i < RANDOM_LOGS; i++)
         cr_assert_eq(number(rocks, origins[i]), number(memory, origins[i]));

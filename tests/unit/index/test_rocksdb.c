@@ -160,7 +160,8 @@ static void expect_refused(int expected, const char *say)
 {
     struct index *index = NULL;
     struct err err = {0};
-    cr_assert_eq(index_rocksdb_open(folder, &index, &err), expected, "%d: %s", err.code, err.message);
+    cr_assert_eq(index_rocksdb_open(folder, &fixture_contexts, &index, &err), expected, "%d: %s", err.code,
+                 err.message);
     cr_assert_null(index);
     cr_assert_not_null(strstr(err.message, say), "%s", err.message);
     cr_assert_not_null(strstr(err.message, folder), "%s", err.message);
@@ -206,7 +207,7 @@ Test(rocksdb, a_file_in_place_of_the_folder_is_refused)
     cr_assert_not_null(file);
     fclose(file);
     struct index *index = NULL;
-    cr_assert_neq(index_rocksdb_open(path, &index, NULL), 0);
+    cr_assert_neq(index_rocksdb_open(path, &fixture_contexts, &index, NULL), 0);
     cr_assert_null(index);
 }
 
@@ -216,7 +217,7 @@ Test(rocksdb, a_path_that_is_too_long_is_refused)
     memset(path, 'x', sizeof(path));
     path[sizeof(path) - 1] = 0;
     struct index *index = NULL;
-    cr_assert_eq(index_rocksdb_open(path, &index, NULL), ERR_TOO_LARGE);
+    cr_assert_eq(index_rocksdb_open(path, &fixture_contexts, &index, NULL), ERR_TOO_LARGE);
 }
 
 /* The path of the first file of the folder whose name has `part` in it. */
@@ -304,7 +305,8 @@ Test(rocksdb, the_index_can_be_rebuilt_after_damage)
     index_close(index);
 }
 
-/* Turns around one byte in each 512 of the first half of the table, where entries are. */
+/* Turns around one byte in each 512 of the first half of the table, where entries are, but not in its first blocks,
+ * which opening reads. */
 static void damage_table(void)
 {
     char path[FOLDER_MAX_BYTES + 300];
@@ -313,7 +315,7 @@ static void damage_table(void)
     cr_assert_neq(file, -1);
     struct stat stat;
     cr_assert_eq(fstat(file, &stat), 0);
-    for (off_t at = 100; at < stat.st_size / 2; at += 512) {
+    for (off_t at = 8292; at < stat.st_size / 2; at += 512) {
         uint8_t byte;
         cr_assert_eq(pread(file, &byte, 1, at), 1);
         byte ^= 0x10;
@@ -328,7 +330,7 @@ Test(rocksdb, turned_bits_in_a_table_are_found_when_read_and_never_give_wrong_an
     damage_table();
     struct index *index = NULL;
     struct err err = {0};
-    cr_assert_eq(index_rocksdb_open(folder, &index, &err), 0, "%s", err.message);
+    cr_assert_eq(index_rocksdb_open(folder, &fixture_contexts, &index, &err), 0, "%s", err.message);
     size_t damaged = 0;
     for (uint64_t i = 0; i < 2000; i++) {
         uint8_t id[ENTRY_ID_SIZE];
@@ -373,8 +375,20 @@ static void plant(const char *key, size_t key_size, const char *value, size_t va
 Test(rocksdb, another_format_is_refused)
 {
     write_some();
-    PLANT("mf\0\0\0\0", "\2\0\0\0");
-    expect_refused(ERR_CORRUPT, "format");
+    PLANT("mf\0\0\0\0", "\1\0\0\0");
+    expect_refused(ERR_CORRUPT, "its format is not the one of this version");
+}
+
+Test(rocksdb, an_index_that_was_made_with_other_homes_is_refused)
+{
+    static const struct context other = {.name = "shop", .default_home = "b"};
+    static const struct context_table table = {.count = 1, .contexts = &other};
+    struct index *index = NULL;
+    struct err err = {0};
+    write_some();
+    cr_assert_eq(index_rocksdb_open(folder, &table, &index, &err), ERR_CORRUPT);
+    cr_assert_not_null(strstr(err.message, "other contexts or homes"), "%s", err.message);
+    index_close(open_rocksdb(folder));
 }
 
 Test(rocksdb, a_format_number_of_the_wrong_size_is_refused)
@@ -424,7 +438,7 @@ Test(rocksdb, an_applied_size_of_the_wrong_size_is_refused)
 {
     write_some();
     PLANT("ma\0\0\0\0", "\1\2\3");
-    expect_refused(ERR_CORRUPT, "wrong size");
+    expect_refused(ERR_CORRUPT, "applied size");
 }
 
 /* What each look-up of order-1, and applying to it, answers after key and value were planted. */
@@ -452,7 +466,7 @@ static int event_seven(struct index *index, struct err *err)
 static int apply_seven(struct index *index, struct err *err)
 {
     struct entry entry = entry_of(index_applied_size(index, 0), "order-1", 0, 7);
-    struct index_entry item = {&entry, 1};
+    struct index_entry item = {.entry = &entry, .fingerprint = 1};
     return index_apply(index, 0, &item, 1, err);
 }
 
@@ -465,19 +479,21 @@ static void expect_damage(int (*look_up)(struct index *index, struct err *err))
     index_close(index);
 }
 
-#define HEAD_KEY     "h\0\4shoporder-1"
-#define VERSION_KEY  "s\0\15\0\4shoporder-1\0\0\0\0\0\0\0\0"
-#define EVENT_KEY    "i\0\0\0\0\0\0\0\7\xee\xee\xee\xee\xee\xee\xee\xee"
-#define PLACE        "\0\0\0\0\0\0\0\0\0\0\0\0"
-#define PLACE_LOG_63 "\77\0\0\0\0\0\0\0\0\0\0\0"
-#define EIGHT        "\0\0\0\0\0\0\0\0"
+#define EIGHT         "\0\0\0\0\0\0\0\0"
+#define HEAD_KEY      "h\0\4shoporder-1"
+#define VERSION_KEY   "s\0\15\0\4shoporder-1" EIGHT EIGHT
+#define EVENT_KEY     "i\0\0\0\0\0\0\0\7\xee\xee\xee\xee\xee\xee\xee\xee"
+#define KNOWN_LOG     "\0"
+#define UNKNOWN_LOG   "\77"
+#define VARINT        "\0"
+#define BROKEN_VARINT "\x80"
 
 Test(rocksdb, planted_values_that_fit_are_found)
 {
     write_some();
-    PLANT(HEAD_KEY, EIGHT PLACE);
-    PLANT(VERSION_KEY, PLACE);
-    PLANT(EVENT_KEY, PLACE EIGHT EIGHT);
+    PLANT(HEAD_KEY, KNOWN_LOG EIGHT VARINT VARINT);
+    PLANT(VERSION_KEY KNOWN_LOG, VARINT);
+    PLANT(EVENT_KEY, KNOWN_LOG EIGHT EIGHT VARINT VARINT);
     struct index *index = open_rocksdb(folder);
     cr_assert_eq(head_of_order(index, NULL), 0);
     cr_assert_eq(scan_order(index, NULL), 0);
@@ -489,7 +505,7 @@ Test(rocksdb, planted_values_that_fit_are_found)
 Test(rocksdb, a_head_of_the_wrong_size_is_damage)
 {
     write_some();
-    PLANT(HEAD_KEY, EIGHT);
+    PLANT(HEAD_KEY, KNOWN_LOG EIGHT VARINT);
     expect_damage(head_of_order);
     expect_damage(apply_seven);
 }
@@ -497,7 +513,7 @@ Test(rocksdb, a_head_of_the_wrong_size_is_damage)
 Test(rocksdb, a_head_in_an_unknown_log_is_damage)
 {
     write_some();
-    PLANT(HEAD_KEY, EIGHT PLACE_LOG_63);
+    PLANT(HEAD_KEY, UNKNOWN_LOG EIGHT VARINT VARINT);
     expect_damage(head_of_order);
     expect_damage(apply_seven);
 }
@@ -505,7 +521,7 @@ Test(rocksdb, a_head_in_an_unknown_log_is_damage)
 Test(rocksdb, an_event_of_the_wrong_size_is_damage)
 {
     write_some();
-    PLANT(EVENT_KEY, PLACE EIGHT);
+    PLANT(EVENT_KEY, KNOWN_LOG EIGHT EIGHT VARINT VARINT VARINT);
     expect_damage(event_seven);
     expect_damage(apply_seven);
 }
@@ -513,28 +529,28 @@ Test(rocksdb, an_event_of_the_wrong_size_is_damage)
 Test(rocksdb, an_event_in_an_unknown_log_is_damage)
 {
     write_some();
-    PLANT(EVENT_KEY, PLACE_LOG_63 EIGHT EIGHT);
+    PLANT(EVENT_KEY, UNKNOWN_LOG EIGHT EIGHT VARINT VARINT);
     expect_damage(event_seven);
 }
 
-Test(rocksdb, a_version_of_the_wrong_size_is_damage)
+Test(rocksdb, a_version_that_is_no_number_is_damage)
 {
     write_some();
-    PLANT(VERSION_KEY, PLACE EIGHT);
+    PLANT(VERSION_KEY KNOWN_LOG, BROKEN_VARINT);
     expect_damage(scan_order);
 }
 
 Test(rocksdb, a_version_in_an_unknown_log_is_damage)
 {
     write_some();
-    PLANT(VERSION_KEY, PLACE_LOG_63);
+    PLANT(VERSION_KEY UNKNOWN_LOG, VARINT);
     expect_damage(scan_order);
 }
 
 Test(rocksdb, a_version_key_that_is_too_long_is_damage)
 {
     write_some();
-    PLANT(VERSION_KEY "\0", PLACE);
+    PLANT(VERSION_KEY KNOWN_LOG "\0", VARINT);
     expect_damage(scan_order);
 }
 
@@ -544,7 +560,7 @@ Test(rocksdb, an_apply_that_finds_damage_applies_nothing)
     PLANT(HEAD_KEY, EIGHT);
     struct index *index = open_rocksdb(folder);
     struct entry entries[] = {entry_of(2000, "order-9", 0, 90000), entry_of(2001, "order-1", 0, 90001)};
-    struct index_entry items[] = {{&entries[0], 1}, {&entries[1], 1}};
+    struct index_entry items[] = {{.entry = &entries[0]}, {.entry = &entries[1]}};
     cr_assert_eq(index_apply(index, 0, items, 2, NULL), ERR_CORRUPT);
     cr_assert_eq(index_applied_size(index, 0), 2000);
     cr_assert_eq(index_sequence(index), 0);

@@ -18,6 +18,7 @@ void maker_init(struct maker *maker, const char *origin)
 {
     maker->sha = sha256_new();
     chain_init(&maker->chain, maker->sha, bytes_of_string(origin));
+    maker->partition = strcmp(origin, PEER_ORIGIN) == 0 ? "us" : "p";
 }
 
 void maker_free(struct maker *maker)
@@ -36,7 +37,7 @@ static void add_entry(struct maker *maker, struct block *block, const char *stre
         .prev = maker->chain.prev,
         .time = maker->chain.last_time + 1,
         .context = BYTES_LITERAL("bank"),
-        .partition = BYTES_LITERAL("p"),
+        .partition = bytes_of_string(maker->partition),
         .stream = bytes_of_string(stream),
         .stream_version = version,
         .type = BYTES_LITERAL("Happened"),
@@ -324,11 +325,14 @@ void stage_add_log(struct stage *stage)
     pthread_mutex_unlock(&stage->mutex);
 }
 
-static const struct context CONTEXTS[] = {{.name = "bank", .default_home = "eu"}};
+/* Both regions append, each to a partition of its own. */
+static const struct context_home HOMES[] = {{"us", "us"}};
+static const struct context CONTEXTS[] = {{.name = "bank", .default_home = "eu", .home_count = 1, .homes = HOMES}};
+static const struct context_table TABLE = {.count = 1, .contexts = CONTEXTS};
 
 void stage_init(struct stage *stage)
 {
-    *stage = (struct stage){.backend = {.ops = &OPS, .config = &stage->config, .index = index_memory_new()},
+    *stage = (struct stage){.backend = {.ops = &OPS, .config = &stage->config, .index = index_memory_new(&TABLE)},
                             .config = {.cluster = "bank",
                                        .region = "eu",
                                        .address = "eu.example:7000",

@@ -21,6 +21,7 @@ enum { STAGE_LOGS_MAX = 2 };
 struct maker {
     struct sha256 *sha;
     struct chain chain;
+    const char *partition; /* whose home is the log's region */
 };
 void maker_init(struct maker *maker, const char *origin);
 void maker_free(struct maker *maker);

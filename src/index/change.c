@@ -1,0 +1,463 @@
+/* One batch of changes to the store, made of canonical operations (index_internal.h).
+ *
+ * What is in the store is a function of two sets, the effective and the late entries:
+ *   - 's' and 'h' hold the effective client entries by stream. A version's key ends in (time, log), so that entries
+ * which share a version lie side by side, and taking one away needs no knowledge of the others.
+ *   - 'i' holds per id the first effective entry in (time, origin) order, or else the first late one.
+ *   - 'l' holds the items: all late entries, and the effective ones that are not at 'i'; 'x' finds them by id.
+ *   - 'c' holds effective entries by causation id, but only for ids that some decision wants compensated ('o'). That is
+ *     enough, because only what follows the decision can compensate (late.c), and what follows it is applied after it.
+ * Each operation moves one entry into or out of a set and restores exactly this. So order does not matter, and an
+ * operation that is done again after a crash finds its work done.
+ *
+ * A displaced duplicate is known by what 'i' says of it alone (place, time, fingerprint, version); so that items are
+ * the same whichever of two came first, an effective item never has more.
+ *
+ * Failure: a change that fails is aborted whole. */
+#include "base/mem.h"
+#include "index/index_internal.h"
+
+enum { HEADS_MAX_BYTES = 256 * 1024 * 1024 };
+
+struct staged_head {
+    struct head_record head;
+    bool exists;
+    bool changed;
+};
+
+/* --- Begin and end --- */
+
+int change_begin(struct change *change, struct index *index, size_t stream_count_max, struct err *err)
+{
+    *change = (struct change){.index = index};
+    int code = store_begin(index->store, &change->view, err);
+    if (code != 0)
+        return code;
+    arena_init(&change->arena, HEADS_MAX_BYTES);
+    map_init(&change->heads, stream_count_max, index->hash_key);
+    buf_init(&change->value, STORE_VALUE_MAX_BYTES);
+    buf_init(&change->found, STORE_VALUE_MAX_BYTES);
+    return 0;
+}
+
+static void end(struct change *change)
+{
+    buf_free(&change->found);
+    buf_free(&change->value);
+    map_free(&change->heads);
+    arena_free(&change->arena);
+}
+
+void change_abort(struct change *change)
+{
+    store_abort(change->index->store);
+    end(change);
+}
+
+static int put_value(struct change *change, struct bytes key, int encoded, struct err *err)
+{
+    if (encoded != 0)
+        return err_no_memory(err, "an entry of the index");
+    return store_put(change->index->store, key, buf_bytes(&change->value), err);
+}
+
+static int put_empty(struct change *change, struct bytes key, struct err *err)
+{
+    return store_put(change->index->store, key, BYTES_LITERAL(""), err);
+}
+
+static int drop(struct change *change, struct bytes key, struct err *err)
+{
+    return store_remove(change->index->store, key, err);
+}
+
+static int write_heads(struct change *change, struct err *err)
+{
+    struct bytes key;
+    void *value = NULL;
+    int code = 0;
+    for (size_t at = 0; code == 0 && map_next(&change->heads, &at, &key, &value);) {
+        const struct staged_head *head = value;
+        if (head->changed && head->exists)
+            code = put_value(change, key, head_encode(&head->head, &change->value), err);
+        else if (head->changed)
+            code = drop(change, key, err);
+    }
+    return code;
+}
+
+int change_commit(struct change *change, struct err *err)
+{
+    struct index *index = change->index;
+    int code = write_heads(change, err);
+    if (code != 0) {
+        change_abort(change);
+        return code;
+    }
+    code = store_commit(index->store, err);
+    if (code == 0) {
+        atomic_fetch_add_explicit(&index->item_count, (uint64_t)change->items_added, memory_order_release);
+        index->owed_count += (uint64_t)change->owed_added;
+    }
+    end(change);
+    return code;
+}
+
+int change_put_meta(struct change *change, char kind, uint32_t number, uint64_t value, struct err *err)
+{
+    struct key key;
+    uint8_t bytes[8];
+    put_u64_le(bytes, value);
+    return store_put(change->index->store, meta_key(&key, kind, number), bytes_of(bytes, sizeof(bytes)), err);
+}
+
+int change_remove_meta(struct change *change, char kind, uint32_t number, struct err *err)
+{
+    struct key key;
+    return drop(change, meta_key(&key, kind, number), err);
+}
+
+static int read_back(struct change *change, struct bytes key, bool *ret_found, struct err *err)
+{
+    return index_read(change->index, change->view, key, &change->found, ret_found, err);
+}
+
+/* --- Items --- */
+
+static int find_item(struct change *change, struct index_place place, struct item *ret, bool *ret_found,
+                     struct err *err)
+{
+    struct key key;
+    int code = read_back(change, place_key(&key, ITEM_PREFIX, place), ret_found, err);
+    if (code == 0 && *ret_found && !item_decode(buf_bytes(&change->found), ret))
+        return index_corrupt(change->index, "an item of reconciliation cannot be read", err);
+    return code;
+}
+
+/* Writes an item that is not there yet. */
+static int put_item(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    struct key key;
+    int code = put_value(change, place_key(&key, ITEM_PREFIX, place), item_encode(item, &change->value), err);
+    if (code == 0)
+        code = put_empty(change, id_place_key(&key, ITEM_ID_PREFIX, item->event_id, place), err);
+    change->items_added++;
+    return code;
+}
+
+static int drop_item(struct change *change, struct index_place place, const uint8_t id[ENTRY_ID_SIZE], struct err *err)
+{
+    struct key key;
+    int code = drop(change, place_key(&key, ITEM_PREFIX, place), err);
+    if (code == 0)
+        code = drop(change, id_place_key(&key, ITEM_ID_PREFIX, id, place), err);
+    change->items_added--;
+    return code;
+}
+
+/* --- Ids --- */
+
+static int put_event(struct change *change, const uint8_t id[ENTRY_ID_SIZE], const struct event_record *event,
+                     struct err *err)
+{
+    struct key key;
+    return put_value(change, id_key(&key, EVENT_PREFIX, id), event_encode(event, &change->value), err);
+}
+
+static struct event_record event_of(struct index_place place, const struct item *item)
+{
+    return (struct event_record){.place = place,
+                                 .time = item->time,
+                                 .fingerprint = item->fingerprint,
+                                 .stream_version = item->stream_version,
+                                 .late = item->late};
+}
+
+static struct item duplicate_of(const struct event_record *event, const uint8_t id[ENTRY_ID_SIZE])
+{
+    struct item item = {
+        .time = event->time, .fingerprint = event->fingerprint, .stream_version = event->stream_version};
+    memcpy(item.event_id, id, ENTRY_ID_SIZE);
+    return item;
+}
+
+static bool same_place(struct index_place a, struct index_place b)
+{
+    return a.log == b.log && a.index == b.index;
+}
+
+int change_add_id(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    struct event_record known;
+    bool found = false;
+    int code = index_read_event(change->index, change->view, item->event_id, &known, &found, err);
+    if (code != 0)
+        return code;
+    struct event_record event = event_of(place, item);
+    event.late = false;
+    if (!found || known.late)
+        return put_event(change, item->event_id, &event, err);
+    INVARIANT(!same_place(known.place, place));
+    bool first = index_precedes(change->index, event.time, place, known.time, known.place);
+    const struct event_record *loser = first ? &known : &event;
+    struct item duplicate = duplicate_of(loser, item->event_id);
+    code = put_item(change, loser->place, &duplicate, err);
+    if (code == 0 && first)
+        code = put_event(change, item->event_id, &event, err);
+    return code;
+}
+
+/* The items of one id, and the first of each kind. */
+struct heirs {
+    struct change *change;
+    bool any_effective;
+    bool any_late;
+    struct event_record effective;
+    struct event_record late;
+};
+
+static int see_heir(void *context, struct bytes key, struct bytes value, struct err *err)
+{
+    (void)value;
+    struct heirs *heirs = context;
+    struct index *index = heirs->change->index;
+    struct index_place place = place_of_key(key);
+    struct item item;
+    bool found = false;
+    int code = index_check_place(index, place, err);
+    if (code == 0)
+        code = find_item(heirs->change, place, &item, &found, err);
+    if (code == 0 && !found)
+        code = index_corrupt(index, "an id names an item that is not there", err);
+    if (code != 0)
+        return code;
+    bool *any = item.late ? &heirs->any_late : &heirs->any_effective;
+    struct event_record *best = item.late ? &heirs->late : &heirs->effective;
+    if (!*any || index_precedes(index, item.time, place, best->time, best->place))
+        *best = event_of(place, &item);
+    *any = true;
+    return 0;
+}
+
+/* The entry that had the id's place is late now, and an item already: the first effective duplicate takes the place
+ * over, or else the first late entry. */
+static int hand_over_id(struct change *change, const uint8_t id[ENTRY_ID_SIZE], struct err *err)
+{
+    struct heirs heirs = {.change = change};
+    struct key key;
+    struct bytes prefix = id_key(&key, ITEM_ID_PREFIX, id);
+    int code = store_walk(change->index->store, change->view, prefix, prefix, false, see_heir, &heirs, err);
+    if (code != 0)
+        return code;
+    INVARIANT(heirs.any_late);
+    if (!heirs.any_effective)
+        return put_event(change, id, &heirs.late, err);
+    code = drop_item(change, heirs.effective.place, id, err);
+    return code == 0 ? put_event(change, id, &heirs.effective, err) : code;
+}
+
+/* --- Streams --- */
+
+static int stage_head(struct change *change, const struct item *item, struct staged_head **ret, struct err *err)
+{
+    struct key key;
+    struct bytes name = head_key(&key, item->context, item->stream);
+    struct staged_head *head = map_get(&change->heads, name);
+    if (head != NULL) {
+        *ret = head;
+        return 0;
+    }
+    head = arena_alloc_zero(&change->arena, 1, sizeof(*head));
+    if (head == NULL)
+        return err_no_memory(err, "stream heads of a batch");
+    int code = read_back(change, name, &head->exists, err);
+    if (code == 0 && head->exists && !head_decode(buf_bytes(&change->found), &head->head))
+        code = index_corrupt(change->index, "a stream's head cannot be read", err);
+    if (code == 0 && head->exists)
+        code = index_check_place(change->index, head->head.place, err);
+    if (code != 0)
+        return code;
+    if (map_put(&change->heads, name, head) != 0)
+        return err_no_memory(err, "stream heads of a batch");
+    *ret = head;
+    return 0;
+}
+
+static int add_version(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    struct staged_head *head = NULL;
+    struct key key;
+    int code = stage_head(change, item, &head, err);
+    if (code != 0)
+        return code;
+    struct bytes name = version_key(&key, item->context, item->stream, item->stream_version, item->time, place.log);
+    code = put_value(change, name, index_encode(place.index, &change->value), err);
+    bool higher = !head->exists || item->stream_version > head->head.version ||
+                  (item->stream_version == head->head.version &&
+                   index_precedes(change->index, item->time, place, head->head.time, head->head.place));
+    if (code == 0 && higher)
+        *head = (struct staged_head){.head = {.place = place, .time = item->time, .version = item->stream_version},
+                                     .exists = true,
+                                     .changed = true};
+    return code;
+}
+
+/* The highest version left, and of entries that share it the first in order. */
+struct falling {
+    struct index *index;
+    size_t prefix_size_bytes;
+    bool found;
+    struct head_record head;
+};
+
+static int see_version(void *context, struct bytes key, struct bytes value, struct err *err)
+{
+    struct falling *falling = context;
+    struct head_record seen;
+    if (key.size_bytes != falling->prefix_size_bytes + 8 + KEY_TIME_BYTES || !index_decode(value, &seen.place.index))
+        return index_corrupt(falling->index, "a version of a stream cannot be read", err);
+    const uint8_t *at = key.data + falling->prefix_size_bytes;
+    seen.version = get_u64_be(at);
+    seen.time = get_u64_be(at + 8);
+    seen.place.log = at[16];
+    int code = index_check_place(falling->index, seen.place, err);
+    if (code != 0)
+        return code;
+    if (falling->found && seen.version != falling->head.version)
+        return ERR_END;
+    if (!falling->found ||
+        index_precedes(falling->index, seen.time, seen.place, falling->head.time, falling->head.place))
+        falling->head = seen;
+    falling->found = true;
+    return 0;
+}
+
+static int drop_version(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    struct staged_head *head = NULL;
+    struct key key;
+    int code = stage_head(change, item, &head, err);
+    if (code == 0)
+        code = drop(change, version_key(&key, item->context, item->stream, item->stream_version, item->time, place.log),
+                    err);
+    if (code != 0 || !head->exists || !same_place(head->head.place, place))
+        return code;
+    struct bytes prefix = versions_key(&key, item->context, item->stream);
+    struct falling falling = {.index = change->index, .prefix_size_bytes = prefix.size_bytes};
+    struct key last = key;
+    for (size_t i = 0; i < 8 + KEY_TIME_BYTES; i++)
+        key_add_u8(&last, UINT8_MAX);
+    code = store_walk(change->index->store, change->view, prefix, key_bytes(&last), true, see_version, &falling, err);
+    if (code == 0)
+        *head = (struct staged_head){.head = falling.head, .exists = falling.found, .changed = true};
+    return code;
+}
+
+/* --- Causes --- */
+
+static int add_cause(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    struct key key;
+    bool owed = false;
+    if (item->causation_id.size_bytes == 0 || change->index->owed_count + (uint64_t)change->owed_added == 0)
+        return 0;
+    int code = read_back(change, id_key(&key, OWED_PREFIX, item->causation_id.data), &owed, err);
+    if (code != 0 || !owed)
+        return code;
+    struct caused_record caused = {.epoch = item->epoch, .context = item->context, .partition = item->partition};
+    return put_value(change, id_place_key(&key, CAUSED_PREFIX, item->causation_id.data, place),
+                     caused_encode(&caused, &change->value), err);
+}
+
+static int drop_cause(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    struct key key;
+    if (item->causation_id.size_bytes == 0)
+        return 0;
+    return drop(change, id_place_key(&key, CAUSED_PREFIX, item->causation_id.data, place), err);
+}
+
+/* --- Operations --- */
+
+int change_add_effective(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    int code = change_add_id(change, place, item, err);
+    if (code == 0)
+        code = add_version(change, place, item, err);
+    return code == 0 ? add_cause(change, place, item, err) : code;
+}
+
+int change_add_late(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    PRE(item->late);
+    struct event_record known;
+    bool found = false;
+    int code = put_item(change, place, item, err);
+    if (code == 0)
+        code = index_read_event(change->index, change->view, item->event_id, &known, &found, err);
+    if (code != 0)
+        return code;
+    bool first = !found || (known.late && index_precedes(change->index, item->time, place, known.time, known.place));
+    struct event_record event = event_of(place, item);
+    return first ? put_event(change, item->event_id, &event, err) : 0;
+}
+
+int change_demote(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    PRE(item->late);
+    struct item known;
+    bool listed = false;
+    int code = find_item(change, place, &known, &listed, err);
+    if (code != 0 || (listed && known.late))
+        return code;
+    code = drop_version(change, place, item, err);
+    if (code == 0)
+        code = drop_cause(change, place, item, err);
+    if (code == 0 && listed)
+        code = drop_item(change, place, item->event_id, err);
+    if (code == 0)
+        code = put_item(change, place, item, err);
+    return code == 0 && !listed ? hand_over_id(change, item->event_id, err) : code;
+}
+
+int change_restore(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    int code = drop_item(change, place, item->event_id, err);
+    return code == 0 ? change_add_effective(change, place, item, err) : code;
+}
+
+int change_add_decision(struct change *change, struct index_place place, const struct entry *entry,
+                        const struct control_settled *settled, struct err *err)
+{
+    struct key key;
+    struct decision_record decision = {.settlement = settled->settlement,
+                                       .epoch = entry->epoch,
+                                       .time = entry->time,
+                                       .context = entry->context,
+                                       .partition = entry->partition};
+    memcpy(decision.event_id, settled->event_id, ENTRY_ID_SIZE);
+    decisions_key(&key, settled->region, settled->incarnation, settled->index);
+    key_add_place(&key, place);
+    int code = put_value(change, key_bytes(&key), decision_encode(&decision, &change->value), err);
+    if (code != 0 || settled->settlement != SETTLED_COMPENSATE)
+        return code;
+    bool known = false;
+    code = read_back(change, id_key(&key, OWED_PREFIX, settled->event_id), &known, err);
+    if (code != 0 || known)
+        return code;
+    change->owed_added++;
+    return put_empty(change, key_bytes(&key), err);
+}
+
+int change_add_authority(struct change *change, struct index_place place, const struct authority_event *event,
+                         struct bytes payload, struct err *err)
+{
+    struct key key;
+    struct authority_event_record record = {.kind = event->kind,
+                                            .epoch = event->epoch,
+                                            .time = event->time,
+                                            .context = event->context,
+                                            .partition = event->partition,
+                                            .payload = payload};
+    return put_value(change, place_key(&key, AUTHORITY_PREFIX, place), authority_encode(&record, &change->value), err);
+}

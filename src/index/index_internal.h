@@ -1,0 +1,89 @@
+/* What the files of src/index share. Private. */
+#ifndef INDEX_INDEX_INTERNAL_H
+#define INDEX_INDEX_INTERNAL_H
+
+#include "base/arena.h"
+#include "index/logs.h"
+#include "index/records.h"
+#include "index/store.h"
+#include "index/store_keys.h"
+
+/* Locks are taken in this order: table_lock, then the store's own (a view in memory holds one).
+ *
+ * The applying thread changes the table under the write lock and reads it without; others read under the read lock. */
+struct index {
+    struct store *store;
+    struct logs logs;
+    pthread_rwlock_t table_lock;
+    struct authority_table table; /* all authority events applied */
+    atomic_uint_fast64_t item_count;
+    uint64_t owed_count;  /* ids that some decision wants compensated. Applying thread */
+    uint8_t hash_key[16]; /* of a change's maps: outsiders choose streams */
+};
+
+/* index.c */
+
+/* "The index is damaged: …" */
+int index_corrupt(struct index *index, const char *what, struct err *err);
+/* ERR_CORRUPT for a place in a log that was never numbered. */
+int index_check_place(struct index *index, struct index_place place, struct err *err) MUST_USE;
+/* Reads a value into *value and tells whether it is there. */
+int index_read(struct index *index, const struct store_view *view, struct bytes key, struct buf *value, bool *ret_found,
+               struct err *err) MUST_USE;
+int index_read_event(struct index *index, const struct store_view *view, const uint8_t id[ENTRY_ID_SIZE],
+                     struct event_record *ret, bool *ret_found, struct err *err) MUST_USE;
+/* The order that settles every contest: (time, origin), and in one log the index. */
+bool index_precedes(struct index *index, hlc time_a, struct index_place a, hlc time_b, struct index_place b);
+/* Whether an entry at this place is late by the table. */
+bool index_is_late(struct index *index, struct index_place place, struct bytes context, struct bytes partition,
+                   uint64_t epoch);
+
+/* change.c: one batch of changes. */
+
+struct staged_head;
+
+/* Heads are kept aside until the end, so that a stream that a batch touches often is written once. */
+struct change {
+    struct index *index;
+    struct store_view *view; /* sees the batch */
+    struct arena arena;      /* the staged heads */
+    struct map heads;        /* head key -> struct staged_head */
+    struct buf value;        /* what is about to be written */
+    struct buf found;        /* what was read last */
+    int64_t items_added;
+    int64_t owed_added;
+};
+
+/* After begin exactly one of commit and abort. commit publishes the counts, too. */
+int change_begin(struct change *change, struct index *index, size_t stream_count_max, struct err *err) MUST_USE;
+int change_commit(struct change *change, struct err *err) MUST_USE;
+void change_abort(struct change *change);
+
+int change_put_meta(struct change *change, char kind, uint32_t number, uint64_t value, struct err *err) MUST_USE;
+int change_remove_meta(struct change *change, char kind, uint32_t number, struct err *err) MUST_USE;
+
+/* The canonical operations: after them the store holds what it would hold had the entry been of that kind from the
+ * start, whatever was applied before and in between. */
+
+/* Finds the entry by its id. */
+int change_add_id(struct change *change, struct index_place place, const struct item *item, struct err *err) MUST_USE;
+/* A client's entry that counts. */
+int change_add_effective(struct change *change, struct index_place place, const struct item *item,
+                         struct err *err) MUST_USE;
+/* A client's entry that came too late. item->late. */
+int change_add_late(struct change *change, struct index_place place, const struct item *item, struct err *err) MUST_USE;
+/* From effective to late; nothing when it is late already. item->late. */
+int change_demote(struct change *change, struct index_place place, const struct item *item, struct err *err) MUST_USE;
+/* From late to effective. */
+int change_restore(struct change *change, struct index_place place, const struct item *item, struct err *err) MUST_USE;
+
+int change_add_decision(struct change *change, struct index_place place, const struct entry *entry,
+                        const struct control_settled *settled, struct err *err) MUST_USE;
+int change_add_authority(struct change *change, struct index_place place, const struct authority_event *event,
+                         struct bytes payload, struct err *err) MUST_USE;
+
+/* apply.c */
+
+/* Makes effective what is late no more: after a change, and at open when a crash came in between. */
+int index_restore(struct index *index, struct err *err) MUST_USE;
+#endif

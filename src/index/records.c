@@ -1,0 +1,306 @@
+/* Values of the store (records.h): little-endian fixed fields first, then varints, then texts behind their u16 length.
+ * Nothing may follow. */
+#include "index/records.h"
+
+#include "base/assert.h"
+#include "entry/wire.h"
+
+enum { LATE_BIT = 0x80, LOG_MASK = 0x7f };
+
+_Static_assert((int)INDEX_LOGS_MAX <= (int)LOG_MASK, "a log's number fits its bits");
+
+/* --- Pieces --- */
+
+/* Remembers the first failure, so that callers may put one piece after the other. */
+struct writing {
+    struct buf *out;
+    int code;
+};
+
+static struct writing writing_start(struct buf *out)
+{
+    buf_clear(out);
+    return (struct writing){.out = out};
+}
+
+static void put(struct writing *writing, struct bytes bytes)
+{
+    if (writing->code == 0)
+        writing->code = buf_append(writing->out, bytes);
+}
+
+static void put_u8(struct writing *writing, uint8_t value)
+{
+    put(writing, bytes_of(&value, 1));
+}
+
+static void put_u64(struct writing *writing, uint64_t value)
+{
+    uint8_t bytes[8];
+    put_u64_le(bytes, value);
+    put(writing, bytes_of(bytes, sizeof(bytes)));
+}
+
+static void put_varint(struct writing *writing, uint64_t value)
+{
+    uint8_t bytes[WIRE_VARINT_MAX_BYTES];
+    put(writing, bytes_of(bytes, (size_t)(wire_put_varint(bytes, value) - bytes)));
+}
+
+static void put_text(struct writing *writing, struct bytes text)
+{
+    uint8_t size[2];
+    PRE(text.size_bytes <= UINT16_MAX);
+    put_u16_be(size, (uint16_t)text.size_bytes);
+    put(writing, bytes_of(size, sizeof(size)));
+    put(writing, text);
+}
+
+struct taking {
+    struct bytes rest;
+    bool failed;
+};
+
+static struct bytes take(struct taking *taking, size_t size_bytes)
+{
+    if (taking->failed || taking->rest.size_bytes < size_bytes) {
+        taking->failed = true;
+        return bytes_of(NULL, 0);
+    }
+    struct bytes taken = bytes_of(taking->rest.data, size_bytes);
+    taking->rest = bytes_of(taking->rest.data + size_bytes, taking->rest.size_bytes - size_bytes);
+    return taken;
+}
+
+static uint8_t take_u8(struct taking *taking)
+{
+    struct bytes taken = take(taking, 1);
+    return taking->failed ? 0 : taken.data[0];
+}
+
+static uint64_t take_u64(struct taking *taking)
+{
+    struct bytes taken = take(taking, 8);
+    return taking->failed ? 0 : get_u64_le(taken.data);
+}
+
+static uint64_t take_varint(struct taking *taking)
+{
+    uint64_t value = 0;
+    if (!taking->failed && !wire_take_varint(&taking->rest, &value))
+        taking->failed = true;
+    return value;
+}
+
+static struct bytes take_text(struct taking *taking, size_t max_bytes)
+{
+    struct bytes size = take(taking, 2);
+    size_t size_bytes = taking->failed ? 0 : get_u16_be(size.data);
+    if (size_bytes > max_bytes)
+        taking->failed = true;
+    return take(taking, size_bytes);
+}
+
+static void take_id(struct taking *taking, uint8_t ret[ENTRY_ID_SIZE])
+{
+    struct bytes taken = take(taking, ENTRY_ID_SIZE);
+    if (!taking->failed)
+        memcpy(ret, taken.data, ENTRY_ID_SIZE);
+}
+
+static bool finished(const struct taking *taking)
+{
+    return !taking->failed && taking->rest.size_bytes == 0;
+}
+
+/* --- Events, heads, versions --- */
+
+int event_encode(const struct event_record *event, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put_u8(&writing, (uint8_t)(event->place.log | (event->late ? LATE_BIT : 0)));
+    put_u64(&writing, event->time);
+    put_u64(&writing, event->fingerprint);
+    put_varint(&writing, event->place.index);
+    put_varint(&writing, event->stream_version);
+    return writing.code;
+}
+
+bool event_decode(struct bytes in, struct event_record *ret)
+{
+    struct taking taking = {.rest = in};
+    uint8_t log = take_u8(&taking);
+    struct event_record event = {.place.log = log & LOG_MASK, .late = (log & LATE_BIT) != 0};
+    event.time = take_u64(&taking);
+    event.fingerprint = take_u64(&taking);
+    event.place.index = take_varint(&taking);
+    event.stream_version = take_varint(&taking);
+    *ret = event;
+    return finished(&taking);
+}
+
+int head_encode(const struct head_record *head, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put_u8(&writing, (uint8_t)head->place.log);
+    put_u64(&writing, head->time);
+    put_varint(&writing, head->place.index);
+    put_varint(&writing, head->version);
+    return writing.code;
+}
+
+bool head_decode(struct bytes in, struct head_record *ret)
+{
+    struct taking taking = {.rest = in};
+    struct head_record head = {.place.log = take_u8(&taking)};
+    head.time = take_u64(&taking);
+    head.place.index = take_varint(&taking);
+    head.version = take_varint(&taking);
+    *ret = head;
+    return finished(&taking);
+}
+
+int index_encode(uint64_t index, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put_varint(&writing, index);
+    return writing.code;
+}
+
+bool index_decode(struct bytes in, uint64_t *ret)
+{
+    struct taking taking = {.rest = in};
+    *ret = take_varint(&taking);
+    return finished(&taking);
+}
+
+/* --- Items, decisions, compensations --- */
+
+struct item item_of(const struct index_entry *entry, bool late)
+{
+    const struct entry *from = entry->entry;
+    struct item item = {.late = late,
+                        .time = from->time,
+                        .fingerprint = entry->fingerprint,
+                        .stream_version = from->stream_version,
+                        .epoch = from->epoch,
+                        .context = from->context,
+                        .partition = from->partition,
+                        .stream = from->stream,
+                        .type = from->type,
+                        .causation_id = from->causation_id};
+    memcpy(item.event_id, from->event_id, ENTRY_ID_SIZE);
+    return item;
+}
+
+int item_encode(const struct item *item, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put_u8(&writing, item->late);
+    put(&writing, bytes_of(item->event_id, ENTRY_ID_SIZE));
+    put_u64(&writing, item->time);
+    put_u64(&writing, item->fingerprint);
+    put_varint(&writing, item->stream_version);
+    if (item->late) {
+        put_varint(&writing, item->epoch);
+        put_text(&writing, item->context);
+        put_text(&writing, item->partition);
+        put_text(&writing, item->stream);
+        put_text(&writing, item->type);
+        put_text(&writing, item->causation_id);
+    }
+    return writing.code;
+}
+
+bool item_decode(struct bytes in, struct item *ret)
+{
+    struct taking taking = {.rest = in};
+    uint8_t late = take_u8(&taking);
+    struct item item = {.late = late == 1};
+    take_id(&taking, item.event_id);
+    item.time = take_u64(&taking);
+    item.fingerprint = take_u64(&taking);
+    item.stream_version = take_varint(&taking);
+    if (item.late) {
+        item.epoch = take_varint(&taking);
+        item.context = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+        item.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+        item.stream = take_text(&taking, ENTRY_STREAM_MAX_BYTES);
+        item.type = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+        item.causation_id = take_text(&taking, ENTRY_ID_SIZE);
+    }
+    *ret = item;
+    return finished(&taking) && late <= 1 &&
+           (item.causation_id.size_bytes == 0 || item.causation_id.size_bytes == ENTRY_ID_SIZE);
+}
+
+int decision_encode(const struct decision_record *decision, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put_u8(&writing, (uint8_t)decision->settlement);
+    put(&writing, bytes_of(decision->event_id, ENTRY_ID_SIZE));
+    put_u64(&writing, decision->time);
+    put_varint(&writing, decision->epoch);
+    put_text(&writing, decision->context);
+    put_text(&writing, decision->partition);
+    return writing.code;
+}
+
+bool decision_decode(struct bytes in, struct decision_record *ret)
+{
+    struct taking taking = {.rest = in};
+    struct decision_record decision = {.settlement = (enum settlement)take_u8(&taking)};
+    take_id(&taking, decision.event_id);
+    decision.time = take_u64(&taking);
+    decision.epoch = take_varint(&taking);
+    decision.context = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    decision.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    *ret = decision;
+    return finished(&taking) && decision.settlement >= SETTLED_ACCEPTED && decision.settlement <= SETTLED_COMPENSATE;
+}
+
+int caused_encode(const struct caused_record *caused, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put_varint(&writing, caused->epoch);
+    put_text(&writing, caused->context);
+    put_text(&writing, caused->partition);
+    return writing.code;
+}
+
+bool caused_decode(struct bytes in, struct caused_record *ret)
+{
+    struct taking taking = {.rest = in};
+    struct caused_record caused = {.epoch = take_varint(&taking)};
+    caused.context = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    caused.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    *ret = caused;
+    return finished(&taking);
+}
+
+/* --- Authority --- */
+
+int authority_encode(const struct authority_event_record *event, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put_u8(&writing, (uint8_t)event->kind);
+    put_u64(&writing, event->time);
+    put_varint(&writing, event->epoch);
+    put_text(&writing, event->context);
+    put_text(&writing, event->partition);
+    put_text(&writing, event->payload);
+    return writing.code;
+}
+
+bool authority_decode(struct bytes in, struct authority_event_record *ret)
+{
+    struct taking taking = {.rest = in};
+    struct authority_event_record event = {.kind = (enum control_kind)take_u8(&taking)};
+    event.time = take_u64(&taking);
+    event.epoch = take_varint(&taking);
+    event.context = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    event.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    event.payload = take_text(&taking, CONTROL_PAYLOAD_MAX_BYTES);
+    *ret = event;
+    return finished(&taking) && control_is_authority(event.kind);
+}

@@ -1,0 +1,83 @@
+/* Values of the store (README.md has the table). Private to src/index.
+ *
+ * Encoders write to a buffer that is emptied first; they fail only with ERR_NO_MEMORY. Decoders answer false for what
+ * no encoder writes; what they return borrows from `in`. Numbers that are usually small are varints. */
+#ifndef INDEX_RECORDS_H
+#define INDEX_RECORDS_H
+
+#include "base/buf.h"
+#include "index/index.h"
+
+/* Where the event with some id is. */
+struct event_record {
+    struct index_place place;
+    hlc time;
+    uint64_t fingerprint;
+    uint64_t stream_version;
+    bool late;
+};
+
+struct head_record {
+    struct index_place place;
+    hlc time;
+    uint64_t version;
+};
+
+/* An item, or an entry that may become one: names are empty and epoch is 0 when `late` is false in the store. */
+struct item {
+    bool late;
+    uint8_t event_id[ENTRY_ID_SIZE];
+    hlc time;
+    uint64_t fingerprint;
+    uint64_t stream_version;
+    uint64_t epoch;
+    struct bytes context;
+    struct bytes partition;
+    struct bytes stream;
+    struct bytes type;
+    struct bytes causation_id;
+};
+
+struct decision_record {
+    enum settlement settlement;
+    uint8_t event_id[ENTRY_ID_SIZE]; /* of the late event */
+    uint64_t epoch;                  /* … and of the decision's own entry: */
+    hlc time;
+    struct bytes context;
+    struct bytes partition;
+};
+
+/* An entry with a causation id that waits for its compensation. */
+struct caused_record {
+    uint64_t epoch;
+    struct bytes context;
+    struct bytes partition;
+};
+
+struct authority_event_record {
+    enum control_kind kind;
+    uint64_t epoch;
+    hlc time;
+    struct bytes context;
+    struct bytes partition;
+    struct bytes payload;
+};
+
+struct item item_of(const struct index_entry *entry, bool late);
+
+int event_encode(const struct event_record *event, struct buf *out) MUST_USE;
+bool event_decode(struct bytes in, struct event_record *ret);
+int head_encode(const struct head_record *head, struct buf *out) MUST_USE;
+bool head_decode(struct bytes in, struct head_record *ret);
+int index_encode(uint64_t index, struct buf *out) MUST_USE;
+bool index_decode(struct bytes in, uint64_t *ret);
+int item_encode(const struct item *item, struct buf *out) MUST_USE;
+bool item_decode(struct bytes in, struct item *ret);
+int decision_encode(const struct decision_record *decision, struct buf *out) MUST_USE;
+bool decision_decode(struct bytes in, struct decision_record *ret);
+int caused_encode(const struct caused_record *caused, struct buf *out) MUST_USE;
+bool caused_decode(struct bytes in, struct caused_record *ret);
+int authority_encode(const struct authority_event_record *event, struct buf *out) MUST_USE;
+bool authority_decode(struct bytes in, struct authority_event_record *ret);
+
+#endif

@@ -1,0 +1,350 @@
+/* The applier (applier.h).
+ *
+ * One step takes the first log, in turn, that has something to apply:
+ *   - ordinary entries of the block are applied in batches, up to the next entry that begins an epoch;
+ *   - such an entry stands first in its turn. If it is not ready, the log waits. If it is, what it makes late is taken
+ *     back first, then it is applied alone, and the step ends.
+ *
+ * What becomes late. The applier has a table of its own, which is ahead of the index's by exactly the change at hand.
+ * Before the change goes in, authority_affected_from says for each log from where on entries may become late; after it
+ * went in, authority_is_late says of each entry in that range whether it is. Entries that were late before are handed
+ * over as well: the index skips them. The order in which entries are demoted does not matter to the index, so the range
+ * is read forwards, a block at a time.
+ *
+ * What a change makes effective again needs no log: the index has it (index/apply.c).
+ *
+ * Invariants:
+ *   1. Between two steps the table has the authority events that the index has applied.
+ *   2. A change is applied only after everything that it makes late was demoted.
+ *
+ * Crash behaviour: the index survives as it was after some call. Between the demotions and the change, a new applier
+ * finds the change not applied, and demotes again, which changes nothing.
+ *
+ * Failure: after an error the table may be ahead of the index, so the applier is given up. */
+#include "reconcile/applier.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+struct batch {
+    struct entry entries[APPLIER_BATCH_MAX];
+    struct index_entry items[APPLIER_BATCH_MAX];
+    size_t count;
+};
+
+/* What a log waits for, so that its block is not read again and again meanwhile. */
+struct waiting {
+    bool waits;
+    struct position_log need; /* one of those that are not reached */
+};
+
+struct applier {
+    struct index *index;
+    struct authority_table table;
+    struct sha256 *sha;
+    size_t next; /* log whose turn it is */
+    struct waiting waiting[APPLIER_LOGS_MAX];
+    struct batch batch;
+};
+
+/* --- Reading --- */
+
+static int next_entry(struct applier *applier, struct bytes *elements, struct entry *entry, struct index_entry *ret,
+                      struct err *err)
+{
+    struct bytes encoded;
+    struct frame frame;
+    int code = frame_next_element(elements, &encoded, err);
+    if (code == 0)
+        code = frame_parse(encoded, &frame, err);
+    if (code == 0)
+        code = entry_parse(frame.entry, entry, err);
+    if (code != 0)
+        return code;
+    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0 && !frame.has_payload)
+        return err_set(err, ERR_CORRUPT,
+                       "the payload of control entry %llu is not here, so nobody can say who owns what after it",
+                       (unsigned long long)entry->index);
+    *ret = (struct index_entry){.entry = entry};
+    if (frame.has_payload) {
+        ret->payload = frame.payload;
+        ret->fingerprint = entry_fingerprint(applier->sha, entry, frame.payload);
+    }
+    return 0;
+}
+
+static int number_of(struct applier *applier, struct log *log, uint32_t *ret, struct err *err)
+{
+    return index_log(applier->index, log_origin(log), ret, err);
+}
+
+static int origin_of(struct log *log, struct origin *ret)
+{
+    int code = origin_parse(log_origin(log), ret, NULL);
+    INVARIANT(code == 0); /* the log was opened */
+    return code;
+}
+
+/* --- Waiting --- */
+
+static int reached(struct applier *applier, struct log *const *logs, size_t log_count, const struct position_log *need,
+                   bool *ret, struct err *err)
+{
+    int code = 0;
+    bool there = false;
+    for (size_t i = 0; code == 0 && i < log_count; i++) {
+        struct origin origin;
+        uint32_t number = 0;
+        code = origin_of(logs[i], &origin);
+        if (code != 0 || origin.incarnation != need->incarnation || strcmp(origin.region, need->region) != 0)
+            continue;
+        code = number_of(applier, logs[i], &number, err);
+        there = code == 0 && index_applied_size(applier->index, number) >= need->size;
+    }
+    if (code == 0)
+        *ret = there;
+    return code;
+}
+
+/* Remembers what an entry that is not ready waits for. */
+static int wait_for(struct applier *applier, struct log *const *logs, size_t log_count, size_t at,
+                    const struct index_entry *entry, struct err *err)
+{
+    struct control_authority change;
+    int code = control_authority_parse(control_kind_of(entry->entry), entry->payload, &change, err);
+    INVARIANT(code == 0); /* what is malformed is ready */
+    for (size_t i = 0; code == 0 && i < change.basis.count; i++) {
+        bool there = false;
+        code = reached(applier, logs, log_count, &change.basis.logs[i], &there, err);
+        if (code == 0 && !there) {
+            applier->waiting[at] = (struct waiting){.waits = true, .need = change.basis.logs[i]};
+            return 0;
+        }
+    }
+    return code;
+}
+
+static int still_waits(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, bool *ret,
+                       struct err *err)
+{
+    struct waiting *waiting = &applier->waiting[at];
+    bool there = true;
+    int code = waiting->waits ? reached(applier, logs, log_count, &waiting->need, &there, err) : 0;
+    if (code != 0)
+        return code;
+    waiting->waits = !there;
+    *ret = !there;
+    return 0;
+}
+
+/* --- Demoting --- */
+
+static int demote_batch(struct applier *applier, uint32_t number, struct applier_progress *progress, struct err *err)
+{
+    struct batch *batch = &applier->batch;
+    int code = index_demote(applier->index, number, batch->items, batch->count, err);
+    progress->demoted += batch->count;
+    batch->count = 0;
+    return code;
+}
+
+static bool is_concerned(const struct authority_event *event, const struct entry *entry)
+{
+    return (entry->flags & ENTRY_FLAG_CONTROL) == 0 && bytes_equal(entry->context, event->context) &&
+           (bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS)) ||
+            bytes_equal(entry->partition, event->partition));
+}
+
+/* The entries of one block with from <= index < end that are late by the table. */
+static int demote_block(struct applier *applier, const struct authority_event *event, const struct origin *origin,
+                        uint32_t number, const struct block *block, uint64_t from, uint64_t end,
+                        struct applier_progress *progress, struct err *err)
+{
+    struct batch *batch = &applier->batch;
+    struct bytes elements = block_body(block);
+    int code = 0;
+    for (uint32_t i = 0; code == 0 && i < block->entry_count && block->first_index + i < end; i++) {
+        struct entry *entry = &batch->entries[batch->count];
+        code = next_entry(applier, &elements, entry, &batch->items[batch->count], err);
+        if (code != 0 || entry->index < from || !is_concerned(event, entry) ||
+            !authority_is_late(&applier->table, entry->context, entry->partition, entry->epoch, origin->region,
+                               origin->incarnation, entry->index))
+            continue;
+        if (++batch->count == APPLIER_BATCH_MAX)
+            code = demote_batch(applier, number, progress, err);
+    }
+    return code == 0 && batch->count > 0 ? demote_batch(applier, number, progress, err) : code;
+}
+
+static int demote_log(struct applier *applier, const struct authority_event *event, struct log *log, uint64_t from,
+                      struct applier_progress *progress, struct err *err)
+{
+    struct origin origin;
+    uint32_t number = 0;
+    int code = number_of(applier, log, &number, err);
+    if (code == 0)
+        code = origin_of(log, &origin);
+    uint64_t end = code == 0 ? index_applied_size(applier->index, number) : 0;
+    while (code == 0 && from < end) {
+        struct block *block = NULL;
+        code = log_read_block(log, from, &block, err);
+        if (code != 0)
+            break;
+        code = demote_block(applier, event, &origin, number, block, from, end, progress, err);
+        from = block->first_index + block->entry_count;
+        block_release(block);
+    }
+    return code;
+}
+
+static int demote_all(struct applier *applier, const struct authority_event *event, struct log *const *logs,
+                      const uint64_t *from, size_t log_count, struct applier_progress *progress, struct err *err)
+{
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < log_count; i++)
+        code = demote_log(applier, event, logs[i], from[i], progress, err);
+    return code;
+}
+
+/* --- Applying --- */
+
+static int apply_batch(struct applier *applier, uint32_t number, struct err *err)
+{
+    struct batch *batch = &applier->batch;
+    size_t count = batch->count;
+    batch->count = 0;
+    return index_apply(applier->index, number, batch->items, count, err);
+}
+
+/* Authority events that begin no epoch, and malformed ones, go in with the others. */
+static int learn(struct applier *applier, const struct index_entry *entry, const struct origin *origin, struct err *err)
+{
+    struct authority_event event;
+    if (authority_event_of(entry->entry, entry->payload, origin, &event, NULL) != 0 || event.kind == CONTROL_UNKNOWN)
+        return 0;
+    return authority_apply(&applier->table, &event, err);
+}
+
+static int apply_change(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, uint32_t number,
+                        const struct index_entry *change, struct applier_progress *progress, struct err *err)
+{
+    struct origin origin;
+    struct authority_event event;
+    struct index_entry alone = *change; /* the batch's own places are used for what is demoted */
+    struct entry entry = *change->entry;
+    alone.entry = &entry;
+    int code = origin_of(logs[at], &origin);
+    if (code == 0 && authority_event_of(&entry, alone.payload, &origin, &event, NULL) == 0) {
+        uint64_t from[APPLIER_LOGS_MAX];
+        for (size_t i = 0; i < log_count; i++) {
+            struct origin of;
+            code = origin_of(logs[i], &of);
+            from[i] = authority_affected_from(&applier->table, &event, of.region, of.incarnation);
+        }
+        code = authority_apply(&applier->table, &event, err);
+        if (code == 0)
+            code = demote_all(applier, &event, logs, from, log_count, progress, err);
+    }
+    return code == 0 ? index_apply(applier->index, number, &alone, 1, err) : code;
+}
+
+/* Applies what the block has from the applied size on: up to the first entry that begins an epoch, or that entry. */
+static int apply_block(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, uint32_t number,
+                       const struct block *block, struct applier_progress *progress, struct err *err)
+{
+    struct batch *batch = &applier->batch;
+    struct bytes elements = block_body(block);
+    struct origin origin;
+    uint64_t applied = index_applied_size(applier->index, number);
+    int code = origin_of(logs[at], &origin);
+    batch->count = 0;
+    for (uint32_t i = 0; code == 0 && i < block->entry_count; i++) {
+        struct entry *entry = &batch->entries[batch->count];
+        struct index_entry *item = &batch->items[batch->count];
+        code = next_entry(applier, &elements, entry, item, err);
+        if (code != 0 || entry->index < applied)
+            continue;
+        if (control_begins_epoch(control_kind_of(entry))) {
+            if (batch->count > 0)
+                break;
+            if (!index_ready(applier->index, item))
+                return wait_for(applier, logs, log_count, at, item, err);
+            return apply_change(applier, logs, log_count, at, number, item, progress, err);
+        }
+        code = learn(applier, item, &origin, err);
+        if (code == 0 && ++batch->count == APPLIER_BATCH_MAX)
+            code = apply_batch(applier, number, err);
+    }
+    return code == 0 && batch->count > 0 ? apply_batch(applier, number, err) : code;
+}
+
+static int step_log(struct applier *applier, struct log *const *logs, size_t log_count, size_t at,
+                    struct applier_progress *progress, struct err *err)
+{
+    struct block *block = NULL;
+    uint32_t number = 0;
+    int code = number_of(applier, logs[at], &number, err);
+    if (code != 0)
+        return code;
+    bool waits = false;
+    uint64_t before = index_applied_size(applier->index, number);
+    if (before >= log_durable_size(logs[at]))
+        return 0;
+    code = still_waits(applier, logs, log_count, at, &waits, err);
+    if (code != 0 || waits)
+        return code;
+    code = log_read_block(logs[at], before, &block, err);
+    if (code != 0)
+        return code;
+    code = apply_block(applier, logs, log_count, at, number, block, progress, err);
+    block_release(block);
+    progress->log = at;
+    progress->size = index_applied_size(applier->index, number);
+    progress->moved = progress->size > before;
+    return code;
+}
+
+int applier_step(struct applier *applier, struct log *const *logs, size_t log_count, struct applier_progress *ret,
+                 struct err *err)
+{
+    PRE(log_count <= APPLIER_LOGS_MAX);
+    struct applier_progress progress = {.moved = false};
+    int code = 0;
+    for (size_t tries = 0; code == 0 && !progress.moved && tries < log_count; tries++) {
+        applier->next = (applier->next + 1) % log_count;
+        code = step_log(applier, logs, log_count, applier->next, &progress, err);
+    }
+    if (code == 0)
+        *ret = progress;
+    return code;
+}
+
+/* --- Making --- */
+
+int applier_new(struct index *index, const struct context_table *contexts, struct applier **ret, struct err *err)
+{
+    struct applier *applier = mem_alloc_zero(1, sizeof(*applier));
+    if (applier == NULL)
+        return err_no_memory(err, "the applier");
+    applier->index = index;
+    authority_table_init(&applier->table, contexts);
+    applier->sha = sha256_new();
+    int code = applier->sha == NULL ? err_no_memory(err, "the applier") : 0;
+    if (code == 0)
+        code = index_authority(index, &applier->table, err);
+    if (code != 0) {
+        applier_free(applier);
+        return code;
+    }
+    *ret = applier;
+    return 0;
+}
+
+void applier_free(struct applier *applier)
+{
+    if (applier == NULL)
+        return;
+    sha256_free(applier->sha);
+    authority_table_free(&applier->table);
+    mem_free(applier);
+}

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "unit/projection/fixture.h"
 
 struct place {
@@ -106,6 +107,27 @@ Test(projection, a_creation_that_fails_leaves_nothing_behind)
         cr_assert_neq(access(place.folder, F_OK), 0, "%s", mistakes[i]);
     }
     projection_close(create(&place));
+    files_remove_folder(place.root);
+}
+
+Test(projection, every_failing_allocation_of_a_creation_leaves_nothing_behind)
+{
+    struct place place;
+    uint64_t at = 0;
+    int code = ERR_NO_MEMORY;
+    place_init(&place);
+    while (code != 0) {
+        struct projection *projection = NULL;
+        struct err err = {0};
+        mem_fail_at(++at);
+        code = projection_create(place.folder, BYTES_LITERAL(DEPOSITS), &projection, &err);
+        mem_fail_at(0);
+        cr_assert(code == 0 || code == ERR_NO_MEMORY, "%s", err.message);
+        if (code != 0)
+            cr_assert_neq(access(place.folder, F_OK), 0, "allocation %llu", (unsigned long long)at);
+        projection_close(projection);
+    }
+    cr_assert_gt(at, 3);
     files_remove_folder(place.root);
 }
 

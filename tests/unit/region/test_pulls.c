@@ -397,3 +397,23 @@ Test(pulls, a_pull_that_was_closed_is_not_opened_again_before_it_has_reported)
     site_free(us);
     site_free(eu);
 }
+
+Test(pulls, a_relay_that_has_given_all_it_holds_is_left_for_one_that_holds_more)
+{
+    struct site *us = source(2);
+    struct site *eu = site_accepting("us ap sa");
+    struct region_held held = {.origin = "demo/us/1", .size = 2};
+    site_peer_down(eu, "us");
+    relay_holds(eu, 1);
+    site_hello(eu, "sa", &held, 1);
+    cr_assert(is_pulling_from(eu, "ap"), "it still has something to give");
+    send_block(eu, "ap", us->logs[0].blocks[0]);
+    cr_assert_eq(site_effect(eu, REGION_CLOSE_PULL)->peer, site_peer(eu, "ap"));
+    cr_assert_eq(site_effect(eu, REGION_OPEN_PULL)->peer, site_peer(eu, "sa"));
+    cr_assert_eq(site_effect(eu, REGION_OPEN_PULL)->size, 1);
+    send_block(eu, "sa", us->logs[0].blocks[1]);
+    relay_holds(eu, 1);
+    cr_assert(is_pulling_from(eu, "sa"), "nobody holds more");
+    site_free(us);
+    site_free(eu);
+}

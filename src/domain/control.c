@@ -212,11 +212,13 @@ static uint64_t take_number(struct reading *reading, uint32_t field)
     return value;
 }
 
-static int check_read(const struct reading *reading, struct bytes actor, struct bytes reason, struct err *err)
+/* region: the text that names one (successor or log). */
+static int check_read(const struct reading *reading, struct bytes region, struct bytes actor, struct bytes reason,
+                      struct err *err)
 {
     if (reading->failed || reading->rest.size_bytes > 0)
         return err_set(err, ERR_CORRUPT, "the payload of a control event is not in canonical form");
-    if (check_people(actor, reason, err) != 0)
+    if (check_people(actor, reason, err) != 0 || check_text(region, POSITION_REGION_MAX_BYTES, "region", err) != 0)
         return err_wrap(err, ERR_CORRUPT, "the payload of a control event");
     return 0;
 }
@@ -233,11 +235,10 @@ int control_authority_parse(enum control_kind kind, struct bytes payload, struct
     authority.reason = take_text(&reading, 5);
     uint64_t forced = take_number(&reading, 6);
     authority.forced = forced == 1;
-    int code = check_read(&reading, authority.actor, authority.reason, err);
+    int code = check_read(&reading, authority.successor, authority.actor, authority.reason, err);
     if (code != 0)
         return code;
-    bool shape = forced <= 1 && authority.successor.size_bytes <= POSITION_REGION_MAX_BYTES &&
-                 authority.previous.size_bytes <= POSITION_REGION_MAX_BYTES &&
+    bool shape = forced <= 1 && check_text(authority.previous, POSITION_REGION_MAX_BYTES, "previous home", NULL) == 0 &&
                  (authority.successor.size_bytes > 0) == (kind == CONTROL_AUTHORITY_RELEASED) &&
                  (basis.size_bytes == 0 || kind != CONTROL_AUTHORITY_RELEASED);
     if (!shape || position_parse(basis, &authority.basis, NULL) != 0)
@@ -257,11 +258,11 @@ int control_settled_parse(struct bytes payload, struct control_settled *ret, str
     uint64_t settlement = take_number(&reading, 5);
     settled.actor = take_text(&reading, 6);
     settled.reason = take_text(&reading, 7);
-    int code = check_read(&reading, settled.actor, settled.reason, err);
+    int code = check_read(&reading, region, settled.actor, settled.reason, err);
     if (code != 0)
         return code;
-    if (region.size_bytes == 0 || region.size_bytes > POSITION_REGION_MAX_BYTES || settled.incarnation == 0 ||
-        id.size_bytes != ENTRY_ID_SIZE || settlement < SETTLED_ACCEPTED || settlement > SETTLED_COMPENSATE)
+    if (region.size_bytes == 0 || settled.incarnation == 0 || id.size_bytes != ENTRY_ID_SIZE ||
+        settlement < SETTLED_ACCEPTED || settlement > SETTLED_COMPENSATE)
         return err_set(err, ERR_CORRUPT, "a settlement names no place, no event or no known decision");
     memcpy(settled.region, region.data, region.size_bytes);
     memcpy(settled.event_id, id.data, ENTRY_ID_SIZE);

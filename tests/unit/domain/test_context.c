@@ -62,6 +62,14 @@ Test(context, names_are_compared_whole)
                  ERR_NOT_FOUND, "a name with a NUL is another name");
 }
 
+Test(context, only_what_is_listed_has_a_home_of_its_own)
+{
+    cr_assert(context_has_home(&table, BYTES_LITERAL("payments"), BYTES_LITERAL("US")));
+    cr_assert_not(context_has_home(&table, BYTES_LITERAL("payments"), BYTES_LITERAL("DE")));
+    cr_assert_not(context_has_home(&table, BYTES_LITERAL("audit"), BYTES_LITERAL("US")));
+    cr_assert_not(context_has_home(&table, BYTES_LITERAL("orders"), BYTES_LITERAL("US")));
+}
+
 Test(context, every_partition_starts_in_the_first_epoch)
 {
     cr_assert_eq(authority_of("payments", "DE").epoch, CONTEXT_EPOCH_FIRST);

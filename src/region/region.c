@@ -17,17 +17,14 @@
 /* --- Life cycle --- */
 
 /* Whose log this is: a peer's, of this cluster. */
-static int owner_of(const struct region *region, const char *origin_text, size_t *ret_peer, struct err *err)
+static int owner_of(const struct region *region, const char *origin_text, const struct origin *origin, size_t *ret_peer,
+                    struct err *err)
 {
-    struct origin origin;
-    int code = origin_parse(bytes_of_string(origin_text), &origin, err);
-    if (code != 0)
-        return code;
-    if (strcmp(origin.cluster, region->config.cluster) != 0)
+    if (strcmp(origin->cluster, region->config.cluster) != 0)
         return err_set(err, ERR_MISMATCH, "log %s belongs to another cluster than %s; move its folder away",
                        origin_text, region->config.cluster);
     for (size_t i = 0; i < region->config.peer_count; i++) {
-        if (strcmp(region->config.peers[i].region, origin.region) == 0) {
+        if (strcmp(region->config.peers[i].region, origin->region) == 0) {
             *ret_peer = i;
             return 0;
         }
@@ -41,9 +38,12 @@ int region_log_new(struct region *region, const char *origin, const struct chain
                    struct err *err)
 {
     size_t owner = REGION_NO_PEER;
+    struct origin parts;
     if (region->log_count == REGION_LOGS_MAX)
         return err_set(err, ERR_TOO_LARGE, "more than %d logs", REGION_LOGS_MAX);
-    int code = region->log_count == 0 ? 0 : owner_of(region, origin, &owner, err);
+    int code = origin_parse(bytes_of_string(origin), &parts, err);
+    if (code == 0 && region->log_count > 0)
+        code = owner_of(region, origin, &parts, &owner, err);
     if (code != 0)
         return code;
     struct region_log *log = mem_alloc_zero(1, sizeof(*log));
@@ -91,6 +91,20 @@ static int take_stored_note(struct region *region, struct region_log *log, struc
     return 0;
 }
 
+/* At the start the index may lag behind a log: by a crash, or because a change of homes waits for its basis. */
+static int take_indexed_size(struct region *region, struct region_log *log, struct err *err)
+{
+    uint32_t number = 0;
+    int code = index_log(region->index, bytes_of_string(log->origin), &number, err);
+    if (code != 0)
+        return code;
+    log->indexed_size = index_applied_size(region->index, number);
+    if (log->indexed_size > log->durable_size)
+        return err_set(err, ERR_MISMATCH, "the index has applied %llu entries of log %s, which has %llu",
+                       (unsigned long long)log->indexed_size, log->origin, (unsigned long long)log->durable_size);
+    return 0;
+}
+
 static int take_logs(struct region *region, const struct region_log_found *found, size_t found_count, struct err *err)
 {
     int code = 0;
@@ -99,6 +113,8 @@ static int take_logs(struct region *region, const struct region_log_found *found
         code = region_log_new(region, found[i].origin, &found[i].chain, &log, err);
         if (code == 0)
             code = take_stored_note(region, region->logs[log], found[i].checkpoint, err);
+        if (code == 0)
+            code = take_indexed_size(region, region->logs[log], err);
         if (code == 0 && found[i].chain.last_time > region->last_time && i == 0)
             region->last_time = found[i].chain.last_time;
     }

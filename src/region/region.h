@@ -168,6 +168,9 @@ struct region;
  * not signed by the configured key or is ahead of the log; ERR_NO_MEMORY. */
 int region_new(const struct region_config *config, const struct region_log_found *found, size_t found_count,
                struct index *index, struct region **ret, struct err *err) MUST_USE;
+/* After region_new, before the first step: a block of a log with entries that the index has not applied, in order.
+ * Their ids, and changes of homes among them, are the region's to remember. ERR_CORRUPT, ERR_BUSY, ERR_NO_MEMORY. */
+int region_found_block(struct region *region, uint32_t log, const struct block *block, struct err *err) MUST_USE;
 void region_free(struct region *region);
 
 /* --- Events --- */

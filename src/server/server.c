@@ -183,6 +183,25 @@ static int load_note(struct log *log, struct buf *out, struct err *err)
     return code == ERR_NOT_FOUND ? 0 : code;
 }
 
+/* What the index has not applied of a log: a change of homes may wait for a basis that is not here yet. */
+static int give_unindexed(struct server *server, uint32_t log, struct err *err)
+{
+    struct region_log_status status;
+    region_log_status(server->region, log, &status);
+    uint64_t next = status.indexed_size;
+    int code = 0;
+    while (code == 0 && next < status.size) {
+        struct block *block = NULL;
+        code = log_read_block(server->logs[log], next, &block, err);
+        if (code != 0)
+            return code;
+        code = region_found_block(server->region, log, block, err);
+        next = block->first_index + block->entry_count;
+        block_release(block);
+    }
+    return code;
+}
+
 static int make_region(struct server *server, struct err *err)
 {
     size_t count = atomic_load(&server->log_count);
@@ -199,6 +218,8 @@ static int make_region(struct server *server, struct err *err)
     }
     if (code == 0)
         code = region_new(&server->config->region, found, count, server->index, &server->region, err);
+    for (uint32_t i = 0; code == 0 && i < count; i++)
+        code = give_unindexed(server, i, err);
     for (size_t i = 0; notes != NULL && i < count; i++)
         buf_free(&notes[i]);
     mem_free(notes);

@@ -35,6 +35,7 @@ struct site_log {
 
 struct site {
     struct region *region;
+    struct context_table contexts;
     struct index *index;
     struct sha256 *sha;
     struct region_config config;

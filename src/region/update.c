@@ -34,6 +34,8 @@ int region_update_reserve(struct region_update *update, size_t count, struct err
 {
     if (count <= update->effect_capacity)
         return 0;
+    if (count < 2 * update->effect_capacity)
+        count = 2 * update->effect_capacity; /* it grows with the number of pending commands, one by one */
     struct region_effect *effects = mem_resize(update->effects, count * sizeof(*effects));
     if (effects == NULL)
         return err_no_memory(err, "a step's effects");

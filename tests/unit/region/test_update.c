@@ -1,6 +1,7 @@
 /* The list of effects. */
 #include <criterion/criterion.h>
 
+#include "base/mem.h"
 #include "region/region_internal.h"
 
 Test(update, a_new_one_is_empty_and_wants_no_timer)
@@ -25,6 +26,17 @@ Test(update, room_made_before_is_kept)
     region_update_clear(&update);
     cr_assert_eq(update.effect_count, 0);
     cr_assert_eq(update.effect_capacity, 3);
+    region_update_free(&update);
+}
+
+Test(update, room_that_grows_one_by_one_is_made_a_few_times_only)
+{
+    struct region_update update;
+    region_update_init(&update);
+    uint64_t before = mem_allocation_count();
+    for (size_t count = 1; count <= 1000; count++)
+        cr_assert_eq(region_update_reserve(&update, count, NULL), 0);
+    cr_assert_leq(mem_allocation_count() - before, 11);
     region_update_free(&update);
 }
 

@@ -247,7 +247,7 @@ build/python/grpc/%_pb2.py: | deps-check
 	$(Q)protoc --proto_path=/usr/share/grpc-proto --python_out=build/python /usr/share/grpc-proto/grpc/$*.proto
 
 integration: all $(PYTHON_PROTOS)
-	@$(PYTHON) tests/integration/run.py $(TEST)
+	@$(PYTHON) tests/integration/run.py $(if $(TEST),'$(TEST)')
 
 demo: deps-check
 	$(RUN) all

@@ -272,11 +272,16 @@ class Region:
         return next((log for log in self.status().logs if log.origin == origin), None)
 
     def size(self, origin=None):
+        """Entries that are durable here. The index follows in its own time: wait_size waits for it."""
         log = self.log(origin or self.origin)
+        return log.size if log else 0
+
+    def indexed(self, origin):
+        log = self.log(origin)
         return min(log.size, log.indexed_size) if log else 0
 
     def wait_size(self, origin, size, seconds=20):
-        wait_until(lambda: self.size(origin) >= size, f'{self.name} to hold {size} of {origin}, it has {self.size(origin)}', seconds)
+        wait_until(lambda: self.indexed(origin) >= size, f'{self.name} to hold {size} of {origin}, it has {self.size(origin)}', seconds)
 
     def end(self):
         self.close_clients()

@@ -337,9 +337,8 @@ static bool apply_element(struct site *site, uint32_t number, struct bytes *elem
     cr_assert_eq(frame_next_element(elements, &encoded, NULL), 0);
     cr_assert_eq(frame_parse(encoded, &frame, NULL), 0);
     cr_assert_eq(entry_parse(frame.entry, &entry, NULL), 0);
-    struct index_entry item = {.entry = &entry,
-                               .fingerprint = entry_fingerprint(site->sha, &entry, frame.payload),
-                               .payload = frame.payload};
+    struct index_entry item = {
+        .entry = &entry, .fingerprint = entry_fingerprint(site->sha, &entry, frame.payload), .payload = frame.payload};
     if (entry.index < index_applied_size(site->index, number))
         return true;
     if (!index_ready(site->index, &item))

@@ -64,6 +64,7 @@ static struct history_entry *new_entry(struct history *history, struct history_a
     made->entry.stream = bytes_of_string(made->stream);
     made->entry.stream_version = below(history, VERSIONS);
     id_from(below(history, IDS), made->entry.event_id);
+    made->fingerprint = 1 + log * 1000 + index;
     buf_init(&made->payload, CONTROL_PAYLOAD_MAX_BYTES);
     return made;
 }
@@ -286,7 +287,7 @@ struct index_entry history_item(const struct history *history, size_t log, size_
 {
     const struct history_entry *entry = &history->entries[log][index];
     return (struct index_entry){
-        .entry = &entry->entry, .fingerprint = 1 + log * 1000 + index, .payload = buf_bytes(&entry->payload)};
+        .entry = &entry->entry, .fingerprint = entry->fingerprint, .payload = buf_bytes(&entry->payload)};
 }
 
 bool history_begins_epoch(const struct history *history, size_t log, size_t index)
@@ -400,7 +401,7 @@ static void check_id(const struct model *model, uint64_t number)
     expect_place(model, expected, event.place);
     cr_assert_eq(event.late, !counts(expected));
     cr_assert_eq(event.stream_version, expected->entry->entry.stream_version);
-    cr_assert_eq(event.fingerprint, 1 + expected->log * 1000 + expected->entry->entry.index);
+    cr_assert_eq(event.fingerprint, expected->entry->fingerprint);
 }
 
 static const struct view *place_of_version(const struct model *model, const char *stream, uint64_t version)

@@ -28,6 +28,7 @@ struct history_entry {
     char type[32];
     uint8_t causation_id[ENTRY_ID_SIZE];
     struct buf payload;
+    uint64_t fingerprint;
 };
 
 struct history_actor {

@@ -18,9 +18,12 @@
  * RocksDB itself aborts when memory runs out; only our own allocations answer ERR_NO_MEMORY. */
 #include <rocksdb/c.h>
 
+#include "base/arena.h"
 #include "base/assert.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "index/store.h"
+#include "platform/clock.h"
 #include "platform/disk.h"
 
 enum {
@@ -33,12 +36,29 @@ enum {
     INFO_LOG_WARNINGS = 2, /* RocksDB's InfoLogLevel::WARN_LEVEL */
     INFO_LOG_MAX_BYTES = 1024 * 1024,
     INFO_LOGS_MAX = 2,
+    BATCH_MAX_BYTES = 256 * 1024 * 1024,
+    BATCH_PUTS_MAX = 1024 * 1024,
 };
 
 struct store_view {
-    rocksdb_writebatch_wi_t *batch; /* NULL: a snapshot */
     const rocksdb_snapshot_t *snapshot;
     rocksdb_readoptions_t *read_options;
+};
+
+/* One put of a batch. */
+struct put {
+    struct put *next;
+    struct bytes key;
+    struct bytes value;
+};
+
+struct batch {
+    rocksdb_writebatch_wi_t *sorted; /* NULL as long as there were only puts and gets: then all is in the others */
+    rocksdb_writebatch_t *plain;
+    struct arena arena; /* of the puts */
+    struct map puts;    /* key -> the latest struct put of it */
+    struct put *first;
+    struct put **last_next;
 };
 
 struct store_rocksdb {
@@ -47,7 +67,9 @@ struct store_rocksdb {
     rocksdb_readoptions_t *read_options;
     rocksdb_writeoptions_t *write_options;
     rocksdb_flushoptions_t *flush_options;
-    struct store_view batch; /* of the one batch that may be open */
+    struct store_view batch_view; /* only its address matters */
+    struct batch batch;           /* the one that may be open */
+    uint8_t hash_key[16];         /* of its map: outsiders choose keys */
     char folder[DISK_PATH_MAX_BYTES];
 };
 
@@ -98,6 +120,19 @@ static int open_failure(struct store_rocksdb *rocks, char *message, struct err *
 
 /* --- Reading --- */
 
+/* From here on the batch is sorted. */
+static rocksdb_writebatch_wi_t *sort_batch(struct store_rocksdb *rocks)
+{
+    struct batch *batch = &rocks->batch;
+    if (batch->sorted != NULL)
+        return batch->sorted;
+    batch->sorted = rocksdb_writebatch_wi_create(0, 1);
+    for (const struct put *put = batch->first; put != NULL; put = put->next)
+        rocksdb_writebatch_wi_put(batch->sorted, (const char *)put->key.data, put->key.size_bytes,
+                                  (const char *)put->value.data, put->value.size_bytes);
+    return batch->sorted;
+}
+
 static int rocks_view_open(struct store *store, struct store_view **ret, struct err *err)
 {
     struct store_rocksdb *rocks = from_store(store);
@@ -114,18 +149,18 @@ static int rocks_view_open(struct store *store, struct store_view **ret, struct 
 static void rocks_view_close(struct store *store, struct store_view *view)
 {
     struct store_rocksdb *rocks = from_store(store);
-    PRE(view != &rocks->batch);
+    PRE(view != &rocks->batch_view);
     rocksdb_readoptions_destroy(view->read_options);
     rocksdb_release_snapshot(rocks->db, view->snapshot);
     mem_free(view);
 }
 
-static int get_from_batch(struct store_rocksdb *rocks, struct bytes key, struct buf *value, bool *ret_found,
-                          struct err *err)
+static int get_sorted(struct store_rocksdb *rocks, struct bytes key, struct buf *value, bool *ret_found,
+                      struct err *err)
 {
     char *message = NULL;
     size_t size = 0;
-    char *found = rocksdb_writebatch_wi_get_from_batch_and_db(rocks->batch.batch, rocks->db, rocks->read_options,
+    char *found = rocksdb_writebatch_wi_get_from_batch_and_db(rocks->batch.sorted, rocks->db, rocks->read_options,
                                                               (const char *)key.data, key.size_bytes, &size, &message);
     if (message != NULL)
         return failure(rocks, "reading", message, err);
@@ -144,9 +179,16 @@ static int rocks_get(struct store *store, const struct store_view *view, struct 
 {
     struct store_rocksdb *rocks = from_store(store);
     char *message = NULL;
-    if (view == &rocks->batch)
-        return get_from_batch(rocks, key, value, ret_found, err);
-    const rocksdb_readoptions_t *options = view == STORE_LATEST ? rocks->read_options : view->read_options;
+    bool in_batch = view == &rocks->batch_view;
+    if (in_batch && rocks->batch.sorted != NULL)
+        return get_sorted(rocks, key, value, ret_found, err);
+    const struct put *put = in_batch ? map_get(&rocks->batch.puts, key) : NULL;
+    if (put != NULL) {
+        buf_clear(value);
+        *ret_found = true;
+        return buf_append(value, put->value) == 0 ? 0 : err_no_memory(err, "a value of the index");
+    }
+    const rocksdb_readoptions_t *options = view == STORE_LATEST || in_batch ? rocks->read_options : view->read_options;
     rocksdb_pinnableslice_t *slice =
         rocksdb_get_pinned(rocks->db, options, (const char *)key.data, key.size_bytes, &message);
     if (message != NULL)
@@ -189,10 +231,11 @@ static int rocks_walk(struct store *store, const struct store_view *view, struct
                       bool backwards, store_walk_fn *each, void *context, struct err *err)
 {
     struct store_rocksdb *rocks = from_store(store);
-    bool other = view != STORE_LATEST && view != &rocks->batch;
+    bool in_batch = view == &rocks->batch_view;
+    bool other = view != STORE_LATEST && !in_batch;
     rocksdb_iterator_t *iterator = rocksdb_create_iterator(rocks->db, other ? view->read_options : rocks->read_options);
-    if (view == &rocks->batch) /* takes over the iterator below it */
-        iterator = rocksdb_writebatch_wi_create_iterator_with_base(rocks->batch.batch, iterator);
+    if (in_batch) /* takes over the iterator below it */
+        iterator = rocksdb_writebatch_wi_create_iterator_with_base(sort_batch(rocks), iterator);
     (backwards ? rocksdb_iter_seek_for_prev : rocksdb_iter_seek)(iterator, (const char *)from.data, from.size_bytes);
     int code = walk_from(rocks, iterator, prefix, backwards, each, context, err);
     rocksdb_iter_destroy(iterator);
@@ -205,40 +248,78 @@ static int rocks_begin(struct store *store, struct store_view **ret, struct err 
 {
     (void)err;
     struct store_rocksdb *rocks = from_store(store);
-    PRE(rocks->batch.batch == NULL);
-    rocks->batch.batch = rocksdb_writebatch_wi_create(0, 1);
-    *ret = &rocks->batch;
+    struct batch *batch = &rocks->batch;
+    PRE(batch->plain == NULL);
+    *batch = (struct batch){.plain = rocksdb_writebatch_create(), .last_next = &batch->first};
+    arena_init(&batch->arena, BATCH_MAX_BYTES);
+    map_init(&batch->puts, BATCH_PUTS_MAX, rocks->hash_key);
+    *ret = &rocks->batch_view;
     return 0;
+}
+
+static void end_batch(struct batch *batch)
+{
+    map_free(&batch->puts);
+    arena_free(&batch->arena);
+    rocksdb_writebatch_destroy(batch->plain);
+    if (batch->sorted != NULL)
+        rocksdb_writebatch_wi_destroy(batch->sorted);
+    *batch = (struct batch){.plain = NULL};
+}
+
+static struct put *new_put(struct batch *batch, struct bytes key, struct bytes value)
+{
+    struct put *put = arena_alloc(&batch->arena, sizeof(*put) + key.size_bytes + value.size_bytes);
+    if (put == NULL)
+        return NULL;
+    uint8_t *copy = (uint8_t *)(put + 1);
+    memcpy(copy, key.data, key.size_bytes);
+    if (value.size_bytes > 0)
+        memcpy(copy + key.size_bytes, value.data, value.size_bytes);
+    *put =
+        (struct put){.key = bytes_of(copy, key.size_bytes), .value = bytes_of(copy + key.size_bytes, value.size_bytes)};
+    return put;
 }
 
 static int rocks_put(struct store *store, struct bytes key, struct bytes value, struct err *err)
 {
-    (void)err;
-    rocksdb_writebatch_wi_put(from_store(store)->batch.batch, (const char *)key.data, key.size_bytes,
-                              (const char *)value.data, value.size_bytes);
+    struct batch *batch = &from_store(store)->batch;
+    if (batch->sorted != NULL) {
+        rocksdb_writebatch_wi_put(batch->sorted, (const char *)key.data, key.size_bytes, (const char *)value.data,
+                                  value.size_bytes);
+        return 0;
+    }
+    struct put *put = new_put(batch, key, value);
+    if (put == NULL || map_put(&batch->puts, put->key, put) != 0)
+        return err_no_memory(err, "a batch of the index");
+    *batch->last_next = put;
+    batch->last_next = &put->next;
+    rocksdb_writebatch_put(batch->plain, (const char *)key.data, key.size_bytes, (const char *)value.data,
+                           value.size_bytes);
     return 0;
 }
 
 static int rocks_remove(struct store *store, struct bytes key, struct err *err)
 {
     (void)err;
-    rocksdb_writebatch_wi_delete(from_store(store)->batch.batch, (const char *)key.data, key.size_bytes);
+    rocksdb_writebatch_wi_delete(sort_batch(from_store(store)), (const char *)key.data, key.size_bytes);
     return 0;
 }
 
 static void rocks_abort(struct store *store)
 {
-    struct store_rocksdb *rocks = from_store(store);
-    rocksdb_writebatch_wi_destroy(rocks->batch.batch);
-    rocks->batch.batch = NULL;
+    end_batch(&from_store(store)->batch);
 }
 
 static int rocks_commit(struct store *store, struct err *err)
 {
     struct store_rocksdb *rocks = from_store(store);
     char *message = NULL;
-    rocksdb_write_writebatch_wi(rocks->db, rocks->write_options, rocks->batch.batch, &message);
-    rocks_abort(store);
+    if (rocks->batch.sorted != NULL)
+        rocksdb_write_writebatch_wi(rocks->db, rocks->write_options, rocks->batch.sorted, &message);
+    else
+        rocksdb_write(rocks->db, rocks->write_options, rocks->batch.plain, &message);
+    end_batch(&rocks->batch);
     return message == NULL ? 0 : failure(rocks, "writing", message, err);
 }
 
@@ -349,6 +430,7 @@ int store_rocksdb_open(const char *folder, struct store **ret, struct err *err)
         return err_no_memory(err, "the index");
     rocks->store.ops = &rocks_ops;
     copy_string(rocks->folder, sizeof(rocks->folder), folder);
+    entropy_fill(rocks->hash_key, sizeof(rocks->hash_key));
     rocks->read_options = rocksdb_readoptions_create();
     rocks->write_options = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write_options, 1);

@@ -61,7 +61,7 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads fuzzers golden planted integration lint format bench clean FORCE
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers golden planted integration lint format bench clean FORCE
 BINARIES := tallyd tally tally-verify
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
@@ -205,6 +205,27 @@ $(foreach t,$(THREAD_TESTS),$(eval $(call THREADS_PROGRAM,$(t))))
 
 threads: $(THREAD_TESTS:%=$(B)/tests/threads-%)
 	@set -e; for program in $^; do $(SAN_ENV) $$program; done
+
+# tests/torture/<scenario>.c: fails each allocation and each disk call in turn. The linker sends the calls of base/mem.h and of disk_posix to
+# tests/torture/faults.c; server_say only to keep thousands of runs quiet.
+TORTURE_SUPPORT := $(addprefix tests/torture/,torture.c faults.c node.c verify_under_test.c)
+TORTURES := $(filter-out $(notdir $(TORTURE_SUPPORT:.c=)),$(notdir $(basename $(wildcard tests/torture/*.c))))
+TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_copy_string mem_free disk_posix server_say
+SCENARIO ?= $(TORTURES)
+$(B)/torture/%: $(B)/obj/tests/torture/%.o $(patsubst %.c,$(B)/obj/%.o,$(TORTURE_SUPPORT) tests/support/files.c tests/support/fault_disk.c) \
+                $(call archives,$(MODULES))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(TORTURE_WRAPPED:%=-Wl,--wrap=%) $(call libraries,$(MODULES))
+.SECONDARY: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/torture/*.c))
+
+run-torture-%: $(B)/torture/%
+	$(Q)$(SAN_ENV) $<
+
+torture-programs: $(SCENARIO:%=run-torture-%)
+
+torture:
+	$(RUN) MODE=asan torture-programs
 
 # tests/fuzz/fuzz_<name>.c: one parser each. MODE=fuzz makes libFuzzer programs; every other mode makes programs that replay the files given (a corpus, a
 # finding).

@@ -208,7 +208,7 @@ threads: $(THREAD_TESTS:%=$(B)/tests/threads-%)
 
 # tests/torture/<scenario>.c: fails each allocation and each disk call in turn. The linker sends the calls of base/mem.h and of disk_posix to
 # tests/torture/faults.c; server_say only to keep thousands of runs quiet.
-TORTURE_SUPPORT := $(addprefix tests/torture/,torture.c faults.c node.c verify_under_test.c)
+TORTURE_SUPPORT := $(addprefix tests/torture/,torture.c faults.c node.c blocks.c verify_under_test.c)
 TORTURES := $(filter-out $(notdir $(TORTURE_SUPPORT:.c=)),$(notdir $(basename $(wildcard tests/torture/*.c))))
 TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_copy_string mem_free disk_posix server_say
 SCENARIO ?= $(TORTURES)

@@ -113,14 +113,32 @@ static int fill_folder(struct projection *projection, const char *sql_path, stru
     return code;
 }
 
+/* Takes a creation back that failed: `live` first, as it was to be written last. */
+static int remove_folder(const char *folder, const char *sql_path)
+{
+    char live_path[DISK_PATH_MAX_BYTES];
+    int code = disk_join(live_path, folder, "live", NULL);
+    if (code == 0)
+        code = disk_remove(disk_posix(), live_path, NULL);
+    if (code == 0 || code == ERR_NOT_FOUND)
+        code = remove_generation(folder, 1, NULL);
+    if (code == 0)
+        code = disk_remove(disk_posix(), sql_path, NULL);
+    if (code == 0 || code == ERR_NOT_FOUND)
+        code = disk_remove(disk_posix(), folder, NULL);
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
+
 int projection_create(const char *folder, struct bytes sql, struct projection **ret, struct err *err)
 {
     struct projection *projection = NULL;
     char sql_path[DISK_PATH_MAX_BYTES];
     uint64_t generation = 0;
-    int code = read_live(folder, &generation, NULL);
-    if (code != ERR_NOT_FOUND)
+    int code = read_live(folder, &generation, err);
+    if (code == 0 || code == ERR_CORRUPT)
         return err_set(err, ERR_EXISTS, "%s holds a projection already", folder);
+    if (code != ERR_NOT_FOUND)
+        return code;
     code = disk_join(sql_path, folder, "projection.sql", err);
     if (code == 0)
         code = new_projection(folder, sql, &projection, err);
@@ -129,8 +147,7 @@ int projection_create(const char *folder, struct bytes sql, struct projection **
     code = fill_folder(projection, sql_path, sql, err);
     if (code != 0) {
         projection_close(projection);
-        if (remove_generation(folder, 1, NULL) == 0 && disk_remove(disk_posix(), sql_path, NULL) == 0 &&
-            disk_remove(disk_posix(), folder, NULL) != 0)
+        if (remove_folder(folder, sql_path) != 0)
             return err_wrap(err, code, "(and %s could not be removed)", folder);
         return code;
     }

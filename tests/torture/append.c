@@ -1,5 +1,6 @@
-/* Appending: six batches through region_step and the log, in two waves, with a checkpoint after each write. One batch
- * spans two streams, one repeats another, one expects a wrong version, one uses an id again for something else.
+/* Appending: six batches through region_step and the log, in two waves, with a checkpoint after each write, which a
+ * peer cosigns. One batch spans two streams, one repeats another, one expects a wrong version, one uses an id again for
+ * something else.
  *
  * A client here does what clients are told to do: what was refused for want of memory is sent again, with the same ids.
  * Acknowledged means: the answer came, with code 0. */
@@ -35,7 +36,7 @@ struct answer {
 };
 
 static struct answer answers[COMMANDS];
-static struct note_signer log_signer, cosigner;
+static struct note_signer log_signer, cosigner, peer_log, peer_cosigner;
 static struct region_config config;
 static uint8_t payload[5000];
 static struct node node;
@@ -100,11 +101,8 @@ static void make_commands(void)
 
 /* --- One run --- */
 
-static void outside(void *context, const struct region_effect *effect)
+static void take_answer(const struct region_effect *effect)
 {
-    (void)context;
-    if (effect->type != REGION_ANSWER)
-        return;
     for (size_t i = 0; i < COMMANDS; i++) {
         struct answer *answer = &answers[i];
         if (&answer->command != effect->command)
@@ -113,6 +111,48 @@ static void outside(void *context, const struct region_effect *effect)
         answer->answered = true;
         answer->code = effect->command->refusal.code;
     }
+}
+
+static void outside(void *context, const struct region_effect *effect)
+{
+    (void)context;
+    if (effect->type == REGION_ANSWER)
+        take_answer(effect);
+    TORTURE_CHECK(effect->type != REGION_ALARM, "an alarm: %s", effect->text);
+}
+
+static int hear_from_peer(struct err *err)
+{
+    struct region_event event = {.type = REGION_PEER_HELLO};
+    return node_step(&node, &event, err);
+}
+
+/* The peer has stored all that is durable, and cosigns the checkpoint that was stored last. */
+static int cosign(struct err *err)
+{
+    struct torture_memory paused = torture_memory; /* the peer's memory is its own */
+    struct region_log_status status;
+    struct buf text, line;
+    region_log_status(node.region, 0, &status);
+    if (status.checkpoint_size != status.size)
+        return 0; /* nothing to cosign yet */
+    struct checkpoint checkpoint = {.origin = "demo/eu/1", .size = status.checkpoint_size};
+    struct chain chain;
+    torture_memory.fail_call = 0;
+    log_chain(node.logs[0], &chain);
+    checkpoint.root = merkle_range_root(&chain.range, node.sha);
+    buf_init(&text, NOTE_MAX_BYTES);
+    buf_init(&line, NOTE_MAX_BYTES);
+    INVARIANT(checkpoint_format(&checkpoint, &text) == 0);
+    INVARIANT(note_sign(&peer_cosigner, buf_bytes(&text), 1, &line, NULL) == 0);
+    struct region_event event = {
+        .type = REGION_ACKNOWLEDGED, .size = status.size, .note = buf_bytes(&line), .cosigned_size = checkpoint.size};
+    paused.live += 2;
+    torture_memory = paused;
+    int code = node_step(&node, &event, err);
+    buf_free(&text);
+    buf_free(&line);
+    return code == 0 ? node_work(&node, err) : code;
 }
 
 /* Sends one batch. The answer may come later. */
@@ -162,6 +202,8 @@ static int send_wave(size_t first, size_t last, size_t *ret_missing, struct err 
             send(&answers[i]);
     }
     int code = node_work(&node, err);
+    if (code == 0)
+        code = cosign(err);
     *ret_missing = 0;
     for (size_t i = first; i < last; i++) {
         struct answer *answer = &answers[i];
@@ -216,6 +258,8 @@ static enum torture_outcome work(struct hash *ret_result)
     struct err err = {0};
     bool repeated = false;
     size_t missing = 0;
+    if (hear_from_peer(&err) != 0)
+        return TORTURE_REPORTED;
     for (size_t first = 0; first < COMMANDS; first += FIRST_WAVE) {
         size_t last = first == 0 ? FIRST_WAVE : COMMANDS;
         int code = send_wave(first, last, &missing, &err);
@@ -249,10 +293,11 @@ static void verify(const char *folder)
     struct key_set *keys = calloc(1, sizeof(*keys));
     char path[FILES_PATH_MAX];
     INVARIANT(report != NULL && keys != NULL);
-    *keys = (struct key_set){.given = true, .count = 1, .keys = {log_signer.verifier}};
+    *keys = (struct key_set){.given = true, .count = 2, .keys = {log_signer.verifier, peer_cosigner.verifier}};
     verify_log(disk_posix(), files_join(folder, "eu-1", path), keys, report);
     TORTURE_CHECK(report->verdict == VERDICT_VERIFIED, "%s", report->message);
     TORTURE_CHECK(report->notes[NOTE_CHECKPOINT].root_matches, "nothing was signed");
+    TORTURE_CHECK(!report->notes[NOTE_PUBLISHED].present || report->notes[NOTE_PUBLISHED].root_matches, "published");
     log_report_free(report);
     free(keys);
     free(report);
@@ -277,16 +322,23 @@ static void check(const char *folder)
 static void prepare(const char *folder)
 {
     static const struct context contexts[] = {{.name = "bank", .default_home = "eu"}};
-    static const uint8_t seed[32] = {1}, other_seed[32] = {2};
+    static const uint8_t seeds[4][32] = {{1}, {2}, {3}, {4}};
     (void)folder;
-    INVARIANT(note_signer_from_seed("demo/eu/1", NOTE_KEY_ED25519, seed, &log_signer, NULL) == 0);
-    INVARIANT(note_signer_from_seed("demo/eu", NOTE_KEY_COSIGNATURE, other_seed, &cosigner, NULL) == 0);
-    config = (struct region_config){.cluster = "demo",
-                                    .region = "eu",
-                                    .incarnation = 1,
-                                    .log_signer = &log_signer,
-                                    .cosign_signer = &cosigner,
-                                    .contexts = {.count = 1, .contexts = contexts}};
+    INVARIANT(note_signer_from_seed("demo/eu/1", NOTE_KEY_ED25519, seeds[0], &log_signer, NULL) == 0);
+    INVARIANT(note_signer_from_seed("demo/eu", NOTE_KEY_COSIGNATURE, seeds[1], &cosigner, NULL) == 0);
+    INVARIANT(note_signer_from_seed("demo/us/1", NOTE_KEY_ED25519, seeds[2], &peer_log, NULL) == 0);
+    INVARIANT(note_signer_from_seed("demo/us", NOTE_KEY_COSIGNATURE, seeds[3], &peer_cosigner, NULL) == 0);
+    config = (struct region_config){
+        .cluster = "demo",
+        .region = "eu",
+        .incarnation = 1,
+        .log_signer = &log_signer,
+        .cosign_signer = &cosigner,
+        .contexts = {.count = 1, .contexts = contexts},
+        .peer_count = 1,
+        .peers = {{.region = "us", .log_key = peer_log.verifier, .cosign_key = peer_cosigner.verifier}},
+        .hello_interval_us = 1000 * 1000,
+        .peer_timeout_us = 3600ull * 1000 * 1000};
     memset(payload, 'x', sizeof(payload));
 }
 

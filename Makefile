@@ -208,15 +208,24 @@ threads: $(THREAD_TESTS:%=$(B)/tests/threads-%)
 
 # tests/torture/<scenario>.c: fails each allocation and each disk call in turn. The linker sends the calls of base/mem.h and of disk_posix to
 # tests/torture/faults.c; server_say only to keep thousands of runs quiet.
-TORTURE_SUPPORT := $(addprefix tests/torture/,torture.c faults.c node.c blocks.c verify_under_test.c)
+TORTURE_SUPPORT := $(addprefix tests/torture/,torture.c faults.c node.c blocks.c)
 TORTURES := $(filter-out $(notdir $(TORTURE_SUPPORT:.c=)),$(notdir $(basename $(wildcard tests/torture/*.c))))
+$(B)/lib/libverify.a: $(filter-out %/main.o,$(VERIFY_OBJECTS))
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar rcs $@ $^
 TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_copy_string mem_free disk_posix server_say
 SCENARIO ?= $(TORTURES)
-$(B)/torture/%: $(B)/obj/tests/torture/%.o $(patsubst %.c,$(B)/obj/%.o,$(TORTURE_SUPPORT) tests/support/files.c tests/support/fault_disk.c) \
-                $(call archives,$(MODULES))
+TORTURE_OBJECTS := $(patsubst %.c,$(B)/obj/%.o,$(TORTURE_SUPPORT) tests/support/files.c tests/support/fault_disk.c)
+# $(1): objects that are to stand in the place of an archive's; tests/planted/torture.sh plants faults with it.
+torture_link = $(CC) -o $@ $(1) $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(TORTURE_WRAPPED:%=-Wl,--wrap=%) $(call libraries,$(MODULES))
+$(B)/torture/%: $(B)/obj/tests/torture/%.o $(TORTURE_OBJECTS) $(B)/lib/libverify.a $(call archives,$(MODULES))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(TORTURE_WRAPPED:%=-Wl,--wrap=%) $(call libraries,$(MODULES))
+	$(Q)$(torture_link)
+$(B)/torture-planted/%: $(B)/obj/tests/torture/%.o $(TORTURE_OBJECTS) $(B)/lib/libverify.a $(call archives,$(MODULES)) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itools -c -o $@.o $(PLANTED)
+	$(Q)$(call torture_link,$@.o)
 .SECONDARY: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/torture/*.c))
 
 run-torture-%: $(B)/torture/%

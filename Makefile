@@ -61,7 +61,7 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers golden planted integration lint format bench clean FORCE
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration lint format bench clean FORCE
 BINARIES := tallyd tally tally-verify
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
@@ -236,16 +236,48 @@ torture-programs: $(SCENARIO:%=run-torture-%)
 torture:
 	$(RUN) MODE=asan torture-programs
 
+PYTHON := /usr/bin/python3 -B
+
+# The integration tests speak to the server with grpcio and messages made by protoc, so that our own client is not its only witness.
+PYTHON_PROTOS := $(PROTOS:proto/%.proto=build/python/%_pb2.py) build/python/grpc/health/v1/health_pb2.py \
+                 build/python/grpc/reflection/v1/reflection_pb2.py build/python/grpc/reflection/v1alpha/reflection_pb2.py
+
 # tests/fuzz/fuzz_<name>.c: one parser each. MODE=fuzz makes libFuzzer programs; every other mode makes programs that replay the files given (a corpus, a
 # finding).
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_MAIN := $(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
-$(B)/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_MAIN) $(call archives,$(MODULES))
+FUZZ_SUPPORT := $(if $(filter fuzz,$(MODE)),,tests/fuzz/replay.c) tests/support/files.c tests/support/fault_disk.c
+$(B)/lib/libtally.a: $(filter-out %/main.o,$(TALLY_OBJECTS))
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(B)/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o) $(B)/lib/libtally.a $(call archives,$(MODULES))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(call libraries,$(MODULES)) -ljansson
-.SECONDARY: $(FUZZERS:%=$(B)/obj/tests/fuzz/fuzz_%.o)
-fuzzers: $(FUZZERS:%=$(B)/fuzz/%)
+.SECONDARY: $(FUZZERS:%=$(B)/obj/tests/fuzz/fuzz_%.o) $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o)
+FUZZ ?= $(FUZZERS)
+SECONDS ?= 60
+fuzzers: $(FUZZ:%=$(B)/fuzz/%)
+
+# The seeds: tests/fuzz/corpus/ as committed (texts, and what fuzzing found), and binary ones that corpus.py makes from the golden vectors.
+build/corpus/made: tests/fuzz/corpus.py tests/golden/vectors.json $(PYTHON_PROTOS)
+	@$(PYTHON) $< build/corpus
+	@touch $@
+replay-%: $(B)/fuzz/% build/corpus/made
+	$(Q)$(SAN_ENV) $< $(wildcard tests/fuzz/corpus/$* build/corpus/$*) > $(B)/fuzz/$*.log 2>&1 || \
+		{ tail -20 $(B)/fuzz/$*.log; echo "FAILED: the last file named above; rerun with $(SAN_ENV) $< FILE"; exit 1; }
+	$(Q)tail -1 $(B)/fuzz/$*.log
+replays: $(FUZZ:%=replay-%)
+fuzz-replay:
+	$(RUN) MODE=asan replays
+
+# New inputs gather in build/corpus/; two fuzzers run at a time.
+fuzz-run-%: $(B)/fuzz/% build/corpus/made
+	@mkdir -p build/corpus/$* build/findings
+	$(SAN_ENV) $< -max_total_time=$(SECONDS) -artifact_prefix=build/findings/$*- -verbosity=0 -print_final_stats=1 \
+		build/corpus/$* $(wildcard tests/fuzz/corpus/$*)
+fuzz-runs: $(FUZZ:%=fuzz-run-%)
+fuzz:
+	+@$(MAKE) --no-print-directory -j2 MODE=fuzz fuzz-runs
 
 # What must hold, in the order in which failures are cheapest to learn.
 test: deps-check
@@ -257,17 +289,12 @@ test: deps-check
 	$(RUN) integration
 	@echo 'make test: all of it holds'
 
-PYTHON := /usr/bin/python3 -B
-
 golden: $(wildcard tests/golden/*.py) | deps-check
 	@set -e; for script in $(wildcard tests/golden/*.py); do $(PYTHON) $$script; done
 
 planted: $(wildcard tests/planted/*.sh) | deps-check
 	@set -e; for script in $(wildcard tests/planted/*.sh); do bash $$script; done
 
-# The integration tests speak to the server with grpcio and messages made by protoc, so that our own client is not its only witness.
-PYTHON_PROTOS := $(PROTOS:proto/%.proto=build/python/%_pb2.py) build/python/grpc/health/v1/health_pb2.py \
-                 build/python/grpc/reflection/v1/reflection_pb2.py build/python/grpc/reflection/v1alpha/reflection_pb2.py
 build/python/tally/v1/%_pb2.py: proto/tally/v1/%.proto | deps-check
 	@mkdir -p build/python
 	$(Q)protoc --proto_path=proto --python_out=build/python $<

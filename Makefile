@@ -172,8 +172,9 @@ UNIT_MODULES := $(sort $(foreach f,$(wildcard tests/unit/*/*.c),$(notdir $(patsu
 MODULE ?= $(UNIT_MODULES)
 
 TEST_SUPPORT := $(wildcard tests/support/*.c)
+support = $(if $(filter base,$(1)),$(filter-out %/fault_disk.c,$(TEST_SUPPORT)),$(TEST_SUPPORT))
 define UNIT_PROGRAM
-$(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(TEST_SUPPORT)) $(call archives,$(call upto,$(1)))
+$(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(call support,$(1))) $(call archives,$(call upto,$(1)))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(1))) -lcriterion -ljansson

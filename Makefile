@@ -71,6 +71,9 @@ make demo       two regions, real bank data, a crash and a forgery, told in thre
 make test       everything that must hold, fastest failures first
 make unit       unit tests; MODULE=crypto for one folder, MODE=asan for the sanitizers
 make threads    our own threads, for MODE=tsan
+make torture    fails each allocation and disk call in turn; SCENARIO=append for one
+make fuzz       runs the fuzzers; FUZZ=note for one, SECONDS=60 each
+make fuzz-replay  the fuzzers' corpora, under the sanitizers
 make golden     golden vectors, against a second implementation
 make planted    plants faults and sees the checks fail
 make integration  real processes; TEST=name for those whose names contain it
@@ -250,10 +253,16 @@ FUZZ_SUPPORT := $(if $(filter fuzz,$(MODE)),,tests/fuzz/replay.c) tests/support/
 $(B)/lib/libtally.a: $(filter-out %/main.o,$(TALLY_OBJECTS))
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcs $@ $^
+# $(1): as in torture_link, for tests/planted/fuzz.sh.
+fuzz_link = $(CC) -o $@ $(1) $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(call libraries,$(MODULES)) -ljansson
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o) $(B)/lib/libtally.a $(call archives,$(MODULES))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(call libraries,$(MODULES)) -ljansson
+	$(Q)$(fuzz_link)
+$(B)/fuzz-planted/%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o) $(B)/lib/libtally.a $(call archives,$(MODULES)) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itools -c -o $@.o $(PLANTED)
+	$(Q)$(call fuzz_link,$@.o)
 .SECONDARY: $(FUZZERS:%=$(B)/obj/tests/fuzz/fuzz_%.o) $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o)
 FUZZ ?= $(FUZZERS)
 SECONDS ?= 60
@@ -284,6 +293,8 @@ fuzz:
 test: deps-check
 	$(RUN) lint golden
 	$(RUN) MODE=asan unit
+	$(RUN) torture
+	$(RUN) fuzz-replay
 	$(RUN) MODE=tsan threads
 	$(RUN) planted
 	$(RUN) MODE=clang all

@@ -26,6 +26,11 @@ def log():
         elements.append(bytes.fromhex(entry['element']))
         seed('frame', number, elements[-1])
     seed('frame', 'all', b''.join(elements))
+    seed('frame', 'field-twice', b'\x0a\x06\x0a\x01a\x0a\x01b')
+    seed('frame', 'wrong-order', b'\x0a\x15\x1a\x10' + bytes(16) + b'\x0a\x01a')
+    first = bytes.fromhex(entries[0]['encoded'])
+    seed('entry', 'field-twice', first[:10] + first)
+    seed('entry', 'cut', first[:-1])
     for number, block in enumerate(blocks):
         seed('block', number, b'\0' + bytes.fromhex(block['bytes']))
         seed('peer', f'block-{number}', b'\1' + replication_pb2.PullResponse(block=bytes.fromhex(block['bytes'])).SerializeToString())

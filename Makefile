@@ -71,7 +71,7 @@ make demo       two regions, real bank data, a crash and a forgery, told in thre
 make test       everything that must hold, fastest failures first
 make unit       unit tests; MODULE=crypto for one folder, MODE=asan for the sanitizers
 make threads    our own threads, for MODE=tsan
-make torture    fails each allocation and disk call in turn; SCENARIO=append for one
+make torture    fails each allocation, disk call and library call in turn; SCENARIO=append for one
 make fuzz       runs the fuzzers; FUZZ=note for one, SECONDS=60 each
 make fuzz-replay  the fuzzers' corpora, under the sanitizers
 make golden     golden vectors, against a second implementation
@@ -210,14 +210,15 @@ $(foreach t,$(THREAD_TESTS),$(eval $(call THREADS_PROGRAM,$(t))))
 threads: $(THREAD_TESTS:%=$(B)/tests/threads-%)
 	@set -e; for program in $^; do $(SAN_ENV) $$program; done
 
-# tests/torture/<scenario>.c: fails each allocation and each disk call in turn. The linker sends the calls of base/mem.h and of disk_posix to
-# tests/torture/faults.c; server_say only to keep thousands of runs quiet.
-TORTURE_SUPPORT := $(addprefix tests/torture/,torture.c faults.c node.c blocks.c)
+# tests/torture/<scenario>.c: fails each allocation, disk call and library call in turn. The linker sends the calls of base/mem.h, of disk_posix and of
+# RocksDB to tests/torture/; server_say only to keep thousands of runs quiet.
+TORTURE_SUPPORT := $(addprefix tests/torture/,torture.c faults.c libraries.c node.c blocks.c)
 TORTURES := $(filter-out $(notdir $(TORTURE_SUPPORT:.c=)),$(notdir $(basename $(wildcard tests/torture/*.c))))
 $(B)/lib/libverify.a: $(filter-out %/main.o,$(VERIFY_OBJECTS))
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcs $@ $^
-TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_copy_string mem_free disk_posix server_say
+TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_copy_string mem_free disk_posix server_say \
+                   rocksdb_open rocksdb_get rocksdb_get_pinned rocksdb_put rocksdb_write rocksdb_flush
 SCENARIO ?= $(TORTURES)
 TORTURE_OBJECTS := $(patsubst %.c,$(B)/obj/%.o,$(TORTURE_SUPPORT) tests/support/files.c tests/support/fault_disk.c)
 # $(1): objects that are to stand in the place of an archive's; tests/planted/torture.sh plants faults with it.
@@ -341,7 +342,7 @@ clean:
 
 # --- Packages --------------------------------------------------------------------------------------------------------
 # libc6-dev is named because nothing here may depend on what apt only recommends.
-PACKAGES := gcc libc6-dev make clang clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
+PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
             libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev grpc-proto \
             python3 python3-grpcio python3-protobuf sqlite3 jq
 

@@ -22,11 +22,7 @@ static struct fault_file *file_of(struct disk_file *file)
 
 static bool fails_by_number(struct disk *disk)
 {
-    struct fault_disk *fault = fault_of(disk);
-    uint64_t call = ++fault->calls;
-    bool now = fault->fail_call != 0 && (call == fault->fail_call || (fault->fail_after && call > fault->fail_call));
-    fault->injected += now ? 1 : 0;
-    return now;
+    return fault_calls_next(&fault_of(disk)->numbered);
 }
 
 static bool fails_by_kind(struct disk *disk, enum fault_operation operation)

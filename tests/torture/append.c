@@ -130,7 +130,7 @@ static int hear_from_peer(struct err *err)
 /* The peer has stored all that is durable, and cosigns the checkpoint that was stored last. */
 static int cosign(struct err *err)
 {
-    struct torture_memory paused = torture_memory; /* the peer's memory is its own */
+    struct fault_calls paused = torture_memory; /* the peer's memory is its own */
     struct region_log_status status;
     struct buf text, line;
     region_log_status(node.region, 0, &status);
@@ -147,7 +147,6 @@ static int cosign(struct err *err)
     INVARIANT(note_sign(&peer_cosigner, buf_bytes(&text), 1, &line, NULL) == 0);
     struct region_event event = {
         .type = REGION_ACKNOWLEDGED, .size = status.size, .note = buf_bytes(&line), .cosigned_size = checkpoint.size};
-    paused.live += 2;
     torture_memory = paused;
     int code = node_step(&node, &event, err);
     buf_free(&text);

@@ -1,9 +1,9 @@
 /* What stands in the place of base/mem.h and disk_posix in the torture programs. The linker's --wrap sends every call
  * of mem_alloc here and gives the real function the name __real_mem_alloc; so the product is not changed for it. */
-#include "support/fault_disk.h"
 #include "torture/torture.h"
 
-struct torture_memory torture_memory;
+struct fault_calls torture_memory;
+int64_t torture_live_allocations;
 struct fault_disk torture_disk;
 
 void *__real_mem_alloc(size_t size_bytes);
@@ -24,17 +24,12 @@ void __wrap_server_say(const void *server, const char *format, ...);
 
 static bool must_fail(void)
 {
-    struct torture_memory *memory = &torture_memory;
-    uint64_t call = ++memory->calls;
-    bool now =
-        memory->fail_call != 0 && (call == memory->fail_call || (memory->fail_after && call > memory->fail_call));
-    memory->injected += now ? 1 : 0;
-    return now;
+    return fault_calls_next(&torture_memory);
 }
 
 static void *counted(void *memory)
 {
-    torture_memory.live += memory == NULL ? 0 : 1;
+    torture_live_allocations += memory == NULL ? 0 : 1;
     return memory;
 }
 
@@ -68,7 +63,7 @@ char *__wrap_mem_copy_string(const char *text)
 
 void __wrap_mem_free(void *memory)
 {
-    torture_memory.live -= memory == NULL ? 0 : 1;
+    torture_live_allocations -= memory == NULL ? 0 : 1;
     __real_mem_free(memory);
 }
 

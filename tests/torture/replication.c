@@ -38,7 +38,7 @@ static void check_cosignature(const struct region_effect *effect)
         block++;
     TORTURE_CHECK(block < BLOCKS, "a size is cosigned that nobody signed");
     buf_init(&whole, NOTE_MAX_BYTES);
-    struct torture_memory paused = torture_memory; /* this memory is the test's: it neither fails nor counts */
+    struct fault_calls paused = torture_memory; /* this memory is the test's: it neither fails nor counts */
     torture_memory.fail_call = 0;
     INVARIANT(buf_append(&whole, source.texts[block]) == 0 && buf_append_byte(&whole, '\n') == 0 &&
               buf_append(&whole, buf_bytes(&effect->note)) == 0);
@@ -144,7 +144,7 @@ static bool is_whole(void)
 static int replicate(struct err *err)
 {
     int code = 0;
-    bool memory_returns = !torture_memory.fail_after;
+    bool memory_returns = torture_memory.fail_call == 0 || !torture_memory.fail_after;
     for (int round = 0; code == 0 && !is_whole(); round++) {
         if (round == ROUNDS_MAX) { /* a region without memory asks again and again, as it should */
             TORTURE_CHECK(!memory_returns, "the copy is not made: %llu entries acknowledged",

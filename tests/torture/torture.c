@@ -10,9 +10,9 @@
 #include "support/fault_disk.h"
 #include "support/files.h"
 
-enum kind { KIND_MEMORY, KIND_DISK, KIND_COUNT };
+enum kind { KIND_MEMORY, KIND_DISK, KIND_LIBRARY, KIND_COUNT };
 
-static const char *const kind_names[KIND_COUNT] = {"memory", "disk"};
+static const char *const kind_names[KIND_COUNT] = {"memory", "disk", "library"};
 
 /* The point at hand, for messages. */
 static struct {
@@ -79,23 +79,23 @@ void torture_add_number(struct hash *result, uint64_t number)
     torture_add(result, bytes_of(encoded, sizeof(encoded)));
 }
 
+static struct fault_calls *calls_of(enum kind kind)
+{
+    return kind == KIND_MEMORY ? &torture_memory : kind == KIND_DISK ? &torture_disk.numbered : &torture_library;
+}
+
 static void arm(void)
 {
-    torture_memory.calls = torture_memory.injected = torture_memory.fail_call = 0;
-    torture_disk.calls = torture_disk.injected = torture_disk.fail_call = 0;
-    if (point.kind == KIND_MEMORY) {
-        torture_memory.fail_call = point.number;
-        torture_memory.fail_after = point.after;
-    } else {
-        torture_disk.fail_call = point.number;
-        torture_disk.fail_after = point.after;
-    }
+    for (int kind = 0; kind < KIND_COUNT; kind++)
+        *calls_of((enum kind)kind) = (struct fault_calls){0};
+    calls_of(point.kind)->fail_call = point.number;
+    calls_of(point.kind)->fail_after = point.after;
 }
 
 static void disarm(void)
 {
-    torture_memory.fail_call = 0;
-    torture_disk.fail_call = 0;
+    for (int kind = 0; kind < KIND_COUNT; kind++)
+        calls_of((enum kind)kind)->fail_call = 0;
 }
 
 /* One run with its checks. Returns its outcome. */
@@ -103,21 +103,23 @@ static enum torture_outcome run_point(const struct torture_scenario *scenario, s
 {
     char folder[FILES_PATH_MAX];
     files_temp_folder_in(work_folder, folder);
-    int64_t live = torture_memory.live;
+    int64_t live = torture_live_allocations;
     memset(ret_result, 0, sizeof(*ret_result));
     arm();
     enum torture_outcome outcome = scenario->run(folder, ret_result);
     disarm();
-    calls[KIND_MEMORY] = torture_memory.calls;
-    calls[KIND_DISK] = torture_disk.calls;
-    uint64_t injected = torture_memory.injected + torture_disk.injected;
+    uint64_t injected = 0;
+    for (int kind = 0; kind < KIND_COUNT; kind++) {
+        calls[kind] = calls_of((enum kind)kind)->calls;
+        injected += calls_of((enum kind)kind)->injected;
+    }
     TORTURE_CHECK((injected > 0) == (point.number > 0), "%llu failures were injected", (unsigned long long)injected);
-    TORTURE_CHECK(torture_memory.live == live, "%lld allocations are left over",
-                  (long long)(torture_memory.live - live));
+    TORTURE_CHECK(torture_live_allocations == live, "%lld allocations are left over",
+                  (long long)(torture_live_allocations - live));
     TORTURE_CHECK(torture_disk.open_files == 0, "%zu files are left open", torture_disk.open_files);
     scenario->check(folder);
-    TORTURE_CHECK(torture_memory.live == live, "after checking %lld allocations are left over",
-                  (long long)(torture_memory.live - live));
+    TORTURE_CHECK(torture_live_allocations == live, "after checking %lld allocations are left over",
+                  (long long)(torture_live_allocations - live));
     files_remove_folder(folder);
     return outcome;
 }
@@ -143,18 +145,22 @@ static void try_all(const struct torture_scenario *scenario, const struct hash *
             try_point(scenario, good);
         }
     }
-    printf("  TORTURE %-10s %llu allocations and %llu disk calls, each failed alone and with all after it: "
-           "%llu reported, %llu recovered, %llu same result\n",
-           scenario->name, (unsigned long long)tally.points[KIND_MEMORY], (unsigned long long)tally.points[KIND_DISK],
-           (unsigned long long)tally.outcomes[TORTURE_REPORTED], (unsigned long long)tally.outcomes[TORTURE_RECOVERED],
-           (unsigned long long)tally.outcomes[TORTURE_DONE]);
+    printf(
+        "  TORTURE %-11s %llu allocations, %llu disk calls, %llu library calls, each failed alone and with all after "
+        "it: %llu reported, %llu recovered, %llu same result\n",
+        scenario->name, (unsigned long long)tally.points[KIND_MEMORY], (unsigned long long)tally.points[KIND_DISK],
+        (unsigned long long)tally.points[KIND_LIBRARY], (unsigned long long)tally.outcomes[TORTURE_REPORTED],
+        (unsigned long long)tally.outcomes[TORTURE_RECOVERED], (unsigned long long)tally.outcomes[TORTURE_DONE]);
 }
 
 static bool parse_point(int argc, char **argv)
 {
     if (argc != 4)
         return false;
-    point.kind = strcmp(argv[1], "disk") == 0 ? KIND_DISK : KIND_MEMORY;
+    while (point.kind < KIND_COUNT && strcmp(argv[1], kind_names[point.kind]) != 0)
+        point.kind++;
+    if (point.kind == KIND_COUNT)
+        return false;
     point.after = strcmp(argv[2], "on") == 0;
     return parse_u64(argv[3], strlen(argv[3]), &point.number) == 0 && point.number > 0;
 }
@@ -169,6 +175,7 @@ int torture_main(const struct torture_scenario *scenario, int argc, char **argv)
     signal(SIGABRT, on_abort);
     (void)disk_posix();
     digesting = sha256_new();
+    torture_libraries_init();
     TORTURE_CHECK(digesting != NULL, "no memory");
     if (in_memory)
         files_temp_folder_in(memory_disk, work_folder);
@@ -184,7 +191,7 @@ int torture_main(const struct torture_scenario *scenario, int argc, char **argv)
     } else if (parse_point(argc, argv)) {
         try_point(scenario, &good);
     } else {
-        fprintf(stderr, "usage: %s [memory|disk once|on NUMBER]\n", argv[0]);
+        fprintf(stderr, "usage: %s [memory|disk|library once|on NUMBER]\n", argv[0]);
         return 2;
     }
     scenario->finish();

@@ -1,6 +1,6 @@
-/* Enumeration of failures: a scenario is run once without faults, which counts its allocations and its calls to the
- * disk, and then again for each of them: that one fails, and in a second pass that one and every one after it. After
- * each failed run the scenario is opened again without faults and must find all that was acknowledged.
+/* Enumeration of failures: a scenario is run once without faults, which counts its allocations, its calls to the disk
+ * and to libraries, and then again for each of them: that one fails, and in a second pass that one and every one after
+ * it. After each failed run the scenario is opened again without faults and must find all that was acknowledged.
  *
  * What is checked at every point by torture.c: that the fault was met, that nothing allocated and no file is left over,
  * that a run that reports success has the same result as the good run. What is checked by the scenario: that nothing
@@ -12,14 +12,16 @@
 #ifndef TORTURE_TORTURE_H
 #define TORTURE_TORTURE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
 #include "base/err.h"
 #include "crypto/sha256.h"
 #include "platform/disk.h"
+#include "support/fault_disk.h"
 
-enum { TORTURE_RESULT_MAX_BYTES = 1024, TORTURE_DISK_RESERVE_BYTES = 64 * 1024 };
+enum { TORTURE_DISK_RESERVE_BYTES = 64 * 1024 }; /* of files written ahead: a smaller log has fewer points */
 
 /* How a run ended. */
 enum torture_outcome {
@@ -50,22 +52,17 @@ struct torture_scenario {
 _Noreturn void torture_die(const char *file, int line, const char *condition, const char *format, ...)
     PRINTF_LIKE(4, 5);
 
-/* The arguments: none for every point, or "memory|disk once|on <number>" for one. Returns the exit code. */
+/* The arguments: none for every point, or "memory|disk|library once|on <number>" for one. Returns the exit code. */
 int torture_main(const struct torture_scenario *scenario, int argc, char **argv);
 
 /* Adds to a result: the digest of everything that was added, in order. */
 void torture_add(struct hash *result, struct bytes bytes);
 void torture_add_number(struct hash *result, uint64_t number);
 
-/* The functions that replace those of base/mem.h. */
-struct torture_memory {
-    uint64_t calls;
-    uint64_t fail_call; /* counted from 1; 0: never */
-    bool fail_after;    /* and every call after it */
-    uint64_t injected;
-    int64_t live; /* allocations not freed */
-};
-extern struct torture_memory torture_memory;
+extern struct fault_calls torture_memory;  /* of base/mem.h */
+extern int64_t torture_live_allocations;   /* made through base/mem.h and not freed */
+extern struct fault_calls torture_library; /* of RocksDB, and of SQLite on its files */
+void torture_libraries_init(void);
 extern struct fault_disk torture_disk;
 
 #endif

@@ -106,8 +106,6 @@ static int parse_component(struct bytes text, struct position *position)
     if (region_size == 0 || region_size > POSITION_REGION_MAX_BYTES)
         return ERR_INVALID;
     memcpy(region, text.data, region_size);
-    if (strlen(region) != region_size)
-        return ERR_INVALID; /* a NUL inside would cut the name */
     snprintf(origin, sizeof(origin), "x/%s/1", region);
     if (strlen(region) != region_size || entry_check_origin(bytes_of_string(origin), NULL) != 0 ||
         position_get(position, region, incarnation) != 0)

@@ -210,8 +210,8 @@ void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, 
                     region->logs[log]->origin);
 }
 
-static void cosign(struct region *region, uint32_t log, const struct checkpoint *checkpoint,
-                   struct region_update *update)
+/* What is stored is cosigned as soon as there is a pull to say it on, and memory for it. */
+static void cosign(struct region *region, uint32_t log, struct region_update *update)
 {
     struct region_log *mirror = region->logs[log];
     struct buf text, line;
@@ -252,13 +252,15 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
         pulls_stop(region, log, update);
         return;
     }
-    if (known && checkpoint.size == mirror->checkpoint.size)
-        cosign(region, log, &checkpoint, update); /* the pull may have ended before the first cosignature arrived */
+    if (known && log != 0 && checkpoint.size > 0 && checkpoint.size == mirror->checkpoint.size)
+        mirror->cosignature_due = true; /* the pull may have ended before the first cosignature arrived */
     if (!known || checkpoint.size <= mirror->checkpoint.size)
         return; /* nothing to compare it with, or no news */
     buf_clear(&mirror->pending);
-    if (buf_append(&mirror->pending, note) != 0)
+    if (buf_append(&mirror->pending, note) != 0) {
+        pulls_pause(region, log, update); /* the next pull begins with it */
         return;
+    }
     mirror->pending_checkpoint = checkpoint;
     store_pending(region, log, update);
 }

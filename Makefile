@@ -61,7 +61,7 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads fuzzers golden planted integration lint format bench clean FORCE
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration lint format bench clean FORCE
 BINARIES := tallyd tally tally-verify
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
@@ -71,6 +71,9 @@ make demo       two regions, real bank data, a crash and a forgery, told in thre
 make test       everything that must hold, fastest failures first
 make unit       unit tests; MODULE=crypto for one folder, MODE=asan for the sanitizers
 make threads    our own threads, for MODE=tsan
+make torture    fails each allocation, disk call and library call in turn; SCENARIO=append for one
+make fuzz       runs the fuzzers; FUZZ=note for one, SECONDS=60 each
+make fuzz-replay  the fuzzers' corpora, under the sanitizers
 make golden     golden vectors, against a second implementation
 make planted    plants faults and sees the checks fail
 make integration  real processes; TEST=name for those whose names contain it
@@ -172,8 +175,9 @@ UNIT_MODULES := $(sort $(foreach f,$(wildcard tests/unit/*/*.c),$(notdir $(patsu
 MODULE ?= $(UNIT_MODULES)
 
 TEST_SUPPORT := $(wildcard tests/support/*.c)
+support = $(if $(filter base,$(1)),$(filter-out %/fault_disk.c,$(TEST_SUPPORT)),$(TEST_SUPPORT))
 define UNIT_PROGRAM
-$(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(TEST_SUPPORT)) $(call archives,$(call upto,$(1)))
+$(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(call support,$(1))) $(call archives,$(call upto,$(1)))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(1))) -lcriterion -ljansson
@@ -206,28 +210,97 @@ $(foreach t,$(THREAD_TESTS),$(eval $(call THREADS_PROGRAM,$(t))))
 threads: $(THREAD_TESTS:%=$(B)/tests/threads-%)
 	@set -e; for program in $^; do $(SAN_ENV) $$program; done
 
+# tests/torture/<scenario>.c: fails each allocation, disk call and library call in turn. The linker sends the calls of base/mem.h, of disk_posix and of
+# RocksDB to tests/torture/; server_say only to keep thousands of runs quiet.
+TORTURE_SUPPORT := $(addprefix tests/torture/,torture.c faults.c libraries.c node.c blocks.c)
+TORTURES := $(filter-out $(notdir $(TORTURE_SUPPORT:.c=)),$(notdir $(basename $(wildcard tests/torture/*.c))))
+$(B)/lib/libverify.a: $(filter-out %/main.o,$(VERIFY_OBJECTS))
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar rcs $@ $^
+TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_copy_string mem_free disk_posix server_say \
+                   rocksdb_open rocksdb_get rocksdb_get_pinned rocksdb_put rocksdb_write rocksdb_flush
+SCENARIO ?= $(TORTURES)
+TORTURE_OBJECTS := $(patsubst %.c,$(B)/obj/%.o,$(TORTURE_SUPPORT) tests/support/files.c tests/support/fault_disk.c)
+# $(1): objects that are to stand in the place of an archive's; tests/planted/torture.sh plants faults with it.
+torture_link = $(CC) -o $@ $(1) $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(TORTURE_WRAPPED:%=-Wl,--wrap=%) $(call libraries,$(MODULES))
+$(B)/torture/%: $(B)/obj/tests/torture/%.o $(TORTURE_OBJECTS) $(B)/lib/libverify.a $(call archives,$(MODULES))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(torture_link)
+$(B)/torture-planted/%: $(B)/obj/tests/torture/%.o $(TORTURE_OBJECTS) $(B)/lib/libverify.a $(call archives,$(MODULES)) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itools -c -o $@.o $(PLANTED)
+	$(Q)$(call torture_link,$@.o)
+.SECONDARY: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/torture/*.c))
+
+run-torture-%: $(B)/torture/%
+	$(Q)$(SAN_ENV) $<
+
+torture-programs: $(SCENARIO:%=run-torture-%)
+
+torture:
+	$(RUN) MODE=asan torture-programs
+
+PYTHON := /usr/bin/python3 -B
+
+# The integration tests speak to the server with grpcio and messages made by protoc, so that our own client is not its only witness.
+PYTHON_PROTOS := $(PROTOS:proto/%.proto=build/python/%_pb2.py) build/python/grpc/health/v1/health_pb2.py \
+                 build/python/grpc/reflection/v1/reflection_pb2.py build/python/grpc/reflection/v1alpha/reflection_pb2.py
+
 # tests/fuzz/fuzz_<name>.c: one parser each. MODE=fuzz makes libFuzzer programs; every other mode makes programs that replay the files given (a corpus, a
 # finding).
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_MAIN := $(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
-$(B)/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_MAIN) $(call archives,$(MODULES))
+FUZZ_SUPPORT := $(if $(filter fuzz,$(MODE)),,tests/fuzz/replay.c) tests/support/files.c tests/support/fault_disk.c
+$(B)/lib/libtally.a: $(filter-out %/main.o,$(TALLY_OBJECTS))
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar rcs $@ $^
+# $(1): as in torture_link, for tests/planted/fuzz.sh.
+fuzz_link = $(CC) -o $@ $(1) $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(call libraries,$(MODULES)) -ljansson
+$(B)/fuzz/%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o) $(B)/lib/libtally.a $(call archives,$(MODULES))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) $(call libraries,$(MODULES)) -ljansson
-.SECONDARY: $(FUZZERS:%=$(B)/obj/tests/fuzz/fuzz_%.o)
-fuzzers: $(FUZZERS:%=$(B)/fuzz/%)
+	$(Q)$(fuzz_link)
+$(B)/fuzz-planted/%: $(B)/obj/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o) $(B)/lib/libtally.a $(call archives,$(MODULES)) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itools -c -o $@.o $(PLANTED)
+	$(Q)$(call fuzz_link,$@.o)
+.SECONDARY: $(FUZZERS:%=$(B)/obj/tests/fuzz/fuzz_%.o) $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o)
+FUZZ ?= $(FUZZERS)
+SECONDS ?= 60
+fuzzers: $(FUZZ:%=$(B)/fuzz/%)
+
+# The seeds: tests/fuzz/corpus/ as committed (texts, and what fuzzing found), and binary ones that corpus.py makes from the golden vectors.
+build/corpus/made: tests/fuzz/corpus.py tests/golden/vectors.json $(PYTHON_PROTOS)
+	@$(PYTHON) $< build/corpus
+	@touch $@
+replay-%: $(B)/fuzz/% build/corpus/made
+	$(Q)$(SAN_ENV) $< $(wildcard tests/fuzz/corpus/$* build/corpus/$*) > $(B)/fuzz/$*.log 2>&1 || \
+		{ tail -20 $(B)/fuzz/$*.log; echo "FAILED: the last file named above; rerun with $(SAN_ENV) $< FILE"; exit 1; }
+	$(Q)tail -1 $(B)/fuzz/$*.log
+replays: $(FUZZ:%=replay-%)
+fuzz-replay:
+	$(RUN) MODE=asan replays
+
+# New inputs gather in build/corpus/; two fuzzers run at a time.
+fuzz-run-%: $(B)/fuzz/% build/corpus/made
+	@mkdir -p build/corpus/$* build/findings
+	$(SAN_ENV) $< -max_total_time=$(SECONDS) -artifact_prefix=build/findings/$*- -verbosity=0 -print_final_stats=1 \
+		build/corpus/$* $(wildcard tests/fuzz/corpus/$*)
+fuzz-runs: $(FUZZ:%=fuzz-run-%)
+fuzz:
+	+@$(MAKE) --no-print-directory -j2 MODE=fuzz fuzz-runs
 
 # What must hold, in the order in which failures are cheapest to learn.
 test: deps-check
 	$(RUN) lint golden
 	$(RUN) MODE=asan unit
+	$(RUN) torture
+	$(RUN) fuzz-replay
 	$(RUN) MODE=tsan threads
 	$(RUN) planted
 	$(RUN) MODE=clang all
 	$(RUN) integration
 	@echo 'make test: all of it holds'
-
-PYTHON := /usr/bin/python3 -B
 
 golden: $(wildcard tests/golden/*.py) | deps-check
 	@set -e; for script in $(wildcard tests/golden/*.py); do $(PYTHON) $$script; done
@@ -235,9 +308,6 @@ golden: $(wildcard tests/golden/*.py) | deps-check
 planted: $(wildcard tests/planted/*.sh) | deps-check
 	@set -e; for script in $(wildcard tests/planted/*.sh); do bash $$script; done
 
-# The integration tests speak to the server with grpcio and messages made by protoc, so that our own client is not its only witness.
-PYTHON_PROTOS := $(PROTOS:proto/%.proto=build/python/%_pb2.py) build/python/grpc/health/v1/health_pb2.py \
-                 build/python/grpc/reflection/v1/reflection_pb2.py build/python/grpc/reflection/v1alpha/reflection_pb2.py
 build/python/tally/v1/%_pb2.py: proto/tally/v1/%.proto | deps-check
 	@mkdir -p build/python
 	$(Q)protoc --proto_path=proto --python_out=build/python $<
@@ -272,7 +342,7 @@ clean:
 
 # --- Packages --------------------------------------------------------------------------------------------------------
 # libc6-dev is named because nothing here may depend on what apt only recommends.
-PACKAGES := gcc libc6-dev make clang clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
+PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
             libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev grpc-proto \
             python3 python3-grpcio python3-protobuf sqlite3 jq
 

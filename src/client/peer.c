@@ -1,12 +1,14 @@
-/* Packing and unpacking of the replication messages; see peer.h. Blocks are copied out of the message once, into memory
- * that the writer can hand to the disk. */
+/* Packing and unpacking of the replication messages; see peer.h. What a peer sends is decoded under a ceiling of
+ * memory: two bytes on the wire, an empty message in a list, can otherwise ask for a hundred. Blocks are copied out of
+ * the message once, into memory that the writer can hand to the disk. */
 #include "client/peer.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "client/decode.h"
 #include "tally/v1/replication.pb-c.h"
 
-enum { PROTOCOL = 1 };
+enum { PROTOCOL = 1, PULL_SLACK_BYTES = 4096 };
 
 static int pack_hello(const struct peer_identity *self, struct buf *out)
 {
@@ -46,7 +48,8 @@ static int check_hello(const Tally__V1__HelloResponse *response, const struct pe
     return 0;
 }
 
-static int copy_held(const Tally__V1__HeldLog *from, struct arena *arena, struct region_held *held, struct err *err)
+/* The checkpoint stays where it was decoded, in the hello's arena. */
+static int take_held(const Tally__V1__HeldLog *from, struct region_held *held, struct err *err)
 {
     size_t origin_size = strlen(from->origin);
     if (origin_size > ENTRY_ORIGIN_MAX_BYTES || entry_check_origin(bytes_of(from->origin, origin_size), NULL) != 0)
@@ -56,22 +59,17 @@ static int copy_held(const Tally__V1__HeldLog *from, struct arena *arena, struct
     memset(held, 0, sizeof(*held));
     memcpy(held->origin, from->origin, origin_size);
     held->size = from->size;
-    if (from->checkpoint.len > 0) {
-        void *copy = arena_copy(arena, from->checkpoint.data, from->checkpoint.len);
-        if (copy == NULL)
-            return err_no_memory(err, "a peer's checkpoint");
-        held->checkpoint = bytes_of(copy, from->checkpoint.len);
-    }
+    held->checkpoint = bytes_of(from->checkpoint.data, from->checkpoint.len);
     return 0;
 }
 
-static int copy_hello(const Tally__V1__HelloResponse *response, struct peer_hello *hello, struct err *err)
+static int take_hello(const Tally__V1__HelloResponse *response, struct peer_hello *hello, struct err *err)
 {
     hello->held = arena_alloc_zero(&hello->arena, response->n_logs, sizeof(*hello->held));
     if (hello->held == NULL)
         return err_no_memory(err, "a peer's logs");
     for (size_t i = 0; i < response->n_logs; i++) {
-        int code = copy_held(response->logs[i], &hello->arena, &hello->held[i], err);
+        int code = take_held(response->logs[i], &hello->held[i], err);
         if (code != 0)
             return code;
     }
@@ -79,36 +77,40 @@ static int copy_hello(const Tally__V1__HelloResponse *response, struct peer_hell
     return 0;
 }
 
+int peer_hello_parse(struct bytes answer, const struct peer_identity *self, const char *expected_region,
+                     struct peer_hello *ret, struct err *err)
+{
+    struct peer_hello hello = {.held_count = 0};
+    arena_init(&hello.arena, 2 * (size_t)PEER_HELLO_MAX_BYTES);
+    ProtobufCAllocator allocator = decode_allocator(&hello.arena);
+    const Tally__V1__HelloResponse *response =
+        tally__v1__hello_response__unpack(&allocator, answer.size_bytes, answer.data);
+    int code = response == NULL ? err_set(err, ERR_CORRUPT, "the peer's answer to Hello is malformed")
+                                : check_hello(response, self, expected_region, err);
+    if (code == 0)
+        code = take_hello(response, &hello, err);
+    if (code == 0)
+        *ret = hello;
+    else
+        arena_free(&hello.arena);
+    return code;
+}
+
 int peer_hello(struct channel *channel, const struct peer_identity *self, const char *expected_region,
                uint64_t timeout_ms, struct peer_hello *ret, struct err *err)
 {
     struct buf request;
     struct buf answer;
-    struct peer_hello hello = {.held_count = 0};
-    arena_init(&hello.arena, 2 * (size_t)PEER_HELLO_MAX_BYTES);
     buf_init(&request, 4096);
     buf_init(&answer, PEER_HELLO_MAX_BYTES);
     int code = pack_hello(self, &request);
     if (code == 0)
         code =
             channel_unary(channel, "/tally.v1.Replication/Hello", buf_bytes(&request), timeout_ms, &answer, NULL, err);
-    if (code == 0) {
-        Tally__V1__HelloResponse *response = tally__v1__hello_response__unpack(NULL, answer.size_bytes, answer.data);
-        if (response == NULL)
-            code = err_set(err, ERR_CORRUPT, "the peer's answer to Hello is malformed");
-        else
-            code = check_hello(response, self, expected_region, err);
-        if (code == 0)
-            code = copy_hello(response, &hello, err);
-        if (response != NULL)
-            tally__v1__hello_response__free_unpacked(response, NULL);
-    }
+    if (code == 0)
+        code = peer_hello_parse(buf_bytes(&answer), self, expected_region, ret, err);
     buf_free(&request);
     buf_free(&answer);
-    if (code == 0)
-        *ret = hello;
-    else
-        arena_free(&hello.arena);
     return code;
 }
 
@@ -162,29 +164,43 @@ int peer_pull_open(struct channel *channel, const struct peer_identity *self, co
     return 0;
 }
 
-int peer_pull_read(struct channel_call *call, struct buf *scratch, struct block **ret_block, struct buf *ret_note,
-                   struct err *err)
+static int take_pulled(const Tally__V1__PullResponse *response, struct block **ret_block, struct buf *ret_note,
+                       struct err *err)
 {
-    buf_clear(scratch);
-    int code = channel_call_read(call, scratch, NULL, err);
-    if (code != 0)
-        return code;
-    Tally__V1__PullResponse *response = tally__v1__pull_response__unpack(NULL, scratch->size_bytes, scratch->data);
-    if (response == NULL)
-        return err_set(err, ERR_CORRUPT, "a message of the pull is malformed");
     struct block *block = NULL;
+    int code = 0;
     if (response->block.len > 0 && response->checkpoint.len > 0)
         code = err_set(err, ERR_CORRUPT, "a message of the pull carries a block and a checkpoint");
     else if (response->block.len > 0)
         code = block_from_bytes(bytes_of(response->block.data, response->block.len), &block, err);
     else if (response->checkpoint.len == 0 || response->checkpoint.len > NOTE_MAX_BYTES)
         code = err_set(err, ERR_CORRUPT, "a message of the pull is empty, or its checkpoint is too large");
-    else
-        code = buf_append(ret_note, bytes_of(response->checkpoint.data, response->checkpoint.len));
-    tally__v1__pull_response__free_unpacked(response, NULL);
+    else if ((code = buf_append(ret_note, bytes_of(response->checkpoint.data, response->checkpoint.len))) != 0)
+        err_set(err, code, "no room for a peer's checkpoint");
     if (code == 0)
         *ret_block = block;
     return code;
+}
+
+int peer_pull_parse(struct bytes message, struct block **ret_block, struct buf *ret_note, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, 2 * message.size_bytes + PULL_SLACK_BYTES);
+    ProtobufCAllocator allocator = decode_allocator(&arena);
+    const Tally__V1__PullResponse *response =
+        tally__v1__pull_response__unpack(&allocator, message.size_bytes, message.data);
+    int code = response == NULL ? err_set(err, ERR_CORRUPT, "a message of the pull is malformed")
+                                : take_pulled(response, ret_block, ret_note, err);
+    arena_free(&arena);
+    return code;
+}
+
+int peer_pull_read(struct channel_call *call, struct buf *scratch, struct block **ret_block, struct buf *ret_note,
+                   struct err *err)
+{
+    buf_clear(scratch);
+    int code = channel_call_read(call, scratch, NULL, err);
+    return code != 0 ? code : peer_pull_parse(buf_bytes(scratch), ret_block, ret_note, err);
 }
 
 int peer_pull_acknowledge(struct channel_call *call, uint64_t stored_size, uint64_t cosigned_size,

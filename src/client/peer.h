@@ -31,6 +31,9 @@ struct peer_hello {
  * contexts (says both sides); ERR_CORRUPT for a malformed answer; errors of channel_unary. */
 int peer_hello(struct channel *channel, const struct peer_identity *self, const char *expected_region,
                uint64_t timeout_ms, struct peer_hello *ret, struct err *err) MUST_USE;
+/* The same from the bytes of an answer, which are not needed afterwards. */
+int peer_hello_parse(struct bytes answer, const struct peer_identity *self, const char *expected_region,
+                     struct peer_hello *ret, struct err *err) MUST_USE;
 void peer_hello_free(struct peer_hello *hello);
 
 /* Opens a pull of `origin` from from_index on. *ret is owned by the caller: channel_call_close. */
@@ -41,6 +44,8 @@ int peer_pull_open(struct channel *channel, const struct peer_identity *self, co
  */
 int peer_pull_read(struct channel_call *call, struct buf *scratch, struct block **ret_block, struct buf *ret_note,
                    struct err *err) MUST_USE;
+/* The same from the bytes of one message, which are not needed afterwards. */
+int peer_pull_parse(struct bytes message, struct block **ret_block, struct buf *ret_note, struct err *err) MUST_USE;
 /* Tells the source what is stored. cosignature may be empty. */
 int peer_pull_acknowledge(struct channel_call *call, uint64_t stored_size, uint64_t cosigned_size,
                           struct bytes cosignature, struct err *err) MUST_USE;

@@ -18,7 +18,8 @@ struct read_batch {
 
 /* Checks the whole message's shape and finds the fields that stand once. *ret borrows from message. ERR_CORRUPT. */
 int read_batch_parse(struct bytes message, struct read_batch *ret, struct err *err) MUST_USE;
-/* The next event, everything but its origin. ERR_END, ERR_CORRUPT. */
+/* The next event, everything but its origin. ERR_END, ERR_CORRUPT, ERR_UNSUPPORTED (it was written by a newer version).
+ */
 int read_batch_next(struct read_batch *batch, struct tally_recorded *ret, struct err *err) MUST_USE;
 
 #endif

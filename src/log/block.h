@@ -112,8 +112,8 @@ typedef int chain_entry_fn(void *context, const struct chain_entry *entry, struc
 /* Checks every entry of a block body (count elements) against the chain and moves the chain past them: canonical frame
  * and entry, index, log id, prev, time strictly increasing, payload against its commitment where it is held. `each`
  * (may be NULL) sees each entry after it passed; non-zero stops with that code. On failure *chain is as before,
- * *ret_bad_index (may be NULL) names the index at fault. ERR_CORRUPT. Used by recovery, mirrors, and the verifier
- * alike: there is one set of rules. */
+ * *ret_bad_index (may be NULL) names the index at fault. ERR_CORRUPT, ERR_UNSUPPORTED (entry_parse). Used by recovery,
+ * mirrors, and the verifier alike: there is one set of rules. */
 int chain_check_block(struct chain *chain, struct sha256 *sha, struct bytes body, uint32_t entry_count,
                       chain_entry_fn *each, void *context, uint64_t *ret_bad_index, struct err *err) MUST_USE;
 

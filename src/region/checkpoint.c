@@ -115,19 +115,24 @@ static void publish(struct region *region, struct region_update *update)
     }
 }
 
-/* Whether the line is a valid cosignature of the peer on the text. */
-static bool cosignature_valid(const struct region *region, size_t peer, struct bytes text, struct bytes line)
+/* 0 when the line is a valid cosignature of the peer on the text; ERR_CORRUPT, ERR_NO_MEMORY. */
+static int check_cosignature(const struct region *region, size_t peer, struct bytes text, struct bytes line)
 {
     struct note note;
     struct buf whole;
-    bool valid = false;
     buf_init(&whole, NOTE_MAX_BYTES);
-    if (buf_append(&whole, text) == 0 && buf_append_byte(&whole, '\n') == 0 && buf_append(&whole, line) == 0 &&
-        note_parse(buf_bytes(&whole), &note, NULL) == 0)
-        valid =
-            note.signature_count == 1 && note_verify(&note, &region->config.peers[peer].cosign_key, NULL, NULL) == 1;
+    int code = buf_append(&whole, text);
+    if (code == 0)
+        code = buf_append_byte(&whole, '\n');
+    if (code == 0)
+        code = buf_append(&whole, line);
+    if (code == 0)
+        code = note_parse(buf_bytes(&whole), &note, NULL);
+    if (code == 0 &&
+        (note.signature_count != 1 || note_verify(&note, &region->config.peers[peer].cosign_key, NULL, NULL) != 1))
+        code = ERR_CORRUPT;
     buf_free(&whole);
-    return valid;
+    return code == 0 || code == ERR_NO_MEMORY ? code : ERR_CORRUPT;
 }
 
 void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line,
@@ -137,13 +142,14 @@ void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, stru
         struct kept_note *kept = &region->kept[i];
         if (kept->checkpoint.size != size || (kept->cosigned_by & (1u << peer)) != 0)
             continue;
-        if (!cosignature_valid(region, peer, buf_bytes(&kept->text), line)) {
+        int code = check_cosignature(region, peer, buf_bytes(&kept->text), line);
+        if (code == 0)
+            code = buf_append(&kept->cosigners, line);
+        if (code == ERR_CORRUPT)
             region_alarm(update, 0, line, "peer %s sent a cosignature for size %llu that does not verify",
                          region->config.peers[peer].region, (unsigned long long)size);
-            return;
-        }
-        if (buf_append(&kept->cosigners, line) != 0)
-            return;
+        if (code != 0)
+            return; /* without memory this one is lost, and no fault of the peer; the next one counts */
         kept->cosigned_by |= 1u << peer;
         kept->cosigner_count++;
     }
@@ -204,26 +210,30 @@ void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, 
                     region->logs[log]->origin);
 }
 
-static void cosign(struct region *region, uint32_t log, const struct checkpoint *checkpoint,
-                   struct region_update *update)
+/* What is stored is cosigned as soon as there is a pull to say it on, and memory for it. */
+static void cosign(struct region *region, uint32_t log, struct region_update *update)
 {
     struct region_log *mirror = region->logs[log];
-    struct buf text;
-    if (mirror->source == REGION_NO_PEER || log == 0)
+    struct buf text, line;
+    if (!mirror->cosignature_due || mirror->source == REGION_NO_PEER)
         return;
+    buf_init(&text, NOTE_MAX_BYTES);
+    buf_init(&line, NOTE_MAX_BYTES);
+    int code = checkpoint_format(&mirror->checkpoint, &text);
+    if (code == 0)
+        code = note_sign(region->config.cosign_signer, buf_bytes(&text), region->now.wall_us / 1000000, &line, NULL);
+    buf_free(&text);
+    if (code != 0) {
+        buf_free(&line);
+        return;
+    }
     struct region_effect *effect = region_add(update, REGION_SEND_ACK);
     effect->log = log;
     effect->peer = mirror->source;
     effect->size = mirror->durable_size;
-    effect->cosigned_size = checkpoint->size;
-    buf_init(&text, NOTE_MAX_BYTES);
-    int code = checkpoint_format(checkpoint, &text);
-    if (code == 0)
-        code = note_sign(region->config.cosign_signer, buf_bytes(&text), region->now.wall_us / 1000000, &effect->note,
-                         NULL);
-    if (code != 0)
-        buf_clear(&effect->note);
-    buf_free(&text);
+    effect->cosigned_size = mirror->checkpoint.size;
+    effect->note = line;
+    mirror->cosignature_due = false;
 }
 
 void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
@@ -242,13 +252,15 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
         pulls_stop(region, log, update);
         return;
     }
-    if (known && checkpoint.size == mirror->checkpoint.size)
-        cosign(region, log, &checkpoint, update); /* the pull may have ended before the first cosignature arrived */
+    if (known && log != 0 && checkpoint.size > 0 && checkpoint.size == mirror->checkpoint.size)
+        mirror->cosignature_due = true; /* the pull may have ended before the first cosignature arrived */
     if (!known || checkpoint.size <= mirror->checkpoint.size)
         return; /* nothing to compare it with, or no news */
     buf_clear(&mirror->pending);
-    if (buf_append(&mirror->pending, note) != 0)
+    if (buf_append(&mirror->pending, note) != 0) {
+        pulls_pause(region, log, update); /* the next pull begins with it */
         return;
+    }
     mirror->pending_checkpoint = checkpoint;
     store_pending(region, log, update);
 }
@@ -275,9 +287,18 @@ void checkpoint_saved(struct region *region, uint32_t log, struct region_update 
         target->checkpoint = saved;
         if (target->pending.size_bytes > 0 && target->pending_checkpoint.size == saved.size)
             buf_clear(&target->pending);
-        cosign(region, log, &saved, update);
+        target->cosignature_due = log != 0;
     }
     if (log == 0)
         publish(region, update);
     checkpoint_written(region, log, update);
+}
+
+void checkpoint_resume(struct region *region, struct region_update *update)
+{
+    for (uint32_t log = 0; log < region->log_count; log++) {
+        checkpoint_written(region, log, update);
+        cosign(region, log, update);
+    }
+    publish(region, update);
 }

@@ -37,6 +37,12 @@ static void back_off(const struct region *region, struct region_log *log)
     log->retry_at_us = region->now.mono_us + log->backoff_us;
 }
 
+void pulls_pause(struct region *region, uint32_t log, struct region_update *update)
+{
+    pulls_stop(region, log, update);
+    back_off(region, region->logs[log]);
+}
+
 /* What the source sent is wrong: close, and do not ask it again for a while. */
 static void reject(struct region *region, uint32_t log, const char *why, struct region_update *update)
 {
@@ -117,14 +123,12 @@ void pulls_block(struct region *region, const struct region_event *event, struct
         return;
     }
     if (pulled->writes_in_flight >= REGION_MIRROR_WRITES_MAX) {
-        pulls_stop(region, event->log, update);
-        back_off(region, pulled);
+        pulls_pause(region, event->log, update);
         return;
     }
     int code = take_block(region, event->log, block, &err);
     if (code == ERR_BUSY || code == ERR_NO_MEMORY) {
-        pulls_stop(region, event->log, update);
-        back_off(region, pulled);
+        pulls_pause(region, event->log, update);
         return;
     }
     if (code != 0) {

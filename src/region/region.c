@@ -281,7 +281,7 @@ int region_step(struct region *region, const struct region_event *event, struct 
         peers_decide(region, update);
     peers_timer(region, update);
     pulls_choose(region, update);
-    checkpoint_written(region, 0, update);
+    checkpoint_resume(region, update);
     update->deadline_mono_us =
         earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)), checkpoint_deadline_us(region));
     return 0;

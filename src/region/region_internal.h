@@ -50,6 +50,7 @@ struct region_log {
     struct checkpoint saving_checkpoint;
     struct buf pending; /* mirrors: a checked note that waits for its entries to be durable, or to be stored */
     struct checkpoint pending_checkpoint;
+    bool cosignature_due;            /* mirrors: the stored checkpoint is to be cosigned */
     uint64_t held[REGION_PEERS_MAX]; /* what each peer is known to hold */
     uint64_t start_size;             /* what its owner had when this region first met it */
     /* The pull, for logs that are pulled. */
@@ -138,6 +139,8 @@ void sequencer_take_back(struct region *region, const struct sequencer_mark *mar
 
 /* checkpoint.c: signing, storing and publishing. */
 void checkpoint_written(struct region *region, uint32_t log, struct region_update *update); /* may sign or store now */
+/* At the end of each step: what is due and could not be done before, for want of memory or of a pull. */
+void checkpoint_resume(struct region *region, struct region_update *update);
 void checkpoint_saved(struct region *region, uint32_t log, struct region_update *update);
 void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
                          struct region_update *update);
@@ -155,6 +158,8 @@ void pulls_closed(struct region *region, const struct region_event *event, struc
 /* Opens, moves and closes pulls as peers come and go. */
 void pulls_choose(struct region *region, struct region_update *update);
 void pulls_stop(struct region *region, uint32_t log, struct region_update *update);
+/* Stops, and asks again after a pause: for want of memory or room. */
+void pulls_pause(struct region *region, uint32_t log, struct region_update *update);
 uint64_t pulls_deadline_us(const struct region *region);
 
 /* peers.c */

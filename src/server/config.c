@@ -194,6 +194,8 @@ static int read_yaml(struct disk *disk, const char *path, struct config_file **r
         cyaml_err_t failure = cyaml_load_data(text.data, text.size_bytes, &reader, &top_schema, &data, NULL);
         if (failure != CYAML_OK)
             code = refuse_yaml(path, buf_bytes(&text), failure, &complaints, err);
+        else if (data == NULL) /* no document at all, which libcyaml takes for success */
+            code = err_set(err, ERR_INVALID, "%s has nothing but comments", path);
     }
     buf_free(&text);
     if (code == 0)

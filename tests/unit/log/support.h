@@ -1,4 +1,4 @@
-/* What the tests of the log share: a temporary folder, a maker of valid blocks, a disk that fails on command. */
+/* What the tests of the log share: a temporary folder, a maker of valid blocks. */
 #ifndef TEST_LOG_SUPPORT_H
 #define TEST_LOG_SUPPORT_H
 
@@ -7,6 +7,7 @@
 #include "log/scan.h"
 #include "log/segment.h"
 #include "platform/disk.h"
+#include "support/fault_disk.h"
 
 #define TEST_ORIGIN "demo/eu/1"
 
@@ -48,25 +49,5 @@ const char *segment_path(struct fixture *fixture, uint64_t first_index);
 void overwrite(const char *path, uint64_t offset, const void *data, size_t size);
 void flip_byte(const char *path, uint64_t offset);
 uint64_t file_size(const char *path);
-
-/* A disk in front of another one. Counts durable operations, and fails one. */
-enum fault_operation {
-    FAULT_WRITE,
-    FAULT_SYNC,
-    FAULT_ALLOCATE,
-    FAULT_TRUNCATE,
-    FAULT_RENAME,
-    FAULT_SYNC_DIR,
-    FAULT_KINDS
-};
-struct fault_disk {
-    struct disk disk; /* first */
-    struct disk *inner;
-    uint64_t done[FAULT_KINDS];
-    uint64_t fail_at[FAULT_KINDS]; /* counted from 1; 0: never */
-    bool crashed;                  /* after a failure every operation fails */
-    size_t torn_bytes;             /* how much of the failing write reaches the file */
-};
-void fault_disk_init(struct fault_disk *fault, struct disk *inner);
 
 #endif

@@ -195,6 +195,63 @@ Test(checkpoint, that_comes_again_is_cosigned_again_but_not_stored_again)
     site_free(eu);
 }
 
+/* us has eu's entries, and gets its checkpoint in a step whose allocation number fail_at fails. */
+static struct site *mirror_short_of_memory(const struct site *eu, uint64_t fail_at)
+{
+    struct site *us = site_new("us", "eu");
+    site_tick(us, 0);
+    site_meet(us, eu);
+    uint32_t log = site_log_number(us, "eu");
+    site_send_blocks(us, eu, "eu");
+    site_written_all(us, log);
+    struct region_event event = {
+        .type = REGION_PULL_CHECKPOINT, .log = log, .peer = site_peer(us, "eu"), .note = buf_bytes(&eu->logs[0].note)};
+    cr_assert_eq(site_step_failing(us, event, fail_at), 0);
+    return us;
+}
+
+Test(checkpoint, that_a_mirror_had_no_memory_to_keep_comes_again_with_the_next_pull)
+{
+    struct site *eu = signed_site("us");
+    struct site *us = mirror_short_of_memory(eu, 1);
+    uint32_t log = site_log_number(us, "eu");
+    cr_assert_eq(site_count(us, REGION_SAVE_CHECKPOINT), 0);
+    cr_assert_eq(site_count(us, REGION_CLOSE_PULL), 1);
+    site_step(us, (struct region_event){.type = REGION_PULL_CLOSED, .log = log});
+    site_tick(us, REGION_BACKOFF_FIRST_US);
+    cr_assert_eq(site_count(us, REGION_OPEN_PULL), 1);
+    site_send_note(us, eu, "eu");
+    cr_assert_eq(site_count(us, REGION_SAVE_CHECKPOINT), 1);
+    site_free(us);
+    site_free(eu);
+}
+
+Test(checkpoint, that_a_mirror_had_no_memory_to_store_is_tried_again_at_the_end_of_the_step)
+{
+    struct site *eu = signed_site("us");
+    struct site *us = mirror_short_of_memory(eu, 2);
+    cr_assert_eq(site_count(us, REGION_SAVE_CHECKPOINT), 1);
+    cr_assert_eq(site_count(us, REGION_CLOSE_PULL), 0);
+    site_free(us);
+    site_free(eu);
+}
+
+Test(checkpoint, that_a_mirror_had_no_memory_to_cosign_is_cosigned_at_the_next_step)
+{
+    struct site *eu = signed_site("us");
+    struct site *us = mirror_short_of_memory(eu, 0);
+    uint32_t log = site_log_number(us, "eu");
+    us->logs[log].saving = false; /* as site_saved does, but the step has no memory */
+    us->logs[log].note_size = 1;
+    struct region_event event = {.type = REGION_CHECKPOINT_SAVED, .log = log, .size = 1};
+    cr_assert_eq(site_step_failing(us, event, 1), 0);
+    cr_assert_eq(site_count(us, REGION_SEND_ACK), 0);
+    site_tick(us, 1);
+    cr_assert_eq(site_effect(us, REGION_SEND_ACK)->cosigned_size, 1);
+    site_free(us);
+    site_free(eu);
+}
+
 Test(checkpoint, of_another_key_closes_the_pull_with_an_alarm)
 {
     struct site *eu = signed_site("us");
@@ -344,6 +401,27 @@ Test(checkpoint, forged_cosignatures_are_refused)
     cr_assert(site_effect(eu, REGION_SAVE_CHECKPOINT)->published, "the true one still counts");
     buf_free(&line);
     site_free(eu);
+}
+
+Test(checkpoint, a_cosignature_that_there_is_no_memory_to_check_is_no_forgery)
+{
+    for (uint64_t at = 1; at <= 2; at++) {
+        struct site *eu = signed_site("us");
+        struct buf line;
+        cosignature(eu, "us", bytes_of(NULL, 0), &line);
+        struct region_event event = {.type = REGION_ACKNOWLEDGED,
+                                     .peer = site_peer(eu, "us"),
+                                     .size = 1,
+                                     .cosigned_size = 1,
+                                     .note = buf_bytes(&line)};
+        cr_assert_eq(site_step_failing(eu, event, at), 0);
+        cr_assert_eq(site_count(eu, REGION_ALARM), 0);
+        cr_assert_eq(site_count(eu, REGION_SAVE_CHECKPOINT), 0);
+        cosigned(eu, "us", 1, buf_bytes(&line));
+        cr_assert(site_effect(eu, REGION_SAVE_CHECKPOINT)->published);
+        buf_free(&line);
+        site_free(eu);
+    }
 }
 
 Test(checkpoint, a_cosignature_of_a_size_that_was_never_signed_changes_nothing)

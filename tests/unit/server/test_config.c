@@ -140,6 +140,12 @@ Test(server_config, yaml_that_does_not_parse_is_refused)
     refused("", "", "", ERR_INVALID, "tallyd.yaml");
 }
 
+Test(server_config, a_file_of_comments_alone_is_refused)
+{
+    refused("#", "", "", ERR_INVALID, "nothing but comments");
+    refused("# tallyd.yaml\n\n", "", "", ERR_INVALID, "nothing but comments");
+}
+
 Test(server_config, missing_required_keys_are_named)
 {
     refused("cluster: bank\nregion: eu\n", peers, contexts, ERR_INVALID, "listen");

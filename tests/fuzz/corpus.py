@@ -1,0 +1,105 @@
+"""Makes the binary seeds of the fuzz corpora, one folder a target, below the folder given: from the golden vectors, which a second implementation wrote,
+and from messages that protoc's Python classes encode."""
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'build/python'))
+from tally.v1 import ledger_pb2, replication_pb2  # noqa: E402
+
+OUT = Path(sys.argv[1])
+VECTORS = json.loads((ROOT / 'tests/golden/vectors.json').read_text())
+
+
+def seed(target, name, contents):
+    folder = OUT / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f'seed-{name}').write_bytes(contents)
+
+
+def log():
+    entries, elements, pages, blocks = VECTORS['entries'], [], VECTORS['segment_headers'], VECTORS['blocks']
+    for number, entry in enumerate(entries):
+        encoded = bytes.fromhex(entry['encoded'])
+        seed('entry', number, encoded)
+        elements.append(bytes.fromhex(entry['element']))
+        seed('frame', number, elements[-1])
+    seed('frame', 'all', b''.join(elements))
+    seed('frame', 'field-twice', b'\x0a\x06\x0a\x01a\x0a\x01b')
+    seed('frame', 'wrong-order', b'\x0a\x15\x1a\x10' + bytes(16) + b'\x0a\x01a')
+    first = bytes.fromhex(entries[0]['encoded'])
+    seed('entry', 'field-twice', first[:10] + first)
+    seed('entry', 'cut', first[:-1])
+    for number, block in enumerate(blocks):
+        seed('block', number, b'\0' + bytes.fromhex(block['bytes']))
+        seed('peer', f'block-{number}', b'\1' + replication_pb2.PullResponse(block=bytes.fromhex(block['bytes'])).SerializeToString())
+    first = bytes.fromhex(pages[0]['page']).ljust(4096, b'\0')
+    padded = [bytes.fromhex(block['bytes']) for block in blocks]
+    padded = [block + bytes(-len(block) % 4096) for block in padded]
+    seed('segment', 'empty', b'\0' + first)
+    seed('segment', 'whole', b'\0' + first + b''.join(padded))
+    seed('segment', 'zeros', b'\0' + first + padded[0] + bytes(8192))
+    seed('segment', 'torn', b'\1' + first + padded[0] + padded[1][:100] + bytes(3996))
+    seed('segment', 'hole', b'\1' + first + padded[0] + bytes(4096) + padded[2])
+    seed('response', 'events', b''.join(elements) + ledger_pb2.ReadResponse(origin='demo/eu/1', position='eu@7', caught_up=True).SerializeToString())
+    seed('response', 'position', ledger_pb2.ReadResponse(position='eu@1024,us.2@998', caught_up=True).SerializeToString())
+
+
+def append():
+    def event(number, **more):
+        return ledger_pb2.NewEvent(id=bytes([number]) * 16, type='Deposited', payload=b'{"amount":5}', **more)
+
+    def write(stream, count, **more):
+        return ledger_pb2.StreamWrite(context='bank', partition='p', stream=stream, events=[event(n + 1) for n in range(count)], **more)
+
+    requests = {
+        'one': ledger_pb2.AppendRequest(writes=[write('a', 1)], tag=7),
+        'three': ledger_pb2.AppendRequest(writes=[write('a', 3, no_stream=True)]),
+        'version': ledger_pb2.AppendRequest(writes=[write('a', 1, version=4)]),
+        'exists': ledger_pb2.AppendRequest(writes=[write('a', 1, stream_exists=True)]),
+        'two-streams': ledger_pb2.AppendRequest(writes=[write('a', 1), ledger_pb2.StreamWrite(
+            context='bank', partition='p', stream='b', any=True,
+            events=[event(9, metadata=b'{}', content_type='application/json', causation_id=b'c' * 16, correlation_id=b'd' * 16)])]),
+        'same-id': ledger_pb2.AppendRequest(writes=[write('a', 1), write('b', 1)]),
+        'other-context': ledger_pb2.AppendRequest(writes=[ledger_pb2.StreamWrite(context='x', partition='p', stream='s', events=[event(1)])]),
+        'empty': ledger_pb2.AppendRequest(),
+    }
+    for name, request in requests.items():
+        seed('append', name, request.SerializeToString())
+        seed('request', f'append-{name}', b'\0' + request.SerializeToString())
+
+
+def requests():
+    note = (ROOT / 'tests/vectors/tessera15/checkpoint').read_bytes()
+    messages = [
+        (1, ledger_pb2.ReadStreamRequest(context='bank', stream='a', from_version=1, limit=5)),
+        (2, ledger_pb2.ReadLogRequest(origin='demo/eu/1', from_index=1)),
+        (3, ledger_pb2.SubscribeRequest(position='eu@7,us@3', context='bank')),
+        (5, ledger_pb2.CreateProjectionRequest(sql='-- tally: projection p\n')),
+        (6, ledger_pb2.ProjectionRequest(name='p', at_least='eu@7')),
+        (8, replication_pb2.HelloRequest(protocol=1, cluster='demo', region='us', contexts_digest=b'd' * 32)),
+        (9, replication_pb2.PullRequest(protocol=1, cluster='demo', region='us', origin='demo/eu/1', from_index=3)),
+        (9, replication_pb2.PullRequest(stored_size=9, cosigned_size=7, cosignature=note.splitlines()[-1])),
+    ]
+    for number, (kind, message) in enumerate(messages):
+        seed('request', number, bytes([kind]) + message.SerializeToString())
+    held = [replication_pb2.HeldLog(origin='demo/eu/1', size=7, checkpoint=note), replication_pb2.HeldLog(origin='demo/us/1', size=3)]
+    hello = replication_pb2.HelloResponse(protocol=1, cluster='demo', region='us', contexts_digest=b'd' * 32, logs=held)
+    seed('peer', 'hello', b'\0' + hello.SerializeToString())
+    seed('peer', 'hello-many', b'\0' + hello.SerializeToString() + b'\x2a\x00' * 200)
+    seed('peer', 'checkpoint', b'\1' + replication_pb2.PullResponse(checkpoint=note).SerializeToString())
+
+
+def notes():
+    for path in sorted((ROOT / 'tests/vectors/tessera15').glob('checkpoint*'))[:4]:
+        seed('note', path.name, path.read_bytes())
+        seed('checkpoint', path.name, path.read_bytes().split(b'\n\n')[0] + b'\n')
+    for number, text in enumerate(VECTORS['checkpoints']):
+        seed('checkpoint', number, text.encode())
+
+
+log()
+append()
+requests()
+notes()

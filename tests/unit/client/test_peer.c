@@ -1,0 +1,79 @@
+/* What a peer's answers may ask for: their shape and limits, before anybody believes them. */
+#include <criterion/criterion.h>
+
+#include "client/peer.h"
+#include "crypto/note.h"
+#include "tally/v1/replication.pb-c.h"
+
+static struct peer_identity self = {.cluster = "demo", .region = "eu"};
+
+/* An answer that fits `self`, with `empty_logs` empty entries in its list behind one good one. */
+static void make_hello(struct buf *out, size_t empty_logs)
+{
+    Tally__V1__HelloResponse response;
+    Tally__V1__HeldLog held;
+    Tally__V1__HeldLog *logs[] = {&held};
+    static char cluster[] = "demo", region[] = "us", origin[] = "demo/us/1", note[] = "a note";
+    tally__v1__hello_response__init(&response);
+    tally__v1__held_log__init(&held);
+    response.protocol = 1;
+    response.cluster = cluster;
+    response.region = region;
+    response.contexts_digest = (ProtobufCBinaryData){.len = HASH_SIZE, .data = self.contexts_digest.bytes};
+    held.origin = origin;
+    held.size = 7;
+    held.checkpoint = (ProtobufCBinaryData){.len = strlen(note), .data = (uint8_t *)note};
+    response.n_logs = 1;
+    response.logs = logs;
+    buf_init(out, PEER_HELLO_MAX_BYTES);
+    cr_assert_eq(buf_reserve(out, tally__v1__hello_response__get_packed_size(&response)), 0);
+    out->size_bytes = tally__v1__hello_response__pack(&response, out->data);
+    for (size_t i = 0; i < empty_logs; i++)
+        cr_assert_eq(buf_append(out, BYTES_LITERAL("\x2a\x00")), 0);
+}
+
+static int parse(size_t empty_logs, struct peer_hello *ret)
+{
+    struct buf answer;
+    make_hello(&answer, empty_logs);
+    int code = peer_hello_parse(buf_bytes(&answer), &self, "us", ret, NULL);
+    buf_free(&answer);
+    return code;
+}
+
+Test(peer, a_hello_outlives_the_bytes_it_came_in)
+{
+    struct peer_hello hello;
+    cr_assert_eq(parse(0, &hello), 0);
+    cr_assert_eq(hello.held_count, 1);
+    cr_assert_str_eq(hello.held[0].origin, "demo/us/1");
+    cr_assert_eq(hello.held[0].size, 7);
+    cr_assert(bytes_equal(hello.held[0].checkpoint, BYTES_LITERAL("a note")));
+    peer_hello_free(&hello);
+}
+
+Test(peer, more_logs_than_there_may_be_are_refused)
+{
+    struct peer_hello hello;
+    cr_assert_eq(parse(REGION_LOGS_MAX, &hello), ERR_TOO_LARGE);
+}
+
+Test(peer, a_million_empty_logs_do_not_get_the_memory_they_ask_for)
+{
+    struct peer_hello hello;
+    cr_assert_eq(parse(1000 * 1000, &hello), ERR_CORRUPT, "2 MB must not be unpacked into a hundred");
+}
+
+Test(peer, a_message_of_a_pull_is_a_block_or_a_checkpoint)
+{
+    struct block *block = NULL;
+    struct buf note;
+    buf_init(&note, NOTE_MAX_BYTES);
+    cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x12\x01n"), &block, &note, NULL), 0);
+    cr_assert_null(block);
+    cr_assert(bytes_equal(buf_bytes(&note), BYTES_LITERAL("n")));
+    cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x0a\x01n"), &block, &note, NULL), ERR_CORRUPT);
+    cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x0a\x01n\x12\x01n"), &block, &note, NULL), ERR_CORRUPT);
+    cr_assert_eq(peer_pull_parse(bytes_of(NULL, 0), &block, &note, NULL), ERR_CORRUPT);
+    buf_free(&note);
+}

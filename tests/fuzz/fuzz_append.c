@@ -56,7 +56,7 @@ static void submit(struct append_job *job)
 {
     struct region_command *command = &job->append.command;
     struct sha256 *sha = sha256_new();
-    struct index *index = index_memory_new();
+    struct index *index = index_memory_new(&config.contexts);
     struct region_log_found found = {.origin = "demo/eu/1"};
     struct region *region = NULL;
     struct chain chain;

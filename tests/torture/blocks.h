@@ -6,7 +6,8 @@
 #include "crypto/note.h"
 #include "log/log.h"
 
-#define BLOCKS_ORIGIN "demo/eu/1"
+#define BLOCKS_REGION "eu"
+#define BLOCKS_ORIGIN "demo/" BLOCKS_REGION "/1"
 
 enum { BLOCKS_MAX = 8 };
 

@@ -11,6 +11,8 @@
 
 enum { BLOCKS = 4, ENTRIES = 10, STREAMS = 3 };
 
+static const struct context bank = {.name = "bank", .default_home = BLOCKS_REGION};
+static struct server_config config = {.region.contexts = {.count = 1, .contexts = &bank}};
 static char log_folder[FILES_PATH_MAX];
 static struct server *server;
 static struct sha256 *sha;
@@ -80,9 +82,11 @@ static enum torture_outcome run(const char *folder, struct hash *ret_result)
     char path[FILES_PATH_MAX];
     memset(server, 0, sizeof(*server));
     server->sha = sha;
-    if (index_rocksdb_open(files_join(folder, "index", path), &server->index, &err) != 0)
+    server->config = &config;
+    if (index_rocksdb_open(files_join(folder, "index", path), &config.region.contexts, &server->index, &err) != 0)
         return TORTURE_REPORTED;
     int code = rebuild(ret_result, &err);
+    applier_free(server->applier);
     index_close(server->index);
     return code == 0 ? TORTURE_DONE : TORTURE_REPORTED;
 }

@@ -49,7 +49,8 @@ static int apply_element(struct node *node, uint32_t number, struct bytes *eleme
         code = entry_parse(frame.entry, &entry, err);
     if (code != 0 || entry.index < applied)
         return code;
-    struct index_entry item = {.entry = &entry, .fingerprint = entry_fingerprint(node->sha, &entry, frame.payload)};
+    struct index_entry item = {
+        .entry = &entry, .fingerprint = entry_fingerprint(node->sha, &entry, frame.payload), .payload = frame.payload};
     return index_apply(node->index, number, &item, 1, err);
 }
 
@@ -106,7 +107,7 @@ static int open_parts(struct node *node, struct err *err)
     struct region_event timer = {.type = REGION_TIMER};
     snprintf(own, sizeof(own), "%s/%s/1", node->config->cluster, node->config->region);
     node->sha = sha256_new();
-    node->index = index_memory_new();
+    node->index = index_memory_new(&node->config->contexts);
     if (node->sha == NULL || node->index == NULL)
         return err_no_memory(err, "a node");
     int code = open_log(node, own, true, err);

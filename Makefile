@@ -274,7 +274,7 @@ build/corpus/made: tests/fuzz/corpus.py tests/golden/vectors.json $(PYTHON_PROTO
 	@$(PYTHON) $< build/corpus
 	@touch $@
 replay-%: $(B)/fuzz/% build/corpus/made
-	$(Q)$(SAN_ENV) $< $(wildcard tests/fuzz/corpus/$* build/corpus/$*) > $(B)/fuzz/$*.log 2>&1 || \
+	$(Q)$(SAN_ENV) $< $$(ls -d tests/fuzz/corpus/$* build/corpus/$* 2> /dev/null) > $(B)/fuzz/$*.log 2>&1 || \
 		{ tail -20 $(B)/fuzz/$*.log; echo "FAILED: the last file named above; rerun with $(SAN_ENV) $< FILE"; exit 1; }
 	$(Q)tail -1 $(B)/fuzz/$*.log
 replays: $(FUZZ:%=replay-%)
@@ -285,7 +285,7 @@ fuzz-replay:
 fuzz-run-%: $(B)/fuzz/% build/corpus/made
 	@mkdir -p build/corpus/$* build/findings
 	$(SAN_ENV) $< -max_total_time=$(SECONDS) -artifact_prefix=build/findings/$*- -verbosity=0 -print_final_stats=1 \
-		build/corpus/$* $(wildcard tests/fuzz/corpus/$*)
+		build/corpus/$* $$(ls -d tests/fuzz/corpus/$* 2> /dev/null)
 fuzz-runs: $(FUZZ:%=fuzz-run-%)
 fuzz:
 	+@$(MAKE) --no-print-directory -j2 MODE=fuzz fuzz-runs

@@ -39,7 +39,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
 # --- Modules, lowest first: a module's archive may use the ones before it. -------------------------------------------
-MODULES := base platform crypto entry domain log index replication reconcile projection region client rpc server
+MODULES := base platform crypto entry domain log index replication reconcile projection region client rpc admin server
 LIBS_base :=
 LIBS_platform :=
 LIBS_crypto := -lcrypto -lsodium
@@ -47,6 +47,7 @@ LIBS_index := -lrocksdb
 LIBS_projection := -lsqlite3 -ljansson
 LIBS_rpc := -lprotobuf-c -lgrpc -lgpr
 LIBS_client := -lprotobuf-c -lgrpc -lgpr
+LIBS_admin := -lmicrohttpd -ljansson
 LIBS_server := -lcyaml -lyaml
 
 SOURCES = $(wildcard src/$(1)/*.c)
@@ -123,7 +124,7 @@ GEN_C := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
 GEN_O := $(GEN_C:.c=.o)
 .SECONDARY: $(GEN_C)
 EXTRA_OBJECTS_client := $(GEN_O)
-include $(wildcard src/rpc/rules.mk)
+include $(wildcard src/rpc/rules.mk src/admin/rules.mk)
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto | deps-check
 	@mkdir -p $(@D)
@@ -343,7 +344,7 @@ clean:
 # --- Packages --------------------------------------------------------------------------------------------------------
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
-            libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev grpc-proto \
+            libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev grpc-proto \
             python3 python3-grpcio python3-protobuf sqlite3 jq
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.

@@ -190,6 +190,7 @@ static int show(struct tiler *tiler, size_t log, const struct buf *note, struct 
         view->note_size = code == 0 ? checkpoint.size : 0;
     }
     pthread_mutex_unlock(&view->mutex);
+    server_changed(tiler->server); /* whoever waits for a receipt looks again */
     return code != 0 ? err_no_memory(err, "a checkpoint") : 0;
 }
 

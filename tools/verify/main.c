@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "crypto/keyfile.h"
+#include "verify/receipt.h"
 #include "verify/verify.h"
 
 #define VERIFY_VERSION "1.0.0"
@@ -123,8 +124,10 @@ static int load_keys(struct disk *disk, const char *path, struct key_set *ret)
 static enum verdict run(const struct arguments *arguments, struct disk *disk, const struct key_set *keys,
                         struct log_report reports[2])
 {
-    if (strcmp(arguments->command, "receipt") == 0)
-        return verify_receipt(disk, arguments->folders[0], keys, arguments->json);
+    if (strcmp(arguments->command, "receipt") == 0) {
+        const struct receipt_keys receipt_keys = {.items = keys->keys, .count = keys->count};
+        return (enum verdict)verify_receipt(disk, arguments->folders[0], &receipt_keys, arguments->json);
+    }
     for (size_t i = 0; i < arguments->folder_count; i++)
         verify_log(disk, arguments->folders[i], keys, &reports[i]);
     if (arguments->folder_count == 1) {

@@ -317,7 +317,14 @@ build/python/grpc/%_pb2.py: | deps-check
 	@mkdir -p build/python
 	$(Q)protoc --proto_path=/usr/share/grpc-proto --python_out=build/python /usr/share/grpc-proto/grpc/$*.proto
 
-integration: all $(PYTHON_PROTOS)
+# A reader of our logs made from the libraries of Go's checksum database, by Debian's Go and nothing from the network.
+GO := GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$(CURDIR)/build/interop/cache go
+build/interop/tlogcheck: tests/interop/tlogcheck.go | deps-check
+	@mkdir -p $(@D)
+	$(call say,GO,$@)
+	$(Q)$(GO) build -o $@ ./tests/interop
+
+integration: all $(PYTHON_PROTOS) build/interop/tlogcheck
 	@$(PYTHON) tests/integration/run.py $(if $(TEST),'$(TEST)')
 
 demo: deps-check
@@ -333,10 +340,12 @@ C_FILES = $(shell find src include tools tests bench -name '*.[ch]')
 lint: | deps-check
 	@$(PYTHON) tools/lint/lint.py
 	@clang-format --dry-run -Werror $(C_FILES)
+	@unformatted=$$(gofmt -l tests/interop); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
 	@echo '  LINT   ok'
 
 format: | deps-check
 	clang-format -i $(C_FILES)
+	gofmt -w tests/interop
 
 clean:
 	rm -rf build
@@ -345,7 +354,7 @@ clean:
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
             libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev grpc-proto \
-            python3 python3-grpcio python3-protobuf sqlite3 jq
+            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.
 deps-check:

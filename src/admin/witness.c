@@ -73,17 +73,18 @@ static int load(struct witness *witness, struct witnessed *log, struct err *err)
         return 0;
     if (code != 0)
         return code;
-    code = checkpoint_open(buf_bytes(&log->note), &log->key, &log->latest, err);
+    struct err why = {0};
+    code = checkpoint_open(buf_bytes(&log->note), &log->key, &log->latest, &why);
     if (code == 0)
-        code = note_parse(buf_bytes(&log->note), &note, err);
-    if (code == 0 && note_verify(&note, &witness->signer->verifier, NULL, err) <= 0)
-        code = err_set(err, ERR_CORRUPT, "it is not signed by %s", witness->signer->verifier.name);
+        code = note_parse(buf_bytes(&log->note), &note, &why);
+    if (code == 0 && note_verify(&note, &witness->signer->verifier, NULL, &why) <= 0)
+        code = err_set(&why, ERR_CORRUPT, "it is not signed by %s", witness->signer->verifier.name);
     if (code != 0)
         code =
-            err_wrap(err, ERR_CORRUPT,
-                     "the witness cannot know what it cosigned for %s: restore %s from a backup, or move it away and "
-                     "make a new keys/witness.key under another name",
-                     log->key.name, path);
+            err_set(err, ERR_CORRUPT,
+                    "the witness cannot know what it cosigned for %s (%s): restore %s from a backup, or move it away "
+                    "and make a new keys/witness.key",
+                    log->key.name, why.message, path);
     return code;
 }
 

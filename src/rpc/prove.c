@@ -50,12 +50,14 @@ static int wait_for_receipt(struct call *call, uint64_t timeout_ms, size_t log, 
     uint64_t deadline_us = clock_now().mono_us + timeout_ms * 1000;
     uint64_t seen = backend->ops->wait_change(backend, 0, 0);
     while (true) {
-        int code = backend->ops->prove(backend, log, index, out, err);
+        struct err why = {0};
+        int code = backend->ops->prove(backend, log, index, out, &why);
         if (code != ERR_UNAVAILABLE)
-            return code;
+            return code == 0 ? 0 : err_set(err, code, "%s", why.message);
         uint64_t now_us = clock_now().mono_us;
         if (now_us >= deadline_us)
-            return err_wrap(err, ERR_TIMEOUT, "no receipt within %llu ms", (unsigned long long)timeout_ms);
+            return err_set(err, ERR_TIMEOUT, "no receipt within %llu ms: %s", (unsigned long long)timeout_ms,
+                           why.message);
         code = call_wait_change(call, &seen, (deadline_us - now_us) / 1000 + 1, err);
         if (code != 0)
             return code;

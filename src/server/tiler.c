@@ -373,7 +373,7 @@ int tiler_prove(struct tiler *tiler, size_t log, uint64_t index, struct buf *out
     if (code == 0)
         code = tiler_checkpoint(tiler, log, &note, &size, err);
     if (code == ERR_NOT_FOUND)
-        code = ERR_UNAVAILABLE;
+        code = err_set(err, ERR_UNAVAILABLE, "no checkpoint of this log has been published yet");
     if (code == 0 && index >= size)
         code =
             err_set(err, ERR_UNAVAILABLE, "the published checkpoint covers %llu entries, entry %llu is not in it yet",

@@ -32,14 +32,15 @@ static int check(struct bytes text, const uint8_t event_id[TALLY_ID_SIZE], struc
 {
     struct receipt receipt;
     struct sha256 *sha = sha256_new();
-    int rc = sha == NULL ? err_no_memory(err, "a receipt") : receipt_parse(text, &receipt, err);
+    struct err why = {0};
+    int rc = sha == NULL ? err_no_memory(err, "a receipt") : receipt_parse(text, &receipt, &why);
     if (rc == 0)
-        rc = check_path(&receipt, event_id, sha, err);
+        rc = check_path(&receipt, event_id, sha, &why);
     if (sha != NULL)
         receipt_free(&receipt);
     sha256_free(sha);
     if (rc != 0 && rc != ERR_NO_MEMORY)
-        rc = err_wrap(err, ERR_CORRUPT, "the region answered with a receipt that does not hold");
+        rc = err_set(err, ERR_CORRUPT, "the region answered with a receipt that does not hold: %s", why.message);
     return rc;
 }
 

@@ -198,13 +198,14 @@ unit: $(foreach m,$(MODULE),unit-$(m))
 
 # tests/threads/<module>.c: threads that are ours alone, for MODE=tsan. gRPC and RocksDB are not built for ThreadSanitizer, and Criterion does not
 # start under it, so these are plain programs.
+threads_module = $(if $(filter tiles,$(1)),log,$(if $(filter $(1),$(MODULES)),$(1),platform))
 THREAD_TESTS := $(notdir $(basename $(wildcard tests/threads/*.c)))
 define THREADS_PROGRAM
 $(B)/tests/threads-$(1): $(B)/obj/tests/threads/$(1).o $(patsubst %.c,$(B)/obj/%.o,$(TEST_SUPPORT)) \
-                         $(call archives,$(call upto,$(if $(filter $(1),$(MODULES)),$(1),platform)))
+                         $(call archives,$(call upto,$(call threads_module,$(1))))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(if $(filter $(1),$(MODULES)),$(1),platform)))
+	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(call threads_module,$(1))))
 endef
 $(foreach t,$(THREAD_TESTS),$(eval $(call THREADS_PROGRAM,$(t))))
 

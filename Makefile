@@ -39,7 +39,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
 # --- Modules, lowest first: a module's archive may use the ones before it. -------------------------------------------
-MODULES := base platform crypto entry domain log index replication reconcile projection region client rpc server
+MODULES := base platform crypto entry domain log index replication reconcile projection region client rpc admin server
 LIBS_base :=
 LIBS_platform :=
 LIBS_crypto := -lcrypto -lsodium
@@ -47,6 +47,7 @@ LIBS_index := -lrocksdb
 LIBS_projection := -lsqlite3 -ljansson
 LIBS_rpc := -lprotobuf-c -lgrpc -lgpr
 LIBS_client := -lprotobuf-c -lgrpc -lgpr
+LIBS_admin := -lmicrohttpd -ljansson
 LIBS_server := -lcyaml -lyaml
 
 SOURCES = $(wildcard src/$(1)/*.c)
@@ -123,7 +124,7 @@ GEN_C := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
 GEN_O := $(GEN_C:.c=.o)
 .SECONDARY: $(GEN_C)
 EXTRA_OBJECTS_client := $(GEN_O)
-include $(wildcard src/rpc/rules.mk)
+include $(wildcard src/rpc/rules.mk src/admin/rules.mk)
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto | deps-check
 	@mkdir -p $(@D)
@@ -197,13 +198,14 @@ unit: $(foreach m,$(MODULE),unit-$(m))
 
 # tests/threads/<module>.c: threads that are ours alone, for MODE=tsan. gRPC and RocksDB are not built for ThreadSanitizer, and Criterion does not
 # start under it, so these are plain programs.
+threads_module = $(if $(filter tiles,$(1)),log,$(if $(filter $(1),$(MODULES)),$(1),platform))
 THREAD_TESTS := $(notdir $(basename $(wildcard tests/threads/*.c)))
 define THREADS_PROGRAM
 $(B)/tests/threads-$(1): $(B)/obj/tests/threads/$(1).o $(patsubst %.c,$(B)/obj/%.o,$(TEST_SUPPORT)) \
-                         $(call archives,$(call upto,$(if $(filter $(1),$(MODULES)),$(1),platform)))
+                         $(call archives,$(call upto,$(call threads_module,$(1))))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(if $(filter $(1),$(MODULES)),$(1),platform)))
+	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(call threads_module,$(1))))
 endef
 $(foreach t,$(THREAD_TESTS),$(eval $(call THREADS_PROGRAM,$(t))))
 
@@ -316,7 +318,14 @@ build/python/grpc/%_pb2.py: | deps-check
 	@mkdir -p build/python
 	$(Q)protoc --proto_path=/usr/share/grpc-proto --python_out=build/python /usr/share/grpc-proto/grpc/$*.proto
 
-integration: all $(PYTHON_PROTOS)
+# A reader of our logs made from the libraries of Go's checksum database, by Debian's Go and nothing from the network.
+GO := GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$(CURDIR)/build/interop/cache go
+build/interop/tlogcheck: tests/interop/tlogcheck.go | deps-check
+	@mkdir -p $(@D)
+	$(call say,GO,$@)
+	$(Q)$(GO) build -o $@ ./tests/interop
+
+integration: all $(PYTHON_PROTOS) build/interop/tlogcheck
 	@$(PYTHON) tests/integration/run.py $(if $(TEST),'$(TEST)')
 
 demo: deps-check
@@ -332,10 +341,12 @@ C_FILES = $(shell find src include tools tests bench -name '*.[ch]')
 lint: | deps-check
 	@$(PYTHON) tools/lint/lint.py
 	@clang-format --dry-run -Werror $(C_FILES)
+	@unformatted=$$(gofmt -l tests/interop); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
 	@echo '  LINT   ok'
 
 format: | deps-check
 	clang-format -i $(C_FILES)
+	gofmt -w tests/interop
 
 clean:
 	rm -rf build
@@ -343,8 +354,8 @@ clean:
 # --- Packages --------------------------------------------------------------------------------------------------------
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
-            libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev grpc-proto \
-            python3 python3-grpcio python3-protobuf sqlite3 jq
+            libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev grpc-proto \
+            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.
 deps-check:

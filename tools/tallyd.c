@@ -38,7 +38,7 @@ static int run(const char *folder)
     struct err err = {0};
     sigset_t set;
     int signal_number = 0;
-    char line[512];
+    char line[640];
     block_signals(&set);
     if (server_start(folder, &server, &err) != 0) {
         fprintf(stderr, "tallyd: cannot start: %s\n", err.message);

@@ -149,6 +149,11 @@ static int checkpoint(struct rpc_backend *backend, size_t log, bool published, s
     return log_load_checkpoint(found, published, out, err);
 }
 
+static int prove(struct rpc_backend *backend, size_t log, uint64_t index, struct buf *out, struct err *err)
+{
+    return tiler_prove(server_of(backend)->tiler, log, index, out, err);
+}
+
 static int acknowledged(struct rpc_backend *backend, const char *peer_region, size_t log, uint64_t size,
                         uint64_t cosigned_size, struct bytes cosignature, struct err *err)
 {
@@ -195,6 +200,7 @@ const struct rpc_backend_ops server_backend_ops = {
     .homes = homes,
     .failover_report = failover_report,
     .checkpoint = checkpoint,
+    .prove = prove,
     .acknowledged = acknowledged,
     .peer_contact = peer_contact,
     .projection_create = projector_create,

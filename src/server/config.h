@@ -16,11 +16,13 @@ struct server_config {
     struct config_file *file;
     char folder[DISK_PATH_MAX_BYTES]; /* the data directory */
     char listen[REGION_ADDRESS_MAX_BYTES + 1];
+    char http_listen[REGION_ADDRESS_MAX_BYTES + 1]; /* "": no HTTP */
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
     uint64_t segment_size_bytes;
     struct note_signer log_signer;
     struct note_signer cosign_signer;
-    struct context *contexts; /* owned: region.contexts points here */
+    struct note_signer witness_signer; /* only with HTTP */
+    struct context *contexts;          /* owned: region.contexts points here */
     struct region_config region;
 };
 

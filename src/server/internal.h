@@ -5,8 +5,10 @@
  *   writer      every log's writing side; takes jobs from `jobs`; creates mirrors
  *   indexer     the index's writing side; reads logs
  *   projector   every projection's database; takes requests
+ *   tiler       every log's Merkle tiles; decides which checkpoint is shown
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
  *   gRPC        see rpc/rpc.h
+ *   HTTP        see admin/admin.h
  * The sequencer never waits for anybody: others may wait for it. So waiting has no cycles. */
 #ifndef SERVER_INTERNAL_H
 #define SERVER_INTERNAL_H
@@ -14,8 +16,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "admin/admin.h"
 #include "index/index.h"
 #include "log/log.h"
+#include "log/tiles.h"
 #include "platform/clock.h"
 #include "platform/disk.h"
 #include "platform/mailbox.h"
@@ -73,9 +77,11 @@ struct job {
 
 struct peers;
 struct projector;
+struct tiler;
 
 struct server {
     struct rpc_backend backend;
+    struct admin_backend admin_backend;
     struct disk *disk;
     struct server_config *config;
     struct disk_file *lock;
@@ -92,7 +98,9 @@ struct server {
     struct mailbox *jobs;
     struct peers *peers;
     struct projector *projector;
+    struct tiler *tiler;
     struct rpc_server *rpc;
+    struct admin *admin;
     pthread_t sequencer, writer, indexer;
 
     pthread_mutex_t mutex;
@@ -123,7 +131,10 @@ void *writer_run(void *context);
 void *indexer_run(void *context);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
-/* "<data>/logs/<region>-<incarnation>" of an origin. */
+/* "<data>/<kind>/<region>-<incarnation>" of an origin. */
+int server_log_path(const struct server *server, const char *kind, const char *origin, char out[DISK_PATH_MAX_BYTES],
+                    struct err *err) MUST_USE;
+/* The same for kind "logs". */
 int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES],
                       struct err *err) MUST_USE;
 
@@ -147,6 +158,24 @@ int projector_rebuild(struct rpc_backend *backend, const char *name, struct rpc_
 int projector_get(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_list(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err);
 int projector_digest(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret, struct err *err);
+
+/* tiler.c: the thread, and what others may ask about a log. Any thread. */
+int tiler_start(struct server *server, struct tiler **ret, struct err *err) MUST_USE;
+void tiler_stop(struct tiler *tiler);
+/* NULL until they are open. */
+struct tiles *tiler_tiles(struct tiler *tiler, size_t log);
+/* The checkpoint that is shown, appended to *out (NULL: not wanted), and its size: the tiles cover it. ERR_NOT_FOUND:
+ * none yet; ERR_UNAVAILABLE: the tiles are being made. */
+int tiler_checkpoint(struct tiler *tiler, size_t log, struct buf *out, uint64_t *ret_size, struct err *err) MUST_USE;
+/* Why the tiles do not follow the log, "" when they do. */
+void tiler_error(struct tiler *tiler, size_t log, char out[TALLY_ERROR_MESSAGE_MAX_BYTES]);
+/* A reader found tiles that contradict each other, or the entries: they are made again. */
+void tiler_damaged(struct tiler *tiler, size_t log);
+/* Appends a receipt (crypto/receipt.h). ERR_UNAVAILABLE until a checkpoint that is shown covers the entry. */
+int tiler_prove(struct tiler *tiler, size_t log, uint64_t index, struct buf *out, struct err *err) MUST_USE;
+
+/* admin_backend.c: what HTTP may ask. */
+extern const struct admin_backend_ops server_admin_ops;
 
 /* backend.c: what the services may ask. */
 extern const struct rpc_backend_ops server_backend_ops;

@@ -13,15 +13,21 @@
 #include "base/mem.h"
 #include "server/internal.h"
 
-int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES], struct err *err)
+int server_log_path(const struct server *server, const char *kind, const char *origin, char out[DISK_PATH_MAX_BYTES],
+                    struct err *err)
 {
     struct origin parts;
     char name[128];
     int code = origin_parse(bytes_of_string(origin), &parts, err);
     if (code != 0)
         return code;
-    snprintf(name, sizeof(name), "logs/%s-%llu", parts.region, (unsigned long long)parts.incarnation);
+    snprintf(name, sizeof(name), "%s/%s-%llu", kind, parts.region, (unsigned long long)parts.incarnation);
     return disk_join(out, server->config->folder, name, err);
+}
+
+int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES], struct err *err)
+{
+    return server_log_path(server, "logs", origin, out, err);
 }
 
 static int take_lock(struct server *server, struct err *err)
@@ -245,8 +251,29 @@ static void start_threads(struct server *server)
         code = start_thread(&server->indexer, indexer_run, server, &err);
     if (code == 0)
         code = projector_start(server, &server->projector, &err);
+    if (code == 0)
+        code = tiler_start(server, &server->tiler, &err);
     if (code != 0)
         server_die(server, "%s", err.message);
+}
+
+/* The port that was bound takes the place of the one that was asked for, which may be 0. */
+static void set_port(char *address, uint16_t port)
+{
+    char *colon = strrchr(address, ':');
+    snprintf(colon, REGION_ADDRESS_MAX_BYTES - (size_t)(colon - address), ":%u", port);
+}
+
+/* After the sequencer, which its handlers wait for. */
+static int serve_http(struct server *server, struct err *err)
+{
+    uint16_t port = 0;
+    if (server->config->http_listen[0] == '\0')
+        return 0;
+    int code = admin_start(&server->admin_backend, server->config->http_listen, &server->admin, &port, err);
+    if (code == 0)
+        set_port(server->config->http_listen, port);
+    return code;
 }
 
 static int serve(struct server *server, struct err *err)
@@ -255,12 +282,11 @@ static int serve(struct server *server, struct err *err)
     int code = rpc_server_start(&server->backend, server->config->listen, &server->rpc, &port, err);
     if (code != 0)
         return code;
-    char *colon = strrchr(server->config->listen, ':');
-    snprintf(colon, REGION_ADDRESS_MAX_BYTES - (size_t)(colon - server->config->listen), ":%u", port);
+    set_port(server->config->listen, port);
     code = start_thread(&server->sequencer, sequencer_run, server, err);
     if (code != 0)
         server_die(server, "%s", err->message);
-    return 0;
+    return serve_http(server, err);
 }
 
 static void init_waiting(struct server *server)
@@ -311,6 +337,12 @@ static int prepare(struct server *server, struct err *err)
                                            .config = &server->config->region,
                                            .index = server->index,
                                            .start_mono_us = clock_now().mono_us};
+    server->admin_backend = (struct admin_backend){.ops = &server_admin_ops,
+                                                   .config = &server->config->region,
+                                                   .disk = server->disk,
+                                                   .folder = server->config->folder,
+                                                   .witness_signer = &server->config->witness_signer,
+                                                   .start_mono_us = server->backend.start_mono_us};
     server->backend.contexts_digest = context_table_digest(&server->config->region.contexts, server->sha);
     return 0;
 }
@@ -321,6 +353,7 @@ static void stop_threads(struct server *server)
     atomic_store(&server->stopping, true);
     pthread_mutex_unlock(&server->mutex);
     server_changed(server);
+    admin_stop(server->admin);
     if (server->rpc != NULL)
         rpc_server_stop(server->rpc);
     mailbox_close(
@@ -334,6 +367,7 @@ static void stop_threads(struct server *server)
     server_changed(server);
     pthread_join(server->indexer, NULL);
     projector_stop(server->projector);
+    tiler_stop(server->tiler);
 }
 
 int server_start(const char *folder, struct server **ret, struct err *err)
@@ -362,7 +396,9 @@ int server_start(const char *folder, struct server **ret, struct err *err)
 
 void server_describe(const struct server *server, char *out)
 {
-    snprintf(out, 512, "region %s ready on %s", server->config->region.region, server->config->listen);
+    const char *http = server->config->http_listen;
+    snprintf(out, 640, "region %s ready on %s%s%s", server->config->region.region, server->config->listen,
+             http[0] == '\0' ? "" : ", HTTP on ", http);
 }
 
 void server_stop(struct server *server)

@@ -13,7 +13,7 @@ struct server;
  * ERR_CORRUPT (damage, with the repair); ERR_UNAVAILABLE (the port is in use); disk errors. Signals that should not
  * reach the threads must be blocked before. */
 int server_start(const char *folder, struct server **ret, struct err *err) MUST_USE;
-/* What to print once it serves: "region eu ready on 127.0.0.1:7401". out holds 512 bytes. */
+/* What to print once it serves: "region eu ready on 127.0.0.1:7401, HTTP on 127.0.0.1:7480". out holds 640 bytes. */
 void server_describe(const struct server *server, char *out);
 /* Ends all calls, lets what was accepted become durable, flushes and closes. */
 void server_stop(struct server *server);

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "crypto/keyfile.h"
+#include "verify/receipt.h"
 #include "verify/verify.h"
 
 #define VERIFY_VERSION "1.0.0"
@@ -21,6 +22,10 @@ static const char help[] =
     "  tally-verify compare DIR_A DIR_B [--key FILE] [--json]\n"
     "      Checks both, and that the entries of one are the first entries of the other, byte for byte. Names the first "
     "that differs.\n"
+    "\n"
+    "  tally-verify receipt FILE --key FILE [--json]\n"
+    "      Checks a receipt (tally proof): that its entry is in the log that the key stands for. Needs neither log nor "
+    "server.\n"
     "\n"
     "  DIR         the folder of one log: it holds files named 00000000000000000000.seg and, once something was "
     "signed, checkpoint\n"
@@ -84,7 +89,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
         }
     }
     if (optind == argc)
-        return usage("say what to check: log DIR, or compare DIR_A DIR_B", "");
+        return usage("say what to check: log DIR, compare DIR_A DIR_B, or receipt FILE", "");
     ret->command = argv[optind];
     for (int i = optind + 1; i < argc; i++) {
         if (ret->folder_count == 2)
@@ -95,6 +100,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
         return ret->folder_count == 1 ? -1 : usage("log needs one folder", "");
     if (strcmp(ret->command, "compare") == 0)
         return ret->folder_count == 2 ? -1 : usage("compare needs two folders", "");
+    if (strcmp(ret->command, "receipt") == 0 && ret->key_path == NULL)
+        return usage("a receipt proves nothing without the log's key: give --key", "");
+    if (strcmp(ret->command, "receipt") == 0)
+        return ret->folder_count == 1 ? -1 : usage("receipt needs one file", "");
     return usage("no such command: ", ret->command);
 }
 
@@ -115,6 +124,10 @@ static int load_keys(struct disk *disk, const char *path, struct key_set *ret)
 static enum verdict run(const struct arguments *arguments, struct disk *disk, const struct key_set *keys,
                         struct log_report reports[2])
 {
+    if (strcmp(arguments->command, "receipt") == 0) {
+        const struct receipt_keys receipt_keys = {.items = keys->keys, .count = keys->count};
+        return (enum verdict)verify_receipt(disk, arguments->folders[0], &receipt_keys, arguments->json);
+    }
     for (size_t i = 0; i < arguments->folder_count; i++)
         verify_log(disk, arguments->folders[i], keys, &reports[i]);
     if (arguments->folder_count == 1) {

@@ -96,5 +96,4 @@ void print_log_json(const struct log_report *report);
 void print_comparison(const struct log_report *a, const struct log_report *b, const struct comparison *comparison);
 void print_comparison_json(const struct log_report *a, const struct log_report *b, const struct comparison *comparison);
 const char *verdict_name(enum verdict verdict);
-
 #endif

@@ -7,6 +7,7 @@
  * A signed checkpoint of a size that we know with another root is a fork: two histories. Nothing is merged; the note is
  * kept as evidence. */
 #include "base/assert.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 void kept_note_free(struct kept_note *kept)
@@ -51,7 +52,7 @@ static int make_note(struct region *region, const struct checkpoint *checkpoint,
 
 static void keep_note(struct region *region, const struct kept_note *note)
 {
-    if (region->kept_count == REGION_KEPT_NOTES_MAX) {
+    if (region->kept_count == region->config.limits.kept_notes) {
         kept_note_free(&region->kept[0]);
         region->kept_count--;
         memmove(region->kept, region->kept + 1, region->kept_count * sizeof(region->kept[0]));
@@ -68,7 +69,8 @@ static bool wants_signature(const struct region *region)
 static void sign_own(struct region *region, struct region_update *update)
 {
     struct region_log *own = region_own(region);
-    struct checkpoint checkpoint = {.size = own->durable_size};
+    struct checkpoint checkpoint = {.size =
+                                        PLANTED(sign_before_durable) ? mirror_size(&own->mirror) : own->durable_size};
     struct kept_note note;
     if (!wants_signature(region) ||
         region->now.mono_us < region->last_signed_us + region->config.checkpoint_interval_us)
@@ -115,19 +117,25 @@ static void publish(struct region *region, struct region_update *update)
     }
 }
 
-/* Whether the line is a valid cosignature of the peer on the text. */
-static bool cosignature_valid(const struct region *region, size_t peer, struct bytes text, struct bytes line)
+/* Whether the line is a valid cosignature of the peer on the text: 0, ERR_CORRUPT, or ERR_NO_MEMORY, which says nothing
+ * about the peer. */
+static int check_cosignature(const struct region *region, size_t peer, struct bytes text, struct bytes line)
 {
     struct note note;
     struct buf whole;
-    bool valid = false;
     buf_init(&whole, NOTE_MAX_BYTES);
-    if (buf_append(&whole, text) == 0 && buf_append_byte(&whole, '\n') == 0 && buf_append(&whole, line) == 0 &&
-        note_parse(buf_bytes(&whole), &note, NULL) == 0)
-        valid =
-            note.signature_count == 1 && note_verify(&note, &region->config.peers[peer].cosign_key, NULL, NULL) == 1;
+    int code = buf_append(&whole, text);
+    if (code == 0)
+        code = buf_append_byte(&whole, '\n');
+    if (code == 0)
+        code = buf_append(&whole, line);
+    if (code == 0)
+        code = note_parse(buf_bytes(&whole), &note, NULL);
+    if (code == 0 &&
+        (note.signature_count != 1 || note_verify(&note, &region->config.peers[peer].cosign_key, NULL, NULL) != 1))
+        code = ERR_CORRUPT;
     buf_free(&whole);
-    return valid;
+    return code == 0 || code == ERR_NO_MEMORY ? code : ERR_CORRUPT;
 }
 
 void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line,
@@ -137,7 +145,10 @@ void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, stru
         struct kept_note *kept = &region->kept[i];
         if (kept->checkpoint.size != size || (kept->cosigned_by & (1u << peer)) != 0)
             continue;
-        if (!cosignature_valid(region, peer, buf_bytes(&kept->text), line)) {
+        int code = check_cosignature(region, peer, buf_bytes(&kept->text), line);
+        if (code == ERR_NO_MEMORY)
+            return; /* the next checkpoint is cosigned too */
+        if (code != 0) {
             region_alarm(update, 0, line, "peer %s sent a cosignature for size %llu that does not verify",
                          region->config.peers[peer].region, (unsigned long long)size);
             return;
@@ -238,7 +249,7 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
     if (code != 0) {
         region_warn(region, log, note, update, "peer %s sent a checkpoint of log %s that is not signed by its key",
                     region->config.peers[peer].region, mirror->origin);
-        mirror->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
+        mirror->blocked_until_us[peer] = region->now.mono_us + region->config.limits.penalty_us;
         pulls_stop(region, log, update);
         return;
     }
@@ -250,6 +261,8 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
     if (buf_append(&mirror->pending, note) != 0)
         return;
     mirror->pending_checkpoint = checkpoint;
+    if (PLANTED(cosign_before_stored))
+        cosign(region, log, &checkpoint, update);
     store_pending(region, log, update);
 }
 

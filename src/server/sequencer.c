@@ -81,9 +81,9 @@ static void step(struct server *server, const struct region_event *event, struct
 {
     struct err err = {0};
     int code = region_step(server->region, event, update, &err);
-    if (code != 0)
-        server_say(server, "an event could not be handled: %s", err.message);
-    if (code != 0 && event->type == REGION_COMMAND) {
+    if (code != 0 && event->type != REGION_COMMAND)
+        server_die(server, "an event could not be handled, and going on without it would be wrong: %s", err.message);
+    if (code != 0) {
         event->command->refusal.code = code;
         event->command->refusal.err = err;
         rpc_append_done((struct rpc_append *)(void *)event->command);

@@ -62,8 +62,8 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration lint format bench clean FORCE
-BINARIES := tallyd tally tally-verify
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration sim sim-ci lint format bench clean FORCE
+BINARIES := tallyd tally tally-verify tally-sim
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
 define HELP
@@ -78,6 +78,7 @@ make fuzz-replay  the fuzzers' corpora, under the sanitizers
 make golden     golden vectors, against a second implementation
 make planted    plants faults and sees the checks fail
 make integration  real processes; TEST=name for those whose names contain it
+make sim        the simulator, on all cores: SEEDS=1000, FIRST=1, or MINUTES=10
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
 make bench      append throughput, as ratios
@@ -161,6 +162,13 @@ $(B)/bin/tally-verify: $(VERIFY_OBJECTS) $(call archives,$(VERIFY_MODULES))
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(VERIFY_MODULES)) -ljansson
 
+# The commit that a failure names; the object is made again when it changes.
+SIM_COMMIT := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+$(B)/commit: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(SIM_COMMIT)' | cmp -s - $@ || printf '%s\n' '$(SIM_COMMIT)' > $@
+$(B)/obj/tools/sim/report.o: $(B)/commit
+$(B)/obj/tools/sim/report.o: ALL_CFLAGS += -DSIM_COMMIT='"$(SIM_COMMIT)"'
 SIM_OBJECTS := $(patsubst tools/%.c,$(B)/obj/tools/%.o,$(wildcard tools/sim/*.c))
 $(B)/bin/tally-sim: $(SIM_OBJECTS) $(call archives,$(call upto,region))
 	@mkdir -p $(@D)
@@ -302,6 +310,7 @@ test: deps-check
 	$(RUN) planted
 	$(RUN) MODE=clang all
 	$(RUN) integration
+	$(RUN) sim-ci
 	@echo 'make test: all of it holds'
 
 golden: $(wildcard tests/golden/*.py) | deps-check
@@ -327,6 +336,19 @@ build/interop/tlogcheck: tests/interop/tlogcheck.go | deps-check
 
 integration: all $(PYTHON_PROTOS) build/interop/tlogcheck
 	@$(PYTHON) tests/integration/run.py $(if $(TEST),'$(TEST)')
+
+# Regions under a simulated clock, disk and network (tools/sim/README.md).
+SEEDS ?=
+FIRST ?= 1
+MINUTES ?=
+sim: deps-check
+	$(RUN) MODE=release build/bin/tally-sim
+	@build/bin/tally-sim --jobs $(JOBS) --first $(FIRST) $(if $(SEEDS),--seeds $(SEEDS),$(if $(MINUTES),--minutes $(MINUTES),--seeds 1000))
+
+sim-ci: deps-check
+	$(RUN) MODE=release build/bin/tally-sim
+	$(RUN) MODE=debug build/debug/bin/tally-sim
+	@bash tests/sim/run.sh
 
 demo: deps-check
 	$(RUN) all

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 static uint32_t find_log(const struct region *region, const char *origin)
@@ -127,6 +128,8 @@ static void describe_waiting(struct region *region)
 static bool all_told(const struct region *region)
 {
     bool heard = region->config.peer_count == 0;
+    if (PLANTED(accept_before_hearing))
+        return true;
     for (size_t i = 0; i < region->config.peer_count; i++) {
         if (!region->peers[i].reported)
             return false;

@@ -11,12 +11,12 @@ static struct server *server_of(struct admin_backend *backend)
 
 static size_t log_count(struct admin_backend *backend)
 {
-    return atomic_load(&server_of(backend)->log_count);
+    return atomic_load(&server_of(backend)->store.log_count);
 }
 
 static struct log *log_at(struct admin_backend *backend, size_t log)
 {
-    return log < log_count(backend) ? server_of(backend)->logs[log] : NULL;
+    return log < log_count(backend) ? server_of(backend)->store.logs[log] : NULL;
 }
 
 static struct tiles *tiles_at(struct admin_backend *backend, size_t log)

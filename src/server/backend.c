@@ -26,12 +26,12 @@ static int submit(struct rpc_backend *backend, struct rpc_append *append, struct
 
 static size_t log_count(struct rpc_backend *backend)
 {
-    return atomic_load(&server_of(backend)->log_count);
+    return atomic_load(&server_of(backend)->store.log_count);
 }
 
 static struct log *log_at(struct rpc_backend *backend, size_t log)
 {
-    return log < log_count(backend) ? server_of(backend)->logs[log] : NULL;
+    return log < log_count(backend) ? server_of(backend)->store.logs[log] : NULL;
 }
 
 static uint64_t wait_change(struct rpc_backend *backend, uint64_t seen, uint64_t timeout_ms)

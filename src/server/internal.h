@@ -24,7 +24,7 @@
 #include "platform/disk.h"
 #include "platform/mailbox.h"
 #include "reconcile/applier.h"
-#include "region/region.h"
+#include "region/store.h"
 #include "rpc/rpc.h"
 #include "server/config.h"
 #include "server/server.h"
@@ -85,14 +85,12 @@ struct server {
     struct disk *disk;
     struct server_config *config;
     struct disk_file *lock;
-    struct log_options log_options;
     struct index *index;
     struct region *region;
     struct applier *applier; /* the starting thread's, then the indexer's */
     struct sha256 *sha;      /* the starting thread's */
 
-    struct log *logs[REGION_LOGS_MAX];
-    atomic_size_t log_count;
+    struct store store; /* the logs */
 
     struct mailbox *mail;
     struct mailbox *jobs;
@@ -131,12 +129,6 @@ void *writer_run(void *context);
 void *indexer_run(void *context);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
-/* "<data>/<kind>/<region>-<incarnation>" of an origin. */
-int server_log_path(const struct server *server, const char *kind, const char *origin, char out[DISK_PATH_MAX_BYTES],
-                    struct err *err) MUST_USE;
-/* The same for kind "logs". */
-int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES],
-                      struct err *err) MUST_USE;
 
 /* peers.c: threads that talk to peers. The sequencer calls these; none waits. */
 int peers_start(struct server *server, struct peers **ret, struct err *err) MUST_USE;

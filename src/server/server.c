@@ -13,23 +13,6 @@
 #include "base/mem.h"
 #include "server/internal.h"
 
-int server_log_path(const struct server *server, const char *kind, const char *origin, char out[DISK_PATH_MAX_BYTES],
-                    struct err *err)
-{
-    struct origin parts;
-    char name[128];
-    int code = origin_parse(bytes_of_string(origin), &parts, err);
-    if (code != 0)
-        return code;
-    snprintf(name, sizeof(name), "%s/%s-%llu", kind, parts.region, (unsigned long long)parts.incarnation);
-    return disk_join(out, server->config->folder, name, err);
-}
-
-int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES], struct err *err)
-{
-    return server_log_path(server, "logs", origin, out, err);
-}
-
 static int take_lock(struct server *server, struct err *err)
 {
     char path[DISK_PATH_MAX_BYTES];
@@ -43,94 +26,18 @@ static int take_lock(struct server *server, struct err *err)
     return code;
 }
 
-static int open_log(struct server *server, const char *folder, struct bytes origin, struct err *err)
+static void say_opened(void *context, const char *folder, const struct log_recovery *recovery)
 {
-    struct log_recovery recovery;
-    size_t count = atomic_load(&server->log_count);
-    if (count == REGION_LOGS_MAX)
-        return err_set(err, ERR_TOO_LARGE, "more than %d logs in %s/logs", REGION_LOGS_MAX, server->config->folder);
-    int code = log_open(server->disk, folder, origin, &server->log_options, &server->logs[count], &recovery, err);
-    if (code != 0)
-        return code;
-    atomic_store(&server->log_count, count + 1);
+    const struct server *server = context;
     server_say(server, "log %s: %llu entries, recovered by reading %llu bytes", folder,
-               (unsigned long long)recovery.size, (unsigned long long)recovery.scanned_bytes);
-    if (recovery.cut_bytes > 0)
+               (unsigned long long)recovery->size, (unsigned long long)recovery->scanned_bytes);
+    if (recovery->cut_bytes > 0)
         server_say(server, "log %s: cut a torn tail of %llu bytes at %s offset %llu; nobody had been told of it",
-                   folder, (unsigned long long)recovery.cut_bytes, recovery.cut_segment,
-                   (unsigned long long)recovery.cut_offset);
-    if (!recovery.direct)
+                   folder, (unsigned long long)recovery->cut_bytes, recovery->cut_segment,
+                   (unsigned long long)recovery->cut_offset);
+    if (!recovery->direct)
         server_say(server, "log %s: this file system refuses direct writes; using buffered writes with fdatasync",
                    folder);
-    return 0;
-}
-
-static int open_own_log(struct server *server, struct err *err)
-{
-    char folder[DISK_PATH_MAX_BYTES];
-    struct bytes origin = bytes_of_string(server->config->origin);
-    int code = server_log_folder(server, server->config->origin, folder, err);
-    if (code != 0)
-        return code;
-    code = open_log(server, folder, origin, err);
-    if (code != ERR_NOT_FOUND)
-        return code;
-    code = log_create(server->disk, folder, origin, &server->log_options, err);
-    if (code == 0)
-        code = open_log(server, folder, origin, err);
-    return code;
-}
-
-struct mirror_walk {
-    struct server *server;
-    const char *logs_folder;
-    struct err *err;
-};
-
-/* A folder that was being made when the process died holds no segment yet: it is filled again when the peer is met. */
-static int open_mirror(void *context, const char *name, bool is_dir)
-{
-    struct mirror_walk *walk = context;
-    char folder[DISK_PATH_MAX_BYTES];
-    char own[DISK_PATH_MAX_BYTES];
-    int code = server_log_folder(walk->server, walk->server->config->origin, own, walk->err);
-    if (code == 0)
-        code = disk_join(folder, walk->logs_folder, name, walk->err);
-    if (code != 0 || !is_dir || strcmp(own, folder) == 0)
-        return code;
-    code = open_log(walk->server, folder, bytes_of(NULL, 0), walk->err);
-    return code == ERR_NOT_FOUND ? 0 : code;
-}
-
-static int check_cluster(const struct server *server, struct err *err)
-{
-    for (size_t i = 0; i < atomic_load(&server->log_count); i++) {
-        struct origin origin;
-        char text[ENTRY_ORIGIN_MAX_BYTES + 1];
-        struct bytes name = log_origin(server->logs[i]);
-        int code = origin_parse(name, &origin, err);
-        if (code != 0)
-            return code;
-        origin_format(&origin, text);
-        if (strcmp(origin.cluster, server->config->region.cluster) != 0)
-            return err_set(err, ERR_MISMATCH, "%s holds log %s of another cluster; the configuration says %s",
-                           server->config->folder, text, server->config->region.cluster);
-    }
-    return 0;
-}
-
-static int open_logs(struct server *server, struct err *err)
-{
-    char logs_folder[DISK_PATH_MAX_BYTES];
-    struct mirror_walk walk = {.server = server, .logs_folder = logs_folder, .err = err};
-    int code = disk_join(logs_folder, server->config->folder, "logs", err);
-    if (code == 0)
-        code = disk_make_dir(server->disk, logs_folder, err);
-    if (code == 0)
-        code = open_own_log(server, err);
-    if (code == 0)
-        code = disk_list(server->disk, logs_folder, open_mirror, &walk, err);
-    return code == 0 ? check_cluster(server, err) : code;
 }
 
 struct removal {
@@ -150,10 +57,10 @@ static int remove_file(void *context, const char *name, bool is_dir)
 /* An index that claims more than the logs hold reflects files that are gone: it goes too, and is made again. */
 static bool index_is_ahead(struct server *server)
 {
-    for (size_t i = 0; i < atomic_load(&server->log_count); i++) {
+    for (size_t i = 0; i < atomic_load(&server->store.log_count); i++) {
         uint32_t number = 0;
-        if (index_log(server->index, log_origin(server->logs[i]), &number, NULL) != 0 ||
-            index_applied_size(server->index, number) > log_durable_size(server->logs[i]))
+        if (index_log(server->index, log_origin(server->store.logs[i]), &number, NULL) != 0 ||
+            index_applied_size(server->index, number) > log_durable_size(server->store.logs[i]))
             return true;
     }
     return false;
@@ -181,56 +88,6 @@ static int open_index(struct server *server, struct err *err)
     else if (code == 0 && index_is_ahead(server))
         code = remake_index(server, folder, "it is ahead of the logs", err);
     return code == 0 ? indexer_catch_up(server, err) : code;
-}
-
-static int load_note(struct log *log, struct buf *out, struct err *err)
-{
-    int code = log_load_checkpoint(log, false, out, err);
-    return code == ERR_NOT_FOUND ? 0 : code;
-}
-
-/* What the index has not applied of a log: a change of homes may wait for a basis that is not here yet. */
-static int give_unindexed(struct server *server, uint32_t log, struct err *err)
-{
-    struct region_log_status status;
-    region_log_status(server->region, log, &status);
-    uint64_t next = status.indexed_size;
-    int code = 0;
-    while (code == 0 && next < status.size) {
-        struct block *block = NULL;
-        code = log_read_block(server->logs[log], next, &block, err);
-        if (code != 0)
-            return code;
-        code = region_found_block(server->region, log, block, err);
-        next = block->first_index + block->entry_count;
-        block_release(block);
-    }
-    return code;
-}
-
-static int make_region(struct server *server, struct err *err)
-{
-    size_t count = atomic_load(&server->log_count);
-    struct region_log_found *found = mem_alloc_zero(count, sizeof(*found));
-    struct buf *notes = mem_alloc_zero(count, sizeof(*notes));
-    int code = found == NULL || notes == NULL ? err_no_memory(err, "the region") : 0;
-    for (size_t i = 0; code == 0 && i < count; i++) {
-        struct bytes origin = log_origin(server->logs[i]);
-        memcpy(found[i].origin, origin.data, origin.size_bytes);
-        log_chain(server->logs[i], &found[i].chain);
-        buf_init(&notes[i], NOTE_MAX_BYTES);
-        code = load_note(server->logs[i], &notes[i], err);
-        found[i].checkpoint = buf_bytes(&notes[i]);
-    }
-    if (code == 0)
-        code = region_new(&server->config->region, found, count, server->index, &server->region, err);
-    for (uint32_t i = 0; code == 0 && i < count; i++)
-        code = give_unindexed(server, i, err);
-    for (size_t i = 0; notes != NULL && i < count; i++)
-        buf_free(&notes[i]);
-    mem_free(notes);
-    mem_free(found);
-    return code;
 }
 
 static int start_thread(pthread_t *thread, void *(*run)(void *), struct server *server, struct err *err)
@@ -304,8 +161,7 @@ static void close_files(struct server *server)
     region_free(server->region);
     applier_free(server->applier);
     index_close(server->index);
-    for (size_t i = 0; i < atomic_load(&server->log_count); i++)
-        log_close(server->logs[i]);
+    store_close(&server->store);
     disk_close(server->lock);
     mailbox_free(server->mail);
     mailbox_free(server->jobs);
@@ -323,14 +179,16 @@ static int prepare(struct server *server, struct err *err)
     server->jobs = mailbox_new(SERVER_JOBS_MAX);
     if (server->sha == NULL || server->mail == NULL || server->jobs == NULL)
         return err_no_memory(err, "the server");
-    server->log_options = (struct log_options){.segment_size_bytes = server->config->segment_size_bytes};
+    server->store.disk = server->disk;
+    server->store.folder = server->config->folder;
+    server->store.log_options = (struct log_options){.segment_size_bytes = server->config->segment_size_bytes};
     int code = take_lock(server, err);
     if (code == 0)
-        code = open_logs(server, err);
+        code = store_open(&server->store, server->config->origin, say_opened, server, err);
     if (code == 0)
         code = open_index(server, err);
     if (code == 0)
-        code = make_region(server, err);
+        code = store_make_region(&server->store, &server->config->region, server->index, &server->region, err);
     if (code != 0)
         return code;
     server->backend = (struct rpc_backend){.ops = &server_backend_ops,

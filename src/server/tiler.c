@@ -85,13 +85,13 @@ static int open_tiles(struct tiler *tiler, size_t log, struct err *err)
     struct tiles *tiles = NULL;
     if (atomic_load(&view->tiles) != NULL)
         return 0;
-    memcpy(origin, log_origin(server->logs[log]).data, log_origin(server->logs[log]).size_bytes);
-    int code = server_log_path(server, "tiles", origin, folder, err);
+    memcpy(origin, log_origin(server->store.logs[log]).data, log_origin(server->store.logs[log]).size_bytes);
+    int code = store_path(&server->store, "tiles", origin, folder, err);
     if (code == 0)
         code = tiles_open(server->disk, folder, &tiles, err);
     if (code != 0)
         return code;
-    if (tiles_size(tiles) > log_durable_size(server->logs[log]))
+    if (tiles_size(tiles) > log_durable_size(server->store.logs[log]))
         tiles_reset(tiles); /* they are of a log that was here before */
     view->synced_size = tiles_size(tiles);
     atomic_store(&view->tiles, tiles);
@@ -121,7 +121,7 @@ static int append_block(struct tiler *tiler, struct tiles *tiles, const struct b
 static int follow(struct tiler *tiler, size_t log, bool *ret_moved, struct err *err)
 {
     struct tile_view *view = &tiler->views[log];
-    struct log *from = tiler->server->logs[log];
+    struct log *from = tiler->server->store.logs[log];
     struct tiles *tiles = atomic_load(&view->tiles);
     struct block *block = NULL;
     if (tiles_size(tiles) >= log_durable_size(from))
@@ -147,9 +147,9 @@ static int load_note(struct server *server, size_t log, struct buf *out, struct 
 {
     bool own = log == 0;
     bool alone = server->config->region.peer_count == 0;
-    int code = own && alone ? ERR_NOT_FOUND : log_load_checkpoint(server->logs[log], true, out, err);
+    int code = own && alone ? ERR_NOT_FOUND : log_load_checkpoint(server->store.logs[log], true, out, err);
     if (code == ERR_NOT_FOUND && (!own || alone))
-        code = log_load_checkpoint(server->logs[log], false, out, err);
+        code = log_load_checkpoint(server->store.logs[log], false, out, err);
     return code;
 }
 
@@ -235,7 +235,7 @@ static bool step(struct tiler *tiler, size_t log)
         return false;
     int code = open_tiles(tiler, log, &err);
     if (code == 0 && atomic_exchange(&view->damaged, false)) {
-        struct bytes origin = log_origin(tiler->server->logs[log]);
+        struct bytes origin = log_origin(tiler->server->store.logs[log]);
         server_say(tiler->server, "the tiles of log %.*s are damaged; they are made again from the log",
                    (int)origin.size_bytes, (const char *)origin.data);
         forget(view);
@@ -260,7 +260,7 @@ static void *run(void *context)
     uint64_t seen = 0;
     while (!atomic_load(&tiler->stopping)) {
         bool moved = false;
-        for (size_t i = 0; i < atomic_load(&tiler->server->log_count); i++)
+        for (size_t i = 0; i < atomic_load(&tiler->server->store.log_count); i++)
             moved = step(tiler, i) || moved;
         if (!moved && atomic_load(&tiler->server->stopping))
             clock_sleep_ms(1); /* changes are not waited for any more */
@@ -379,7 +379,7 @@ int tiler_prove(struct tiler *tiler, size_t log, uint64_t index, struct buf *out
             err_set(err, ERR_UNAVAILABLE, "the published checkpoint covers %llu entries, entry %llu is not in it yet",
                     (unsigned long long)size, (unsigned long long)index);
     if (code == 0)
-        code = log_read_block(tiler->server->logs[log], index, &block, err);
+        code = log_read_block(tiler->server->store.logs[log], index, &block, err);
     if (code == 0)
         code = block_find(block, index, &frame_bytes, err);
     if (code == 0)

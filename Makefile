@@ -159,7 +159,7 @@ VERIFY_OBJECTS := $(patsubst tools/%.c,$(B)/obj/tools/%.o,$(wildcard tools/verif
 $(B)/bin/tally-verify: $(VERIFY_OBJECTS) $(call archives,$(VERIFY_MODULES))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(VERIFY_MODULES)) -ljansson
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(VERIFY_MODULES)) -ljansson -lcurl
 
 SIM_OBJECTS := $(patsubst tools/%.c,$(B)/obj/tools/%.o,$(wildcard tools/sim/*.c))
 $(B)/bin/tally-sim: $(SIM_OBJECTS) $(call archives,$(call upto,region))
@@ -181,7 +181,7 @@ define UNIT_PROGRAM
 $(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(call support,$(1))) $(call archives,$(call upto,$(1)))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(1))) -lcriterion -ljansson
+	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(1))) -lcriterion -ljansson -lcurl
 .PHONY: unit-$(1)
 unit-$(1): $(B)/tests/unit-$(1)
 	$$(call say,TEST,$$<)
@@ -354,7 +354,7 @@ clean:
 # --- Packages --------------------------------------------------------------------------------------------------------
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
-            libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev grpc-proto \
+            libcriterion-dev libgrpc-dev libssl-dev libcurl4-openssl-dev libcyaml-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev grpc-proto \
             golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.

@@ -3,7 +3,8 @@
  *   taken_back <= started <= handed_in <= taken_back + jobs
  *
  * Jobs from taken_back to started are being worked on or done; those from started to handed_in wait for a worker. One
- * lock guards the counters and the marks; work is done without it. */
+ * lock guards the counters and the marks; work is done without it. Threads are started one by one while jobs wait, so a
+ * small piece of work takes one. */
 #include "verify/pool.h"
 
 #include <pthread.h>
@@ -25,7 +26,9 @@ struct pool {
     size_t taken_back;
     bool ended;
     bool done[POOL_JOBS_MAX];
+    size_t worker_count; /* threads at most; they are started when jobs wait for one */
     size_t thread_count;
+    size_t idle_count;
     pthread_t threads[POOL_WORKERS_MAX];
     struct start {
         struct pool *pool;
@@ -52,8 +55,11 @@ static void *run(void *argument)
     struct pool *pool = start->pool;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (pool->started == pool->handed_in && !pool->ended)
+        while (pool->started == pool->handed_in && !pool->ended) {
+            pool->idle_count++;
             pthread_cond_wait(&pool->handed, &pool->lock);
+            pool->idle_count--;
+        }
         if (pool->started == pool->handed_in)
             break;
         size_t at = pool->started++ % pool->job_count;
@@ -79,16 +85,7 @@ int pool_new(size_t workers, void *const *jobs, pool_work_fn *work, struct pool 
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->handed, NULL);
     pthread_cond_init(&pool->finished, NULL);
-    for (size_t i = 0; i < workers; i++) {
-        pool->starts[i] = (struct start){.pool = pool, .worker = i};
-        if (pthread_create(&pool->threads[i], NULL, run, &pool->starts[i]) != 0)
-            break; /* fewer workers do the same work */
-        pool->thread_count++;
-    }
-    if (pool->thread_count == 0) {
-        pool_free(pool);
-        return err_set(err, ERR_IO, "no thread can be started");
-    }
+    pool->worker_count = workers;
     *ret = pool;
     return 0;
 }
@@ -115,14 +112,34 @@ void *pool_free_job(struct pool *pool)
     return pool->handed_in - pool->taken_back == pool->job_count ? NULL : pool->jobs[pool->handed_in % pool->job_count];
 }
 
+/* One more thread, when there is work for it. Without any the owner does the job itself. */
+static void start_thread(struct pool *pool)
+{
+    size_t at = pool->thread_count;
+    pool->starts[at] = (struct start){.pool = pool, .worker = at};
+    if (pthread_create(&pool->threads[at], NULL, run, &pool->starts[at]) == 0)
+        pool->thread_count++;
+}
+
 void pool_submit(struct pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
     INVARIANT(pool->handed_in - pool->taken_back < pool->job_count);
-    pool->done[pool->handed_in % pool->job_count] = false;
+    size_t at = pool->handed_in % pool->job_count;
+    pool->done[at] = false;
     pool->handed_in++;
-    pthread_cond_signal(&pool->handed);
+    if (pool->idle_count < pool->handed_in - pool->started && pool->thread_count < pool->worker_count)
+        start_thread(pool);
+    bool alone = pool->thread_count == 0;
+    if (alone) {
+        pool->started++;
+        pool->done[at] = true;
+    } else {
+        pthread_cond_signal(&pool->handed);
+    }
     pthread_mutex_unlock(&pool->lock);
+    if (alone)
+        pool->work(pool->jobs[at], 0);
 }
 
 void *pool_oldest(struct pool *pool)

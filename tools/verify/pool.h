@@ -22,7 +22,7 @@ size_t pool_worker_count(void);
 size_t pool_job_count(size_t workers);
 
 /* jobs: pool_job_count(workers) pointers, which stay the caller's; none is touched before it is handed in. *ret is
- * owned by the caller: pool_free. ERR_NO_MEMORY, ERR_IO when no thread can be started. */
+ * owned by the caller: pool_free. ERR_NO_MEMORY. Where no thread can be started, the owner does the work. */
 int pool_new(size_t workers, void *const *jobs, pool_work_fn *work, struct pool **ret, struct err *err) MUST_USE;
 /* Waits for jobs that are under way. NULL is fine. */
 void pool_free(struct pool *pool);

@@ -141,7 +141,7 @@ static bool describe_integrity(const struct log_report *report, char *out)
         return false;
     }
     if (report->kind == COPY_TLOG)
-        say(out, "%" PRIu64 " entries: bundles, tiles%s agree with the signed root", report->size,
+        say(out, "%" PRIu64 " entries: bundles, tiles%s agree with the checkpoint's root", report->size,
             report->entries_are_ours ? " and the chain" : "");
     else
         say(out,

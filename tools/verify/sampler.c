@@ -6,7 +6,7 @@
 
 int sampler_init(struct sampler *sampler, struct err *err)
 {
-    struct hash *roots = mem_alloc_zero(SAMPLER_ROOTS_MAX, sizeof(*roots));
+    struct hash *roots = mem_alloc(SAMPLER_ROOTS_MAX * sizeof(*roots));
     struct sha256 *sha = sha256_new();
     if (roots == NULL || sha == NULL) {
         sha256_free(sha);

@@ -80,7 +80,7 @@ make planted    plants faults and sees the checks fail
 make integration  real processes; TEST=name for those whose names contain it
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
-make bench      append throughput, as ratios
+make bench      append and verification throughput, as ratios
 make deps       installs the Debian packages that are missing
 make clean      removes build/
 MODE=release|asan|tsan|clang picks the flavour; V=1 shows the commands.
@@ -335,6 +335,7 @@ demo: deps-check
 bench: deps-check
 	$(RUN) all
 	@bash bench/append.sh
+	@bash bench/verify.sh
 
 # --- Source ----------------------------------------------------------------------------------------------------------
 C_FILES = $(shell find src include tools tests bench -name '*.[ch]')

@@ -19,6 +19,7 @@
 
 enum {
     RUN_TARGET_BYTES = 512 * 1024, /* large enough that threads rarely meet, small enough for a processor's cache */
+    RUN_BUFFER_STEP_BYTES = 2 * RUN_TARGET_BYTES,
     RUN_BLOCKS_MAX = 256,
 };
 
@@ -93,9 +94,11 @@ static int open_block(const struct run *run, size_t at, struct bytes *ret_body, 
 static int read_run(struct run *run)
 {
     if (run->capacity_bytes < run->size_bytes) {
+        /* In large steps, so that the buffers are soon as large as they will ever be. */
+        size_t capacity = (run->size_bytes + RUN_BUFFER_STEP_BYTES - 1) / RUN_BUFFER_STEP_BYTES * RUN_BUFFER_STEP_BYTES;
         mem_free(run->bytes);
-        run->bytes = mem_alloc(run->size_bytes);
-        run->capacity_bytes = run->bytes == NULL ? 0 : run->size_bytes;
+        run->bytes = mem_alloc(capacity);
+        run->capacity_bytes = run->bytes == NULL ? 0 : capacity;
     }
     if (run->bytes == NULL)
         return err_no_memory(&run->err, "a run of blocks");

@@ -389,7 +389,12 @@ def test_a_receipt_proves_its_entry_and_nothing_else(lab):
                                     ('--event', forged, VIOLATION, 'commitment')):
         done = verify(lab, c, receipt, kind, file, command='proof')
         assert done.returncode == code and words in done.stdout, (kind, file, done.stdout)
-    assert verify(lab, c, receipt, command='proof').returncode == USAGE
+    assert verify(lab, c, receipt, command='proof').returncode == UNREADABLE, 'without the entry there is nothing to prove'
+    assert verify(lab, c, receipt, '--entry', files['entry', 6], '--event', files['event', 6], command='proof').returncode == USAGE
+    for index, code in ((6, VERIFIED), (5, VIOLATION)):
+        extra = base64.b64encode(c.items[index]['encoded']).decode()
+        receipt.write_text(text.replace('index 6', f'extra {extra}\nindex 6'))
+        assert verify(lab, c, receipt, command='proof').returncode == code, index
     receipt.write_text(text.replace('index 6', 'index 7'))
     assert verify(lab, c, receipt, '--entry', files['entry', 6], command='proof').returncode == VIOLATION
     receipt.write_text(text.replace('index 6', 'index 06'))

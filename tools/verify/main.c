@@ -21,7 +21,7 @@ static const struct command commands[] = {
     {"segment", 1, 1, "one segment file", cmd_segment},
     {"tlog", 1, 1, "one folder or URL", cmd_tlog},
     {"compare", 2, OPERANDS_MAX, "two or more folders or URLs", cmd_compare},
-    {"proof", 1, 1, "one receipt, and --entry or --event", cmd_proof},
+    {"proof", 1, 1, "one receipt", cmd_proof},
     {"checkpoint", 1, 1, "one note", cmd_checkpoint},
     {"consistency", 3, 3, "the older note, the newer note, and a copy of the log", cmd_consistency},
     {"projection", 2, 2, "two files with digests", cmd_projection},

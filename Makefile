@@ -224,7 +224,7 @@ TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_cop
 SCENARIO ?= $(TORTURES)
 TORTURE_OBJECTS := $(patsubst %.c,$(B)/obj/%.o,$(TORTURE_SUPPORT) tests/support/files.c tests/support/fault_disk.c)
 # $(1): objects that are to stand in the place of an archive's; tests/planted/torture.sh plants faults with it.
-torture_link = $(CC) -o $@ $(1) $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(TORTURE_WRAPPED:%=-Wl,--wrap=%) $(call libraries,$(MODULES))
+torture_link = $(CC) -o $@ $(1) $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(TORTURE_WRAPPED:%=-Wl,--wrap=%) $(call libraries,$(MODULES)) -lcurl
 $(B)/torture/%: $(B)/obj/tests/torture/%.o $(TORTURE_OBJECTS) $(B)/lib/libverify.a $(call archives,$(MODULES))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
-#include "crypto/tlog_proof.h"
+#include "crypto/receipt.h"
 #include "entry/frame.h"
 #include "verify/commands.h"
 #include "verify/copy.h"
@@ -113,32 +113,19 @@ int cmd_checkpoint(const struct arguments *arguments)
 
 /* --- Receipts --- */
 
-/* Receipts of our servers carry the entry itself in the extra line. The specification calls that line unauthenticated:
- * here the proof vouches for it, because the leaf is made from these bytes. */
-static int entry_from_extra(const struct tlog_proof *proof, struct buf *bytes, struct bytes *ret_entry, struct err *err)
-{
-    size_t size = 0;
-    if (buf_reserve(bytes, proof->extra.size_bytes) != 0)
-        return err_no_memory(err, "an entry");
-    if (base64_decode((const char *)proof->extra.data, proof->extra.size_bytes, bytes->data, bytes->capacity_bytes,
-                      &size) != 0)
-        return err_set(err, ERR_CORRUPT, "the extra line is not base64");
-    bytes->size_bytes = size;
-    *ret_entry = buf_bytes(bytes);
-    return 0;
-}
-
 /* The entry that the receipt is about: its bytes, or an event's frame, whose payload is then held against it. */
-static int read_subject(const struct arguments *arguments, struct sha256 *sha, const struct tlog_proof *proof,
+static int read_subject(const struct arguments *arguments, struct sha256 *sha, const struct receipt *receipt,
                         struct buf *bytes, struct bytes *ret_entry, bool *ret_payload_checked, struct err *err)
 {
     struct frame frame;
     struct entry entry;
     *ret_payload_checked = false;
-    if (arguments->event_path == NULL && arguments->entry_path == NULL)
-        return proof->has_extra ? entry_from_extra(proof, bytes, ret_entry, err)
-                                : err_set(err, ERR_NOT_FOUND,
-                                          "the receipt does not carry its entry: give it with --entry or --event");
+    if (arguments->event_path == NULL && arguments->entry_path == NULL) {
+        *ret_entry = buf_bytes(&receipt->extra);
+        return receipt->has_extra ? 0
+                                  : err_set(err, ERR_NOT_FOUND,
+                                            "the receipt does not carry its entry: give it with --entry or --event");
+    }
     const char *path = arguments->event_path != NULL ? arguments->event_path : arguments->entry_path;
     int code = disk_read_file(arguments->demands.disk, path, bytes, err);
     *ret_entry = buf_bytes(bytes);
@@ -156,46 +143,64 @@ static int read_subject(const struct arguments *arguments, struct sha256 *sha, c
     return code == 0 ? 0 : err_wrap(err, code, "%s", path);
 }
 
-static void judge_inclusion(struct sha256 *sha, const struct tlog_proof *proof, struct bytes entry,
+static void judge_inclusion(struct sha256 *sha, const struct receipt *receipt, struct bytes entry,
                             struct log_report *report)
 {
     const struct checkpoint *checkpoint = &report->notes[NOTE_CHECKPOINT].checkpoint;
     struct err err = {0};
     struct hash leaf = merkle_leaf(sha, entry);
-    const struct place place = {.has_index = true, .index = proof->index};
-    if (merkle_verify_inclusion(sha, proof->index, checkpoint->size, &leaf, proof->path.hashes, proof->path.count,
-                                &checkpoint->root, &err) != 0)
+    const struct place place = {.has_index = true, .index = receipt->index};
+    if (merkle_verify_inclusion(sha, receipt->index, checkpoint->size, &leaf, receipt->proof.hashes,
+                                receipt->proof.count, &checkpoint->root, &err) != 0)
         report_finding(report, AREA_INTEGRITY, VERDICT_VIOLATION, &place, "%s", err.message);
+}
+
+/* What the report says of the entry, for programs. */
+static json_t *entry_json(const struct receipt *receipt, struct bytes bytes, bool payload_checked)
+{
+    struct entry entry;
+    json_t *object =
+        json_pack("{s:I, s:b}", "index", (json_int_t)receipt->index, "payload_checked", (int)payload_checked);
+    if (bytes.size_bytes > 0 && entry_parse(bytes, &entry, NULL) == 0) {
+        char id[UUID_TEXT_SIZE + 1];
+        uuid_format(entry.event_id, id);
+        json_object_set_new(object, "event", json_string(id));
+        json_object_set_new(object, "type", json_stringn((const char *)entry.type.data, entry.type.size_bytes));
+    }
+    return object;
 }
 
 static enum verdict judge_proof(const struct arguments *arguments, struct sha256 *sha, struct bytes text,
                                 struct log_report *report)
 {
-    struct tlog_proof proof;
+    struct receipt receipt = {0};
     struct buf subject;
-    struct bytes entry;
+    struct bytes entry = {0};
     struct err err = {0};
     bool payload_checked = false;
-    if (tlog_proof_parse(text, &proof, &err) != 0) {
-        printf("VIOLATION     %s: %s\n", arguments->operands[0], err.message);
-        return VERDICT_VIOLATION;
+    int code = receipt_parse(text, &receipt, &err);
+    if (code != 0) {
+        receipt_free(&receipt);
+        enum verdict verdict = code == ERR_NO_MEMORY ? VERDICT_INCOMPLETE : VERDICT_VIOLATION;
+        printf("%-13s %s: %s\n", verdict == VERDICT_VIOLATION ? "VIOLATION" : "INCOMPLETE", arguments->operands[0],
+               err.message);
+        return verdict;
     }
     buf_init(&subject, FRAME_MAX_BYTES);
-    judge_note(arguments, arguments->operands[0], proof.note, report);
-    int code = read_subject(arguments, sha, &proof, &subject, &entry, &payload_checked, &err);
+    judge_note(arguments, arguments->operands[0], receipt.note, report);
+    code = read_subject(arguments, sha, &receipt, &subject, &entry, &payload_checked, &err);
     if (code == ERR_CORRUPT || code == ERR_UNSUPPORTED)
         report_finding(report, AREA_INTEGRITY, VERDICT_VIOLATION, NULL, "%s", err.message);
     else if (code != 0)
         report_finding(report, AREA_COMPLETENESS, VERDICT_INCOMPLETE, NULL, "%s", err.message);
     else if (report->notes[NOTE_CHECKPOINT].present)
-        judge_inclusion(sha, &proof, entry, report);
+        judge_inclusion(sha, &receipt, entry, report);
     char proven[512];
-    snprintf(proven, sizeof(proven), "this is entry %" PRIu64 " of %s%s", proof.index, report->origin,
+    snprintf(proven, sizeof(proven), "this is entry %" PRIu64 " of %s%s", receipt.index, report->origin,
              payload_checked ? ", with this payload" : "; its payload was NOT looked at");
-    print_note_report(
-        arguments, report, proven,
-        json_pack("{s:I, s:b}", "index", (json_int_t)proof.index, "payload_checked", (int)payload_checked));
+    print_note_report(arguments, report, proven, entry_json(&receipt, entry, payload_checked));
     buf_free(&subject);
+    receipt_free(&receipt);
     return report->verdict;
 }
 
@@ -203,14 +208,17 @@ int cmd_proof(const struct arguments *arguments)
 {
     struct buf text;
     struct err err = {0};
-    if (arguments->entry_path != NULL && arguments->event_path != NULL) {
-        fprintf(stderr, "tally-verify: give --entry or --event, not both\nTry: tally-verify --help\n");
+    if (arguments->demands.policy == NULL || (arguments->entry_path != NULL && arguments->event_path != NULL)) {
+        fprintf(stderr, "tally-verify: %s\nTry: tally-verify --help\n",
+                arguments->demands.policy == NULL
+                    ? "a receipt proves nothing without the log's key: give --policy or --key"
+                    : "give --entry or --event, not both");
         return VERDICT_USAGE;
     }
     struct log_report *report = mem_alloc_zero(1, sizeof(*report));
     struct sha256 *sha = sha256_new();
     int exit_code = VERDICT_INCOMPLETE;
-    buf_init(&text, TLOG_PROOF_MAX_BYTES);
+    buf_init(&text, RECEIPT_MAX_BYTES);
     int code = report == NULL || sha == NULL
                    ? err_no_memory(&err, "the report")
                    : disk_read_file(arguments->demands.disk, arguments->operands[0], &text, &err);

@@ -25,10 +25,10 @@ static int open_tiles(struct copy *copy, struct err *err)
     copy->size = report->size = note->checkpoint.size;
     report->root = note->checkpoint.root;
     report->tiles_only = true;
-    int code = tiles_open(copy->demands->disk, report->path, copy->size, &copy->tiles, err);
+    int code = tile_source_open(copy->demands->disk, report->path, copy->size, &copy->tiles, err);
     if (code != 0)
         return code;
-    code = merkle_root_at(copy->sha, copy->size, tiles_read_hash, copy->tiles, &root, &reason);
+    code = merkle_root_at(copy->sha, copy->size, tile_source_read_hash, copy->tiles, &root, &reason);
     if (code != 0) {
         report_finding(report, code == ERR_CORRUPT ? AREA_INTEGRITY : AREA_COMPLETENESS,
                        code == ERR_CORRUPT ? VERDICT_VIOLATION : VERDICT_INCOMPLETE, NULL, "%s", reason.message);
@@ -67,7 +67,7 @@ int copy_open(const struct demands *demands, const char *path, struct copy *copy
 void copy_close(struct copy *copy)
 {
     report_free(&copy->report);
-    tiles_close(copy->tiles);
+    tile_source_close(copy->tiles);
     sha256_free(copy->sha);
 }
 
@@ -186,9 +186,9 @@ static int tlog_root_at(struct copy *copy, uint64_t size, struct hash *ret, stru
         *ret = copy->report.root;
         return 0;
     }
-    int code = merkle_root_at(copy->sha, size, tiles_read_hash, copy->tiles, &root, err);
+    int code = merkle_root_at(copy->sha, size, tile_source_read_hash, copy->tiles, &root, err);
     if (code == 0 && size > 0)
-        code = merkle_prove_consistency(copy->sha, size, copy->size, tiles_read_hash, copy->tiles, &proof, err);
+        code = merkle_prove_consistency(copy->sha, size, copy->size, tile_source_read_hash, copy->tiles, &proof, err);
     if (code == 0 && size > 0)
         code = merkle_verify_consistency(copy->sha, size, copy->size, &root, &copy->report.root, proof.hashes,
                                          proof.count, err);
@@ -202,9 +202,9 @@ static int tlog_leaf_at(struct copy *copy, uint64_t index, struct hash *ret, str
 {
     struct merkle_proof proof = {0};
     struct hash leaf;
-    int code = tiles_read_hash(copy->tiles, 0, index, &leaf, err);
+    int code = tile_source_read_hash(copy->tiles, 0, index, &leaf, err);
     if (code == 0)
-        code = merkle_prove_inclusion(copy->sha, index, copy->size, tiles_read_hash, copy->tiles, &proof, err);
+        code = merkle_prove_inclusion(copy->sha, index, copy->size, tile_source_read_hash, copy->tiles, &proof, err);
     if (code == 0)
         code = merkle_verify_inclusion(copy->sha, index, copy->size, &leaf, proof.hashes, proof.count,
                                        &copy->report.root, err);
@@ -237,6 +237,6 @@ int copy_subtrees(struct copy *copy, unsigned height, uint64_t first, size_t cou
         return folder_subtrees(copy, height, first, count, ret, err);
     int code = 0;
     for (size_t i = 0; code == 0 && i < count; i++)
-        code = tiles_read_hash(copy->tiles, height, first + i, &ret[i], err);
+        code = tile_source_read_hash(copy->tiles, height, first + i, &ret[i], err);
     return code;
 }

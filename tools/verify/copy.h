@@ -6,7 +6,7 @@
 #ifndef VERIFY_COPY_H
 #define VERIFY_COPY_H
 
-#include "verify/tiles.h"
+#include "verify/tile_source.h"
 #include "verify/verify.h"
 
 enum { COPY_SUBTREES_MAX = SAMPLER_ROOTS_MAX };
@@ -15,7 +15,7 @@ struct copy {
     const struct demands *demands;
     struct log_report report;
     struct sha256 *sha;
-    struct tiles *tiles; /* of a tlog */
+    struct tile_source *tiles; /* of a tlog */
     uint64_t size;
     bool usable; /* read through, or a checkpoint was found */
 };

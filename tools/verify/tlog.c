@@ -14,7 +14,7 @@
 #include "entry/wire.h"
 #include "verify/pool.h"
 #include "verify/progress.h"
-#include "verify/tiles.h"
+#include "verify/tile_source.h"
 #include "verify/verify.h"
 
 enum {
@@ -126,9 +126,9 @@ static int check_chain(struct bundle *bundle)
 
 static int read_bundle(struct bundle *bundle, struct fetch *fetch)
 {
-    int code = tiles_get(fetch, TILE_LEVEL_ENTRIES, bundle->number, bundle->width, &bundle->bytes, &bundle->err);
+    int code = tile_source_get(fetch, TILE_LEVEL_ENTRIES, bundle->number, bundle->width, &bundle->bytes, &bundle->err);
     if (code == 0)
-        code = tiles_get(fetch, 0, bundle->number, bundle->width, &bundle->tile, &bundle->err);
+        code = tile_source_get(fetch, 0, bundle->number, bundle->width, &bundle->tile, &bundle->err);
     bundle->bad_index = bundle->number * TILE_WIDTH;
     if (code == 0 && bundle->tile.size_bytes != (size_t)bundle->width * HASH_SIZE &&
         bundle->tile.size_bytes != TILE_FULL_SIZE)
@@ -158,7 +158,7 @@ static int compare_tile(struct audit *audit, unsigned level, struct err *err)
     char path[TILE_PATH_MAX_BYTES];
     const struct tile_id tile = {.level = (int)level, .number = ours->number, .width = (unsigned)ours->count};
     tile_path(&tile, path);
-    int code = tiles_get(audit->fetch, (int)level, ours->number, (unsigned)ours->count, &audit->tile, err);
+    int code = tile_source_get(audit->fetch, (int)level, ours->number, (unsigned)ours->count, &audit->tile, err);
     if (code != 0)
         return code;
     size_t size = ours->count * HASH_SIZE;
@@ -391,7 +391,7 @@ static bool are_entries_ours(struct audit *audit, uint64_t size)
     struct entry entry;
     uint8_t log_id[ENTRY_LOG_ID_SIZE];
     if (size == 0 || entry_check_origin(bytes_of_string(origin), NULL) != 0 ||
-        tiles_get(audit->fetch, TILE_LEVEL_ENTRIES, 0, tile_width(0, 0, size), &bundle->bytes, NULL) != 0 ||
+        tile_source_get(audit->fetch, TILE_LEVEL_ENTRIES, 0, tile_width(0, 0, size), &bundle->bytes, NULL) != 0 ||
         bundle->bytes.size_bytes < 2 || bundle->bytes.size_bytes - 2 < get_u16_be(bundle->bytes.data))
         return false;
     struct bytes first = bytes_of(bundle->bytes.data + 2, get_u16_be(bundle->bytes.data));

@@ -1,5 +1,5 @@
-/* Tiles on demand, with the latest tile of each level kept (tiles.h). */
-#include "verify/tiles.h"
+/* Tiles on demand, with the latest tile of each level kept (tile_source.h). */
+#include "verify/tile_source.h"
 
 #include "base/mem.h"
 
@@ -12,7 +12,7 @@ struct cached {
     struct hash hashes[TILE_WIDTH];
 };
 
-struct tiles {
+struct tile_source {
     struct fetch *fetch;
     uint64_t size;
     struct sha256 *sha;
@@ -20,9 +20,9 @@ struct tiles {
     struct cached cached[LEVELS];
 };
 
-int tiles_open(struct disk *disk, const char *base, uint64_t size, struct tiles **ret, struct err *err)
+int tile_source_open(struct disk *disk, const char *base, uint64_t size, struct tile_source **ret, struct err *err)
 {
-    struct tiles *tiles = mem_alloc_zero(1, sizeof(*tiles));
+    struct tile_source *tiles = mem_alloc_zero(1, sizeof(*tiles));
     if (tiles == NULL)
         return err_no_memory(err, "tiles");
     tiles->size = size;
@@ -30,14 +30,14 @@ int tiles_open(struct disk *disk, const char *base, uint64_t size, struct tiles 
     buf_init(&tiles->bytes, TILE_FULL_SIZE);
     int code = tiles->sha == NULL ? err_no_memory(err, "tiles") : fetch_open(disk, base, &tiles->fetch, err);
     if (code != 0) {
-        tiles_close(tiles);
+        tile_source_close(tiles);
         return code;
     }
     *ret = tiles;
     return 0;
 }
 
-void tiles_close(struct tiles *tiles)
+void tile_source_close(struct tile_source *tiles)
 {
     if (tiles == NULL)
         return;
@@ -47,7 +47,7 @@ void tiles_close(struct tiles *tiles)
     mem_free(tiles);
 }
 
-int tiles_get(struct fetch *fetch, int level, uint64_t number, unsigned width, struct buf *out, struct err *err)
+int tile_source_get(struct fetch *fetch, int level, uint64_t number, unsigned width, struct buf *out, struct err *err)
 {
     char path[TILE_PATH_MAX_BYTES];
     struct tile_id tile = {.level = level, .number = number, .width = width};
@@ -60,7 +60,7 @@ int tiles_get(struct fetch *fetch, int level, uint64_t number, unsigned width, s
     return fetch_get(fetch, path, out, NULL) == 0 ? 0 : code;
 }
 
-static int load(struct tiles *tiles, unsigned level, uint64_t number, struct err *err)
+static int load(struct tile_source *tiles, unsigned level, uint64_t number, struct err *err)
 {
     struct cached *cached = &tiles->cached[level];
     unsigned width = tile_width((int)level, number, tiles->size);
@@ -69,7 +69,7 @@ static int load(struct tiles *tiles, unsigned level, uint64_t number, struct err
     if (width == 0)
         return err_set(err, ERR_INVALID, "a tree of %llu entries has no tile %llu of level %u",
                        (unsigned long long)tiles->size, (unsigned long long)number, level);
-    int code = tiles_get(tiles->fetch, (int)level, number, width, &tiles->bytes, err);
+    int code = tile_source_get(tiles->fetch, (int)level, number, width, &tiles->bytes, err);
     if (code != 0)
         return code;
     if (tiles->bytes.size_bytes != (size_t)width * HASH_SIZE && tiles->bytes.size_bytes != TILE_FULL_SIZE)
@@ -82,9 +82,9 @@ static int load(struct tiles *tiles, unsigned level, uint64_t number, struct err
     return 0;
 }
 
-int tiles_read_hash(void *context, unsigned height, uint64_t number, struct hash *ret, struct err *err)
+int tile_source_read_hash(void *context, unsigned height, uint64_t number, struct hash *ret, struct err *err)
 {
-    struct tiles *tiles = context;
+    struct tile_source *tiles = context;
     unsigned level = height / TILE_HEIGHT;
     unsigned above = height % TILE_HEIGHT; /* heights above the tile's own hashes */
     uint64_t first = number << above;      /* among the hashes of that level */

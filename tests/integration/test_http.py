@@ -275,10 +275,10 @@ def test_a_receipt_is_checked_with_a_key_and_nothing_else(lab):
     assert again['server'].read_bytes() == again['files'].read_bytes()
     assert again['mirror'].read_bytes() == again['mirror-files'].read_bytes()
     for file in (receipt, *again.values()):
-        done = run('tally-verify', 'receipt', file, '--key', keys, '--json')
+        done = run('tally-verify', 'proof', file, '--key', keys, '--json')
         report = json.loads(done.stdout)
         assert done.returncode == VERIFIED and (report['event'], report['index'], report['type']) == (id, 300, 'Paid'), done.stdout
-    assert 'bank/us' in run('tally-verify', 'receipt', receipt, '--key', keys).stdout
+    assert 'bank/us' in run('tally-verify', 'proof', receipt, '--key', keys).stdout
 
 
 def test_a_receipt_that_was_changed_is_a_violation(lab):
@@ -298,13 +298,13 @@ def test_a_receipt_that_was_changed_is_a_violation(lab):
         else:
             changed[number] = changed[number][:middle] + ('A' if changed[number][middle] != 'A' else 'B') + changed[number][middle + 1:]
         receipt.write_text('\n'.join(changed))
-        done = run('tally-verify', 'receipt', receipt, '--key', key)
+        done = run('tally-verify', 'proof', receipt, '--key', key)
         assert done.returncode in (VIOLATION, UNREADABLE), f'line {number}: {done.stdout}{done.stderr}'
         assert 'VERIFIED' not in done.stdout
     receipt.write_text(right)
-    assert run('tally-verify', 'receipt', receipt, '--key', key).returncode == VERIFIED
-    assert run('tally-verify', 'receipt', receipt).returncode == USAGE
-    assert run('tally-verify', 'receipt', lab.folder / 'none', '--key', key).returncode == UNREADABLE
+    assert run('tally-verify', 'proof', receipt, '--key', key).returncode == VERIFIED
+    assert run('tally-verify', 'proof', receipt).returncode == USAGE
+    assert run('tally-verify', 'proof', lab.folder / 'none', '--key', key).returncode == UNREADABLE
 
 
 def test_a_receipt_comes_only_with_a_published_checkpoint(lab):

@@ -42,6 +42,7 @@ LIBRARIES = [
     (r'cyaml/', ['src/server/']),
     (r'microhttpd\.h', ['src/admin/http.c']),
     (r'jansson\.h', ['tools/', 'src/admin/pages.c']),
+    (r'curl/', ['tools/verify/fetch.c']),
 ]
 
 

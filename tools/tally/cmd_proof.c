@@ -98,7 +98,7 @@ const struct command command_proof = {
     .help =
         "Writes the receipt of one event (c2sp.org/tlog-proof): the entry, its place, the path to the root, and the\n"
         "checkpoint that signs the root. Whoever has the log's public key can check it for ever, without a server:\n"
-        "tally-verify receipt FILE --key region.pub. It proves the entry, which commits to the payload; the payload "
+        "tally-verify proof FILE --key region.pub. It proves the entry, which commits to the payload; the payload "
         "is\n"
         "not in it.\n\n"
         "Examples:\n"

@@ -1,5 +1,5 @@
 /* A receipt is looked at before it is kept: it must be of the event that was asked for, and lead to the root in its
- * checkpoint. Signatures are for whoever has the keys: tally-verify receipt. */
+ * checkpoint. Signatures are for whoever has the keys: tally-verify proof. */
 #include "receipt_file.h"
 
 #include <string.h>

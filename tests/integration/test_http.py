@@ -37,7 +37,7 @@ def test_http_is_off_until_an_address_is_given(lab):
 def test_a_log_is_served_with_the_headers_that_caches_need(lab):
     eu = alone(lab)
     path = f'/{eu.origin}'
-    assert eu.http(f'{path}/checkpoint').status == 404
+    wait_until(lambda: eu.http(f'{path}/checkpoint').status == 404, 'eu to say that nothing is published')
     append(eu, 300)
     note = eu.wait_shown(300)
     answer = eu.http(f'{path}/checkpoint')
@@ -132,6 +132,7 @@ def test_a_damaged_tile_is_never_served_and_is_made_again_from_the_log(lab):
         return answer.status == 200
     wait_until(again, 'the tile to be made again')
     assert 'are damaged; they are made again' in eu.said()
+    assert eu.http('/health').status == 200, 'it has healed'
 
 
 # --- What is watched -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import socket
+import time
 
 from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, batch, check, event, ndjson, run, wait_until, write
 
@@ -62,7 +63,13 @@ def test_a_log_is_served_with_the_headers_that_caches_need(lab):
 
 def test_a_checkpoint_is_shown_once_a_peer_has_cosigned_it_and_no_tile_before_it(lab):
     eu, us = pair(lab)
+    us.stop()
     append(eu, 100)
+    wait_until(lambda: eu.log(eu.origin).checkpoint_size == 100, 'eu to sign 100 entries')
+    wait_until(lambda: eu.http(f'/{eu.origin}/checkpoint').status == 404, 'eu to have looked at it')
+    time.sleep(0.3)
+    assert eu.http(f'/{eu.origin}/checkpoint').status == 404, 'signed, but nobody has cosigned it'
+    us.start(accepting=False)
     note = eu.wait_shown(100)
     assert note.count('\u2014 '.encode()) == 2, 'signed by the log and cosigned by the peer'
     us.stop()

@@ -261,6 +261,24 @@ def test_a_witness_with_damaged_state_does_not_start(lab):
     us.refuses_to_start('the witness cannot know what it cosigned', state.name)
 
 
+# --- tally-verify over HTTP --------------------------------------------------------------------------------------------
+
+def test_running_servers_and_folders_are_verified_and_compared(lab):
+    eu, us = pair(lab)
+    append(eu, 600)
+    eu.wait_shown(600)
+    us.wait_shown(600, eu.origin)
+    key = eu.folder / 'keys' / 'region.pub'
+    urls = [f'http://127.0.0.1:{region.http_port}/{eu.origin}' for region in (eu, us)]
+    for url in urls:
+        done = run('tally-verify', 'tlog', url, '--key', key, '--state', lab.folder / 'state', '--json')
+        report = json.loads(done.stdout)
+        assert done.returncode == VERIFIED and report['verified_to'] == 600, done.stdout + done.stderr
+        assert report['checks']['authority']['result'] == 'ok', report['checks']
+    done = run('tally-verify', 'compare', *urls, eu.log_folder('eu'), us.log_folder('eu'), '--key', key, '--json')
+    assert done.returncode == VERIFIED and len(json.loads(done.stdout)['comparisons']) == 3, done.stdout + done.stderr
+
+
 # --- Receipts --------------------------------------------------------------------------------------------------------
 
 def test_a_receipt_is_checked_with_a_key_and_nothing_else(lab):

@@ -401,13 +401,18 @@ void pulls_acknowledge(struct node *node, const struct region_effect *effect)
 
 /* --- Opening and closing --- */
 
+static int open_source(struct pull *pull, struct log *log, struct err *err)
+{
+    return source_open(&pull->source, log, pull->from_index, source_load_stored, log, err);
+}
+
 static void serve(struct pull *pull)
 {
     struct world *world = pull->puller->world;
     struct node *from = pull->from;
     struct err err = {0};
     int code = node_find_log(from, pull->origin, &pull->served_log)
-                   ? source_open(&pull->source, from->store.logs[pull->served_log], pull->from_index, &err)
+                   ? open_source(pull, from->store.logs[pull->served_log], &err)
                    : err_set(&err, ERR_NOT_FOUND, "no such log is held here");
     if (code != 0) {
         close_puller(pull, code, err.message);
@@ -426,7 +431,7 @@ static void run_connect(struct world *world, struct task *task)
     if (!puller_lives(pull))
         pull->puller_open = false;
     else if (!pull->from->up || is_paused(pull->from) || net_cut(world, pull->puller->number, pull->from->number))
-        pull_task(pull, world_between(world, SIM_MS, world->plan.call_timeout_us), run_closed);
+        pull_task(pull, world_between(world, 1, world->plan.call_timeout_us), run_closed);
     else if (!pull->cancelled)
         serve(pull);
     free_when_over(pull);

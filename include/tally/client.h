@@ -209,6 +209,8 @@ struct tally_log_status {
     uint64_t checkpoint_size; /* signed by the log's own key */
     uint64_t published_size;  /* also cosigned by peers */
     uint64_t lag;             /* entries that the source is known to have and this region has not */
+    uint64_t lost_from;       /* entries lost_from to lost_to - 1 were signed, and nobody that was heard of … */
+    uint64_t lost_to;         /* … holds them; equal when there are none */
     const char *state;
     const char *detail;
 };

@@ -38,6 +38,8 @@ static bool logs_fill(const Tally__V1__StatusResponse *from, struct arena *arena
             .checkpoint_size = log->checkpoint_size,
             .published_size = log->published_size,
             .lag = log->lag,
+            .lost_from = log->lost_from,
+            .lost_to = log->lost_to,
             .state = log->state,
             .detail = log->detail,
         };

@@ -28,6 +28,9 @@ struct server_config {
  * (says to run tally init), ERR_INVALID (names the file, and the line where the reader knows it), ERR_PERMISSION (a
  * private key that others can read), ERR_MISMATCH (a key of another region). */
 int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err) MUST_USE;
+/* The own log is that of another incarnation than the first: changes origin and the name of the log's key. Before
+ * anything was made of the configuration. */
+int server_config_set_incarnation(struct server_config *config, uint64_t incarnation, struct err *err) MUST_USE;
 /* Wipes the private keys. NULL is fine. */
 void server_config_free(struct server_config *config);
 

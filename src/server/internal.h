@@ -58,7 +58,7 @@ struct message {
     struct question *question;
 };
 
-enum job_type { JOB_WRITE, JOB_CHECKPOINT, JOB_CREATE_LOG, JOB_EVIDENCE };
+enum job_type { JOB_WRITE, JOB_CHECKPOINT, JOB_CREATE_LOG, JOB_EVIDENCE, JOB_BEGIN_INCARNATION };
 
 /* One thing for the writer. Owns a reference of block, and note. */
 struct job {
@@ -66,6 +66,7 @@ struct job {
     uint32_t log;
     uint64_t size;
     bool published;
+    bool fresh;
     struct block *block;
     struct buf note;
     char text[ENTRY_ORIGIN_MAX_BYTES + 1]; /* origin of the log to create */
@@ -78,6 +79,7 @@ struct server {
     struct rpc_backend backend;
     struct disk *disk;
     struct server_config *config;
+    struct server_life life;
     struct disk_file *lock;
     struct log_options log_options;
     struct index *index;
@@ -123,6 +125,19 @@ void *writer_run(void *context);
 void *indexer_run(void *context);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
+
+/* life.c: the own incarnations. */
+/* Takes the largest own incarnation that logs/ and signed/ know into the configuration; makes both folders. */
+int life_find_incarnation(struct server *server, struct err *err) MUST_USE;
+/* Keeps the own log's checkpoint apart from the log, unless a larger one is kept: while the log is restored, smaller
+ * ones come back from peers. Writer thread. */
+int life_remember_signed(struct server *server, struct bytes note, struct err *err) MUST_USE;
+/* Appends the note that was kept of a log of this region, if there is one. */
+int life_load_signed(struct server *server, struct bytes origin, struct buf *out, struct err *err) MUST_USE;
+/* The own log's folder holds no segment: notes in it become what is remembered, and go. */
+int life_forget_notes(struct server *server, const char *folder, struct err *err) MUST_USE;
+/* Makes the log of a later incarnation durable; it may be there. Writer thread. */
+int life_begin(struct server *server, uint64_t incarnation, struct err *err) MUST_USE;
 /* "<data>/logs/<region>-<incarnation>" of an origin. */
 int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES],
                       struct err *err) MUST_USE;

@@ -13,17 +13,6 @@
 #include "base/mem.h"
 #include "server/internal.h"
 
-int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES], struct err *err)
-{
-    struct origin parts;
-    char name[128];
-    int code = origin_parse(bytes_of_string(origin), &parts, err);
-    if (code != 0)
-        return code;
-    snprintf(name, sizeof(name), "logs/%s-%llu", parts.region, (unsigned long long)parts.incarnation);
-    return disk_join(out, server->config->folder, name, err);
-}
-
 static int take_lock(struct server *server, struct err *err)
 {
     char path[DISK_PATH_MAX_BYTES];
@@ -69,7 +58,9 @@ static int open_own_log(struct server *server, struct err *err)
     code = open_log(server, folder, origin, err);
     if (code != ERR_NOT_FOUND)
         return code;
-    code = log_create(server->disk, folder, origin, &server->log_options, err);
+    code = life_forget_notes(server, folder, err);
+    if (code == 0)
+        code = log_create(server->disk, folder, origin, &server->log_options, err);
     if (code == 0)
         code = open_log(server, folder, origin, err);
     return code;
@@ -119,7 +110,7 @@ static int open_logs(struct server *server, struct err *err)
     struct mirror_walk walk = {.server = server, .logs_folder = logs_folder, .err = err};
     int code = disk_join(logs_folder, server->config->folder, "logs", err);
     if (code == 0)
-        code = disk_make_dir(server->disk, logs_folder, err);
+        code = life_find_incarnation(server, err);
     if (code == 0)
         code = open_own_log(server, err);
     if (code == 0)
@@ -202,25 +193,36 @@ static int give_unindexed(struct server *server, uint32_t log, struct err *err)
     return code;
 }
 
+/* Of any incarnation of this region. */
+static bool is_own(const struct server *server, struct bytes origin)
+{
+    struct origin parts;
+    return origin_parse(origin, &parts, NULL) == 0 && strcmp(parts.region, server->config->region.region) == 0;
+}
+
 static int make_region(struct server *server, struct err *err)
 {
     size_t count = atomic_load(&server->log_count);
     struct region_log_found *found = mem_alloc_zero(count, sizeof(*found));
-    struct buf *notes = mem_alloc_zero(count, sizeof(*notes));
+    struct buf *notes = mem_alloc_zero(2 * count, sizeof(*notes)); /* the logs' notes, then those that were signed */
     int code = found == NULL || notes == NULL ? err_no_memory(err, "the region") : 0;
     for (size_t i = 0; code == 0 && i < count; i++) {
         struct bytes origin = log_origin(server->logs[i]);
         memcpy(found[i].origin, origin.data, origin.size_bytes);
         log_chain(server->logs[i], &found[i].chain);
         buf_init(&notes[i], NOTE_MAX_BYTES);
+        buf_init(&notes[count + i], NOTE_MAX_BYTES);
         code = load_note(server->logs[i], &notes[i], err);
+        if (code == 0 && is_own(server, origin))
+            code = life_load_signed(server, origin, &notes[count + i], err);
         found[i].checkpoint = buf_bytes(&notes[i]);
+        found[i].signed_note = buf_bytes(&notes[count + i]);
     }
     if (code == 0)
         code = region_new(&server->config->region, found, count, server->index, &server->region, err);
     for (uint32_t i = 0; code == 0 && i < count; i++)
         code = give_unindexed(server, i, err);
-    for (size_t i = 0; notes != NULL && i < count; i++)
+    for (size_t i = 0; notes != NULL && i < 2 * count; i++)
         buf_free(&notes[i]);
     mem_free(notes);
     mem_free(found);
@@ -303,6 +305,7 @@ static int prepare(struct server *server, struct err *err)
         code = open_logs(server, err);
     if (code == 0)
         code = open_index(server, err);
+    server->config->region.fresh = server->config->region.incarnation == server->life.fresh_incarnation;
     if (code == 0)
         code = make_region(server, err);
     if (code != 0)
@@ -336,12 +339,13 @@ static void stop_threads(struct server *server)
     projector_stop(server->projector);
 }
 
-int server_start(const char *folder, struct server **ret, struct err *err)
+int server_start(const char *folder, const struct server_life *life, struct server **ret, struct err *err)
 {
     struct server *server = mem_alloc_zero(1, sizeof(*server));
     if (server == NULL)
         return err_no_memory(err, "the server");
     init_waiting(server);
+    server->life = *life;
     server->disk = disk_posix();
     int code = server_config_load(server->disk, folder, &server->config, err);
     if (code == 0)

@@ -50,7 +50,9 @@ static size_t write_run(struct server *server, struct job **jobs, size_t count)
 static void save_checkpoint(struct server *server, const struct job *job)
 {
     struct err err = {0};
-    int code = log_save_checkpoint(server->logs[job->log], buf_bytes(&job->note), job->published, &err);
+    int code = job->log == 0 && !job->published ? life_remember_signed(server, buf_bytes(&job->note), &err) : 0;
+    if (code == 0)
+        code = log_save_checkpoint(server->logs[job->log], buf_bytes(&job->note), job->published, &err);
     if (code != 0)
         server_die(server, "a checkpoint could not be stored, stopping: %s", err.message);
     else
@@ -77,6 +79,17 @@ static void create_log(struct server *server, const struct job *job)
         server_die(server, "the copy of log %s could not be made, stopping: %s", job->text, err.message);
     atomic_store(&server->log_count, (size_t)job->log + 1);
     server_say(server, "keeping a copy of log %s", job->text);
+}
+
+static void begin_incarnation(struct server *server, const struct job *job)
+{
+    struct err err = {0};
+    if (life_begin(server, job->size, &err) != 0)
+        server_die(server, "the log of incarnation %llu could not be made, stopping: %s", (unsigned long long)job->size,
+                   err.message);
+    server_say(server, "log %s/%s/%llu begins; starting again with it", server->config->region.cluster,
+               server->config->region.region, (unsigned long long)job->size);
+    server->life.ended(server->life.context, job->fresh ? job->size : 0);
 }
 
 static int count_name(void *context, const char *name, bool is_dir)
@@ -139,6 +152,9 @@ static size_t carry_out(struct server *server, struct job **jobs, size_t count)
         return 1;
     case JOB_EVIDENCE:
         keep_evidence(server, jobs[0]);
+        return 1;
+    case JOB_BEGIN_INCARNATION:
+        begin_incarnation(server, jobs[0]);
         return 1;
     }
     INVARIANT(!"a job of a known type");

@@ -88,6 +88,7 @@ def test_a_torn_last_block_is_cut(lab):
     eu.kill()
     (eu.log_folder('eu') / 'checkpoint').unlink()
     (eu.log_folder('eu') / 'checkpoint.published').unlink(missing_ok=True)
+    (eu.folder / 'signed' / 'eu-1').unlink()
     shutil.rmtree(eu.folder / 'index')
     file = segment(eu)[-1]
     data = bytearray(file.read_bytes())

@@ -68,11 +68,12 @@ static json_t *logs_json(const struct tally_status *status)
     for (size_t i = 0; i < status->log_count; i++) {
         const struct tally_log_status *log = &status->logs[i];
         (void)json_array_append_new(
-            logs,
-            json_pack("{s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(log->origin), "own", log->own,
-                      "size", json_number(log->size), "indexed_size", json_number(log->indexed_size), "checkpoint_size",
-                      json_number(log->checkpoint_size), "published_size", json_number(log->published_size), "lag",
-                      json_number(log->lag), "state", json_cstring(log->state), "detail", json_cstring(log->detail)));
+            logs, json_pack("{s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(log->origin), "own",
+                            log->own, "size", json_number(log->size), "indexed_size", json_number(log->indexed_size),
+                            "checkpoint_size", json_number(log->checkpoint_size), "published_size",
+                            json_number(log->published_size), "lag", json_number(log->lag), "lost_from",
+                            json_number(log->lost_from), "lost_to", json_number(log->lost_to), "state",
+                            json_cstring(log->state), "detail", json_cstring(log->detail)));
     }
     return logs;
 }

@@ -49,6 +49,18 @@ static bool given_before(const struct key_set *keys, size_t at)
     return false;
 }
 
+/* Every incarnation of a region's log is signed with one key, under the log's name: <cluster>/<region>/<incarnation>.
+ * The key file may give it under the name of another incarnation. */
+static bool take_log_key(const struct note_verifier *given, const char *origin, struct note_verifier *ret)
+{
+    const char *incarnation = strrchr(origin, '/');
+    size_t size = incarnation == NULL ? 0 : (size_t)(incarnation - origin) + 1;
+    if (given->type != NOTE_KEY_ED25519 || size == 0 || strncmp(given->name, origin, size) != 0)
+        return false;
+    *ret = *given;
+    return note_verifier_rename(ret, origin, NULL) == 0;
+}
+
 void note_check(const struct key_set *keys, size_t which, struct log_report *report)
 {
     struct note_report *found = &report->notes[which];
@@ -69,10 +81,15 @@ void note_check(const struct key_set *keys, size_t which, struct log_report *rep
         return; /* note_load has said so */
     for (size_t i = 0; i < keys->count; i++) {
         const struct note_verifier *key = &keys->keys[i];
-        bool is_log_key = key->type == NOTE_KEY_ED25519 && strcmp(key->name, report->origin) == 0;
+        struct note_verifier log_key;
+        bool is_log_key = take_log_key(key, report->origin, &log_key);
+        if (is_log_key)
+            key = &log_key;
         uint64_t time_s = 0;
         if (given_before(keys, i) || (key->type == NOTE_KEY_ED25519 && !is_log_key))
             continue;
+        if (is_log_key && found->signature_verified && found->key_id == key->key_id)
+            continue; /* the same key under two names */
         log_key_known = log_key_known || is_log_key;
         int verified = note_verify(&note, key, &time_s, &err);
         if (verified < 0) {

@@ -1,0 +1,137 @@
+/* What a region's server keeps about its own incarnations (region/incarnation.c decides, this carries out).
+ *
+ *   logs/<region>-<n>      a log; the largest n is the own one
+ *   signed/<region>-<n>    the latest checkpoint that the region signed of it. It is written before the note beside the
+ *                          log, and kept apart from it on purpose: a log that is lost, or that an old backup took the
+ *                          place of, must not take the memory of what was signed with it.
+ *
+ * Beginning incarnation n: the folder and the first segment are made durable, then the server asks its owner to stop it
+ * and to start it again. A crash between leaves an empty log n, which the next start finds and asks the peers about. */
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "server/internal.h"
+
+/* "<data>/<sub>/<region>-<n>" of an origin. */
+static int path_of(const struct server *server, const char *sub, const char *origin, char out[DISK_PATH_MAX_BYTES],
+                   struct err *err)
+{
+    struct origin parts;
+    char name[128];
+    int code = origin_parse(bytes_of_string(origin), &parts, err);
+    if (code != 0)
+        return code;
+    snprintf(name, sizeof(name), "%s/%s-%llu", sub, parts.region, (unsigned long long)parts.incarnation);
+    return disk_join(out, server->config->folder, name, err);
+}
+
+int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES], struct err *err)
+{
+    return path_of(server, "logs", origin, out, err);
+}
+
+struct largest {
+    const char *region;
+    uint64_t incarnation;
+};
+
+static int see_name(void *context, const char *name, bool is_dir)
+{
+    struct largest *largest = context;
+    size_t size = strlen(largest->region);
+    uint64_t incarnation = 0;
+    (void)is_dir;
+    if (strncmp(name, largest->region, size) == 0 && name[size] == '-' &&
+        parse_u64(name + size + 1, strlen(name + size + 1), &incarnation) == 0 && incarnation > largest->incarnation)
+        largest->incarnation = incarnation;
+    return 0;
+}
+
+int life_find_incarnation(struct server *server, struct err *err)
+{
+    static const char *const folders[] = {"logs", "signed"};
+    struct largest largest = {.region = server->config->region.region, .incarnation = 1};
+    char path[DISK_PATH_MAX_BYTES];
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < sizeof(folders) / sizeof(folders[0]); i++) {
+        code = disk_join(path, server->config->folder, folders[i], err);
+        if (code == 0)
+            code = disk_make_dir(server->disk, path, err);
+        if (code == 0)
+            code = disk_list(server->disk, path, see_name, &largest, err);
+    }
+    return code == 0 ? server_config_set_incarnation(server->config, largest.incarnation, err) : code;
+}
+
+/* 0 when the text is no checkpoint. */
+static uint64_t size_of(struct bytes message)
+{
+    struct note note;
+    struct checkpoint checkpoint;
+    bool is_one = note_parse(message, &note, NULL) == 0 && checkpoint_parse(note.text, &checkpoint, NULL) == 0;
+    return is_one ? checkpoint.size : 0;
+}
+
+int life_remember_signed(struct server *server, struct bytes note, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    struct buf kept;
+    buf_init(&kept, NOTE_MAX_BYTES);
+    int code = path_of(server, "signed", server->config->origin, path, err);
+    if (code == 0)
+        code = life_load_signed(server, bytes_of_string(server->config->origin), &kept, err);
+    if (code == 0 && size_of(note) > size_of(buf_bytes(&kept)))
+        code = disk_replace_file(server->disk, path, note, 0, err);
+    buf_free(&kept);
+    return code;
+}
+
+int life_load_signed(struct server *server, struct bytes origin, struct buf *out, struct err *err)
+{
+    char text[ENTRY_ORIGIN_MAX_BYTES + 1];
+    char path[DISK_PATH_MAX_BYTES];
+    memcpy(text, origin.data, origin.size_bytes);
+    text[origin.size_bytes] = '\0';
+    int code = path_of(server, "signed", text, path, err);
+    if (code == 0)
+        code = disk_read_file(server->disk, path, out, err);
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
+
+int life_forget_notes(struct server *server, const char *folder, struct err *err)
+{
+    static const char *const names[] = {"checkpoint", "checkpoint.published"};
+    char path[DISK_PATH_MAX_BYTES];
+    struct buf note;
+    int code = 0;
+    buf_init(&note, NOTE_MAX_BYTES);
+    for (size_t i = 0; code == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
+        code = disk_join(path, folder, names[i], err);
+        buf_clear(&note);
+        if (code == 0)
+            code = disk_read_file(server->disk, path, &note, err);
+        if (code == 0)
+            code = life_remember_signed(server, buf_bytes(&note), err);
+        if (code == 0)
+            code = disk_remove(server->disk, path, err);
+        code = code == ERR_NOT_FOUND ? 0 : code;
+    }
+    buf_free(&note);
+    return code;
+}
+
+int life_begin(struct server *server, uint64_t incarnation, struct err *err)
+{
+    struct origin parts;
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    char folder[DISK_PATH_MAX_BYTES];
+    int code = origin_parse(bytes_of_string(server->config->origin), &parts, err);
+    if (code != 0)
+        return code;
+    parts.incarnation = incarnation;
+    origin_format(&parts, origin);
+    code = server_log_folder(server, origin, folder, err);
+    if (code == 0)
+        code = log_create(server->disk, folder, bytes_of_string(origin), &server->log_options, err);
+    return code == ERR_EXISTS ? 0 : code;
+}

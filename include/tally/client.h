@@ -242,6 +242,16 @@ struct tally_region_address {
     const char *address;
 };
 
+/* A place of a log's file that cannot be read: entries first_index to end_index - 1 are not served there. */
+struct tally_damage {
+    const char *origin;
+    const char *file;
+    uint64_t offset;
+    uint64_t first_index;
+    uint64_t end_index;
+    const char *what;
+};
+
 struct tally_status {
     const char *cluster;
     const char *region;
@@ -257,6 +267,12 @@ struct tally_status {
     const struct tally_context_status *contexts;
     size_t region_count;
     const struct tally_region_address *regions;
+    const char *health; /* "ok" or "degraded" */
+    size_t damage_count;
+    const struct tally_damage *damages;
+    uint64_t scrub_mib_per_s; /* 0: off */
+    uint64_t scrub_passes;
+    uint64_t scrub_read_bytes; /* of the pass under way, or of the last one */
 };
 
 /* *ret: tally_status_free. */

@@ -48,6 +48,8 @@ struct config_file {
     uint64_t *segment_size_bytes;
     char *when_isolated;
     uint64_t *isolation_wait_ms;
+    char *on_damage;
+    uint64_t *scrub_mib_per_s;
 };
 
 #define TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_MAX)
@@ -98,6 +100,9 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_STRING_PTR("when_isolated", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, when_isolated,
                            1, TEXT_MAX),
     NUMBER("isolation_wait_ms", isolation_wait_ms),
+    CYAML_FIELD_STRING_PTR("on_damage", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, on_damage, 1,
+                           TEXT_MAX),
+    NUMBER("scrub_mib_per_s", scrub_mib_per_s),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t top_schema = {
@@ -261,6 +266,15 @@ static int take_isolation(struct server_config *config, const struct config_file
     config->region.accept_isolated = strcmp(policy, "accept") == 0;
     config->region.isolation_wait_us = wait_ms * 1000;
     return code;
+}
+
+static int take_scrub(struct server_config *config, const struct config_file *file, struct err *err)
+{
+    const char *policy = file->on_damage == NULL ? "serve" : file->on_damage;
+    if (strcmp(policy, "serve") != 0 && strcmp(policy, "refuse") != 0)
+        return err_set(err, ERR_INVALID, "on_damage must be serve or refuse, not \"%.40s\"", policy);
+    config->refuse_damaged = strcmp(policy, "refuse") == 0;
+    return take_number(file->scrub_mib_per_s, 4, 0, 100000, "scrub_mib_per_s", &config->scrub_mib_per_s, err);
 }
 
 static int take_numbers(struct server_config *config, const struct config_file *file, struct err *err)
@@ -456,6 +470,8 @@ int server_config_load(struct disk *disk, const char *folder, struct server_conf
         code = take_numbers(config, config->file, err);
     if (code == 0)
         code = take_isolation(config, config->file, err);
+    if (code == 0)
+        code = take_scrub(config, config->file, err);
     if (code == 0)
         code = take_peers(config, disk, config->file, err);
     if (code == 0)

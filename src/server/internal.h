@@ -5,6 +5,7 @@
  *   writer      every log's writing side; takes jobs from `jobs`; creates mirrors
  *   indexer     the index's writing side; reads logs
  *   projector   every projection's database; takes requests
+ *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
  *   gRPC        see rpc/rpc.h
  * The sequencer never waits for anybody: others may wait for it. So waiting has no cycles. */
@@ -95,7 +96,7 @@ struct server {
     struct peers *peers;
     struct projector *projector;
     struct rpc_server *rpc;
-    pthread_t sequencer, writer, indexer;
+    pthread_t sequencer, writer, indexer, scrubber;
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -103,6 +104,8 @@ struct server {
     atomic_bool stopping;         /* calls should end */
     atomic_bool indexer_stopping; /* after the last write */
     atomic_bool accepting;
+    atomic_uint_fast64_t scrub_passes;
+    atomic_uint_fast64_t scrub_read_bytes; /* of this pass */
 };
 
 /* A line on stderr, with time and region. */
@@ -153,6 +156,10 @@ void peers_acknowledge(struct peers *peers, size_t peer, uint32_t log, uint64_t 
                        struct bytes cosignature);
 /* Cancels everything and waits for the threads. */
 void peers_stop(struct peers *peers);
+
+/* scrub.c: a thread body, and its share of the status (any thread). */
+void *scrubber_run(void *context);
+void scrubber_status(struct server *server, struct rpc_status *ret);
 
 /* projector.c */
 int projector_start(struct server *server, struct projector **ret, struct err *err) MUST_USE;

@@ -246,6 +246,8 @@ static void start_threads(struct server *server)
     if (code == 0)
         code = start_thread(&server->indexer, indexer_run, server, &err);
     if (code == 0)
+        code = start_thread(&server->scrubber, scrubber_run, server, &err);
+    if (code == 0)
         code = projector_start(server, &server->projector, &err);
     if (code != 0)
         server_die(server, "%s", err.message);
@@ -336,6 +338,7 @@ static void stop_threads(struct server *server)
     atomic_store(&server->indexer_stopping, true);
     server_changed(server);
     pthread_join(server->indexer, NULL);
+    pthread_join(server->scrubber, NULL);
     projector_stop(server->projector);
 }
 

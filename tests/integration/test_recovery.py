@@ -2,7 +2,7 @@
 import json
 import shutil
 
-from harness import batch, check, event, read, read_log, wait_until, write
+from harness import batch, check, event, read, read_log, refused, wait_until, write
 
 
 def fill(region, count, stream='s', partition=None):
@@ -164,3 +164,87 @@ def test_a_region_of_one_that_lost_its_log_begins_a_new_one(lab):
     assert eu.client().append(batch(write('s'))).results[0].index == 0
     assert 'entries 0 to 9' in eu.said()
     assert old is None or old.lost_to == 10
+
+
+# --- Damage in sealed segments ---------------------------------------------------------------------------------------
+
+def small_segments(region):
+    region.edit_config(r'^segment_size_bytes:.*', 'segment_size_bytes: 16777216')
+    region.edit_config(r'^scrub_mib_per_s:.*', 'scrub_mib_per_s: 0')
+
+
+def big_fill(region, count=16, stream='big'):
+    """Blocks of four events of 900,000 bytes: four blocks fill a segment."""
+    for n in range(count):
+        region.client().append(batch(write(stream, *[event(b'%07d' % (4 * n + i) + b'x' * 900000) for i in range(4)], partition=region.name)))
+
+
+def damage(region, payload, log='eu-1', size=1):
+    """Changes bytes in the middle of the payload that begins like this; returns the file and where its block begins."""
+    for file in sorted((region.folder / 'logs' / log).glob('*.seg')):
+        data = file.read_bytes()
+        at = data.find(payload)
+        if at >= 0:
+            with open(file, 'r+b') as out:
+                out.seek(at + 1000)
+                out.write(bytes(size))
+            return file, data.rfind(b'TBK1', 0, at)
+    raise AssertionError(f'{payload} is in no segment')
+
+
+def test_damage_in_a_sealed_segment_costs_its_entries_and_is_never_silent(lab):
+    eu = lab.init('eu')
+    small_segments(eu)
+    eu.start()
+    big_fill(eu)
+    signed(eu, 64)
+    eu.stop()
+    file, offset = damage(eu, b'0000021x')
+    eu.start()  # a start reads the last segment only
+    assert eu.status().health == 'ok'
+    entries = [e.entry.index for first in (0, 24) for e in read_log(eu.client(), from_index=first, limit=20)]
+    assert entries == [*range(20), *range(24, 44)]
+    error = refused('DATA_LOSS', lambda: read_log(eu.client(), from_index=21, limit=1))
+    for word in (file.name, f'offset {offset}', 'entries 20 to 23', 'tally repair --data', '--origin bank/eu/1'):
+        assert word in error.message, error.message
+    refused('DATA_LOSS', lambda: read(eu.client(), 'big', from_version=22, limit=1))
+    assert len(read(eu.client(), 'big', from_version=24)) == 40
+    assert eu.client().append(batch(write('big', version=63))).results[0].index == 64
+    wait_until(lambda: 'ALARM: log bank/eu/1 is damaged' in eu.said(), 'the alarm')
+    status = eu.status()
+    assert status.health == 'degraded' and status.accepting
+    found = status.damages[0]
+    assert (found.origin, found.offset, found.first_index, found.end_index) == ('bank/eu/1', offset, 20, 24) and found.file.endswith(file.name), found
+    assert 'DAMAGED bank/eu/1, entries 20 to 23' in check('tally', 'status', '--server', eu.address)
+
+
+def test_the_scrub_finds_damage_that_nobody_reads(lab):
+    eu = lab.init('eu')
+    small_segments(eu)
+    eu.start()
+    big_fill(eu)
+    eu.stop()
+    damage(eu, b'0000009x', size=200000)
+    eu.edit_config(r'^scrub_mib_per_s:.*', 'scrub_mib_per_s: 1000')
+    eu.start()
+    wait_until(lambda: eu.status().damages, 'the scrub to find it')
+    status = eu.status()
+    assert (status.damages[0].first_index, status.damages[0].end_index) == (8, 12)
+    wait_until(lambda: eu.status().scrub.passes == 1, 'the pass to end')
+    assert eu.status().scrub.read_bytes > 30_000_000
+    assert eu.said().count('ALARM') == 1
+
+
+def test_on_damage_refuse_ends_the_server(lab):
+    eu = lab.init('eu')
+    small_segments(eu)
+    eu.start()
+    big_fill(eu, 8)
+    eu.stop()
+    damage(eu, b'0000000x')
+    eu.edit_config(r'^scrub_mib_per_s:.*', 'scrub_mib_per_s: 1000')
+    eu.edit_config(r'^on_damage:.*', 'on_damage: refuse')
+    eu.spawn()
+    assert eu.process.wait(timeout=20) == 1
+    eu.process = None
+    assert 'entries 0 to 3' in eu.said() and 'on_damage is refuse' in eu.said(), eu.said()

@@ -314,7 +314,13 @@ static int config_write(const struct init_options *options, struct err *err)
         "# begins a new incarnation of the log after isolation_wait_ms, so that nothing can fork. (default fence, "
         "60000)\n"
         "when_isolated: fence\n"
-        "isolation_wait_ms: 60000\n";
+        "isolation_wait_ms: 60000\n"
+        "\n# Old segments are read again at this rate, to find damage early; 0 is off. (default 4)\n"
+        "scrub_mib_per_s: 4\n"
+        "\n# When damage is met in an old segment: serve goes on with what is intact and raises the alarm; refuse "
+        "ends\n"
+        "# the server. Damage at the end of a log always refuses to start. (default serve)\n"
+        "on_damage: serve\n";
     char path[DISK_PATH_MAX_BYTES];
     struct buf text;
     buf_init(&text, CONFIG_MAX_BYTES);

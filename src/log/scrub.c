@@ -122,11 +122,9 @@ struct pass {
     struct chain chain;
 };
 
-static int report(struct pass *pass, uint64_t offset, uint64_t first_index, uint64_t end_index, const char *what,
-                  struct err *err)
+static int report(struct pass *pass, struct scrub_finding finding, const char *what, struct err *err)
 {
-    struct scrub_finding finding = {
-        .segment = pass->segment, .offset = offset, .first_index = first_index, .end_index = end_index};
+    finding.segment = pass->segment;
     snprintf(finding.what, sizeof(finding.what), "%.255s", what);
     pass->damaged = true;
     return pass->scrub->found(pass->scrub->context, &finding, err);
@@ -169,14 +167,18 @@ static int pass_damage(struct pass *pass, int stopped, const struct err *why, st
         if (code == 0)
             code = chain_before(body_of(bytes), &header, &pass->chain, err);
         pass->walk.offset = offset;
-        return code == 0 ? report(pass, damaged_at, expected, index, why->message, err) : code;
+        struct scrub_finding finding = {
+            .offset = damaged_at, .end_offset = offset, .first_index = expected, .end_index = index};
+        return code == 0 ? report(pass, finding, why->message, err) : code;
     }
     if (code != ERR_END)
         return code;
     bool last = pass->end_index == UINT64_MAX;
     bool a_clean_or_torn_end = last && (stopped == ERR_END || stopped == ERR_CORRUPT);
     if (!a_clean_or_torn_end && expected < pass->end_index)
-        code = report(pass, damaged_at, expected, pass->end_index, why->message, err);
+        code = report(
+            pass, (struct scrub_finding){.offset = damaged_at, .first_index = expected, .end_index = pass->end_index},
+            why->message, err);
     return code == 0 ? ERR_END : code;
 }
 
@@ -225,7 +227,7 @@ static int compare_with_next(struct pass *pass, struct err *err)
     if (hash_equal(&claimed->prev, &pass->chain.prev) && claimed->last_time == pass->chain.last_time &&
         memcmp(claimed->range.hashes, pass->chain.range.hashes, hash_bytes) == 0)
         return 0;
-    return report(pass, 0, pass->header.first_index, pass->next.first_index,
+    return report(pass, (struct scrub_finding){.first_index = pass->segment, .end_index = pass->end_index},
                   "its entries do not have the hashes that the header of the next segment has of them", err);
 }
 
@@ -250,7 +252,8 @@ int scrub_segment(struct scrub *scrub, const uint64_t *segments, size_t segment_
         pass.has_next = false; /* its own pass tells what is wrong with it */
     int code = read_header(scrub, pass.segment, &pass.header, &file, &why);
     if (code == ERR_CORRUPT)
-        return report(&pass, 0, pass.segment, pass.end_index, why.message, err);
+        return report(&pass, (struct scrub_finding){.first_index = pass.segment, .end_index = pass.end_index},
+                      why.message, err);
     if (code != 0)
         return err_set(err, code, "%s", why.message);
     pass.chain = pass.header.chain;

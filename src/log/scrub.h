@@ -12,8 +12,9 @@
 
 /* A damaged place: entries first_index to end_index - 1 cannot be vouched for. */
 struct scrub_finding {
-    uint64_t segment; /* first index of the segment: its file's name */
-    uint64_t offset;  /* where it begins in the file */
+    uint64_t segment;    /* first index of the segment: its file's name */
+    uint64_t offset;     /* where it begins in the file */
+    uint64_t end_offset; /* where whole blocks follow again; 0: nowhere in this file */
     uint64_t first_index;
     uint64_t end_index; /* UINT64_MAX: to the end of the log, which the last segment alone cannot tell */
     char what[256];

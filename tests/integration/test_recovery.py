@@ -2,7 +2,7 @@
 import json
 import shutil
 
-from harness import batch, check, event, read, read_log, refused, wait_until, write
+from harness import batch, check, event, read, read_log, refused, run, wait_until, write
 
 
 def fill(region, count, stream='s', partition=None):
@@ -248,3 +248,97 @@ def test_on_damage_refuse_ends_the_server(lab):
     assert eu.process.wait(timeout=20) == 1
     eu.process = None
     assert 'entries 0 to 3' in eu.said() and 'on_damage is refuse' in eu.said(), eu.said()
+
+
+# --- scrub and repair ------------------------------------------------------------------------------------------------
+
+def pair_of_big_logs(lab, count=16):
+    eu, us = lab.cluster('eu', 'us')
+    for region in (eu, us):
+        small_segments(region)
+        region.start(accepting=False)
+    for region in (eu, us):
+        region.wait_accepting()
+    big_fill(eu, count)
+    signed(eu, 4 * count)
+    us.wait_size('bank/eu/1', 4 * count)
+    wait_until(lambda: us.log('bank/eu/1').checkpoint_size == 4 * count, 'the checkpoint to arrive')
+    return eu, us
+
+
+def files_of(folder):
+    return {file.name: file.read_bytes() for file in sorted(folder.glob('*.seg'))}
+
+
+def test_damage_is_repaired_from_a_peer_byte_for_byte(lab):
+    eu, us = pair_of_big_logs(lab)
+    eu.stop()
+    folder = eu.log_folder('eu')
+    before = files_of(folder)
+    damaged, _ = damage(eu, b'0000021x')
+    damage(eu, b'0000030x')  # in the same segment: what lies between is not vouched for either
+    damage(eu, b'0000002x', size=300000)
+    broken = damaged.read_bytes()
+    scrub = run('tally', 'scrub', eu.folder)
+    assert scrub.returncode == 1 and scrub.stdout.count('DAMAGED entries') == 2, scrub.stdout + scrub.stderr
+    dry = check('tally', 'repair', '--data', eu.folder, '--dry-run')
+    assert 'entries 20 to 31' in dry and 'dry run' in dry and damaged.read_bytes() == broken
+    said = check('tally', 'repair', '--data', eu.folder, '--from', us.address)
+    assert 'repaired from' in said and 'signed for 64 entries' in said, said
+    assert files_of(folder) == before
+    kept = list((eu.folder / 'evidence').glob('*.damaged.*'))
+    assert len(kept) == 2 and broken in [file.read_bytes() for file in kept], kept
+    assert not list(folder.glob('*.mend'))
+    assert 'intact' in check('tally', 'scrub', eu.folder)
+    check('tally-verify', 'log', folder, '--key', eu.folder / 'keys/region.pub')
+    eu.start()
+    assert len(read(eu.client(), 'big')) == 64
+    assert eu.status().health == 'ok'
+
+
+def test_a_mirror_and_a_lost_header_are_repaired_too(lab):
+    eu, us = pair_of_big_logs(lab)
+    us.stop()
+    folder = us.log_folder('eu')
+    before = files_of(folder)
+    second = sorted(folder.glob('*.seg'))[1]
+    with open(second, 'r+b') as out:
+        out.write(bytes(4096))
+    check('tally', 'repair', '--data', us.folder, '--origin', 'bank/eu/1', '--from', eu.address)
+    assert files_of(folder) == before
+    us.start(accepting=False)
+
+
+def test_a_missing_segment_is_fetched(lab):
+    eu, us = pair_of_big_logs(lab)
+    eu.stop()
+    folder = eu.log_folder('eu')
+    sorted(folder.glob('*.seg'))[1].unlink()
+    check('tally', 'repair', '--data', eu.folder, '--from', us.address)
+    check('tally-verify', 'log', folder, '--key', eu.folder / 'keys/region.pub')
+    eu.start()
+    assert len(read(eu.client(), 'big')) == 64
+
+
+def test_a_damaged_end_that_refuses_to_start_is_repaired_and_starts(lab):
+    eu, us = pair_of_big_logs(lab, 3)
+    eu.kill()
+    damage(eu, b'0000010x')
+    eu.refuses_to_start('tally repair')
+    check('tally', 'repair', '--data', eu.folder, '--from', us.address)
+    eu.start()
+    assert len(read(eu.client(), 'big')) == 12
+    assert own_log(eu).origin == 'bank/eu/1'
+
+
+def test_a_repair_needs_a_stopped_server_and_a_peer_that_has_the_truth(lab):
+    eu, us = pair_of_big_logs(lab, 8)
+    locked = run('tally', 'repair', '--data', eu.folder, '--from', us.address)
+    assert locked.returncode == 1 and 'stop it first' in locked.stderr, locked.stderr
+    eu.stop()
+    damaged, _ = damage(eu, b'0000002x')
+    broken = damaged.read_bytes()
+    us.stop()
+    gone = run('tally', 'repair', '--data', eu.folder, '--from', us.address)
+    assert gone.returncode == 3, gone.stderr
+    assert damaged.read_bytes() == broken

@@ -5,14 +5,12 @@
 
 #include "base/buf.h"
 #include "commands.h"
-#include "crypto/keyfile.h"
 #include "crypto/note.h"
+#include "datadir.h"
 #include "domain/position.h"
 #include "output.h"
 #include "platform/disk.h"
 #include "tlog.h"
-
-enum { KEYS_MAX = 64 };
 
 struct export_options {
     const char *data;
@@ -21,40 +19,6 @@ struct export_options {
     const char *key;
     bool json;
 };
-
-/* The log's public key among those in a file. */
-static int find_key(const char *path, const char *origin, struct note_verifier *ret, struct err *err)
-{
-    struct note_verifier keys[KEYS_MAX];
-    size_t count = 0;
-    int rc = keyfile_load_public(disk_posix(), path, keys, KEYS_MAX, &count, err);
-    if (rc != 0)
-        return rc;
-    for (size_t i = 0; i < count; i++) {
-        if (keys[i].type == NOTE_KEY_ED25519 && strcmp(keys[i].name, origin) == 0) {
-            *ret = keys[i];
-            return 0;
-        }
-    }
-    return err_set(err, ERR_NOT_FOUND, "%s holds no key of the log %s: name its file with --key FILE", path, origin);
-}
-
-/* --key, or the region's own public keys, or those kept for the peer. */
-static int load_key(const struct export_options *options, const struct origin *origin, struct note_verifier *ret,
-                    struct err *err)
-{
-    char name[DISK_PATH_MAX_BYTES];
-    char path[DISK_PATH_MAX_BYTES];
-    if (options->key != NULL)
-        return find_key(options->key, options->origin, ret, err);
-    int rc = disk_join(path, options->data, "keys/region.pub", err);
-    if (rc == 0 && find_key(path, options->origin, ret, NULL) == 0)
-        return 0;
-    (void)snprintf(name, sizeof(name), "keys/peer-%s.pub", origin->region);
-    if (rc == 0)
-        rc = disk_join(path, options->data, name, err);
-    return rc == 0 ? find_key(path, options->origin, ret, err) : rc;
-}
 
 static int read_note(const char *folder, const char *name, struct buf *out, struct err *err)
 {
@@ -121,17 +85,14 @@ static int export_tlog(const struct export_options *options, struct checkpoint *
     struct origin origin;
     struct note_verifier key;
     struct checkpoint checkpoint;
-    char name[DISK_PATH_MAX_BYTES];
     char folder[DISK_PATH_MAX_BYTES];
     struct buf note;
     buf_init(&note, NOTE_MAX_BYTES);
     int rc = origin_parse(bytes_of_string(options->origin), &origin, err);
-    if (rc == 0) {
-        (void)snprintf(name, sizeof(name), "logs/%s-%" PRIu64, origin.region, origin.incarnation);
-        rc = disk_join(folder, options->data, name, err);
-    }
     if (rc == 0)
-        rc = load_key(options, &origin, &key, err);
+        rc = datadir_log_folder(options->data, &origin, folder, err);
+    if (rc == 0)
+        rc = datadir_key(options->data, options->key, &origin, &key, err);
     if (rc == 0)
         rc = load_checkpoint(folder, &note, err);
     if (rc == 0)

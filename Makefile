@@ -61,7 +61,7 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration lint format bench clean FORCE
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash lint format bench clean FORCE
 BINARIES := tallyd tally tally-verify
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
@@ -77,6 +77,7 @@ make fuzz-replay  the fuzzers' corpora, under the sanitizers
 make golden     golden vectors, against a second implementation
 make planted    plants faults and sees the checks fail
 make integration  real processes; TEST=name for those whose names contain it
+make crash      kill -9 and power loss, again and again; KILLS=500 for longer
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
 make bench      append throughput, as ratios
@@ -300,6 +301,7 @@ test: deps-check
 	$(RUN) planted
 	$(RUN) MODE=clang all
 	$(RUN) integration
+	$(RUN) crash
 	@echo 'make test: all of it holds'
 
 golden: $(wildcard tests/golden/*.py) | deps-check
@@ -318,6 +320,17 @@ build/python/grpc/%_pb2.py: | deps-check
 
 integration: all $(PYTHON_PROTOS)
 	@$(PYTHON) tests/integration/run.py $(if $(TEST),'$(TEST)')
+
+# tests/crash: power.c cuts the power between any two operations of a log on a disk in memory; kill.py kills real processes. KILLS says how often.
+KILLS ?= 60
+$(B)/tests/crash-power: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/crash/*.c)) $(call archives,$(call upto,log))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(call upto,log))
+
+crash: all $(B)/tests/crash-power $(PYTHON_PROTOS)
+	@$(B)/tests/crash-power
+	@$(PYTHON) tests/crash/kill.py $(KILLS)
 
 demo: deps-check
 	$(RUN) all

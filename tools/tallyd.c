@@ -32,6 +32,7 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGUSR1); /* our own: start again */
     pthread_sigmask(SIG_BLOCK, set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write past the limit on file sizes fails, and says so, like one on a full disk */
 }
 
 /* Called on a thread of the server: the main thread, which waits for signals, stops it. */

@@ -147,6 +147,19 @@ static bool take_over(struct region *region, struct region_update *update)
     return true;
 }
 
+/* With peers, they tell what was signed after the backup. Without, nobody can. */
+static bool end_restored(struct region *region, struct region_update *update)
+{
+    char why[TALLY_ERROR_MESSAGE_MAX_BYTES];
+    struct region_log *own = region_own(region);
+    snprintf(why, sizeof(why),
+             "log %s was restored from a backup of %llu entries, and there is no peer that could say what followed; it "
+             "ends, and a new log begins",
+             own->origin, (unsigned long long)own->durable_size);
+    begin(region, number_in_isolation(region), true, why, update);
+    return true;
+}
+
 bool incarnation_must_end(struct region *region, struct region_update *update)
 {
     char why[TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -154,7 +167,7 @@ bool incarnation_must_end(struct region *region, struct region_update *update)
     if (take_over(region, update))
         return true;
     if (own->known_size <= own->durable_size)
-        return false;
+        return region->config.restored && region->config.peer_count == 0 ? end_restored(region, update) : false;
     if (!all_heard(region) && !waited_long_enough(region)) {
         own->state = REGION_LOG_WAITING;
         snprintf(own->detail, sizeof(own->detail),

@@ -139,6 +139,9 @@ int life_remember_signed(struct server *server, struct bytes note, struct err *e
 int life_load_signed(struct server *server, struct bytes origin, struct buf *out, struct err *err) MUST_USE;
 /* The own log's folder holds no segment: notes in it become what is remembered, and go. */
 int life_forget_notes(struct server *server, const char *folder, struct err *err) MUST_USE;
+/* The mark of a restore: region.restored in the configuration. It goes when the region signs. Writer thread. */
+int life_find_mark(struct server *server, struct err *err) MUST_USE;
+int life_remove_mark(struct server *server, struct err *err) MUST_USE;
 /* Makes the log of a later incarnation durable; it may be there. Writer thread. */
 int life_begin(struct server *server, uint64_t incarnation, struct err *err) MUST_USE;
 /* "<data>/logs/<region>-<incarnation>" of an origin. */

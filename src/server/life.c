@@ -5,12 +5,17 @@
  *                          log, and kept apart from it on purpose: a log that is lost, or that an old backup took the
  *                          place of, must not take the memory of what was signed with it.
  *
+ *   RESTORED               the directory was made from a backup; removed once a log goes on or a new one begins
+ *
  * Beginning incarnation n: the folder and the first segment are made durable, then the server asks its owner to stop it
  * and to start it again. A crash between leaves an empty log n, which the next start finds and asks the peers about. */
 #include <stdio.h>
 
 #include "base/mem.h"
 #include "server/internal.h"
+
+/* tally restore leaves this file in the data directory. */
+static const char restored_mark[] = "RESTORED";
 
 /* "<data>/<sub>/<region>-<n>" of an origin. */
 static int path_of(const struct server *server, const char *sub, const char *origin, char out[DISK_PATH_MAX_BYTES],
@@ -120,6 +125,31 @@ int life_forget_notes(struct server *server, const char *folder, struct err *err
     return code;
 }
 
+int life_find_mark(struct server *server, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    uint32_t mode = 0;
+    int code = disk_join(path, server->config->folder, restored_mark, err);
+    if (code == 0)
+        code = disk_mode(server->disk, path, &mode, err);
+    server->config->region.restored = code == 0;
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
+
+int life_remove_mark(struct server *server, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    if (!server->config->region.restored)
+        return 0;
+    int code = disk_join(path, server->config->folder, restored_mark, err);
+    if (code == 0)
+        code = disk_remove(server->disk, path, err);
+    if (code == 0)
+        code = disk_sync_dir(server->disk, server->config->folder, err);
+    server->config->region.restored = false;
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
+
 int life_begin(struct server *server, uint64_t incarnation, struct err *err)
 {
     struct origin parts;
@@ -133,5 +163,6 @@ int life_begin(struct server *server, uint64_t incarnation, struct err *err)
     code = server_log_folder(server, origin, folder, err);
     if (code == 0)
         code = log_create(server->disk, folder, bytes_of_string(origin), &server->log_options, err);
-    return code == ERR_EXISTS ? 0 : code;
+    code = code == ERR_EXISTS ? 0 : code;
+    return code == 0 ? life_remove_mark(server, err) : code;
 }

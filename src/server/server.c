@@ -304,6 +304,8 @@ static int prepare(struct server *server, struct err *err)
     server->log_options = (struct log_options){.segment_size_bytes = server->config->segment_size_bytes};
     int code = take_lock(server, err);
     if (code == 0)
+        code = life_find_mark(server, err);
+    if (code == 0)
         code = open_logs(server, err);
     if (code == 0)
         code = open_index(server, err);

@@ -51,6 +51,8 @@ static void save_checkpoint(struct server *server, const struct job *job)
 {
     struct err err = {0};
     int code = job->log == 0 && !job->published ? life_remember_signed(server, buf_bytes(&job->note), &err) : 0;
+    if (code == 0 && job->log == 0 && !job->published)
+        code = life_remove_mark(server, &err);
     if (code == 0)
         code = log_save_checkpoint(server->logs[job->log], buf_bytes(&job->note), job->published, &err);
     if (code != 0)

@@ -1,8 +1,9 @@
 """What an operator recovers from: a lost disk, a lost tail, an old backup, damaged files. Nothing is continued that could fork, and nothing is lost silently."""
 import json
 import shutil
+import threading
 
-from harness import batch, check, event, read, read_log, refused, run, wait_until, write
+from harness import Client, batch, check, event, read, read_log, refused, run, wait_until, write
 
 
 def fill(region, count, stream='s', partition=None):
@@ -342,3 +343,136 @@ def test_a_repair_needs_a_stopped_server_and_a_peer_that_has_the_truth(lab):
     gone = run('tally', 'repair', '--data', eu.folder, '--from', us.address)
     assert gone.returncode == 3, gone.stderr
     assert damaged.read_bytes() == broken
+
+
+# --- backup and restore ----------------------------------------------------------------------------------------------
+
+def test_a_backup_of_a_live_region_is_whole_and_verified(lab):
+    eu = lab.init('eu')
+    small_segments(eu)
+    eu.edit_config('^checkpoint_interval_ms:.*', 'checkpoint_interval_ms: 50')
+    eu.start()
+    stop = threading.Event()
+
+    def append():
+        client = Client(eu.address)
+        while not stop.is_set():
+            client.append(batch(write('live', *[event(b'x' * 100000) for _ in range(4)])))
+        client.close()
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    try:
+        signed(eu, 250)
+        out = lab.folder / 'backup'
+        said = check('tally', 'backup', '--data', eu.folder, '--out', out, '--verify')
+    finally:
+        stop.set()
+        writer.join()
+    assert 'private keys are NOT in it' in said and not list((out / 'keys').glob('*.key')), said
+    manifest = json.loads((out / 'BACKUP.json').read_text())
+    size = manifest['logs'][0]['size']
+    assert size >= 250 and manifest['logs'][0]['origin'] == 'bank/eu/1'
+    assert f'{size} entries' in check('tally', 'scrub', out)
+    check('tally-verify', 'log', out / 'logs' / 'eu-1', '--key', eu.folder / 'keys/region.pub')
+    refusal = run('tally', 'backup', '--data', eu.folder, '--out', out)
+    assert refusal.returncode == 1 and 'not empty' in refusal.stderr
+    keys = lab.folder / 'with-keys'
+    check('tally', 'backup', '--data', eu.folder, '--out', keys, '--with-keys')
+    assert {file.stat().st_mode & 0o777 for file in (keys / 'keys').glob('*.key')} == {0o600}
+
+
+def test_a_damaged_or_half_backup_is_not_restored(lab):
+    eu = lab.solo()
+    fill(eu, 100)
+    signed(eu, 100)
+    out = lab.folder / 'backup'
+    check('tally', 'backup', '--data', eu.folder, '--out', out, '--with-keys')
+    half = lab.folder / 'half'
+    shutil.copytree(out, half)
+    (half / 'BACKUP.json').unlink()
+    refusal = run('tally', 'restore', '--from', half, '--data', lab.folder / 'r1')
+    assert refusal.returncode == 1 and 'no whole backup' in refusal.stderr
+    file = next((out / 'logs' / 'eu-1').glob('*.seg'))
+    data = bytearray(file.read_bytes())
+    data[data.find(b'{"n":50}') + 5] ^= 1
+    file.write_bytes(data)
+    refusal = run('tally', 'restore', '--from', out, '--data', lab.folder / 'r2')
+    assert refusal.returncode == 1 and file.name in refusal.stderr, refusal.stderr
+    assert not (lab.folder / 'r2' / 'tallyd.yaml').exists()
+
+
+def replace_by_backup(region, backup):
+    region.kill()
+    shutil.move(region.folder, str(region.folder) + '.lost')
+    check('tally', 'restore', '--from', backup, '--data', region.folder)
+
+
+def test_an_old_backup_never_makes_two_histories(lab):
+    eu, us = lab.started('eu', 'us')
+    fill(eu, 100)
+    signed(eu, 100)
+    backup = lab.folder / 'backup'
+    check('tally', 'backup', '--data', eu.folder, '--out', backup, '--with-keys')
+    fill(eu, 150, 'later')
+    signed(eu, 250)
+    us.wait_size('bank/eu/1', 250)
+    before = read_log(us.client(), 'bank/eu/1')
+    # With the peer away, nothing is accepted or signed under the name of the log.
+    us.stop()
+    replace_by_backup(eu, backup)
+    eu.start(accepting=False)
+    wait_until(lambda: eu.status().peers[0].error, 'the peer to be missed')
+    refused('UNAVAILABLE', eu.client().append, batch(write('s')))
+    assert not eu.status().accepting
+    assert (eu.log_folder('eu') / 'checkpoint').read_text().split('\n')[1] == '100'
+    # With the peer back, the rest is pulled before anything is accepted, and the log goes on.
+    us.start(accepting=False)
+    eu.wait_accepting()
+    assert (own_log(eu).origin, own_log(eu).size) == ('bank/eu/1', 250)
+    assert eu.client().append(batch(write('after'))).results[0].index == 250
+    us.wait_size('bank/eu/1', 251)
+    assert read_log(us.client(), 'bank/eu/1')[:250] == before
+    for region in (eu, us):
+        region.stop()
+    check('tally-verify', 'compare', eu.log_folder('eu'), us.log_folder('eu'), '--key', eu.folder / 'keys/region.pub')
+
+
+def test_an_old_backup_in_isolation_begins_a_new_log_when_told_to_accept(lab):
+    eu, us = lab.started('eu', 'us')
+    fill(eu, 100)
+    signed(eu, 100)
+    backup = lab.folder / 'backup'
+    check('tally', 'backup', '--data', eu.folder, '--out', backup, '--with-keys')
+    fill(eu, 50, 'later')
+    us.wait_size('bank/eu/1', 150)
+    us.stop()
+    replace_by_backup(eu, backup)
+    eu.edit_config('^when_isolated:.*', 'when_isolated: accept')
+    eu.edit_config('^isolation_wait_ms:.*', 'isolation_wait_ms: 200')
+    eu.start()
+    own = own_log(eu).origin
+    assert own != 'bank/eu/1'
+    fill(eu, 10, 'new')
+    us.start(accepting=False)
+    us.wait_size(own, 10)
+    eu.wait_size('bank/eu/1', 150)  # what the backup did not have comes back, as what it was
+    assert eu.log('bank/eu/1').state == 'retired' and us.status().health == eu.status().health == 'ok'
+
+
+def test_a_region_of_one_restored_from_a_backup_begins_a_new_log(lab):
+    eu = lab.solo()
+    fill(eu, 100)
+    signed(eu, 100)
+    backup = lab.folder / 'backup'
+    check('tally', 'backup', '--data', eu.folder, '--out', backup, '--with-keys')
+    fill(eu, 50, 'later')
+    replace_by_backup(eu, backup)
+    eu.start()
+    first = own_log(eu).origin
+    assert first != 'bank/eu/1' and eu.log('bank/eu/1').size == 100
+    fill(eu, 10, 'new')
+    eu.kill()
+    eu.start()
+    assert (own_log(eu).origin, own_log(eu).size) == (first, 10)
+    assert not (eu.folder / 'RESTORED').exists()

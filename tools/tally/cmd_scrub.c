@@ -37,7 +37,8 @@ static int show(const struct mend *mend, bool json, bool *ret_clean, struct err 
         return print_json(json_pack("{s:s,s:o,s:b,s:o,s:b}", "origin", mend->origin, "size", json_number(mend->size),
                                     "clean", *ret_clean, "damaged", findings_json(mend), "root_differs", differs),
                           err);
-    printf("log %s: %" PRIu64 " entries in %zu segments, %s", mend->origin, mend->size, mend->segment_count,
+    printf("log %s: %" PRIu64 " entries in %zu %s, %s", mend->origin, mend->size, mend->segment_count,
+           mend->segment_count == 1 ? "segment" : "segments",
            mend->finding_count == 0 ? "every block, entry and payload is intact" : "DAMAGED");
     if (differs)
         printf(", but the root signed for %" PRIu64 " entries is ANOTHER one", size);

@@ -301,3 +301,22 @@ Test(incarnation, a_peer_s_later_log_is_kept_when_its_region_names_it_or_its_key
     hears(0, "bank/us/2", 4, bytes_of(NULL, 0));
     cr_expect_eq(region_log_count(region), 2);
 }
+
+Test(incarnation, a_restored_region_of_one_does_not_go_on_with_its_log)
+{
+    config.restored = true;
+    config.peer_count = 0;
+    start(0);
+    tick();
+    cr_expect_gt(begun(), 1000000, "a number that no earlier life can have used");
+    cr_expect_not(region_accepting(region));
+}
+
+Test(incarnation, a_restored_region_believes_its_peers)
+{
+    config.restored = true;
+    start(0);
+    hears(0, "bank/eu/1", 0, bytes_of(NULL, 0));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect(region_accepting(region));
+}

@@ -77,7 +77,7 @@ make fuzz-replay  the fuzzers' corpora, under the sanitizers
 make golden     golden vectors, against a second implementation
 make planted    plants faults and sees the checks fail
 make integration  real processes; TEST=name for those whose names contain it
-make crash      kill -9 and power loss, again and again; KILLS=500 for longer
+make crash      kill -9 and power loss, again and again; KILLS=500 KILL_SECONDS=1000 for longer
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
 make bench      append throughput, as ratios
@@ -321,8 +321,9 @@ build/python/grpc/%_pb2.py: | deps-check
 integration: all $(PYTHON_PROTOS)
 	@$(PYTHON) tests/integration/run.py $(if $(TEST),'$(TEST)')
 
-# tests/crash: power.c cuts the power between any two operations of a log on a disk in memory; kill.py kills real processes. KILLS says how often.
+# tests/crash: power.c cuts the power between any two operations of a log on a disk in memory; kill.py kills real processes. KILLS and KILL_SECONDS say how often.
 KILLS ?= 60
+KILL_SECONDS ?= 35
 $(B)/tests/crash-power: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/crash/*.c)) $(call archives,$(call upto,log))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -330,7 +331,7 @@ $(B)/tests/crash-power: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/crash/*.c))
 
 crash: all $(B)/tests/crash-power $(PYTHON_PROTOS)
 	@$(B)/tests/crash-power
-	@$(PYTHON) tests/crash/kill.py $(KILLS)
+	@$(PYTHON) tests/crash/kill.py $(KILLS) $(KILL_SECONDS)
 
 demo: deps-check
 	$(RUN) all

@@ -1,4 +1,4 @@
-"""Kills tallyd with SIGKILL at random moments while clients append: kill.py [KILLS [SEED]].
+"""Kills tallyd with SIGKILL at random moments while clients append: kill.py [KILLS [SECONDS [SEED]]], whichever ends first.
 
 Two regions copy each other's logs; a random one of them dies each time. After each restart every event that was acknowledged is there exactly once, in the log of
 the incarnation that it was acknowledged in (a killed process loses nothing that was written, so no region may begin a new log), and tally-verify agrees. At the
@@ -124,7 +124,8 @@ def finish(regions, writers, follower):
 
 def main():
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 32)
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 3600
+    seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 32)
     rng = random.Random(seed)
     lab = Lab()
     begin = time.monotonic()
@@ -139,14 +140,16 @@ def main():
             region.wait_accepting()
         writers = [Writer(region, number) for region in regions for number in range(2)]
         follower = Follower()
-        for number in range(1, kills + 1):
+        number = 0
+        while number < kills and time.monotonic() < begin + seconds:
+            number += 1
             one_kill(regions, writers, follower, rng, number)
         wait_until(lambda: all(writer.acknowledged for writer in writers), 'every client to have been acknowledged')
         finish(regions, writers, follower)
         total = sum(len(writer.acknowledged) for writer in writers)
-        print(f'  kill -9: {kills} kills, {total} events acknowledged, all there exactly once, copies equal ({time.monotonic() - begin:.0f} s)')
+        print(f'  kill -9: {number} kills, {total} events acknowledged, all there exactly once, copies equal ({time.monotonic() - begin:.0f} s)')
     except BaseException:
-        print(f'kill.py FAILED, seed {seed}: tests/crash/kill.py {kills} {seed}\n{lab.outputs()}', file=sys.stderr)
+        print(f'kill.py FAILED, seed {seed}: tests/crash/kill.py {kills} {seconds} {seed}\n{lab.outputs()}', file=sys.stderr)
         raise
     finally:
         lab.close()

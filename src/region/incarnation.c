@@ -14,8 +14,8 @@
  *
  * Nothing is switched inside the core. It says REGION_BEGIN_INCARNATION and does nothing more; its caller makes the
  * new log durable and then a new region, whose own log is the new one. A region of an incarnation that was begun just
- * now (config.fresh) need not ask anybody: nobody can hold anything of it. After a crash it is asked about like any
- * other.
+ * now (config.fresh) may accept though no peer answers: nobody can hold anything of it. After a crash it is asked about
+ * like any other.
  *
  * Invariants:
  *  1. No entry is accepted and nothing is signed between a start and the decision (state of the own log).

@@ -175,7 +175,8 @@ void peers_decide(struct region *region, struct region_update *update)
                         (unsigned long long)largest, (unsigned long long)mirror_size(&own->mirror));
         return;
     }
-    if (!region->config.fresh && !all_told(region)) {
+    bool begun_in_isolation = region->config.fresh && all_reported(region);
+    if (!begun_in_isolation && !all_told(region)) {
         describe_waiting(region);
         if (all_reported(region))
             incarnation_isolated(region, update);

@@ -16,8 +16,8 @@
 
 /* --- Life cycle --- */
 
-int region_owner_of(const struct region *region, const char *origin_text, const struct origin *origin,
-                    size_t *ret_peer, struct err *err)
+int region_owner_of(const struct region *region, const char *origin_text, const struct origin *origin, size_t *ret_peer,
+                    struct err *err)
 {
     if (strcmp(origin->cluster, region->config.cluster) != 0)
         return err_set(err, ERR_MISMATCH, "log %s belongs to another cluster than %s; move its folder away",

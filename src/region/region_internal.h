@@ -196,8 +196,8 @@ void incarnation_report(struct region *region, struct region_update *update);
 
 /* region.c */
 /* Whose log this is, of this cluster: a peer's, or this region's (REGION_NO_PEER). ERR_MISMATCH. */
-int region_owner_of(const struct region *region, const char *origin_text, const struct origin *origin,
-                    size_t *ret_peer, struct err *err) MUST_USE;
+int region_owner_of(const struct region *region, const char *origin_text, const struct origin *origin, size_t *ret_peer,
+                    struct err *err) MUST_USE;
 int region_log_new(struct region *region, const char *origin, const struct chain *chain, uint32_t *ret_log,
                    struct err *err) MUST_USE;
 void region_fork(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update,

@@ -228,7 +228,7 @@ class Region:
             try:
                 return self.status().accepting
             except Refused as error:
-                assert error.code == 'UNAVAILABLE', error
+                assert error.code in ('UNAVAILABLE', 'CANCELLED'), error
                 self.close_clients()  # a new connection does not wait for the old one's back-off
                 return False
         wait_until(accepting, f'{self.name} to accept')

@@ -44,7 +44,7 @@ static void setup(void)
         signer(i == 0 ? "bank/us" : "bank/ap", NOTE_KEY_COSIGNATURE, (uint8_t)(20 + i), &peer);
         config.peers[i].cosign_key = peer.verifier;
     }
-    memory = index_memory_new();
+    memory = index_memory_new(&config.contexts);
     cr_assert_not_null(memory);
     sha = sha256_new();
     region_update_init(&update);
@@ -234,12 +234,15 @@ Test(incarnation, one_peer_that_answers_is_enough_not_to_be_isolated)
     cr_expect(region_accepting(region));
 }
 
-Test(incarnation, a_fresh_one_accepts_at_once)
+Test(incarnation, a_fresh_one_needs_nobody_to_tell_but_looks_whether_anybody_is_there)
 {
     config.incarnation = 2;
     config.fresh = true;
     start(0);
     tick();
+    cr_expect_not(region_accepting(region), "a peer that answers may know of other homes");
+    misses(0);
+    misses(1);
     cr_expect(region_accepting(region));
 }
 

@@ -39,7 +39,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
 # --- Modules, lowest first: a module's archive may use the ones before it. -------------------------------------------
-MODULES := base platform crypto entry domain log index replication reconcile projection region client rpc server
+MODULES := base platform crypto entry domain log index replication reconcile projection region client rpc admin server
 LIBS_base :=
 LIBS_platform :=
 LIBS_crypto := -lcrypto -lsodium
@@ -47,6 +47,7 @@ LIBS_index := -lrocksdb
 LIBS_projection := -lsqlite3 -ljansson
 LIBS_rpc := -lprotobuf-c -lgrpc -lgpr
 LIBS_client := -lprotobuf-c -lgrpc -lgpr
+LIBS_admin := -lmicrohttpd -ljansson
 LIBS_server := -lcyaml -lyaml
 
 SOURCES = $(wildcard src/$(1)/*.c)
@@ -61,8 +62,8 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash lint format bench clean FORCE
-BINARIES := tallyd tally tally-verify
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash sim sim-ci lint format bench clean FORCE
+BINARIES := tallyd tally tally-verify tally-sim
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
 define HELP
@@ -78,9 +79,10 @@ make golden     golden vectors, against a second implementation
 make planted    plants faults and sees the checks fail
 make integration  real processes; TEST=name for those whose names contain it
 make crash      kill -9 and power loss, again and again; KILLS=500 KILL_SECONDS=1000 for longer
+make sim        the simulator, on all cores: SEEDS=1000, FIRST=1, or MINUTES=10
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
-make bench      append throughput, as ratios
+make bench      append and verification throughput, as ratios
 make deps       installs the Debian packages that are missing
 make clean      removes build/
 MODE=release|asan|tsan|clang picks the flavour; V=1 shows the commands.
@@ -124,7 +126,7 @@ GEN_C := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
 GEN_O := $(GEN_C:.c=.o)
 .SECONDARY: $(GEN_C)
 EXTRA_OBJECTS_client := $(GEN_O)
-include $(wildcard src/rpc/rules.mk)
+include $(wildcard src/rpc/rules.mk src/admin/rules.mk)
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto | deps-check
 	@mkdir -p $(@D)
@@ -159,8 +161,15 @@ VERIFY_OBJECTS := $(patsubst tools/%.c,$(B)/obj/tools/%.o,$(wildcard tools/verif
 $(B)/bin/tally-verify: $(VERIFY_OBJECTS) $(call archives,$(VERIFY_MODULES))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(VERIFY_MODULES)) -ljansson
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(VERIFY_MODULES)) -ljansson -lcurl
 
+# The commit that a failure names; the object is made again when it changes.
+SIM_COMMIT := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+$(B)/commit: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(SIM_COMMIT)' | cmp -s - $@ || printf '%s\n' '$(SIM_COMMIT)' > $@
+$(B)/obj/tools/sim/report.o: $(B)/commit
+$(B)/obj/tools/sim/report.o: ALL_CFLAGS += -DSIM_COMMIT='"$(SIM_COMMIT)"'
 SIM_OBJECTS := $(patsubst tools/%.c,$(B)/obj/tools/%.o,$(wildcard tools/sim/*.c))
 $(B)/bin/tally-sim: $(SIM_OBJECTS) $(call archives,$(call upto,region))
 	@mkdir -p $(@D)
@@ -181,7 +190,7 @@ define UNIT_PROGRAM
 $(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(call support,$(1))) $(call archives,$(call upto,$(1)))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(1))) -lcriterion -ljansson
+	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(1))) -lcriterion -ljansson -lcurl
 .PHONY: unit-$(1)
 unit-$(1): $(B)/tests/unit-$(1)
 	$$(call say,TEST,$$<)
@@ -198,13 +207,14 @@ unit: $(foreach m,$(MODULE),unit-$(m))
 
 # tests/threads/<module>.c: threads that are ours alone, for MODE=tsan. gRPC and RocksDB are not built for ThreadSanitizer, and Criterion does not
 # start under it, so these are plain programs.
+threads_module = $(if $(filter tiles,$(1)),log,$(if $(filter $(1),$(MODULES)),$(1),platform))
 THREAD_TESTS := $(notdir $(basename $(wildcard tests/threads/*.c)))
 define THREADS_PROGRAM
 $(B)/tests/threads-$(1): $(B)/obj/tests/threads/$(1).o $(patsubst %.c,$(B)/obj/%.o,$(TEST_SUPPORT)) \
-                         $(call archives,$(call upto,$(if $(filter $(1),$(MODULES)),$(1),platform)))
+                         $(call archives,$(call upto,$(call threads_module,$(1))))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(if $(filter $(1),$(MODULES)),$(1),platform)))
+	$$(Q)$$(CC) -o $$@ $$(filter %.o %.a,$$^) $$(ALL_LDFLAGS) $$(call libraries,$(call upto,$(call threads_module,$(1))))
 endef
 $(foreach t,$(THREAD_TESTS),$(eval $(call THREADS_PROGRAM,$(t))))
 
@@ -223,7 +233,7 @@ TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_cop
 SCENARIO ?= $(TORTURES)
 TORTURE_OBJECTS := $(patsubst %.c,$(B)/obj/%.o,$(TORTURE_SUPPORT) tests/support/files.c tests/support/fault_disk.c)
 # $(1): objects that are to stand in the place of an archive's; tests/planted/torture.sh plants faults with it.
-torture_link = $(CC) -o $@ $(1) $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(TORTURE_WRAPPED:%=-Wl,--wrap=%) $(call libraries,$(MODULES))
+torture_link = $(CC) -o $@ $(1) $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(TORTURE_WRAPPED:%=-Wl,--wrap=%) $(call libraries,$(MODULES)) -lcurl
 $(B)/torture/%: $(B)/obj/tests/torture/%.o $(TORTURE_OBJECTS) $(B)/lib/libverify.a $(call archives,$(MODULES))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -275,7 +285,7 @@ build/corpus/made: tests/fuzz/corpus.py tests/golden/vectors.json $(PYTHON_PROTO
 	@$(PYTHON) $< build/corpus
 	@touch $@
 replay-%: $(B)/fuzz/% build/corpus/made
-	$(Q)$(SAN_ENV) $< $(wildcard tests/fuzz/corpus/$* build/corpus/$*) > $(B)/fuzz/$*.log 2>&1 || \
+	$(Q)$(SAN_ENV) $< $$(ls -d tests/fuzz/corpus/$* build/corpus/$* 2> /dev/null) > $(B)/fuzz/$*.log 2>&1 || \
 		{ tail -20 $(B)/fuzz/$*.log; echo "FAILED: the last file named above; rerun with $(SAN_ENV) $< FILE"; exit 1; }
 	$(Q)tail -1 $(B)/fuzz/$*.log
 replays: $(FUZZ:%=replay-%)
@@ -286,7 +296,7 @@ fuzz-replay:
 fuzz-run-%: $(B)/fuzz/% build/corpus/made
 	@mkdir -p build/corpus/$* build/findings
 	$(SAN_ENV) $< -max_total_time=$(SECONDS) -artifact_prefix=build/findings/$*- -verbosity=0 -print_final_stats=1 \
-		build/corpus/$* $(wildcard tests/fuzz/corpus/$*)
+		build/corpus/$* $$(ls -d tests/fuzz/corpus/$* 2> /dev/null)
 fuzz-runs: $(FUZZ:%=fuzz-run-%)
 fuzz:
 	+@$(MAKE) --no-print-directory -j2 MODE=fuzz fuzz-runs
@@ -301,6 +311,7 @@ test: deps-check
 	$(RUN) planted
 	$(RUN) MODE=clang all
 	$(RUN) integration
+	$(RUN) sim-ci
 	$(RUN) crash
 	@echo 'make test: all of it holds'
 
@@ -318,7 +329,14 @@ build/python/grpc/%_pb2.py: | deps-check
 	@mkdir -p build/python
 	$(Q)protoc --proto_path=/usr/share/grpc-proto --python_out=build/python /usr/share/grpc-proto/grpc/$*.proto
 
-integration: all $(PYTHON_PROTOS)
+# A reader of our logs made from the libraries of Go's checksum database, by Debian's Go and nothing from the network.
+GO := GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$(CURDIR)/build/interop/cache go
+build/interop/tlogcheck: tests/interop/tlogcheck.go | deps-check
+	@mkdir -p $(@D)
+	$(call say,GO,$@)
+	$(Q)$(GO) build -o $@ ./tests/interop
+
+integration: all $(PYTHON_PROTOS) build/interop/tlogcheck
 	@$(PYTHON) tests/integration/run.py $(if $(TEST),'$(TEST)')
 
 # tests/crash: power.c cuts the power between any two operations of a log on a disk in memory; kill.py kills real processes. KILLS and KILL_SECONDS say how often.
@@ -333,6 +351,19 @@ crash: all $(B)/tests/crash-power $(PYTHON_PROTOS)
 	@$(B)/tests/crash-power
 	@$(PYTHON) tests/crash/kill.py $(KILLS) $(KILL_SECONDS)
 
+# Regions under a simulated clock, disk and network (tools/sim/README.md).
+SEEDS ?=
+FIRST ?= 1
+MINUTES ?=
+sim: deps-check
+	$(RUN) MODE=release build/bin/tally-sim
+	@build/bin/tally-sim --jobs $(JOBS) --first $(FIRST) $(if $(SEEDS),--seeds $(SEEDS),$(if $(MINUTES),--minutes $(MINUTES),--seeds 1000))
+
+sim-ci: deps-check
+	$(RUN) MODE=release build/bin/tally-sim
+	$(RUN) MODE=debug build/debug/bin/tally-sim
+	@bash tests/sim/run.sh
+
 demo: deps-check
 	$(RUN) all
 	@bash tools/demo/demo.sh
@@ -340,16 +371,19 @@ demo: deps-check
 bench: deps-check
 	$(RUN) all
 	@bash bench/append.sh
+	@bash bench/verify.sh
 
 # --- Source ----------------------------------------------------------------------------------------------------------
 C_FILES = $(shell find src include tools tests bench -name '*.[ch]')
 lint: | deps-check
 	@$(PYTHON) tools/lint/lint.py
 	@clang-format --dry-run -Werror $(C_FILES)
+	@unformatted=$$(gofmt -l tests/interop); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
 	@echo '  LINT   ok'
 
 format: | deps-check
 	clang-format -i $(C_FILES)
+	gofmt -w tests/interop
 
 clean:
 	rm -rf build
@@ -357,8 +391,8 @@ clean:
 # --- Packages --------------------------------------------------------------------------------------------------------
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
-            libcriterion-dev libgrpc-dev libssl-dev libcyaml-dev libsqlite3-dev libjansson-dev grpc-proto \
-            python3 python3-grpcio python3-protobuf sqlite3 jq
+            libcriterion-dev libgrpc-dev libssl-dev libcurl4-openssl-dev libcyaml-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev grpc-proto \
+            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.
 deps-check:

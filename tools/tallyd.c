@@ -49,7 +49,7 @@ static int live(const char *folder, const sigset_t *set, const struct server_lif
     struct server *server = NULL;
     struct err err = {0};
     int signal_number = 0;
-    char line[512];
+    char line[640];
     if (server_start(folder, life, &server, &err) != 0) {
         fprintf(stderr, "tallyd: cannot start: %s\n", err.message);
         return 1;

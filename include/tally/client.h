@@ -199,6 +199,21 @@ const char *tally_reader_position(const struct tally_reader *reader);
 void tally_reader_cancel(struct tally_reader *reader);
 void tally_reader_close(struct tally_reader *reader);
 
+/* --- Receipts --- */
+
+/* The proof that an event is in a log (c2sp.org/tlog-proof@v1): text that anybody with the log's public key can check,
+ * for ever and without a server. */
+struct tally_receipt {
+    const char *origin; /* of the log that holds the event */
+    uint64_t index;     /* in that log */
+    struct tally_bytes text;
+};
+/* Waits, at most wait_ms (0: 30,000), until a published checkpoint covers the event: ERR_TIMEOUT. ERR_NOT_FOUND when
+ * the region has no such event. *ret: tally_receipt_free. */
+int tally_prove(struct tally_client *client, const uint8_t event_id[TALLY_ID_SIZE], uint64_t wait_ms,
+                struct tally_receipt **ret, struct err *err);
+void tally_receipt_free(struct tally_receipt *receipt);
+
 /* --- Status --- */
 
 struct tally_log_status {

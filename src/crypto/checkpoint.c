@@ -1,5 +1,5 @@
-/* Checkpoints (c2sp.org/tlog-checkpoint): "origin\nsize\nbase64(root)\n", exactly three lines. Without extension lines
- * every implementation agrees on what a cosignature covers. */
+/* Checkpoints (c2sp.org/tlog-checkpoint): "origin\nsize\nbase64(root)\n", exactly three lines in our logs. Without
+ * extension lines every implementation agrees on what a cosignature covers. */
 #include "crypto/note.h"
 
 int checkpoint_format(const struct checkpoint *checkpoint, struct buf *out)
@@ -21,14 +21,12 @@ static bool next_line(struct bytes *text, struct bytes *ret_line)
     return true;
 }
 
-int checkpoint_parse(struct bytes text, struct checkpoint *ret, struct err *err)
+static int parse_lines(struct bytes *text, struct checkpoint *ret, struct err *err)
 {
     struct bytes origin, size, root;
     struct checkpoint checkpoint = {0};
-    if (!next_line(&text, &origin) || !next_line(&text, &size) || !next_line(&text, &root))
+    if (!next_line(text, &origin) || !next_line(text, &size) || !next_line(text, &root))
         return err_set(err, ERR_INVALID, "a checkpoint must be three lines: origin, size, root");
-    if (text.size_bytes > 0)
-        return err_set(err, ERR_UNSUPPORTED, "a checkpoint with extension lines is not supported");
     if (origin.size_bytes == 0 || origin.size_bytes > NOTE_NAME_MAX_BYTES || !utf8_valid(origin))
         return err_set(err, ERR_INVALID, "a checkpoint's origin must be 1 to %d bytes of UTF-8", NOTE_NAME_MAX_BYTES);
     if (parse_u64((const char *)size.data, size.size_bytes, &checkpoint.size) != 0)
@@ -40,6 +38,31 @@ int checkpoint_parse(struct bytes text, struct checkpoint *ret, struct err *err)
     memcpy(checkpoint.origin, origin.data, origin.size_bytes);
     *ret = checkpoint;
     return 0;
+}
+
+int checkpoint_parse(struct bytes text, struct checkpoint *ret, struct err *err)
+{
+    struct checkpoint checkpoint;
+    int code = parse_lines(&text, &checkpoint, err);
+    if (code == 0 && text.size_bytes > 0)
+        code = err_set(err, ERR_UNSUPPORTED, "a checkpoint with extension lines is not supported");
+    if (code == 0)
+        *ret = checkpoint;
+    return code;
+}
+
+int checkpoint_parse_foreign(struct bytes text, struct checkpoint *ret, struct err *err)
+{
+    struct checkpoint checkpoint;
+    struct bytes line;
+    int code = parse_lines(&text, &checkpoint, err);
+    while (code == 0 && text.size_bytes > 0) {
+        if (!next_line(&text, &line) || line.size_bytes == 0)
+            code = err_set(err, ERR_INVALID, "a checkpoint's extension lines must not be empty");
+    }
+    if (code == 0)
+        *ret = checkpoint;
+    return code;
 }
 
 int checkpoint_sign(const struct checkpoint *checkpoint, const struct note_signer *signer, struct buf *out,

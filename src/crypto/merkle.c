@@ -29,16 +29,24 @@ size_t merkle_range_hash_count(uint64_t size)
     return (size_t)__builtin_popcountll(size);
 }
 
-void merkle_range_append(struct merkle_range *range, struct sha256 *sha, const struct hash *leaf)
+void merkle_range_append_subtree(struct merkle_range *range, struct sha256 *sha, unsigned height,
+                                 const struct hash *root)
 {
-    PRE(range->size < (uint64_t)1 << 63);
+    PRE(height < MERKLE_HEIGHT_MAX - 1);
+    PRE(range->size % ((uint64_t)1 << height) == 0);
+    PRE(range->size < ((uint64_t)1 << 63) - ((uint64_t)1 << height));
     size_t count = merkle_range_hash_count(range->size);
-    struct hash hash = *leaf;
-    for (uint64_t bits = range->size; (bits & 1) != 0; bits >>= 1)
+    struct hash hash = *root;
+    for (uint64_t bits = range->size >> height; (bits & 1) != 0; bits >>= 1)
         hash = merkle_node(sha, &range->hashes[--count], &hash);
     range->hashes[count] = hash;
-    range->size++;
+    range->size += (uint64_t)1 << height;
     POST(count + 1 == merkle_range_hash_count(range->size));
+}
+
+void merkle_range_append(struct merkle_range *range, struct sha256 *sha, const struct hash *leaf)
+{
+    merkle_range_append_subtree(range, sha, 0, leaf);
 }
 
 struct hash merkle_range_root(const struct merkle_range *range, struct sha256 *sha)

@@ -27,6 +27,10 @@ struct hash merkle_node(struct sha256 *sha, const struct hash *left, const struc
 void merkle_range_init(struct merkle_range *range);
 /* Dies at 2^63 leaves. */
 void merkle_range_append(struct merkle_range *range, struct sha256 *sha, const struct hash *leaf);
+/* The same for a whole perfect subtree of 2^height leaves with this root. range->size must be a multiple of 2^height.
+ */
+void merkle_range_append_subtree(struct merkle_range *range, struct sha256 *sha, unsigned height,
+                                 const struct hash *root);
 struct hash merkle_range_root(const struct merkle_range *range, struct sha256 *sha);
 /* popcount(size). */
 size_t merkle_range_hash_count(uint64_t size);

@@ -112,6 +112,8 @@ struct checkpoint {
 int checkpoint_format(const struct checkpoint *checkpoint, struct buf *out) MUST_USE;
 /* Exactly three lines, as our logs write them; extension lines are ERR_UNSUPPORTED. ERR_INVALID otherwise. */
 int checkpoint_parse(struct bytes text, struct checkpoint *ret, struct err *err) MUST_USE;
+/* The same for other people's logs, which may add lines: those are signed, but mean nothing here. ERR_INVALID. */
+int checkpoint_parse_foreign(struct bytes text, struct checkpoint *ret, struct err *err) MUST_USE;
 /* Appends text, blank line and the signature. */
 int checkpoint_sign(const struct checkpoint *checkpoint, const struct note_signer *signer, struct buf *out,
                     struct err *err) MUST_USE;

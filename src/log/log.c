@@ -19,6 +19,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "log/log_internal.h"
 
 static struct log_options with_defaults(const struct log_options *options)
@@ -33,11 +34,11 @@ static struct log_options with_defaults(const struct log_options *options)
 
 static int check_options(const struct log_options *options, struct err *err)
 {
-    if (options->segment_size_bytes < LOG_SEGMENT_SIZE_MIN_BYTES ||
+    if (options->segment_size_bytes < LOG_SEGMENT_SIZE_TINY_BYTES ||
         options->segment_size_bytes > LOG_SEGMENT_SIZE_MAX_BYTES ||
         options->segment_size_bytes % BLOCK_ALIGNMENT_BYTES != 0)
         return err_set(err, ERR_INVALID, "segment_size_bytes must be %d to %d and a multiple of %d",
-                       LOG_SEGMENT_SIZE_MIN_BYTES, LOG_SEGMENT_SIZE_MAX_BYTES, BLOCK_ALIGNMENT_BYTES);
+                       LOG_SEGMENT_SIZE_TINY_BYTES, LOG_SEGMENT_SIZE_MAX_BYTES, BLOCK_ALIGNMENT_BYTES);
     return 0;
 }
 
@@ -79,7 +80,7 @@ int log_create_segment(struct disk *disk, const char *folder, const struct segme
         code = write_new_segment(disk, temporary, header, segment_size_bytes, err);
     if (code == 0)
         code = disk_rename(disk, temporary, path, err);
-    if (code == 0)
+    if (code == 0 && !PLANTED(forget_folder_sync))
         code = disk_sync_dir(disk, folder, err);
     return code;
 }
@@ -207,7 +208,7 @@ static int roll(struct log *log, struct err *err)
     if (code == 0)
         code = disk_join(path, log->folder, name, err);
     if (code == 0)
-        code = disk_open(log->disk, path, DISK_WRITE | DISK_DURABLE, &next, err);
+        code = disk_open(log->disk, path, DISK_WRITE | (PLANTED(sync_nothing) ? 0 : DISK_DURABLE), &next, err);
     if (code != 0)
         return code;
     disk_close(log->active);
@@ -266,7 +267,9 @@ static int append_block(struct log *log, struct block *block, struct err *err)
     struct chain moved = log->chain;
     int code =
         advance_chain(&moved, log->sha, block, err); /* before the write: a malformed block must never reach the file */
-    if (code == 0 && log->active_offset + block->padded_size_bytes > log->options.segment_size_bytes)
+    bool full = log->active_offset > LOG_SEGMENT_HEADER_BYTES &&
+                log->active_offset + block->padded_size_bytes > log->options.segment_size_bytes;
+    if (code == 0 && full)
         code = roll(log, err);
     if (code == 0)
         code = disk_write(log->active, log->active_offset, block->data, block->padded_size_bytes, err);

@@ -26,7 +26,8 @@
 #include "platform/disk.h"
 
 enum {
-    LOG_SEGMENT_SIZE_MIN_BYTES = 16 * 1024 * 1024, /* room for the largest block */
+    LOG_SEGMENT_SIZE_TINY_BYTES = 64 * 1024, /* the log's own floor; a block that is larger gets a segment of its own */
+    LOG_SEGMENT_SIZE_MIN_BYTES = 16 * 1024 * 1024, /* what a configuration may say: room for the largest block */
     LOG_SEGMENT_SIZE_DEFAULT_BYTES = 64 * 1024 * 1024,
     LOG_SEGMENT_SIZE_MAX_BYTES = 1024 * 1024 * 1024,
     LOG_TAIL_DEFAULT_BYTES = 32 * 1024 * 1024,

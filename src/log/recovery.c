@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "log/log_internal.h"
 
 struct recovery {
@@ -39,6 +40,8 @@ static int damage(const struct recovery *recovery, const struct err *reason, uin
 static int walk_blocks(struct recovery *recovery, struct err *reason)
 {
     struct log *log = recovery->log;
+    struct chain before = log->chain; /* the last block's start, for a planted bug */
+    uint64_t before_offset = recovery->walk.offset;
     for (;;) {
         struct block_header header;
         struct bytes bytes;
@@ -47,9 +50,17 @@ static int walk_blocks(struct recovery *recovery, struct err *reason)
         int code = segment_walk_next(&recovery->walk, log->chain.log_id, &header, &bytes, &broken);
         if (code != 0 && code != ERR_MISMATCH) {
             *reason = broken;
+            if (PLANTED(cut_a_block_too_many) && before.range.size > 0) {
+                log->chain = before;
+                recovery->walk.offset = before_offset;
+            }
             return code;
         }
         struct bytes body = {0};
+        if (PLANTED(cut_a_block_too_many)) {
+            before = log->chain;
+            before_offset = offset;
+        }
         if (code == 0) {
             recovery->report->scanned_bytes += bytes.size_bytes;
             body = bytes_of(bytes.data + BLOCK_HEADER_BYTES, bytes.size_bytes - BLOCK_HEADER_BYTES);
@@ -128,7 +139,8 @@ static int recover_segment(struct recovery *recovery, const char *name, struct b
 {
     struct log *log = recovery->log;
     struct disk_file *file = NULL;
-    int code = segment_open(log->disk, log->folder, name, DISK_WRITE | DISK_DURABLE, &file, &recovery->header, err);
+    unsigned flags = DISK_WRITE | (PLANTED(sync_nothing) ? 0 : DISK_DURABLE);
+    int code = segment_open(log->disk, log->folder, name, flags, &file, &recovery->header, err);
     if (code != 0)
         return code;
     log->active = file;

@@ -10,17 +10,18 @@
 struct scan {
     struct disk *disk;
     const char *folder;
-    const struct chain *chain;
-    scan_block_fn *each;
+    const struct chain *chain; /* compared with segment headers; NULL: not */
+    struct chain *adopting;    /* gets the first header's state instead; NULL: not */
+    scan_segment_fn *visit;
     void *context;
     struct scan_result *result;
 };
 
-static int bad(struct scan *scan, const char *segment, uint64_t offset, int code)
+int scan_bad(struct scan_result *result, const char *segment, uint64_t offset, int code)
 {
-    snprintf(scan->result->bad_segment, sizeof(scan->result->bad_segment), "%s", segment);
-    scan->result->bad_offset = offset;
-    scan->result->bad_index = scan->result->size;
+    snprintf(result->bad_segment, sizeof(result->bad_segment), "%s", segment);
+    result->bad_offset = offset;
+    result->bad_index = result->size;
     return code;
 }
 
@@ -28,6 +29,11 @@ static int check_segment_start(struct scan *scan, const char *name, const struct
                                struct err *err)
 {
     struct scan_result *result = scan->result;
+    if (scan->adopting != NULL) {
+        *scan->adopting = header->chain;
+        result->size = header->first_index;
+        scan->adopting = NULL;
+    }
     if (result->origin[0] == '\0')
         copy_string(result->origin, sizeof(result->origin), header->origin);
     if (strcmp(result->origin, header->origin) != 0)
@@ -59,35 +65,42 @@ static int check_padding(const struct segment_walk *walk, uint64_t block_end, st
     return code;
 }
 
-static int scan_blocks(struct scan *scan, const char *name, struct segment_walk *walk, const uint8_t *log_id,
-                       struct err *err)
+struct block_scan {
+    scan_block_fn *each;
+    void *context;
+};
+
+/* The plain way through a segment: block after block, in the caller's thread. */
+static int scan_blocks(void *context, const struct scan_segment *segment, struct scan_result *result, struct err *err)
 {
+    const struct block_scan *scan = context;
+    struct segment_walk *walk = segment->walk;
     for (;;) {
-        struct scan_block found = {.segment = name, .offset = walk->offset};
+        struct scan_block found = {.segment = segment->name, .offset = walk->offset};
         struct bytes bytes;
-        int code = segment_walk_next(walk, log_id, &found.header, &bytes, err);
+        int code = segment_walk_next(walk, segment->log_id, &found.header, &bytes, err);
         if (code == ERR_MISMATCH)
-            return bad(scan, name, found.offset, ERR_CORRUPT);
+            return scan_bad(result, segment->name, found.offset, ERR_CORRUPT);
         if (code != 0)
             return code;
-        if (found.header.first_index != scan->result->size)
+        if (found.header.first_index != result->size)
             code = err_set(err, ERR_CORRUPT, "the block starts at entry %llu, but %llu was expected",
-                           (unsigned long long)found.header.first_index, (unsigned long long)scan->result->size);
+                           (unsigned long long)found.header.first_index, (unsigned long long)result->size);
         else
             code = check_padding(walk, found.offset + bytes.size_bytes, err);
         if (code != 0)
-            return code == ERR_CORRUPT ? bad(scan, name, found.offset, code) : code;
+            return code == ERR_CORRUPT ? scan_bad(result, segment->name, found.offset, code) : code;
         found.body = bytes_of(bytes.data + BLOCK_HEADER_BYTES, bytes.size_bytes - BLOCK_HEADER_BYTES);
         code = scan->each == NULL ? 0 : scan->each(scan->context, &found, err);
         if (code != 0)
-            return bad(scan, name, found.offset, code);
-        scan->result->size += found.header.entry_count;
-        scan->result->block_count++;
-        scan->result->bytes += bytes.size_bytes;
+            return scan_bad(result, segment->name, found.offset, code);
+        result->size += found.header.entry_count;
+        result->block_count++;
+        result->bytes += bytes.size_bytes;
     }
 }
 
-/* What stopped scan_blocks was no whole block: in the last segment that may be a torn tail; in the others only zeros
+/* What stopped the visit was no whole block: in the last segment that may be a torn tail; in the others only zeros
  * may follow. (A whole block in the wrong place never comes here: no crash leaves one behind.) */
 static int judge_rest(struct scan *scan, const char *name, struct segment_walk *walk, const uint8_t *log_id, bool last,
                       int stopped, struct err *err)
@@ -108,7 +121,7 @@ static int judge_rest(struct scan *scan, const char *name, struct segment_walk *
     }
     if (stopped == ERR_END)
         err_set(err, ERR_CORRUPT, "a block is missing (zeros)");
-    return bad(scan, name, walk->offset, ERR_CORRUPT);
+    return scan_bad(scan->result, name, walk->offset, ERR_CORRUPT);
 }
 
 static int scan_segment(struct scan *scan, uint64_t first_index, bool last, struct err *err)
@@ -123,12 +136,13 @@ static int scan_segment(struct scan *scan, uint64_t first_index, bool last, stru
         code = check_segment_start(scan, name, &header, err);
     if (code != 0) {
         disk_close(file);
-        return code == ERR_CORRUPT ? bad(scan, name, 0, code) : code;
+        return code == ERR_CORRUPT ? scan_bad(scan->result, name, 0, code) : code;
     }
     scan->result->segment_count++;
     code = segment_walk_init(&walk, file, err);
     if (code == 0) {
-        code = scan_blocks(scan, name, &walk, header.chain.log_id, err);
+        struct scan_segment segment = {.name = name, .walk = &walk, .log_id = header.chain.log_id};
+        code = scan->visit(scan->context, &segment, scan->result, err);
         bool judged = scan->result->bad_segment[0] != '\0';
         if (!judged && (code == ERR_END || code == ERR_CORRUPT))
             code = judge_rest(scan, name, &walk, header.chain.log_id, last, code, err);
@@ -158,17 +172,48 @@ int scan_origin(struct disk *disk, const char *folder, char *ret, struct err *er
     return 0;
 }
 
+static int scan_all(struct scan *scan, const struct scan_span *span, struct err *err)
+{
+    uint64_t *segments = NULL;
+    size_t count = 0;
+    *scan->result = (struct scan_result){0};
+    int code = segment_list(scan->disk, scan->folder, &segments, &count, err);
+    if (code != 0)
+        return code;
+    size_t first = 0;
+    while (first + 1 < count && segments[first + 1] <= span->from_index)
+        first++;
+    size_t end = span->one_segment ? first + 1 : count;
+    if (span->one_segment && segments[first] != span->from_index)
+        code = err_set(err, ERR_NOT_FOUND, "%s has no segment that starts at entry %llu", scan->folder,
+                       (unsigned long long)span->from_index);
+    if (first == 0 && !span->one_segment)
+        scan->adopting = NULL;
+    for (size_t i = first; code == 0 && i < end; i++)
+        code = scan_segment(scan, segments[i], i + 1 == end, err);
+    mem_free(segments);
+    return code;
+}
+
+int scan_segments(struct disk *disk, const char *folder, const struct scan_span *span, struct chain *chain,
+                  scan_segment_fn *visit, void *context, struct scan_result *ret, struct err *err)
+{
+    struct scan scan = {.disk = disk,
+                        .folder = folder,
+                        .chain = chain,
+                        .adopting = chain,
+                        .visit = visit,
+                        .context = context,
+                        .result = ret};
+    return scan_all(&scan, span, err);
+}
+
 int scan_log(struct disk *disk, const char *folder, const struct chain *chain, scan_block_fn *each, void *context,
              struct scan_result *ret, struct err *err)
 {
+    struct block_scan blocks = {.each = each, .context = context};
+    const struct scan_span whole = {0};
     struct scan scan = {
-        .disk = disk, .folder = folder, .chain = chain, .each = each, .context = context, .result = ret};
-    *ret = (struct scan_result){0};
-    uint64_t *segments = NULL;
-    size_t segment_count = 0;
-    int code = segment_list(disk, folder, &segments, &segment_count, err);
-    for (size_t i = 0; code == 0 && i < segment_count; i++)
-        code = scan_segment(&scan, segments[i], i + 1 == segment_count, err);
-    mem_free(segments);
-    return code;
+        .disk = disk, .folder = folder, .chain = chain, .visit = scan_blocks, .context = &blocks, .result = ret};
+    return scan_all(&scan, &whole, err);
 }

@@ -46,4 +46,35 @@ int scan_origin(struct disk *disk, const char *folder, char *ret, struct err *er
 int scan_log(struct disk *disk, const char *folder, const struct chain *chain, scan_block_fn *each, void *context,
              struct scan_result *ret, struct err *err) MUST_USE;
 
+/* --- The same walk for who reads the blocks in a way of his own --- */
+
+struct segment_walk;
+
+/* An open segment whose header is good. Valid during the callback. */
+struct scan_segment {
+    const char *name;
+    struct segment_walk *walk; /* stands at the first block */
+    const uint8_t *log_id;
+};
+
+/* Reads the blocks of one segment, adds what is good to *result (size, block_count, bytes), and leaves the walk at the
+ * first block that is not. Returns ERR_END at zeros or the end of the file; ERR_CORRUPT for bytes that are no whole
+ * block (the caller judges whether it is a torn tail), or, with scan_bad, for a whole block that is wrong; or any other
+ * error. */
+typedef int scan_segment_fn(void *context, const struct scan_segment *segment, struct scan_result *result,
+                            struct err *err);
+
+/* Which segments. */
+struct scan_span {
+    uint64_t from_index; /* start with the segment that holds this entry: *chain and result->size are then what its
+                            header says, which is the caller's to check. 0: the whole log. */
+    bool one_segment;    /* only the segment that starts at from_index */
+};
+
+/* Like scan_log. *chain is moved by the callback. ERR_NOT_FOUND when no segment starts at from_index (one_segment). */
+int scan_segments(struct disk *disk, const char *folder, const struct scan_span *span, struct chain *chain,
+                  scan_segment_fn *visit, void *context, struct scan_result *ret, struct err *err) MUST_USE;
+/* Marks the block at `offset` as a violation; returns code. */
+int scan_bad(struct scan_result *result, const char *segment, uint64_t offset, int code);
+
 #endif

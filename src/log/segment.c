@@ -258,30 +258,44 @@ static bool all_zero(const uint8_t *data, size_t size)
     return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
 
+/* Looks at one place where a block may start, other than the one that was refused. */
+static int search_at(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], uint64_t first_index,
+                     uint64_t at, bool *ret_found, struct err *err)
+{
+    struct block_header header;
+    struct bytes bytes;
+    walk->offset = at;
+    int checked = segment_walk_next(walk, log_id, &header, &bytes, NULL);
+    *ret_found = checked == 0 && header.first_index >= first_index;
+    if (checked == ERR_IO || checked == ERR_NO_MEMORY)
+        return err_set(err, checked, "cannot search the rest of the segment");
+    return 0;
+}
+
+/* The rest is mostly zeros that were reserved ahead: it is read in large pieces. */
+enum { SEARCH_BYTES = 16 * BLOCK_ALIGNMENT_BYTES };
+
 int segment_walk_search(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], uint64_t first_index,
                         bool *ret_found, uint64_t *ret_offset, bool *ret_dirty, struct err *err)
 {
-    uint8_t page[BLOCK_ALIGNMENT_BYTES];
+    uint8_t piece[SEARCH_BYTES];
     uint64_t start = walk->offset;
     bool dirty = false;
     bool found = false;
     int code = 0;
-    for (uint64_t at = start; code == 0 && !found && at < walk->file_size; at += BLOCK_ALIGNMENT_BYTES) {
+    for (uint64_t at = start; code == 0 && !found && at < walk->file_size; at += SEARCH_BYTES) {
         size_t size = 0;
-        code = disk_read(walk->file, at, page, sizeof(page), &size, err);
-        if (code != 0 || all_zero(page, size))
-            continue;
-        dirty = true;
-        if (at == start)
-            continue; /* the block that was refused */
-        struct block_header header;
-        struct bytes bytes;
-        walk->offset = at;
-        int checked = segment_walk_next(walk, log_id, &header, &bytes, NULL);
-        found = checked == 0 && header.first_index >= first_index;
-        *ret_offset = at;
-        if (checked == ERR_IO || checked == ERR_NO_MEMORY)
-            code = err_set(err, checked, "cannot search the rest of the segment");
+        code = disk_read(walk->file, at, piece, sizeof(piece), &size, err);
+        for (size_t page = 0; code == 0 && !found && page < size; page += BLOCK_ALIGNMENT_BYTES) {
+            size_t left = size - page;
+            if (all_zero(piece + page, left < BLOCK_ALIGNMENT_BYTES ? left : BLOCK_ALIGNMENT_BYTES))
+                continue;
+            dirty = true;
+            if (at + page == start)
+                continue;
+            *ret_offset = at + page;
+            code = search_at(walk, log_id, first_index, at + page, &found, err);
+        }
     }
     walk->offset = start;
     *ret_found = found;

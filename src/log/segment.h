@@ -1,4 +1,5 @@
-/* Segment files: names, headers, and walking the blocks in one. FORMAT.md has the bytes. Private to src/log. */
+/* Segment files: names, headers, and walking the blocks in one. FORMAT.md has the bytes. Private to src/log and to the
+ * verifier, which reads blocks in a way of its own. */
 #ifndef LOG_SEGMENT_H
 #define LOG_SEGMENT_H
 

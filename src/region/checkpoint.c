@@ -7,6 +7,7 @@
  * A signed checkpoint of a size that we know with another root is a fork: two histories. Nothing is merged; the note is
  * kept as evidence. */
 #include "base/assert.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 void kept_note_free(struct kept_note *kept)
@@ -51,7 +52,7 @@ static int make_note(struct region *region, const struct checkpoint *checkpoint,
 
 static void keep_note(struct region *region, const struct kept_note *note)
 {
-    if (region->kept_count == REGION_KEPT_NOTES_MAX) {
+    if (region->kept_count == region->config.limits.kept_notes) {
         kept_note_free(&region->kept[0]);
         region->kept_count--;
         memmove(region->kept, region->kept + 1, region->kept_count * sizeof(region->kept[0]));
@@ -68,7 +69,8 @@ static bool wants_signature(const struct region *region)
 static void sign_own(struct region *region, struct region_update *update)
 {
     struct region_log *own = region_own(region);
-    struct checkpoint checkpoint = {.size = own->durable_size};
+    struct checkpoint checkpoint = {.size =
+                                        PLANTED(sign_before_durable) ? mirror_size(&own->mirror) : own->durable_size};
     struct kept_note note;
     if (!wants_signature(region) ||
         region->now.mono_us < region->last_signed_us + region->config.checkpoint_interval_us)
@@ -215,7 +217,8 @@ void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, 
 }
 
 /* What is stored is cosigned as soon as there is a pull to say it on, and memory for it. */
-static void cosign(struct region *region, uint32_t log, struct region_update *update)
+static void cosign(struct region *region, uint32_t log, const struct checkpoint *checkpoint,
+                   struct region_update *update)
 {
     struct region_log *mirror = region->logs[log];
     struct buf text, line;
@@ -223,7 +226,7 @@ static void cosign(struct region *region, uint32_t log, struct region_update *up
         return;
     buf_init(&text, NOTE_MAX_BYTES);
     buf_init(&line, NOTE_MAX_BYTES);
-    int code = checkpoint_format(&mirror->checkpoint, &text);
+    int code = checkpoint_format(checkpoint, &text);
     if (code == 0)
         code = note_sign(region->config.cosign_signer, buf_bytes(&text), region->now.wall_us / 1000000, &line, NULL);
     buf_free(&text);
@@ -235,7 +238,7 @@ static void cosign(struct region *region, uint32_t log, struct region_update *up
     effect->log = log;
     effect->peer = mirror->source;
     effect->size = mirror->durable_size;
-    effect->cosigned_size = mirror->checkpoint.size;
+    effect->cosigned_size = checkpoint->size;
     effect->note = line;
     mirror->cosignature_due = false;
 }
@@ -252,7 +255,7 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
     if (code != 0) {
         region_warn(region, log, note, update, "peer %s sent a checkpoint of log %s that is not signed by its key",
                     region->config.peers[peer].region, mirror->origin);
-        mirror->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
+        mirror->blocked_until_us[peer] = region->now.mono_us + region->config.limits.penalty_us;
         pulls_stop(region, log, update);
         return;
     }
@@ -266,6 +269,10 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
         return;
     }
     mirror->pending_checkpoint = checkpoint;
+    if (PLANTED(cosign_before_stored)) {
+        mirror->cosignature_due = true;
+        cosign(region, log, &checkpoint, update);
+    }
     store_pending(region, log, update);
 }
 
@@ -302,7 +309,7 @@ void checkpoint_resume(struct region *region, struct region_update *update)
 {
     for (uint32_t log = 0; log < region->log_count; log++) {
         checkpoint_written(region, log, update);
-        cosign(region, log, update);
+        cosign(region, log, &region->logs[log]->checkpoint, update);
     }
     publish(region, update);
 }

@@ -6,10 +6,12 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 
-void overlay_init(struct overlay *overlay)
+void overlay_init(struct overlay *overlay, const struct region_limits *limits)
 {
     memset(overlay, 0, sizeof(*overlay));
+    overlay->limits = limits;
     map_init(&overlay->ids, REGION_UNINDEXED_MAX, NULL);
     map_init(&overlay->heads, REGION_UNINDEXED_MAX, NULL);
     for (size_t i = 0; i < REGION_LOGS_MAX; i++)
@@ -69,7 +71,7 @@ static struct bytes id_key(const struct overlay_item *item)
 int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
 {
     PRE(log < REGION_LOGS_MAX);
-    if (overlay->count >= REGION_UNINDEXED_MAX)
+    if (overlay->count >= overlay->limits->unindexed_entries)
         return ERR_BUSY;
     struct overlay_item *item = new_item(log, entry, fingerprint, with_head);
     if (item == NULL)
@@ -140,7 +142,7 @@ static void evict_oldest(struct overlay *overlay)
             break;
         remove_item(overlay, item);
     }
-    if (indexed->sequence > overlay->evicted_sequence)
+    if (indexed->sequence > overlay->evicted_sequence && !PLANTED(lose_overlay))
         overlay->evicted_sequence = indexed->sequence;
     overlay->indexed_first = (overlay->indexed_first + 1) % OVERLAY_INDEXED_MAX;
     overlay->indexed_count--;
@@ -149,7 +151,7 @@ static void evict_oldest(struct overlay *overlay)
 void overlay_indexed(struct overlay *overlay, uint32_t log, uint64_t size, uint64_t sequence, uint64_t now_us)
 {
     PRE(log < REGION_LOGS_MAX);
-    if (overlay->indexed_count == OVERLAY_INDEXED_MAX)
+    if (overlay->indexed_count == overlay->limits->indexed_steps)
         evict_oldest(overlay);
     size_t place = (overlay->indexed_first + overlay->indexed_count++) % OVERLAY_INDEXED_MAX;
     overlay->indexed[place] =
@@ -164,6 +166,7 @@ void overlay_evict_indexed(struct overlay *overlay)
 
 void overlay_evict(struct overlay *overlay, uint64_t now_us)
 {
-    while (overlay->indexed_count > 0 && overlay->indexed[overlay->indexed_first].time_us + OVERLAY_GRACE_US <= now_us)
+    uint64_t grace_us = overlay->limits->overlay_grace_us;
+    while (overlay->indexed_count > 0 && overlay->indexed[overlay->indexed_first].time_us + grace_us <= now_us)
         evict_oldest(overlay);
 }

@@ -2,7 +2,7 @@
  * applied to the index. Without it an id could be taken twice in the moments between. Private to src/region. One
  * thread.
  *
- * Entries leave a while after the index has them (OVERLAY_GRACE_US), not at once: a command's look-ups were made some
+ * Entries leave a while after the index has them (overlay_grace_us), not at once: a command's look-ups were made some
  * time before the command is decided, and stay valid as long as nothing has left since. evicted_sequence says up to
  * which index sequence things have left: look-ups made at or after it are valid. */
 #ifndef REGION_OVERLAY_H
@@ -40,18 +40,20 @@ struct overlay {
     struct queue_link items[REGION_LOGS_MAX];
     size_t count;
     uint64_t evicted_sequence;
+    const struct region_limits *limits;
     struct overlay_indexed indexed[OVERLAY_INDEXED_MAX]; /* ring */
     size_t indexed_first;
     size_t indexed_count;
 };
 
-void overlay_init(struct overlay *overlay);
+/* limits outlive the overlay, with no field 0. */
+void overlay_init(struct overlay *overlay, const struct region_limits *limits);
 void overlay_free(struct overlay *overlay);
 
 const struct overlay_item *overlay_id(const struct overlay *overlay, const uint8_t id[ENTRY_ID_SIZE]);
 const struct overlay_item *overlay_head(const struct overlay *overlay, struct bytes context, struct bytes stream);
 /* Adds the next entry of a log. with_head: it moves its stream's head (own log). ERR_NO_MEMORY, ERR_BUSY when
- * REGION_UNINDEXED_MAX is reached. */
+ * unindexed_entries are there. */
 int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
                 bool with_head) MUST_USE;
 /* Takes entries of a log off the end again, down to (not including) index. Heads go back to what they were. */

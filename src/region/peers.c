@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 static uint32_t find_log(const struct region *region, const char *origin)
@@ -141,6 +142,8 @@ static bool all_reported(const struct region *region)
 /* Everybody reachable has told, and somebody was reachable: whether the own log is whole can be decided. */
 static bool all_told(const struct region *region)
 {
+    if (PLANTED(accept_before_hearing))
+        return true;
     bool heard = region->config.peer_count == 0;
     for (size_t i = 0; i < region->config.peer_count; i++)
         heard = heard || region->peers[i].heard;

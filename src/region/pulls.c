@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 /* A retired log was the own one until now, or is one of those that are completed from peers. */
@@ -33,9 +34,9 @@ void pulls_stop(struct region *region, uint32_t log, struct region_update *updat
 
 static void back_off(const struct region *region, struct region_log *log)
 {
-    log->backoff_us = log->backoff_us == 0 ? REGION_BACKOFF_FIRST_US : 2 * log->backoff_us;
-    if (log->backoff_us > REGION_BACKOFF_MAX_US)
-        log->backoff_us = REGION_BACKOFF_MAX_US;
+    log->backoff_us = log->backoff_us == 0 ? region->config.limits.backoff_first_us : 2 * log->backoff_us;
+    if (log->backoff_us > region->config.limits.backoff_max_us)
+        log->backoff_us = region->config.limits.backoff_max_us;
     log->retry_at_us = region->now.mono_us + log->backoff_us;
 }
 
@@ -54,7 +55,7 @@ static void reject(struct region *region, uint32_t log, const char *why, struct 
                  "peer %s sent something that does not fit log %s, and it was not taken: %s",
                  region->config.peers[peer].region, pulled->origin, why);
     snprintf(pulled->detail, sizeof(pulled->detail), "peer %s: %.300s", region->config.peers[peer].region, why);
-    pulled->blocked_until_us[peer] = region->now.mono_us + REGION_PENALTY_US;
+    pulled->blocked_until_us[peer] = region->now.mono_us + region->config.limits.penalty_us;
     pulls_stop(region, log, update);
 }
 
@@ -124,7 +125,7 @@ void pulls_block(struct region *region, const struct region_event *event, struct
         reject(region, event->log, err.message, update);
         return;
     }
-    if (pulled->writes_in_flight >= REGION_MIRROR_WRITES_MAX) {
+    if (pulled->writes_in_flight >= region->config.limits.mirror_writes) {
         pulls_pause(region, event->log, update);
         return;
     }
@@ -141,6 +142,12 @@ void pulls_block(struct region *region, const struct region_event *event, struct
     effect->log = event->log;
     effect->size = mirror_size(&pulled->mirror);
     effect->block = block_retain(block);
+    if (PLANTED(ack_before_stored)) {
+        struct region_effect *early = region_add(update, REGION_SEND_ACK);
+        early->log = event->log;
+        early->peer = event->peer;
+        early->size = mirror_size(&pulled->mirror);
+    }
     pulled->writes_in_flight++;
     pulled->backoff_us = 0;
     pulled->detail[0] = '\0';
@@ -168,14 +175,14 @@ void pulls_closed(struct region *region, const struct region_event *event, struc
     (void)update;
     if (pulled->closing[event->peer]) {
         pulled->closing[event->peer] = false;
-    } else if (pulled->source == event->peer) {
+    } else if (pulled->source == event->peer && !PLANTED(never_pull_again)) {
         pulled->source = REGION_NO_PEER;
         back_off(region, pulled);
         if (event->err != NULL) {
             snprintf(pulled->detail, sizeof(pulled->detail), "pull from %s: %.400s",
                      region->config.peers[event->peer].region, event->err->message);
             if (event->err->code == ERR_CORRUPT)
-                pulled->blocked_until_us[event->peer] = region->now.mono_us + REGION_PENALTY_US;
+                pulled->blocked_until_us[event->peer] = region->now.mono_us + region->config.limits.penalty_us;
         }
     }
 }

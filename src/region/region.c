@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 /* --- Life cycle --- */
@@ -52,7 +53,7 @@ int region_log_new(struct region *region, const char *origin, const struct chain
     struct region_log *log = mem_alloc_zero(1, sizeof(*log));
     if (log == NULL)
         return err_no_memory(err, "a log");
-    code = mirror_init(&log->mirror, chain, region->sha, err);
+    code = mirror_init(&log->mirror, chain, region->config.limits.boundaries, region->sha, err);
     if (code != 0) {
         mem_free(log);
         return code;
@@ -122,6 +123,35 @@ static int take_signed_note(struct region *region, struct region_log *log, struc
     return 0;
 }
 
+/* Each size is at least 1 and at most its default. */
+static void set_size(size_t *size, size_t most)
+{
+    if (*size == 0 || *size > most)
+        *size = most;
+}
+
+static void set_time(uint64_t *time_us, uint64_t usual_us)
+{
+    if (*time_us == 0)
+        *time_us = usual_us;
+}
+
+static void set_limits(struct region_limits *limits)
+{
+    set_size(&limits->ready_blocks, REGION_READY_BLOCKS_MAX);
+    set_size(&limits->block_bytes, BLOCK_BODY_MAX_BYTES);
+    set_size(&limits->commands_pending, REGION_COMMANDS_PENDING_MAX);
+    set_size(&limits->unindexed_entries, REGION_UNINDEXED_MAX);
+    set_size(&limits->indexed_steps, OVERLAY_INDEXED_MAX);
+    set_size(&limits->mirror_writes, REGION_MIRROR_WRITES_MAX);
+    set_size(&limits->kept_notes, REGION_KEPT_NOTES_MAX);
+    set_size(&limits->boundaries, MIRROR_BOUNDARIES_MAX);
+    set_time(&limits->overlay_grace_us, OVERLAY_GRACE_US);
+    set_time(&limits->backoff_first_us, REGION_BACKOFF_FIRST_US);
+    set_time(&limits->backoff_max_us, REGION_BACKOFF_MAX_US);
+    set_time(&limits->penalty_us, REGION_PENALTY_US);
+}
+
 static int take_logs(struct region *region, const struct region_log_found *found, size_t found_count, struct err *err)
 {
     int code = 0;
@@ -134,7 +164,7 @@ static int take_logs(struct region *region, const struct region_log_found *found
             code = take_indexed_size(region, region->logs[log], err);
         if (code == 0)
             code = take_signed_note(region, region->logs[log], found[i].signed_note, err);
-        if (code == 0 && found[i].chain.last_time > region->last_time && i == 0)
+        if (code == 0 && found[i].chain.last_time > region->last_time && i == 0 && !PLANTED(forget_time))
             region->last_time = found[i].chain.last_time;
     }
     if (code == 0)
@@ -152,7 +182,8 @@ int region_new(const struct region_config *config, const struct region_log_found
         return err_no_memory(err, "the region");
     region->config = *config;
     region->index = index;
-    overlay_init(&region->overlay);
+    set_limits(&region->config.limits);
+    overlay_init(&region->overlay, &region->config.limits);
     homes_init(&region->homes, &region->config.contexts);
     region->sha = sha256_new();
     int code = region->sha == NULL ? err_no_memory(err, "the region") : 0;

@@ -140,6 +140,23 @@ struct region_peer_config {
     struct note_verifier cosign_key;
 };
 
+/* Sizes and times of the core's own. 0 in a field stands for its default, which is also the most that a size may be:
+ * the server leaves them all 0, the simulator makes them tiny. */
+struct region_limits {
+    size_t ready_blocks;      /* full blocks that wait behind the one being written */
+    size_t block_bytes;       /* a block that has this much takes no further command */
+    size_t commands_pending;  /* batches accepted and not yet durable */
+    size_t unindexed_entries; /* entries the index may be behind before appends are refused */
+    size_t indexed_steps;     /* steps of the index that are remembered before what they applied leaves memory early */
+    size_t mirror_writes;     /* blocks of one mirror that are being written */
+    size_t kept_notes;        /* own checkpoints that may still be cosigned */
+    size_t boundaries;        /* block boundaries of a log whose roots are remembered */
+    uint64_t overlay_grace_us;
+    uint64_t backoff_first_us;
+    uint64_t backoff_max_us;
+    uint64_t penalty_us; /* for how long a source that sent what does not fit is left alone */
+};
+
 struct region_config {
     char cluster[64];
     char region[64];
@@ -157,6 +174,7 @@ struct region_config {
     bool restored;                   /* from a backup: what was signed after it is not remembered */
     bool accept_isolated;            /* with no peer reachable, begin a new incarnation instead of waiting … */
     uint64_t isolation_wait_us;      /* … this long after the start */
+    struct region_limits limits;
 };
 
 /* A log as it was found on disk at start. number is its place in the region's table: the own log is 0. */

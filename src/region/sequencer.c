@@ -6,7 +6,7 @@
  *
  * Group commit. One write of the own log is in flight at a time. What is accepted meanwhile gathers in the open block;
  * when the write is durable, the next block goes out with all of it. A batch never spans two blocks; when the open
- * block is full it is sealed and waits, and past REGION_READY_BLOCKS_MAX callers are told to retry.
+ * block is full it is sealed and waits, and past its limit callers are told to retry.
  *
  * Promise 1: an accepted command stays in the pending list until the durable size has reached its ticket. Repetitions
  * wait too, for the ticket of the original.
@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 /* Where an event is, if it was seen before. */
@@ -58,6 +59,8 @@ static int look_for_event(struct region *region, const struct region_command *co
     int code = event->known ? 0 : ERR_NOT_FOUND;
     if (!lookups_valid(region, command))
         code = index_event(region->index, event->id, &found, err);
+    if (PLANTED(forget_index))
+        code = ERR_NOT_FOUND;
     if (code == ERR_NOT_FOUND)
         return 0;
     if (code != 0)
@@ -160,7 +163,7 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
     if (code == 0)
         code = homes_received(region, 0, &made);
     if (code == ERR_BUSY)
-        code = err_set(err, code, "the index is %d entries behind; retry after a pause", REGION_UNINDEXED_MAX);
+        code = err_set(err, code, "the index is %zu entries behind; retry after a pause", region->overlay.count);
     if (code == ERR_NO_MEMORY)
         code = err_no_memory(err, "an entry");
     if (code == 0) {
@@ -332,11 +335,13 @@ static int make_room(struct region *region, size_t events, size_t size_bytes, st
         return err_set(err, ERR_TOO_LARGE,
                        "the request would take up to %zu bytes in the log, at most %d fit; split it", size_bytes,
                        BLOCK_BODY_MAX_BYTES);
-    if (open_block_has_entries(region) && (block_room_bytes(region->open_block) < size_bytes ||
-                                           region->open_block->entry_count + events > BLOCK_ENTRIES_MAX)) {
-        if (region->ready_count == REGION_READY_BLOCKS_MAX)
-            return err_set(err, ERR_BUSY, "%d full blocks wait for the disk; retry after a pause",
-                           REGION_READY_BLOCKS_MAX);
+    const struct region_limits *limits = &region->config.limits;
+    if (open_block_has_entries(region) &&
+        (block_room_bytes(region->open_block) < size_bytes || region->open_block->size_bytes >= limits->block_bytes ||
+         region->open_block->entry_count + events > BLOCK_ENTRIES_MAX)) {
+        if (region->ready_count == limits->ready_blocks)
+            return err_set(err, ERR_BUSY, "%zu full blocks wait for the disk; retry after a pause",
+                           region->ready_count);
         region->ready[region->ready_count++] = seal_open_block(region);
     }
     if (region->open_block != NULL)
@@ -358,7 +363,8 @@ void sequencer_take_back(struct region *region, const struct sequencer_mark *mar
     region_own(region)->mirror.chain = mark->chain;
     region->last_time = mark->last_time;
     block_truncate(region->open_block, mark->entry_count, mark->size_bytes);
-    overlay_undo(&region->overlay, 0, mark->chain.range.size);
+    if (!PLANTED(forget_undo))
+        overlay_undo(&region->overlay, 0, mark->chain.range.size);
     homes_undo(region, 0, mark->chain.range.size);
 }
 
@@ -435,7 +441,7 @@ static int decide(struct region *region, struct region_command *command, struct 
     struct region_refusal *refusal = &command->refusal;
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         return refuse_not_accepting(region, refusal);
-    if (region->pending_count >= REGION_COMMANDS_PENDING_MAX)
+    if (region->pending_count >= region->config.limits.commands_pending)
         return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause",
                        region->pending_count);
     return command->control != NULL ? homes_control(region, command, update) : decide_batch(region, command);
@@ -455,6 +461,11 @@ void sequencer_command(struct region *region, struct region_command *command, st
     command->refusal.code = code;
     if (code != 0 || command->ticket <= region_own(region)->durable_size) {
         answer(command, update);
+        return;
+    }
+    if (PLANTED(answer_before_durable)) {
+        answer(command, update);
+        write_next(region, update);
         return;
     }
     if (region->pending_last == NULL)

@@ -7,15 +7,17 @@
 
 static struct mirror_boundary *boundary_at(const struct mirror *mirror, size_t position)
 {
-    return &mirror->boundaries[(mirror->boundary_first + position) % MIRROR_BOUNDARIES_MAX];
+    return &mirror->boundaries[(mirror->boundary_first + position) % mirror->boundary_max];
 }
 
-int mirror_init(struct mirror *mirror, const struct chain *chain, struct sha256 *sha, struct err *err)
+int mirror_init(struct mirror *mirror, const struct chain *chain, size_t boundary_max, struct sha256 *sha,
+                struct err *err)
 {
-    struct mirror_boundary *boundaries = mem_alloc(MIRROR_BOUNDARIES_MAX * sizeof(*boundaries));
+    PRE(boundary_max >= 1 && boundary_max <= MIRROR_BOUNDARIES_MAX);
+    struct mirror_boundary *boundaries = mem_alloc(boundary_max * sizeof(*boundaries));
     if (boundaries == NULL)
         return err_no_memory(err, "a log's boundaries");
-    *mirror = (struct mirror){.chain = *chain, .boundaries = boundaries};
+    *mirror = (struct mirror){.chain = *chain, .boundaries = boundaries, .boundary_max = boundary_max};
     mirror_mark_boundary(mirror, sha);
     return 0;
 }
@@ -28,8 +30,8 @@ void mirror_free(struct mirror *mirror)
 
 void mirror_mark_boundary(struct mirror *mirror, struct sha256 *sha)
 {
-    if (mirror->boundary_count == MIRROR_BOUNDARIES_MAX) {
-        mirror->boundary_first = (mirror->boundary_first + 1) % MIRROR_BOUNDARIES_MAX;
+    if (mirror->boundary_count == mirror->boundary_max) {
+        mirror->boundary_first = (mirror->boundary_first + 1) % mirror->boundary_max;
         mirror->boundary_count--;
     }
     struct mirror_boundary *boundary = boundary_at(mirror, mirror->boundary_count++);

@@ -16,12 +16,15 @@ struct mirror_boundary {
 struct mirror {
     struct chain chain;
     struct mirror_boundary *boundaries; /* ring, ascending sizes */
+    size_t boundary_max;
     size_t boundary_first;
     size_t boundary_count;
 };
 
-/* Starts where `chain` stands, which counts as a boundary. ERR_NO_MEMORY. */
-int mirror_init(struct mirror *mirror, const struct chain *chain, struct sha256 *sha, struct err *err) MUST_USE;
+/* Starts where `chain` stands, which counts as a boundary. boundary_max is how many are remembered, at most
+ * MIRROR_BOUNDARIES_MAX. ERR_NO_MEMORY. */
+int mirror_init(struct mirror *mirror, const struct chain *chain, size_t boundary_max, struct sha256 *sha,
+                struct err *err) MUST_USE;
 void mirror_free(struct mirror *mirror);
 
 /* Entries that the chain has passed. */

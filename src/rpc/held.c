@@ -2,6 +2,9 @@
 #include "rpc/held.h"
 
 #include "base/assert.h"
+#include "platform/clock.h"
+
+enum { INDEX_WAIT_MS = 5000 };
 
 int held_find(struct rpc_backend *backend, struct bytes origin, struct log **ret, size_t *ret_number, struct err *err)
 {
@@ -38,4 +41,24 @@ int held_set_position(struct position *position, struct bytes origin, uint64_t s
     if (position_set(position, parsed.region, parsed.incarnation, size) != 0)
         return err_set(err, ERR_TOO_LARGE, "a position names at most %d logs", POSITION_LOGS_MAX);
     return 0;
+}
+
+int held_wait_indexed(struct call *call, struct err *err)
+{
+    struct rpc_backend *backend = call->backend;
+    struct log *own = backend->ops->log_at(backend, 0);
+    uint64_t size = log_durable_size(own);
+    uint64_t deadline_us = clock_now().mono_us + INDEX_WAIT_MS * 1000ull;
+    uint64_t seen = backend->ops->wait_change(backend, 0, 0);
+    uint32_t number = 0;
+    int code = index_log(backend->index, log_origin(own), &number, err);
+    while (code == 0 && index_applied_size(backend->index, number) < size) {
+        uint64_t now_us = clock_now().mono_us;
+        if (now_us >= deadline_us)
+            return err_set(err, ERR_UNAVAILABLE,
+                           "the index is at %llu of %llu entries; try again when it has caught up",
+                           (unsigned long long)index_applied_size(backend->index, number), (unsigned long long)size);
+        code = call_wait_change(call, &seen, (deadline_us - now_us) / 1000 + 1, err);
+    }
+    return code;
 }

@@ -10,6 +10,7 @@ method_fn method_read_stream;
 method_fn method_read_log;
 method_fn method_subscribe;
 method_fn method_status;
+method_fn method_prove;
 method_fn method_create_projection;
 method_fn method_rebuild_projection;
 method_fn method_get_projection;

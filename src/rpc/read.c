@@ -8,13 +8,10 @@
  * began are indexed: whoever was answered an append reads it. Mirrors arrive late by nature and are not waited for. */
 #include "base/assert.h"
 #include "base/mem.h"
-#include "platform/clock.h"
 #include "rpc/chunk.h"
 #include "rpc/held.h"
 #include "rpc/methods.h"
 #include "rpc/send.h"
-
-enum { INDEX_WAIT_MS = 5000 };
 
 int send_chunk(struct call *call, struct chunk *chunk, struct bytes origin, struct bytes position, bool caught_up,
                struct err *err)
@@ -228,26 +225,6 @@ static int stream_read_run(struct stream_read *read, const Tally__V1__ReadStream
     return stream_read_send(read, err);
 }
 
-static int wait_for_index(struct call *call, struct err *err)
-{
-    struct rpc_backend *backend = call->backend;
-    struct log *own = backend->ops->log_at(backend, 0);
-    uint64_t size = log_durable_size(own);
-    uint64_t deadline_us = clock_now().mono_us + INDEX_WAIT_MS * 1000ull;
-    uint64_t seen = backend->ops->wait_change(backend, 0, 0);
-    uint32_t number = 0;
-    int code = index_log(backend->index, log_origin(own), &number, err);
-    while (code == 0 && index_applied_size(backend->index, number) < size) {
-        uint64_t now_us = clock_now().mono_us;
-        if (now_us >= deadline_us)
-            return err_set(err, ERR_UNAVAILABLE,
-                           "the index is at %llu of %llu entries; try again when it has caught up",
-                           (unsigned long long)index_applied_size(backend->index, number), (unsigned long long)size);
-        code = call_wait_change(call, &seen, (deadline_us - now_us) / 1000 + 1, err);
-    }
-    return code;
-}
-
 static int check_stream_names(const Tally__V1__ReadStreamRequest *request, struct err *err)
 {
     int code = entry_check_name(bytes_of_string(request->context), ENTRY_NAME_MAX_BYTES, "context", err);
@@ -283,7 +260,7 @@ static int read_stream(struct call *call, const Tally__V1__ReadStreamRequest *re
     uint64_t count = 0;
     int code = check_stream_names(request, err);
     if (code == 0)
-        code = wait_for_index(call, err);
+        code = held_wait_indexed(call, err);
     if (code == 0)
         code = index_head(call->backend->index, bytes_of_string(request->context), bytes_of_string(request->stream),
                           &head, err);

@@ -4,16 +4,12 @@
  * that this region is configured with and that is not itself; Hello also compares the contexts. A difference is
  * ERR_MISMATCH with what both sides have, so that the operator of either can act.
  *
- * Pull sends blocks from the puller's size on, as they are durable here, a stretch at a time; after a stretch the
- * newest stored checkpoint follows if all it covers has been sent, each once and sizes only growing. Meanwhile a second
- * thread reads what the puller has stored and cosigned.
- *
- * Invariants:
- *  1. Only durable entries leave (the cursor sees no others), in order and without a gap.
- *  2. A checkpoint is sent behind the entries that it covers.
- *  3. The puller cannot acknowledge more than this region holds. */
+ * What Pull sends, and what it believes of the answers, is decided in replication/source.c. Here it becomes messages: a
+ * stretch of blocks at a time, then the checkpoint behind it. Meanwhile a second thread reads what the puller has
+ * stored and cosigned. */
 #include "base/assert.h"
 #include "entry/wire.h"
+#include "replication/source.h"
 #include "rpc/held.h"
 #include "rpc/methods.h"
 #include "tally/v1/replication.pb-c.h"
@@ -21,7 +17,6 @@
 enum {
     HELLO_ARENA_MAX_BYTES = REGION_LOGS_MAX * (NOTE_MAX_BYTES + 4096),
     PULL_STRETCH_BLOCKS = 64,
-    COSIGNATURE_MAX_BYTES = 4096,
 };
 
 /* Who asks, as it says itself. */
@@ -159,11 +154,7 @@ struct pull {
     struct call *call;
     struct log *log;
     size_t log_number;
-    struct log_cursor *cursor;
-    uint64_t sent_size;
-    uint64_t sent_checkpoint_size;
-    struct buf note;
-    struct note parsed;
+    struct source source;
     char region[sizeof(((struct region_config *)NULL)->region)]; /* the puller */
     pthread_mutex_t mutex;
     bool reader_ended;
@@ -174,20 +165,12 @@ struct pull {
 static int acknowledge(struct pull *pull, const Tally__V1__PullRequest *request, struct err *err)
 {
     struct rpc_backend *backend = pull->call->backend;
-    uint64_t size = log_durable_size(pull->log);
-    if (request->stored_size > size)
-        return err_set(err, ERR_MISMATCH,
-                       "region %s says it has stored %llu entries of a log of which region %s holds %llu", pull->region,
-                       (unsigned long long)request->stored_size, backend->config->region, (unsigned long long)size);
-    if (request->cosigned_size > request->stored_size)
-        return err_set(err, ERR_INVALID, "region %s cosigns %llu entries and has stored %llu", pull->region,
-                       (unsigned long long)request->cosigned_size, (unsigned long long)request->stored_size);
-    if (request->cosignature.len > COSIGNATURE_MAX_BYTES)
-        return err_set(err, ERR_TOO_LARGE, "the cosignature has %zu bytes; at most %d", request->cosignature.len,
-                       COSIGNATURE_MAX_BYTES);
+    struct bytes cosignature = bytes_of(request->cosignature.data, request->cosignature.len);
+    int code = source_check_acknowledged(pull->log, request->stored_size, request->cosigned_size, cosignature, err);
+    if (code != 0)
+        return err_wrap(err, code, "region %s", pull->region);
     return backend->ops->acknowledged(backend, pull->region, pull->log_number, request->stored_size,
-                                      request->cosigned_size,
-                                      bytes_of(request->cosignature.data, request->cosignature.len), err);
+                                      request->cosigned_size, cosignature, err);
 }
 
 static int read_pull_request(struct call *call, struct arena *arena, const Tally__V1__PullRequest **ret,
@@ -260,50 +243,25 @@ static int send_stretch(struct pull *pull, struct err *err)
 {
     for (size_t i = 0; i < PULL_STRETCH_BLOCKS; i++) {
         struct block *block = NULL;
-        int code = log_cursor_next(pull->cursor, &block, err);
+        int code = source_next_block(&pull->source, &block, err);
         if (code != 0)
             return code;
-        if (block->first_index != pull->sent_size) {
-            uint64_t first = block->first_index;
-            block_release(block);
-            return err_set(err, ERR_MISMATCH,
-                           "the pull is to begin at entry %llu, inside the block that begins at %llu",
-                           (unsigned long long)pull->sent_size, (unsigned long long)first);
-        }
-        uint64_t end = block->first_index + block->entry_count;
         code = send_block(pull, block, err);
         if (code != 0)
             return code;
-        pull->sent_size = end;
     }
     return 0;
 }
 
-/* The size that the stored note stands for; 0 when there is none. Notes are checked before they are stored. */
-static uint64_t load_checkpoint(struct pull *pull)
-{
-    struct checkpoint checkpoint;
-    append_note(pull->call->backend, pull->log_number, &pull->note);
-    if (pull->note.size_bytes == 0 || note_parse(buf_bytes(&pull->note), &pull->parsed, NULL) != 0 ||
-        checkpoint_parse(pull->parsed.text, &checkpoint, NULL) != 0)
-        return 0;
-    return checkpoint.size;
-}
-
 static int send_checkpoint(struct pull *pull, struct err *err)
 {
-    if (pull->sent_size == pull->sent_checkpoint_size)
-        return 0;
-    uint64_t size = load_checkpoint(pull);
-    if (size <= pull->sent_checkpoint_size || size > pull->sent_size)
+    struct bytes note = source_next_checkpoint(&pull->source);
+    if (note.size_bytes == 0)
         return 0;
     Tally__V1__PullResponse response;
     tally__v1__pull_response__init(&response);
-    response.checkpoint = (ProtobufCBinaryData){.len = pull->note.size_bytes, .data = pull->note.data};
-    int code = call_write_message(pull->call, &response.base, err);
-    if (code == 0)
-        pull->sent_checkpoint_size = size;
-    return code;
+    response.checkpoint = (ProtobufCBinaryData){.len = note.size_bytes, .data = (uint8_t *)(uintptr_t)note.data};
+    return call_write_message(pull->call, &response.base, err);
 }
 
 static int send_all(struct pull *pull, struct err *err)
@@ -343,15 +301,10 @@ static int begin_pull(struct pull *pull, const Tally__V1__PullRequest *request, 
         code = held_find(backend, bytes_of_string(request->origin), &pull->log, &pull->log_number, err);
     if (code != 0)
         return code;
-    uint64_t size = log_durable_size(pull->log);
-    if (request->from_index > size)
-        return err_set(err, ERR_MISMATCH, "region %s asks for log %s from entry %llu on, of which region %s holds %llu",
-                       request->region, request->origin, (unsigned long long)request->from_index,
-                       backend->config->region, (unsigned long long)size);
     memcpy(pull->region, request->region, strlen(request->region) + 1);
-    pull->sent_size = request->from_index;
     backend->ops->peer_contact(backend, pull->region);
-    return log_cursor_open(pull->log, request->from_index, &pull->cursor, err);
+    code = source_open(&pull->source, pull->log, request->from_index, err);
+    return code == 0 ? 0 : err_wrap(err, code, "region %s", request->region);
 }
 
 static int run_pull(struct pull *pull, struct err *err)
@@ -383,11 +336,9 @@ static int pull_log(struct call *call, struct arena *arena, struct err *err)
     if (code != 0)
         return code;
     INVARIANT(pthread_mutex_init(&pull->mutex, NULL) == 0);
-    buf_init(&pull->note, NOTE_MAX_BYTES);
     code = run_pull(pull, err);
-    buf_free(&pull->note);
     pthread_mutex_destroy(&pull->mutex);
-    log_cursor_close(pull->cursor);
+    source_close(&pull->source);
     return code;
 }
 

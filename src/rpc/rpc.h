@@ -128,6 +128,9 @@ struct rpc_backend_ops {
     /* The latest signed note of a log: published (cosigned) if there is one and `published`, appended to *out.
      * ERR_NOT_FOUND. */
     int (*checkpoint)(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err);
+    /* Appends the receipt of an entry (crypto/receipt.h) to *out. ERR_UNAVAILABLE until a published checkpoint covers
+     * it; does not wait. */
+    int (*prove)(struct rpc_backend *backend, size_t log, uint64_t index, struct buf *out, struct err *err);
     /* A peer that pulls has stored: see REGION_ACKNOWLEDGED. ERR_INVALID for an unknown peer. */
     int (*acknowledged)(struct rpc_backend *backend, const char *peer_region, size_t log, uint64_t size,
                         uint64_t cosigned_size, struct bytes cosignature, struct err *err);

@@ -26,12 +26,12 @@ static int submit(struct rpc_backend *backend, struct rpc_append *append, struct
 
 static size_t log_count(struct rpc_backend *backend)
 {
-    return atomic_load(&server_of(backend)->log_count);
+    return atomic_load(&server_of(backend)->store.log_count);
 }
 
 static struct log *log_at(struct rpc_backend *backend, size_t log)
 {
-    return log < log_count(backend) ? server_of(backend)->logs[log] : NULL;
+    return log < log_count(backend) ? server_of(backend)->store.logs[log] : NULL;
 }
 
 static uint64_t wait_change(struct rpc_backend *backend, uint64_t seen, uint64_t timeout_ms)
@@ -152,6 +152,11 @@ static int checkpoint(struct rpc_backend *backend, size_t log, bool published, s
     return log_load_checkpoint(found, published, out, err);
 }
 
+static int prove(struct rpc_backend *backend, size_t log, uint64_t index, struct buf *out, struct err *err)
+{
+    return tiler_prove(server_of(backend)->tiler, log, index, out, err);
+}
+
 static int acknowledged(struct rpc_backend *backend, const char *peer_region, size_t log, uint64_t size,
                         uint64_t cosigned_size, struct bytes cosignature, struct err *err)
 {
@@ -198,6 +203,7 @@ const struct rpc_backend_ops server_backend_ops = {
     .homes = homes,
     .failover_report = failover_report,
     .checkpoint = checkpoint,
+    .prove = prove,
     .acknowledged = acknowledged,
     .peer_contact = peer_contact,
     .projection_create = projector_create,

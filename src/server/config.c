@@ -38,6 +38,7 @@ struct config_file {
     char *region;
     char *listen;
     char *advertise;
+    char *http_listen;
     struct file_peer *peers;
     unsigned peers_count;
     struct file_context *contexts;
@@ -88,6 +89,8 @@ static const cyaml_schema_field_t top_fields[] = {
     TEXT("region", struct config_file, region),
     TEXT("listen", struct config_file, listen),
     CYAML_FIELD_STRING_PTR("advertise", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, advertise, 1,
+                           TEXT_MAX),
+    CYAML_FIELD_STRING_PTR("http_listen", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, http_listen, 1,
                            TEXT_MAX),
     CYAML_FIELD_SEQUENCE("peers", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, peers, &peer_schema, 0,
                          REGION_PEERS_MAX),
@@ -252,6 +255,8 @@ static int take_names(struct server_config *config, const struct config_file *fi
     if (code == 0)
         code = take_address(file->advertise == NULL ? file->listen : file->advertise, "advertise",
                             config->region.address, err);
+    if (code == 0 && file->http_listen != NULL && strcmp(file->http_listen, "off") != 0)
+        code = take_address(file->http_listen, "http_listen (HOST:PORT, or off)", config->http_listen, err);
     return code;
 }
 
@@ -440,6 +445,19 @@ static int take_key(struct server_config *config, struct disk *disk, const char 
     return code;
 }
 
+static int take_witness_key(struct server_config *config, struct disk *disk, struct err *err)
+{
+    char name[NOTE_NAME_MAX_BYTES + 1];
+    snprintf(name, sizeof(name), "%s/%s/witness", config->region.cluster, config->region.region);
+    int code = take_key(config, disk, "keys/witness.key", NOTE_KEY_COSIGNATURE, name, &config->witness_signer, err);
+    if (code == 0 && memcmp(config->witness_signer.verifier.public_key, config->cosign_signer.verifier.public_key,
+                            sizeof(config->witness_signer.verifier.public_key)) == 0)
+        code = err_set(err, ERR_MISMATCH,
+                       "keys/witness.key and keys/cosign.key are one key: a witness vouches for less than a mirror, so "
+                       "each needs its own");
+    return code;
+}
+
 static int take_keys(struct server_config *config, struct disk *disk, struct err *err)
 {
     char cosign_name[NOTE_NAME_MAX_BYTES + 1];
@@ -448,6 +466,8 @@ static int take_keys(struct server_config *config, struct disk *disk, struct err
     if (code == 0)
         code =
             take_key(config, disk, "keys/cosign.key", NOTE_KEY_COSIGNATURE, cosign_name, &config->cosign_signer, err);
+    if (code == 0 && config->http_listen[0] != '\0')
+        code = take_witness_key(config, disk, err);
     config->region.log_signer = &config->log_signer;
     config->region.cosign_signer = &config->cosign_signer;
     return code;
@@ -507,6 +527,7 @@ void server_config_free(struct server_config *config)
         return;
     note_signer_wipe(&config->log_signer);
     note_signer_wipe(&config->cosign_signer);
+    note_signer_wipe(&config->witness_signer);
     for (size_t i = 0; config->contexts != NULL && i < config->region.contexts.count; i++)
         mem_free((void *)(uintptr_t)config->contexts[i].homes);
     mem_free(config->contexts);

@@ -16,13 +16,15 @@ struct server_config {
     struct config_file *file;
     char folder[DISK_PATH_MAX_BYTES]; /* the data directory */
     char listen[REGION_ADDRESS_MAX_BYTES + 1];
+    char http_listen[REGION_ADDRESS_MAX_BYTES + 1]; /* "": no HTTP */
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
     uint64_t segment_size_bytes;
     uint64_t scrub_mib_per_s; /* 0: off */
     bool refuse_damaged;      /* end at once when damage is met, instead of serving what is intact */
     struct note_signer log_signer;
     struct note_signer cosign_signer;
-    struct context *contexts; /* owned: region.contexts points here */
+    struct note_signer witness_signer; /* only with HTTP */
+    struct context *contexts;          /* owned: region.contexts points here */
     struct region_config region;
 };
 

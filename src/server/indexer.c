@@ -9,7 +9,7 @@ enum { WAIT_MS = 100, FLUSH_EVERY_ENTRIES = 2 * 1000 * 1000 };
 
 static int step(struct server *server, struct applier_progress *ret, struct err *err)
 {
-    return applier_step(server->applier, server->logs, atomic_load(&server->log_count), ret, err);
+    return applier_step(server->applier, server->store.logs, atomic_load(&server->store.log_count), ret, err);
 }
 
 int indexer_catch_up(struct server *server, struct err *err)

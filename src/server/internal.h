@@ -6,8 +6,10 @@
  *   indexer     the index's writing side; reads logs
  *   projector   every projection's database; takes requests
  *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
+ *   tiler       every log's Merkle tiles; decides which checkpoint is shown
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
  *   gRPC        see rpc/rpc.h
+ *   HTTP        see admin/admin.h
  * The sequencer never waits for anybody: others may wait for it. So waiting has no cycles. */
 #ifndef SERVER_INTERNAL_H
 #define SERVER_INTERNAL_H
@@ -15,13 +17,15 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "admin/admin.h"
 #include "index/index.h"
 #include "log/log.h"
+#include "log/tiles.h"
 #include "platform/clock.h"
 #include "platform/disk.h"
 #include "platform/mailbox.h"
 #include "reconcile/applier.h"
-#include "region/region.h"
+#include "region/store.h"
 #include "rpc/rpc.h"
 #include "server/config.h"
 #include "server/server.h"
@@ -75,27 +79,29 @@ struct job {
 
 struct peers;
 struct projector;
+struct tiler;
 
 struct server {
     struct rpc_backend backend;
+    struct admin_backend admin_backend;
     struct disk *disk;
     struct server_config *config;
     struct server_life life;
     struct disk_file *lock;
-    struct log_options log_options;
     struct index *index;
     struct region *region;
     struct applier *applier; /* the starting thread's, then the indexer's */
     struct sha256 *sha;      /* the starting thread's */
 
-    struct log *logs[REGION_LOGS_MAX];
-    atomic_size_t log_count;
+    struct store store; /* the logs */
 
     struct mailbox *mail;
     struct mailbox *jobs;
     struct peers *peers;
     struct projector *projector;
+    struct tiler *tiler;
     struct rpc_server *rpc;
+    struct admin *admin;
     pthread_t sequencer, writer, indexer, scrubber;
 
     pthread_mutex_t mutex;
@@ -135,18 +141,11 @@ int life_find_incarnation(struct server *server, struct err *err) MUST_USE;
 /* Keeps the own log's checkpoint apart from the log, unless a larger one is kept: while the log is restored, smaller
  * ones come back from peers. Writer thread. */
 int life_remember_signed(struct server *server, struct bytes note, struct err *err) MUST_USE;
-/* Appends the note that was kept of a log of this region, if there is one. */
-int life_load_signed(struct server *server, struct bytes origin, struct buf *out, struct err *err) MUST_USE;
-/* The own log's folder holds no segment: notes in it become what is remembered, and go. */
-int life_forget_notes(struct server *server, const char *folder, struct err *err) MUST_USE;
 /* The mark of a restore: region.restored in the configuration. It goes when the region signs. Writer thread. */
 int life_find_mark(struct server *server, struct err *err) MUST_USE;
 int life_remove_mark(struct server *server, struct err *err) MUST_USE;
 /* Makes the log of a later incarnation durable; it may be there. Writer thread. */
 int life_begin(struct server *server, uint64_t incarnation, struct err *err) MUST_USE;
-/* "<data>/logs/<region>-<incarnation>" of an origin. */
-int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES],
-                      struct err *err) MUST_USE;
 
 /* peers.c: threads that talk to peers. The sequencer calls these; none waits. */
 int peers_start(struct server *server, struct peers **ret, struct err *err) MUST_USE;
@@ -172,6 +171,24 @@ int projector_rebuild(struct rpc_backend *backend, const char *name, struct rpc_
 int projector_get(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_list(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err);
 int projector_digest(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret, struct err *err);
+
+/* tiler.c: the thread, and what others may ask about a log. Any thread. */
+int tiler_start(struct server *server, struct tiler **ret, struct err *err) MUST_USE;
+void tiler_stop(struct tiler *tiler);
+/* NULL until they are open. */
+struct tiles *tiler_tiles(struct tiler *tiler, size_t log);
+/* The checkpoint that is shown, appended to *out (NULL: not wanted), and its size: the tiles cover it. ERR_NOT_FOUND:
+ * none yet; ERR_UNAVAILABLE: the tiles are being made. */
+int tiler_checkpoint(struct tiler *tiler, size_t log, struct buf *out, uint64_t *ret_size, struct err *err) MUST_USE;
+/* Why the tiles do not follow the log, "" when they do. */
+void tiler_error(struct tiler *tiler, size_t log, char out[TALLY_ERROR_MESSAGE_MAX_BYTES]);
+/* A reader found tiles that contradict each other, or the entries: they are made again. */
+void tiler_damaged(struct tiler *tiler, size_t log);
+/* Appends a receipt (crypto/receipt.h). ERR_UNAVAILABLE until a checkpoint that is shown covers the entry. */
+int tiler_prove(struct tiler *tiler, size_t log, uint64_t index, struct buf *out, struct err *err) MUST_USE;
+
+/* admin_backend.c: what HTTP may ask. */
+extern const struct admin_backend_ops server_admin_ops;
 
 /* backend.c: what the services may ask. */
 extern const struct rpc_backend_ops server_backend_ops;

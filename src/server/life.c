@@ -17,24 +17,6 @@
 /* tally restore leaves this file in the data directory. */
 static const char restored_mark[] = "RESTORED";
 
-/* "<data>/<sub>/<region>-<n>" of an origin. */
-static int path_of(const struct server *server, const char *sub, const char *origin, char out[DISK_PATH_MAX_BYTES],
-                   struct err *err)
-{
-    struct origin parts;
-    char name[128];
-    int code = origin_parse(bytes_of_string(origin), &parts, err);
-    if (code != 0)
-        return code;
-    snprintf(name, sizeof(name), "%s/%s-%llu", sub, parts.region, (unsigned long long)parts.incarnation);
-    return disk_join(out, server->config->folder, name, err);
-}
-
-int server_log_folder(const struct server *server, const char *origin, char out[DISK_PATH_MAX_BYTES], struct err *err)
-{
-    return path_of(server, "logs", origin, out, err);
-}
-
 struct largest {
     const char *region;
     uint64_t incarnation;
@@ -52,20 +34,13 @@ static int see_name(void *context, const char *name, bool is_dir)
     return 0;
 }
 
-int life_find_incarnation(struct server *server, struct err *err)
+static int load_signed(struct server *server, struct buf *out, struct err *err)
 {
-    static const char *const folders[] = {"logs", "signed"};
-    struct largest largest = {.region = server->config->region.region, .incarnation = 1};
     char path[DISK_PATH_MAX_BYTES];
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < sizeof(folders) / sizeof(folders[0]); i++) {
-        code = disk_join(path, server->config->folder, folders[i], err);
-        if (code == 0)
-            code = disk_make_dir(server->disk, path, err);
-        if (code == 0)
-            code = disk_list(server->disk, path, see_name, &largest, err);
-    }
-    return code == 0 ? server_config_set_incarnation(server->config, largest.incarnation, err) : code;
+    int code = store_path(&server->store, "signed", server->config->origin, path, err);
+    if (code == 0)
+        code = disk_read_file(server->disk, path, out, err);
+    return code == ERR_NOT_FOUND ? 0 : code;
 }
 
 /* 0 when the text is no checkpoint. */
@@ -82,28 +57,17 @@ int life_remember_signed(struct server *server, struct bytes note, struct err *e
     char path[DISK_PATH_MAX_BYTES];
     struct buf kept;
     buf_init(&kept, NOTE_MAX_BYTES);
-    int code = path_of(server, "signed", server->config->origin, path, err);
+    int code = store_path(&server->store, "signed", server->config->origin, path, err);
     if (code == 0)
-        code = life_load_signed(server, bytes_of_string(server->config->origin), &kept, err);
+        code = load_signed(server, &kept, err);
     if (code == 0 && size_of(note) > size_of(buf_bytes(&kept)))
         code = disk_replace_file(server->disk, path, note, 0, err);
     buf_free(&kept);
     return code;
 }
 
-int life_load_signed(struct server *server, struct bytes origin, struct buf *out, struct err *err)
-{
-    char text[ENTRY_ORIGIN_MAX_BYTES + 1];
-    char path[DISK_PATH_MAX_BYTES];
-    memcpy(text, origin.data, origin.size_bytes);
-    text[origin.size_bytes] = '\0';
-    int code = path_of(server, "signed", text, path, err);
-    if (code == 0)
-        code = disk_read_file(server->disk, path, out, err);
-    return code == ERR_NOT_FOUND ? 0 : code;
-}
-
-int life_forget_notes(struct server *server, const char *folder, struct err *err)
+/* The own log's folder holds no segment: notes in it become what is remembered, and go. */
+static int forget_notes(struct server *server, const char *folder, struct err *err)
 {
     static const char *const names[] = {"checkpoint", "checkpoint.published"};
     char path[DISK_PATH_MAX_BYTES];
@@ -123,6 +87,44 @@ int life_forget_notes(struct server *server, const char *folder, struct err *err
     }
     buf_free(&note);
     return code;
+}
+
+static int see_segment(void *context, const char *name, bool is_dir)
+{
+    size_t size = strlen(name);
+    if (!is_dir && size > 4 && strcmp(name + size - 4, ".seg") == 0)
+        *(bool *)context = true;
+    return 0;
+}
+
+static int forget_lost_log(struct server *server, struct err *err)
+{
+    char folder[DISK_PATH_MAX_BYTES];
+    bool has_segment = false;
+    int code = store_path(&server->store, "logs", server->config->origin, folder, err);
+    if (code == 0)
+        code = disk_list(server->disk, folder, see_segment, &has_segment, err);
+    if (code == ERR_NOT_FOUND)
+        return 0;
+    return code == 0 && !has_segment ? forget_notes(server, folder, err) : code;
+}
+
+int life_find_incarnation(struct server *server, struct err *err)
+{
+    static const char *const folders[] = {"logs", "signed"};
+    struct largest largest = {.region = server->config->region.region, .incarnation = 1};
+    char path[DISK_PATH_MAX_BYTES];
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < sizeof(folders) / sizeof(folders[0]); i++) {
+        code = disk_join(path, server->config->folder, folders[i], err);
+        if (code == 0)
+            code = disk_make_dir(server->disk, path, err);
+        if (code == 0)
+            code = disk_list(server->disk, path, see_name, &largest, err);
+    }
+    if (code == 0)
+        code = server_config_set_incarnation(server->config, largest.incarnation, err);
+    return code == 0 ? forget_lost_log(server, err) : code;
 }
 
 int life_find_mark(struct server *server, struct err *err)
@@ -160,9 +162,9 @@ int life_begin(struct server *server, uint64_t incarnation, struct err *err)
         return code;
     parts.incarnation = incarnation;
     origin_format(&parts, origin);
-    code = server_log_folder(server, origin, folder, err);
+    code = store_path(&server->store, "logs", origin, folder, err);
     if (code == 0)
-        code = log_create(server->disk, folder, bytes_of_string(origin), &server->log_options, err);
+        code = log_create(server->disk, folder, bytes_of_string(origin), &server->store.log_options, err);
     code = code == ERR_EXISTS ? 0 : code;
     return code == 0 ? life_remove_mark(server, err) : code;
 }

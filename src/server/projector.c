@@ -9,10 +9,10 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "projection/projection.h"
+#include "projection/follow.h"
 #include "server/internal.h"
 
-enum { TRANSACTION_EVENTS_MAX = 5000, REQUESTS_MAX = 64, WAIT_MS = 200 };
+enum { REQUESTS_MAX = 64, WAIT_MS = 200 };
 
 struct kept {
     struct projection *projection; /* NULL when it could not be opened */
@@ -72,96 +72,11 @@ static void fail(struct projector *projector, struct kept *kept, const struct er
 
 /* --- Applying --- */
 
-static int apply_element(struct projection_db *db, const char *origin, struct bytes *elements, uint64_t from,
-                         struct err *err)
-{
-    struct bytes encoded;
-    struct frame frame;
-    struct entry entry;
-    int code = frame_next_element(elements, &encoded, err);
-    if (code == 0)
-        code = frame_parse(encoded, &frame, err);
-    if (code == 0)
-        code = entry_parse(frame.entry, &entry, err);
-    if (code != 0 || entry.index < from)
-        return code;
-    struct projection_event event = {
-        .origin = origin, .entry = &entry, .payload = frame.payload, .has_payload = frame.has_payload};
-    return projection_db_apply(db, &event, err);
-}
-
-/* Applies whole blocks from `from` on, until about TRANSACTION_EVENTS_MAX events are in the transaction. */
-static int apply_blocks(struct projection_db *db, struct log *log, const char *origin, uint64_t from, struct err *err)
-{
-    uint64_t end = log_durable_size(log);
-    uint64_t next = from;
-    int code = 0;
-    while (code == 0 && next < end && next - from < TRANSACTION_EVENTS_MAX) {
-        struct block *block = NULL;
-        code = log_read_block(log, next, &block, err);
-        if (code != 0)
-            return code;
-        struct bytes elements = block_body(block);
-        for (uint32_t i = 0; code == 0 && i < block->entry_count; i++)
-            code = apply_element(db, origin, &elements, from, err);
-        next = block->first_index + block->entry_count;
-        block_release(block);
-    }
-    return code;
-}
-
-static int apply_log(struct projection_db *db, struct log *log, bool *ret_moved, struct err *err)
-{
-    char origin[ENTRY_ORIGIN_MAX_BYTES + 1] = "";
-    struct bytes name = log_origin(log);
-    uint64_t applied = 0;
-    memcpy(origin, name.data, name.size_bytes);
-    int code = projection_db_applied(db, origin, &applied, err);
-    if (code != 0 || applied >= log_durable_size(log))
-        return code;
-    code = projection_db_begin(db, err);
-    if (code != 0)
-        return code;
-    code = apply_blocks(db, log, origin, applied, err);
-    if (code == 0)
-        code = projection_db_commit(db, err);
-    if (code != 0) {
-        projection_db_rollback(db);
-        return code;
-    }
-    *ret_moved = true;
-    return 0;
-}
-
-static int cursor_position(struct projection_db *db, struct position *ret, struct err *err)
-{
-    struct position position = {.count = 0};
-    size_t at = 0;
-    const char *origin = NULL;
-    uint64_t size = 0;
-    while (projection_db_cursor_next(db, &at, &origin, &size)) {
-        struct origin parts;
-        int code = origin_parse(bytes_of_string(origin), &parts, err);
-        if (code == 0)
-            code = position_set(&position, parts.region, parts.incarnation, size);
-        if (code != 0)
-            return code;
-    }
-    *ret = position;
-    return 0;
-}
-
 static int switch_when_caught_up(struct projector *projector, struct kept *kept, struct err *err)
 {
-    struct position live;
-    struct position next;
-    int code = cursor_position(projection_live(kept->projection), &live, err);
-    if (code == 0)
-        code = cursor_position(projection_next(kept->projection), &next, err);
-    if (code != 0 || !position_covers(&next, &live))
-        return code;
-    code = projection_rebuild_switch(kept->projection, err);
-    if (code == 0)
+    bool switched = false;
+    int code = projection_switch_when_caught_up(kept->projection, &switched, err);
+    if (switched)
         server_say(projector->server, "projection %s: generation %llu is live", kept->name,
                    (unsigned long long)projection_generation(kept->projection));
     return code;
@@ -173,11 +88,11 @@ static bool apply_round(struct projector *projector, struct kept *kept)
     struct err err = {0};
     bool moved = false;
     int code = 0;
-    for (size_t i = 0; code == 0 && i < atomic_load(&server->log_count); i++) {
+    for (size_t i = 0; code == 0 && i < atomic_load(&server->store.log_count); i++) {
         struct projection_db *next = projection_next(kept->projection);
-        code = apply_log(projection_live(kept->projection), server->logs[i], &moved, &err);
+        code = projection_follow(projection_live(kept->projection), server->store.logs[i], &moved, &err);
         if (code == 0 && next != NULL)
-            code = apply_log(next, server->logs[i], &moved, &err);
+            code = projection_follow(next, server->store.logs[i], &moved, &err);
     }
     if (code == 0 && projection_next(kept->projection) != NULL)
         code = switch_when_caught_up(projector, kept, &err);
@@ -202,11 +117,11 @@ static int describe(const struct projector *projector, struct kept *kept, struct
              (unsigned long long)ret->generation);
     int code = disk_join(ret->file, projector->server->config->folder, relative, err);
     if (code == 0)
-        code = cursor_position(projection_live(kept->projection), &ret->position, err);
+        code = projection_position(projection_live(kept->projection), &ret->position, err);
     if (code == 0 && projection_next(kept->projection) != NULL) {
         if (!kept->failed)
             snprintf(ret->state, sizeof(ret->state), "rebuilding");
-        code = cursor_position(projection_next(kept->projection), &ret->rebuild_position, err);
+        code = projection_position(projection_next(kept->projection), &ret->rebuild_position, err);
     }
     return code;
 }
@@ -256,7 +171,7 @@ static int digest(struct kept *kept, struct request *request)
         return err_set(request->err, ERR_UNAVAILABLE, "projection %s has stopped: %.300s", kept->name, kept->error);
     int code = projection_db_digest(live, &hash, &ret->row_count, request->err);
     if (code == 0)
-        code = cursor_position(live, &ret->position, request->err);
+        code = projection_position(live, &ret->position, request->err);
     if (code != 0)
         return code;
     hex_encode(bytes_of(hash.bytes, HASH_SIZE), ret->digest);

@@ -43,8 +43,8 @@ static void tell_new(struct scrubber *scrubber)
     struct scrub_finding *known = mem_alloc(LOG_DAMAGES_MAX * sizeof(*known));
     if (known == NULL)
         return; /* at the next look */
-    for (size_t i = 0; i < atomic_load(&scrubber->server->log_count); i++) {
-        struct log *log = scrubber->server->logs[i];
+    for (size_t i = 0; i < atomic_load(&scrubber->server->store.log_count); i++) {
+        struct log *log = scrubber->server->store.logs[i];
         size_t count = log_damages(log, known, LOG_DAMAGES_MAX);
         while (scrubber->told[i] < count)
             tell(scrubber, log, &known[scrubber->told[i]++]);
@@ -110,8 +110,8 @@ static void run_pass(struct scrubber *scrubber)
     scrubber->window_start_us = clock_now().mono_us;
     scrubber->window_bytes = 0;
     atomic_store(&server->scrub_read_bytes, 0);
-    for (size_t i = 0; code == 0 && i < atomic_load(&server->log_count); i++)
-        code = scrub_log(scrubber, server->logs[i], &err);
+    for (size_t i = 0; code == 0 && i < atomic_load(&server->store.log_count); i++)
+        code = scrub_log(scrubber, server->store.logs[i], &err);
     if (code == 0)
         atomic_fetch_add(&server->scrub_passes, 1);
     else if (code != ERR_CANCELLED)
@@ -143,11 +143,11 @@ void scrubber_status(struct server *server, struct rpc_status *ret)
     ret->scrub_mib_per_s = server->config->scrub_mib_per_s;
     ret->scrub_passes = atomic_load(&server->scrub_passes);
     ret->scrub_read_bytes = atomic_load(&server->scrub_read_bytes);
-    for (size_t i = 0; known != NULL && i < atomic_load(&server->log_count); i++) {
-        size_t count = log_damages(server->logs[i], known, LOG_DAMAGES_MAX);
+    for (size_t i = 0; known != NULL && i < atomic_load(&server->store.log_count); i++) {
+        size_t count = log_damages(server->store.logs[i], known, LOG_DAMAGES_MAX);
         for (size_t d = 0; d < count && ret->damage_count < RPC_DAMAGES_MAX; d++)
             ret->damages[ret->damage_count++] =
-                (struct rpc_damage){.folder = log_folder(server->logs[i]), .log = i, .finding = known[d]};
+                (struct rpc_damage){.folder = log_folder(server->store.logs[i]), .log = i, .finding = known[d]};
     }
     mem_free(known);
 }

@@ -26,96 +26,18 @@ static int take_lock(struct server *server, struct err *err)
     return code;
 }
 
-static int open_log(struct server *server, const char *folder, struct bytes origin, struct err *err)
+static void say_opened(void *context, const char *folder, const struct log_recovery *recovery)
 {
-    struct log_recovery recovery;
-    size_t count = atomic_load(&server->log_count);
-    if (count == REGION_LOGS_MAX)
-        return err_set(err, ERR_TOO_LARGE, "more than %d logs in %s/logs", REGION_LOGS_MAX, server->config->folder);
-    int code = log_open(server->disk, folder, origin, &server->log_options, &server->logs[count], &recovery, err);
-    if (code != 0)
-        return code;
-    atomic_store(&server->log_count, count + 1);
+    const struct server *server = context;
     server_say(server, "log %s: %llu entries, recovered by reading %llu bytes", folder,
-               (unsigned long long)recovery.size, (unsigned long long)recovery.scanned_bytes);
-    if (recovery.cut_bytes > 0)
+               (unsigned long long)recovery->size, (unsigned long long)recovery->scanned_bytes);
+    if (recovery->cut_bytes > 0)
         server_say(server, "log %s: cut a torn tail of %llu bytes at %s offset %llu; nobody had been told of it",
-                   folder, (unsigned long long)recovery.cut_bytes, recovery.cut_segment,
-                   (unsigned long long)recovery.cut_offset);
-    if (!recovery.direct)
+                   folder, (unsigned long long)recovery->cut_bytes, recovery->cut_segment,
+                   (unsigned long long)recovery->cut_offset);
+    if (!recovery->direct)
         server_say(server, "log %s: this file system refuses direct writes; using buffered writes with fdatasync",
                    folder);
-    return 0;
-}
-
-static int open_own_log(struct server *server, struct err *err)
-{
-    char folder[DISK_PATH_MAX_BYTES];
-    struct bytes origin = bytes_of_string(server->config->origin);
-    int code = server_log_folder(server, server->config->origin, folder, err);
-    if (code != 0)
-        return code;
-    code = open_log(server, folder, origin, err);
-    if (code != ERR_NOT_FOUND)
-        return code;
-    code = life_forget_notes(server, folder, err);
-    if (code == 0)
-        code = log_create(server->disk, folder, origin, &server->log_options, err);
-    if (code == 0)
-        code = open_log(server, folder, origin, err);
-    return code;
-}
-
-struct mirror_walk {
-    struct server *server;
-    const char *logs_folder;
-    struct err *err;
-};
-
-/* A folder that was being made when the process died holds no segment yet: it is filled again when the peer is met. */
-static int open_mirror(void *context, const char *name, bool is_dir)
-{
-    struct mirror_walk *walk = context;
-    char folder[DISK_PATH_MAX_BYTES];
-    char own[DISK_PATH_MAX_BYTES];
-    int code = server_log_folder(walk->server, walk->server->config->origin, own, walk->err);
-    if (code == 0)
-        code = disk_join(folder, walk->logs_folder, name, walk->err);
-    if (code != 0 || !is_dir || strcmp(own, folder) == 0)
-        return code;
-    code = open_log(walk->server, folder, bytes_of(NULL, 0), walk->err);
-    return code == ERR_NOT_FOUND ? 0 : code;
-}
-
-static int check_cluster(const struct server *server, struct err *err)
-{
-    for (size_t i = 0; i < atomic_load(&server->log_count); i++) {
-        struct origin origin;
-        char text[ENTRY_ORIGIN_MAX_BYTES + 1];
-        struct bytes name = log_origin(server->logs[i]);
-        int code = origin_parse(name, &origin, err);
-        if (code != 0)
-            return code;
-        origin_format(&origin, text);
-        if (strcmp(origin.cluster, server->config->region.cluster) != 0)
-            return err_set(err, ERR_MISMATCH, "%s holds log %s of another cluster; the configuration says %s",
-                           server->config->folder, text, server->config->region.cluster);
-    }
-    return 0;
-}
-
-static int open_logs(struct server *server, struct err *err)
-{
-    char logs_folder[DISK_PATH_MAX_BYTES];
-    struct mirror_walk walk = {.server = server, .logs_folder = logs_folder, .err = err};
-    int code = disk_join(logs_folder, server->config->folder, "logs", err);
-    if (code == 0)
-        code = life_find_incarnation(server, err);
-    if (code == 0)
-        code = open_own_log(server, err);
-    if (code == 0)
-        code = disk_list(server->disk, logs_folder, open_mirror, &walk, err);
-    return code == 0 ? check_cluster(server, err) : code;
 }
 
 struct removal {
@@ -135,10 +57,10 @@ static int remove_file(void *context, const char *name, bool is_dir)
 /* An index that claims more than the logs hold reflects files that are gone: it goes too, and is made again. */
 static bool index_is_ahead(struct server *server)
 {
-    for (size_t i = 0; i < atomic_load(&server->log_count); i++) {
+    for (size_t i = 0; i < atomic_load(&server->store.log_count); i++) {
         uint32_t number = 0;
-        if (index_log(server->index, log_origin(server->logs[i]), &number, NULL) != 0 ||
-            index_applied_size(server->index, number) > log_durable_size(server->logs[i]))
+        if (index_log(server->index, log_origin(server->store.logs[i]), &number, NULL) != 0 ||
+            index_applied_size(server->index, number) > log_durable_size(server->store.logs[i]))
             return true;
     }
     return false;
@@ -168,67 +90,6 @@ static int open_index(struct server *server, struct err *err)
     return code == 0 ? indexer_catch_up(server, err) : code;
 }
 
-static int load_note(struct log *log, struct buf *out, struct err *err)
-{
-    int code = log_load_checkpoint(log, false, out, err);
-    return code == ERR_NOT_FOUND ? 0 : code;
-}
-
-/* What the index has not applied of a log: a change of homes may wait for a basis that is not here yet. */
-static int give_unindexed(struct server *server, uint32_t log, struct err *err)
-{
-    struct region_log_status status;
-    region_log_status(server->region, log, &status);
-    uint64_t next = status.indexed_size;
-    int code = 0;
-    while (code == 0 && next < status.size) {
-        struct block *block = NULL;
-        code = log_read_block(server->logs[log], next, &block, err);
-        if (code != 0)
-            return code;
-        code = region_found_block(server->region, log, block, err);
-        next = block->first_index + block->entry_count;
-        block_release(block);
-    }
-    return code;
-}
-
-/* Of any incarnation of this region. */
-static bool is_own(const struct server *server, struct bytes origin)
-{
-    struct origin parts;
-    return origin_parse(origin, &parts, NULL) == 0 && strcmp(parts.region, server->config->region.region) == 0;
-}
-
-static int make_region(struct server *server, struct err *err)
-{
-    size_t count = atomic_load(&server->log_count);
-    struct region_log_found *found = mem_alloc_zero(count, sizeof(*found));
-    struct buf *notes = mem_alloc_zero(2 * count, sizeof(*notes)); /* the logs' notes, then those that were signed */
-    int code = found == NULL || notes == NULL ? err_no_memory(err, "the region") : 0;
-    for (size_t i = 0; code == 0 && i < count; i++) {
-        struct bytes origin = log_origin(server->logs[i]);
-        memcpy(found[i].origin, origin.data, origin.size_bytes);
-        log_chain(server->logs[i], &found[i].chain);
-        buf_init(&notes[i], NOTE_MAX_BYTES);
-        buf_init(&notes[count + i], NOTE_MAX_BYTES);
-        code = load_note(server->logs[i], &notes[i], err);
-        if (code == 0 && is_own(server, origin))
-            code = life_load_signed(server, origin, &notes[count + i], err);
-        found[i].checkpoint = buf_bytes(&notes[i]);
-        found[i].signed_note = buf_bytes(&notes[count + i]);
-    }
-    if (code == 0)
-        code = region_new(&server->config->region, found, count, server->index, &server->region, err);
-    for (uint32_t i = 0; code == 0 && i < count; i++)
-        code = give_unindexed(server, i, err);
-    for (size_t i = 0; notes != NULL && i < 2 * count; i++)
-        buf_free(&notes[i]);
-    mem_free(notes);
-    mem_free(found);
-    return code;
-}
-
 static int start_thread(pthread_t *thread, void *(*run)(void *), struct server *server, struct err *err)
 {
     int failure = pthread_create(thread, NULL, run, server);
@@ -249,8 +110,29 @@ static void start_threads(struct server *server)
         code = start_thread(&server->scrubber, scrubber_run, server, &err);
     if (code == 0)
         code = projector_start(server, &server->projector, &err);
+    if (code == 0)
+        code = tiler_start(server, &server->tiler, &err);
     if (code != 0)
         server_die(server, "%s", err.message);
+}
+
+/* The port that was bound takes the place of the one that was asked for, which may be 0. */
+static void set_port(char *address, uint16_t port)
+{
+    char *colon = strrchr(address, ':');
+    snprintf(colon, REGION_ADDRESS_MAX_BYTES - (size_t)(colon - address), ":%u", port);
+}
+
+/* After the sequencer, which its handlers wait for. */
+static int serve_http(struct server *server, struct err *err)
+{
+    uint16_t port = 0;
+    if (server->config->http_listen[0] == '\0')
+        return 0;
+    int code = admin_start(&server->admin_backend, server->config->http_listen, &server->admin, &port, err);
+    if (code == 0)
+        set_port(server->config->http_listen, port);
+    return code;
 }
 
 static int serve(struct server *server, struct err *err)
@@ -259,12 +141,11 @@ static int serve(struct server *server, struct err *err)
     int code = rpc_server_start(&server->backend, server->config->listen, &server->rpc, &port, err);
     if (code != 0)
         return code;
-    char *colon = strrchr(server->config->listen, ':');
-    snprintf(colon, REGION_ADDRESS_MAX_BYTES - (size_t)(colon - server->config->listen), ":%u", port);
+    set_port(server->config->listen, port);
     code = start_thread(&server->sequencer, sequencer_run, server, err);
     if (code != 0)
         server_die(server, "%s", err->message);
-    return 0;
+    return serve_http(server, err);
 }
 
 static void init_waiting(struct server *server)
@@ -282,8 +163,7 @@ static void close_files(struct server *server)
     region_free(server->region);
     applier_free(server->applier);
     index_close(server->index);
-    for (size_t i = 0; i < atomic_load(&server->log_count); i++)
-        log_close(server->logs[i]);
+    store_close(&server->store);
     disk_close(server->lock);
     mailbox_free(server->mail);
     mailbox_free(server->jobs);
@@ -301,23 +181,33 @@ static int prepare(struct server *server, struct err *err)
     server->jobs = mailbox_new(SERVER_JOBS_MAX);
     if (server->sha == NULL || server->mail == NULL || server->jobs == NULL)
         return err_no_memory(err, "the server");
-    server->log_options = (struct log_options){.segment_size_bytes = server->config->segment_size_bytes};
+    server->store.disk = server->disk;
+    server->store.folder = server->config->folder;
+    server->store.log_options = (struct log_options){.segment_size_bytes = server->config->segment_size_bytes};
     int code = take_lock(server, err);
     if (code == 0)
         code = life_find_mark(server, err);
     if (code == 0)
-        code = open_logs(server, err);
+        code = life_find_incarnation(server, err);
+    if (code == 0)
+        code = store_open(&server->store, server->config->origin, say_opened, server, err);
     if (code == 0)
         code = open_index(server, err);
     server->config->region.fresh = server->config->region.incarnation == server->life.fresh_incarnation;
     if (code == 0)
-        code = make_region(server, err);
+        code = store_make_region(&server->store, &server->config->region, server->index, &server->region, err);
     if (code != 0)
         return code;
     server->backend = (struct rpc_backend){.ops = &server_backend_ops,
                                            .config = &server->config->region,
                                            .index = server->index,
                                            .start_mono_us = clock_now().mono_us};
+    server->admin_backend = (struct admin_backend){.ops = &server_admin_ops,
+                                                   .config = &server->config->region,
+                                                   .disk = server->disk,
+                                                   .folder = server->config->folder,
+                                                   .witness_signer = &server->config->witness_signer,
+                                                   .start_mono_us = server->backend.start_mono_us};
     server->backend.contexts_digest = context_table_digest(&server->config->region.contexts, server->sha);
     return 0;
 }
@@ -328,6 +218,7 @@ static void stop_threads(struct server *server)
     atomic_store(&server->stopping, true);
     pthread_mutex_unlock(&server->mutex);
     server_changed(server);
+    admin_stop(server->admin);
     if (server->rpc != NULL)
         rpc_server_stop(server->rpc);
     mailbox_close(
@@ -342,6 +233,7 @@ static void stop_threads(struct server *server)
     pthread_join(server->indexer, NULL);
     pthread_join(server->scrubber, NULL);
     projector_stop(server->projector);
+    tiler_stop(server->tiler);
 }
 
 int server_start(const char *folder, const struct server_life *life, struct server **ret, struct err *err)
@@ -371,7 +263,9 @@ int server_start(const char *folder, const struct server_life *life, struct serv
 
 void server_describe(const struct server *server, char *out)
 {
-    snprintf(out, 512, "region %s ready on %s", server->config->region.region, server->config->listen);
+    const char *http = server->config->http_listen;
+    snprintf(out, 640, "region %s ready on %s%s%s", server->config->region.region, server->config->listen,
+             http[0] == '\0' ? "" : ", HTTP on ", http);
 }
 
 void server_stop(struct server *server)

@@ -22,7 +22,7 @@ struct server_life {
  * ERR_CORRUPT (damage, with the repair); ERR_UNAVAILABLE (the port is in use); disk errors. Signals that should not
  * reach the threads must be blocked before. life is copied. */
 int server_start(const char *folder, const struct server_life *life, struct server **ret, struct err *err) MUST_USE;
-/* What to print once it serves: "region eu ready on 127.0.0.1:7401". out holds 512 bytes. */
+/* What to print once it serves: "region eu ready on 127.0.0.1:7401, HTTP on 127.0.0.1:7480". out holds 640 bytes. */
 void server_describe(const struct server *server, char *out);
 /* Ends all calls, lets what was accepted become durable, flushes and closes. */
 void server_stop(struct server *server);

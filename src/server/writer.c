@@ -37,7 +37,7 @@ static size_t write_run(struct server *server, struct job **jobs, size_t count)
         blocks[run] = jobs[run]->block;
         run++;
     }
-    if (log_append(server->logs[jobs[0]->log], blocks, run, &err) != 0)
+    if (log_append(server->store.logs[jobs[0]->log], blocks, run, &err) != 0)
         server_die(server,
                    "a write failed, stopping at once (nothing after it was acknowledged; a restart recovers what is "
                    "durable): %s",
@@ -54,32 +54,19 @@ static void save_checkpoint(struct server *server, const struct job *job)
     if (code == 0 && job->log == 0 && !job->published)
         code = life_remove_mark(server, &err);
     if (code == 0)
-        code = log_save_checkpoint(server->logs[job->log], buf_bytes(&job->note), job->published, &err);
+        code = log_save_checkpoint(server->store.logs[job->log], buf_bytes(&job->note), job->published, &err);
     if (code != 0)
         server_die(server, "a checkpoint could not be stored, stopping: %s", err.message);
     else
         report(server, REGION_CHECKPOINT_SAVED, job->log, job->size);
 }
 
-static int open_log(struct server *server, const char *origin, struct log **ret, struct err *err)
-{
-    char folder[DISK_PATH_MAX_BYTES];
-    struct log_recovery recovery;
-    int code = server_log_folder(server, origin, folder, err);
-    if (code == 0)
-        code = log_create(server->disk, folder, bytes_of_string(origin), &server->log_options, err);
-    if (code == 0)
-        code = log_open(server->disk, folder, bytes_of_string(origin), &server->log_options, ret, &recovery, err);
-    return code;
-}
-
 static void create_log(struct server *server, const struct job *job)
 {
     struct err err = {0};
-    INVARIANT(job->log == atomic_load(&server->log_count));
-    if (open_log(server, job->text, &server->logs[job->log], &err) != 0)
+    INVARIANT(job->log == atomic_load(&server->store.log_count));
+    if (store_add_log(&server->store, job->text, &err) != 0)
         server_die(server, "the copy of log %s could not be made, stopping: %s", job->text, err.message);
-    atomic_store(&server->log_count, (size_t)job->log + 1);
     server_say(server, "keeping a copy of log %s", job->text);
 }
 

@@ -3,6 +3,7 @@
 A Lab is one test's temporary folder and everything started in it: when the test ends, every process is killed and the folder removed, whatever happened.
 Region wraps one tallyd; Client speaks gRPC through grpcio with messages that protoc made from proto/.
 """
+import http.client
 import importlib.util
 import json
 import re
@@ -183,6 +184,7 @@ class Region:
         self.output = lab.folder / f'{name}.log'
         self.process = None
         self.clients = []
+        self.http_port = None
 
     @property
     def origin(self):
@@ -268,6 +270,32 @@ class Region:
         self.clients or self.client()
         self.clients.append(Client(self.address, replication_pb2.DESCRIPTOR, 'Replication'))
         return self.clients[-1]
+
+    def serve_http(self):
+        """Before the start."""
+        self.http_port = free_port()
+        self.edit_config(r'^http_listen: .*', f'http_listen: 127.0.0.1:{self.http_port}')
+        return self
+
+    def http(self, path, method='GET', body=None, headers=None):
+        """An answer with .status, .headers and .body."""
+        connection = http.client.HTTPConnection('127.0.0.1', self.http_port, timeout=20)
+        try:
+            connection.request(method, path, body=body, headers=headers or {})
+            answer = connection.getresponse()
+            answer.body = answer.read()
+            return answer
+        finally:
+            connection.close()
+
+    def wait_shown(self, size, origin=None):
+        """Until the checkpoint that HTTP shows has that size; returns it."""
+        path = f'/{origin or self.origin}/checkpoint'
+
+        def shown():
+            answer = self.http(path)
+            return answer.body if answer.status == 200 and answer.body.split(b'\n')[1] == str(size).encode() else None
+        return wait_until(shown, f'{self.name} to show {path} of size {size}')
 
     def close_clients(self):
         for client in self.clients:

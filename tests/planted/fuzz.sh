@@ -3,6 +3,7 @@
 # `make fuzz-replay` shows that the same inputs pass without them.
 set -eu
 cd "$(dirname "$0")/../.."
+unset MAKEFLAGS MFLAGS # of the make that runs this
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 planted=0

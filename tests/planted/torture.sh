@@ -3,6 +3,7 @@
 # original, and sees the scenario fail for that reason. `make torture` shows that the same programs pass without them.
 set -eu
 cd "$(dirname "$0")/../.."
+unset MAKEFLAGS MFLAGS # of the make that runs this
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export TMPDIR=$work

@@ -63,16 +63,16 @@ static int look_up(struct index *index, struct hash *ret_result, struct err *err
 static int rebuild(struct hash *ret_result, struct err *err)
 {
     struct log_recovery recovery;
-    int code = log_open(disk_posix(), log_folder, bytes_of(NULL, 0), NULL, &server->logs[0], &recovery, err);
+    int code = log_open(disk_posix(), log_folder, bytes_of(NULL, 0), NULL, &server->store.logs[0], &recovery, err);
     if (code != 0)
         return code;
-    atomic_store(&server->log_count, 1);
+    atomic_store(&server->store.log_count, 1);
     code = indexer_catch_up(server, err);
     if (code == 0)
         code = look_up(server->index, ret_result, err);
     if (code == 0)
         code = index_flush(server->index, err);
-    log_close(server->logs[0]);
+    log_close(server->store.logs[0]);
     return code;
 }
 

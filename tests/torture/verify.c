@@ -7,13 +7,13 @@
 #include "support/files.h"
 #include "torture/blocks.h"
 #include "torture/torture.h"
-#include "verify/verify.h"
+#include "verify/compare.h"
 
 enum { BLOCKS = 4 };
 
 static char sound[FILES_PATH_MAX], damaged[FILES_PATH_MAX], shorter[FILES_PATH_MAX];
-static struct key_set *keys;
-static struct log_report *reports; /* of the three */
+static struct policy *keys;
+static struct copy *copies; /* the three */
 
 static void damage_log(const char *folder)
 {
@@ -35,9 +35,10 @@ static void prepare(const char *folder)
     blocks_write_log(&source, BLOCKS - 1, files_join(folder, "shorter", shorter));
     damage_log(damaged);
     keys = calloc(1, sizeof(*keys));
-    reports = calloc(3, sizeof(*reports));
-    INVARIANT(keys != NULL && reports != NULL);
-    *keys = (struct key_set){.given = true, .count = 1, .keys = {source.signer.verifier}};
+    copies = calloc(3, sizeof(*copies));
+    INVARIANT(keys != NULL && copies != NULL);
+    keys->log_count = 1;
+    keys->logs[0] = source.signer.verifier;
     blocks_free(&source);
 }
 
@@ -47,37 +48,44 @@ static void add_report(struct hash *result, const struct log_report *report)
     torture_add(result, bytes_of_string(report->message));
     torture_add_number(result, report->scan.size);
     torture_add(result, bytes_of(report->root.bytes, HASH_SIZE));
-    torture_add_number(result, report->payloads_held);
+    torture_add_number(result, report->payloads.held);
     for (size_t i = 0; i < NOTE_COUNT; i++) {
         torture_add_number(result, report->notes[i].present);
         torture_add_number(result, report->notes[i].root_matches);
-        torture_add_number(result, report->notes[i].signature_verified);
+        torture_add_number(result, report->notes[i].verdict.log_signed);
     }
 }
 
 static enum torture_outcome run(const char *folder, struct hash *ret_result)
 {
+    const struct demands demands = {.disk = disk_posix(), .policy = keys};
+    const char *const folders[3] = {sound, damaged, shorter};
     struct comparison with_damaged, with_shorter;
+    int code = 0;
     (void)folder;
-    memset(reports, 0, 3 * sizeof(*reports));
-    verify_log(disk_posix(), sound, keys, &reports[0]);
-    verify_log(disk_posix(), damaged, keys, &reports[1]);
-    verify_log(disk_posix(), shorter, keys, &reports[2]);
-    compare_logs(disk_posix(), &reports[0], &reports[1], &with_damaged);
-    compare_logs(disk_posix(), &reports[0], &reports[2], &with_shorter);
-    bool incomplete = with_shorter.verdict == VERDICT_INCOMPLETE;
-    for (size_t i = 0; i < 3; i++) {
-        incomplete = incomplete || reports[i].verdict == VERDICT_INCOMPLETE;
-        log_report_free(&reports[i]);
+    memset(copies, 0, 3 * sizeof(*copies));
+    for (size_t i = 0; code == 0 && i < 3; i++)
+        code = copy_open(&demands, folders[i], &copies[i], NULL);
+    if (code == 0) {
+        compare_copies(&copies[0], &copies[1], &with_damaged);
+        compare_copies(&copies[0], &copies[2], &with_shorter);
     }
-    TORTURE_CHECK(reports[0].verdict != VERDICT_VIOLATION, "a false alarm: %s", reports[0].message);
-    TORTURE_CHECK(reports[2].verdict != VERDICT_VIOLATION, "a false alarm: %s", reports[2].message);
-    TORTURE_CHECK(reports[1].verdict != VERDICT_VERIFIED, "the damaged log is verified");
+    bool incomplete = code != 0 || with_shorter.verdict == VERDICT_INCOMPLETE;
+    for (size_t i = 0; i < 3; i++) {
+        incomplete = incomplete || copies[i].report.verdict == VERDICT_INCOMPLETE;
+        copy_close(&copies[i]);
+    }
+    if (code != 0)
+        return TORTURE_REPORTED;
+    const struct log_report *reports[3] = {&copies[0].report, &copies[1].report, &copies[2].report};
+    TORTURE_CHECK(reports[0]->verdict != VERDICT_VIOLATION, "a false alarm: %s", reports[0]->message);
+    TORTURE_CHECK(reports[2]->verdict != VERDICT_VIOLATION, "a false alarm: %s", reports[2]->message);
+    TORTURE_CHECK(reports[1]->verdict != VERDICT_VERIFIED, "the damaged log is verified");
     TORTURE_CHECK(with_damaged.verdict != VERDICT_VERIFIED, "a damaged log is the same as a sound one");
     TORTURE_CHECK(with_shorter.verdict != VERDICT_VIOLATION, "a false alarm: %s", with_shorter.message);
-    add_report(ret_result, &reports[0]);
-    add_report(ret_result, &reports[2]);
-    torture_add_number(ret_result, reports[1].verdict); /* a violation outranks a note that could not be read */
+    add_report(ret_result, reports[0]);
+    add_report(ret_result, reports[2]);
+    torture_add_number(ret_result, reports[1]->verdict); /* a violation outranks a note that could not be read */
     torture_add_number(ret_result, with_shorter.common_size);
     return incomplete ? TORTURE_REPORTED : TORTURE_DONE;
 }
@@ -91,7 +99,7 @@ static void check(const char *folder)
 static void finish(void)
 {
     free(keys);
-    free(reports);
+    free(copies);
 }
 
 int main(int argc, char **argv)

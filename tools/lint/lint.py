@@ -40,7 +40,9 @@ LIBRARIES = [
     (r'grpc/', ['src/rpc/', 'src/client/']),
     (r'protobuf-c/|.*\.pb-c\.h', ['src/rpc/', 'src/client/']),
     (r'cyaml/', ['src/server/']),
-    (r'jansson\.h', ['tools/']),
+    (r'microhttpd\.h', ['src/admin/http.c']),
+    (r'jansson\.h', ['tools/', 'src/admin/pages.c']),
+    (r'curl/', ['tools/verify/fetch.c']),
 ]
 
 

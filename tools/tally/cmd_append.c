@@ -12,6 +12,7 @@
 #include "output.h"
 #include "platform/clock.h"
 #include "platform/disk.h"
+#include "receipt_file.h"
 #include "tally/client.h"
 
 enum { BATCH_FILE_MAX_BYTES = 32 * 1024 * 1024 };
@@ -29,6 +30,7 @@ struct append_options {
     const char *content_type;
     const char *metadata;
     const char *expect;
+    const char *receipt;
 };
 
 /* --- Making the batch --- */
@@ -157,6 +159,23 @@ static int explain_retry(int rc, const struct batch *batch, struct err *err)
     return err_set(err, rc, "%s (to try again without a risk of a second event, add --id %s)", message, id);
 }
 
+/* The event is durable, whatever becomes of this: it can be asked for again. */
+static int keep_receipt(const struct append_options *options, struct tally_client *client, const struct batch *batch,
+                        struct err *err)
+{
+    const struct receipt_request request = {.path = options->receipt, .timeout_ms = options->common.timeout_ms};
+    char origin[TALLY_NAME_MAX_BYTES + 1];
+    char id[UUID_TEXT_SIZE + 1];
+    uint64_t index = 0;
+    uint64_t line = 0;
+    int rc = receipt_fetch(client, batch_event(batch, 0, &line)->id, &request, origin, &index, err);
+    uuid_format(batch_event(batch, 0, &line)->id, id);
+    if (rc != 0)
+        rc = err_wrap(err, rc, "the event was appended, but not its receipt written (later: tally proof %s --out %s)",
+                      id, options->receipt);
+    return rc;
+}
+
 static int append(const struct append_options *options, struct buf *storage, struct batch *batch, struct err *err)
 {
     const struct tally_write *writes = NULL;
@@ -180,6 +199,8 @@ static int append(const struct append_options *options, struct buf *storage, str
         print_answer(batch, answer);
     if (rc == 0)
         rc = output_flush(err);
+    if (rc == 0 && options->receipt != NULL)
+        rc = keep_receipt(options, client, batch, err);
     tally_answer_free(answer);
     tally_client_close(client);
     return rc;
@@ -191,6 +212,8 @@ static int check_usage(const struct command *command, const struct append_option
                   options->type != NULL || options->payload != NULL || options->payload_file != NULL;
     if (options->batch_file != NULL && single)
         return usage_error(command, "--batch brings its own events: leave the other options out");
+    if (options->batch_file != NULL && options->receipt != NULL)
+        return usage_error(command, "--receipt is for one event: after a batch use tally proof for each");
     if (options->batch_file == NULL &&
         (options->context == NULL || options->partition == NULL || options->stream == NULL || options->type == NULL))
         return usage_error(command, "an event needs --context, --partition, --stream and --type");
@@ -213,6 +236,8 @@ static int run_append(const struct command *command, int argc, char **argv)
         {"metadata", "TEXT", OPTION_TEXT, &options.metadata, "crosses borders: no personal data"},
         {"id", "UUID", OPTION_TEXT, &options.id, "key of idempotency (default: a new one)"},
         {"expect", "STATE", OPTION_TEXT, &options.expect, "any, none, exists, or the version of the last event"},
+        {"receipt", "FILE", OPTION_TEXT, &options.receipt,
+         "then wait until a published checkpoint covers it, and write its receipt"},
         {"batch", "FILE", OPTION_TEXT, &options.batch_file, "a JSON array of events, all or nothing"},
         OPTION_SERVER(options.common),
         OPTION_TIMEOUT(options.common),
@@ -248,6 +273,7 @@ const struct command command_append = {
         "Examples:\n"
         "  tally append --context bank --partition eu --stream account-17 --type Deposited \\\n"
         "      --payload '{\"amount\":\"12.50\"}' --expect 3\n"
+        "  tally append --context bank --partition eu --stream account-17 --type Closed --receipt closed.tlog-proof\n"
         "  tally append --batch transfer.json",
     .run = run_append,
 };

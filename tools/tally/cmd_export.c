@@ -5,11 +5,8 @@
 
 #include "base/buf.h"
 #include "commands.h"
-#include "crypto/note.h"
-#include "datadir.h"
-#include "domain/position.h"
+#include "data_log.h"
 #include "output.h"
-#include "platform/disk.h"
 #include "tlog.h"
 
 struct export_options {
@@ -20,34 +17,17 @@ struct export_options {
     bool json;
 };
 
-static int read_note(const char *folder, const char *name, struct buf *out, struct err *err)
-{
-    char path[DISK_PATH_MAX_BYTES];
-    int rc = disk_join(path, folder, name, err);
-    return rc == 0 ? disk_read_file(disk_posix(), path, out, err) : rc;
-}
-
-/* The cosigned checkpoint when there is one: it is what survives the loss of the region. */
-static int load_checkpoint(const char *folder, struct buf *out, struct err *err)
-{
-    int rc = read_note(folder, "checkpoint.published", out, err);
-    if (rc == ERR_NOT_FOUND)
-        rc = read_note(folder, "checkpoint", out, err);
-    if (rc == ERR_NOT_FOUND)
-        rc =
-            err_set(err, rc, "%s has no checkpoint yet: is --data the data directory, and has its server been running?",
-                    folder);
-    return rc;
-}
-
 /* An export never goes back, and never mixes two logs. */
 static int check_out(const char *out, const struct checkpoint *checkpoint, const struct note_verifier *key,
                      struct err *err)
 {
     struct buf note;
     struct checkpoint before;
+    char path[DISK_PATH_MAX_BYTES];
     buf_init(&note, NOTE_MAX_BYTES);
-    int rc = read_note(out, "checkpoint", &note, err);
+    int rc = disk_join(path, out, "checkpoint", err);
+    if (rc == 0)
+        rc = disk_read_file(disk_posix(), path, &note, err);
     if (rc == ERR_NOT_FOUND) {
         buf_free(&note);
         return 0;
@@ -82,34 +62,21 @@ static int write_vkey(const char *folder, const struct note_verifier *key, struc
 
 static int export_tlog(const struct export_options *options, struct checkpoint *ret, struct err *err)
 {
-    struct origin origin;
-    struct note_verifier key;
-    struct checkpoint checkpoint;
-    char folder[DISK_PATH_MAX_BYTES];
-    struct buf note;
-    buf_init(&note, NOTE_MAX_BYTES);
-    int rc = origin_parse(bytes_of_string(options->origin), &origin, err);
-    if (rc == 0)
-        rc = datadir_log_folder(options->data, &origin, folder, err);
-    if (rc == 0)
-        rc = datadir_key(options->data, options->key, &origin, &key, err);
-    if (rc == 0)
-        rc = load_checkpoint(folder, &note, err);
-    if (rc == 0)
-        rc = checkpoint_open(buf_bytes(&note), &key, &checkpoint, err);
+    struct data_log log;
+    int rc = data_log_open(options->data, options->origin, options->key, &log, err);
     if (rc == 0)
         rc = disk_make_dir(disk_posix(), options->out, err);
     if (rc == 0)
-        rc = check_out(options->out, &checkpoint, &key, err);
+        rc = check_out(options->out, &log.checkpoint, &log.key, err);
     if (rc == 0)
-        rc = tlog_write_tiles(disk_posix(), folder, &checkpoint, options->out, err);
+        rc = tlog_write_tiles(disk_posix(), log.folder, &log.checkpoint, options->out, err);
     if (rc == 0)
-        rc = write_vkey(options->out, &key, err);
+        rc = write_vkey(options->out, &log.key, err);
     if (rc == 0)
-        rc = write_text(options->out, "checkpoint", buf_bytes(&note), err);
+        rc = write_text(options->out, "checkpoint", buf_bytes(&log.note), err);
     if (rc == 0)
-        *ret = checkpoint;
-    buf_free(&note);
+        *ret = log.checkpoint;
+    data_log_free(&log);
     return rc;
 }
 

@@ -22,6 +22,7 @@ struct init_options {
     const char *region;
     const char *listen;
     const char *advertise;
+    const char *http;
     struct option_values peers;
     struct option_values contexts;
     struct option_values homes;
@@ -189,6 +190,8 @@ static int check_options(const struct init_options *options, struct err *err)
         rc = check_address(options->listen, "--listen", err);
     if (rc == 0 && options->advertise != NULL)
         rc = check_address(options->advertise, "--advertise", err);
+    if (rc == 0 && options->http != NULL)
+        rc = check_address(options->http, "--http", err);
     if (rc == 0)
         rc = check_peers(options, err);
     if (rc == 0)
@@ -227,6 +230,15 @@ static int config_head(const struct init_options *options, struct buf *out)
     if (rc == 0)
         rc = yaml_text(out, "advertise: ", options->advertise == NULL ? options->listen : options->advertise);
     return rc;
+}
+
+static int config_http(const struct init_options *options, struct buf *out)
+{
+    int rc = buf_append_string(out, "\n# HTTP: dashboard, /health, /metrics, the logs as tiles for auditors, and a "
+                                    "witness for the peers. An address, or\n"
+                                    "# off. There is no authentication: whoever reaches it may read every entry, "
+                                    "though no payload. (default off)\n");
+    return rc == 0 ? yaml_text(out, "http_listen: ", options->http == NULL ? "off" : options->http) : rc;
 }
 
 static int config_peers(const struct init_options *options, struct buf *out)
@@ -326,6 +338,8 @@ static int config_write(const struct init_options *options, struct err *err)
     buf_init(&text, CONFIG_MAX_BYTES);
     int rc = config_head(options, &text);
     if (rc == 0)
+        rc = config_http(options, &text);
+    if (rc == 0)
         rc = config_peers(options, &text);
     if (rc == 0)
         rc = config_contexts(options, &text);
@@ -373,10 +387,14 @@ static int keys_create(const struct init_options *options, struct err *err)
     char path[DISK_PATH_MAX_BYTES];
     char log_name[NOTE_NAME_MAX_BYTES + 1];
     char cosign_name[NOTE_NAME_MAX_BYTES + 1];
+    char witness_name[NOTE_NAME_MAX_BYTES + 1];
     struct buf vkeys;
+    struct buf witness_vkey; /* only in witness.key.pub: region.pub is what peers need */
     buf_init(&vkeys, 4 * NOTE_VKEY_MAX_BYTES);
+    buf_init(&witness_vkey, 2 * NOTE_VKEY_MAX_BYTES);
     (void)snprintf(log_name, sizeof(log_name), "%s/%s/1", options->cluster, options->region);
     (void)snprintf(cosign_name, sizeof(cosign_name), "%s/%s", options->cluster, options->region);
+    (void)snprintf(witness_name, sizeof(witness_name), "%s/%s/witness", options->cluster, options->region);
     int rc = disk_join(keys, options->folder, "keys", err);
     if (rc == 0)
         rc = disk_make_dir(disk_posix(), keys, err);
@@ -385,10 +403,13 @@ static int keys_create(const struct init_options *options, struct err *err)
     if (rc == 0)
         rc = key_create(keys, "cosign.key", cosign_name, NOTE_KEY_COSIGNATURE, &vkeys, err);
     if (rc == 0)
+        rc = key_create(keys, "witness.key", witness_name, NOTE_KEY_COSIGNATURE, &witness_vkey, err);
+    if (rc == 0)
         rc = disk_join(path, keys, "region.pub", err);
     if (rc == 0)
         rc = disk_replace_file(disk_posix(), path, buf_bytes(&vkeys), 0, err);
     buf_free(&vkeys);
+    buf_free(&witness_vkey);
     return rc;
 }
 
@@ -442,6 +463,7 @@ static int run_init(const struct command *command, int argc, char **argv)
         {"region", "NAME", OPTION_TEXT, &options.region, "required; this region's name, for ever"},
         {"listen", "HOST:PORT", OPTION_TEXT, &options.listen, "address to bind (default 127.0.0.1:7401)"},
         {"advertise", "HOST:PORT", OPTION_TEXT, &options.advertise, "address told to others (default: --listen)"},
+        {"http", "HOST:PORT", OPTION_TEXT, &options.http, "serve HTTP there (default: off)"},
         {"peer", "REGION=HOST:PORT", OPTION_TEXTS, &options.peers, "another region, repeatable"},
         {"context", "NAME=REGION", OPTION_TEXTS, &options.contexts,
          "a context and its default home, repeatable (default: one named \"default\")"},

@@ -11,6 +11,7 @@ extern const struct command command_read;
 extern const struct command command_tail;
 extern const struct command command_status;
 extern const struct command command_projection;
+extern const struct command command_proof;
 extern const struct command command_export;
 extern const struct command command_homes;
 extern const struct command command_handover;

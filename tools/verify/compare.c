@@ -1,149 +1,178 @@
-/* Laying two copies side by side.
+/* Finding the first entry in which two copies differ.
  *
- * Both were verified before, so each is a chain: an entry holds the hash of the one before it, and two logs that agree
- * at entry k agree everywhere before. So the first difference is found by looking at every 1,024th leaf hash, which
- * verifying left behind, and then reading the leaf hashes of one stretch again. Leaf hashes are SHA-256 over the
- * entry's bytes: equal hashes are equal bytes. */
+ * The roots at the common size are compared first: when they are equal, all entries before it are, and nothing is read.
+ * Otherwise the subtrees of one height are laid side by side, as coarse as each copy has them in memory; the first pair
+ * that differs holds the first difference (or what lies behind the last whole pair does), and is looked at again with
+ * subtrees of a smaller height, until they are single entries. A log of 2^40 entries takes four looks.
+ *
+ * What a tlog says on the way is only a claim. In the end the leaf at the place found, and the root before it, must
+ * lead to the root that its checkpoint signs. */
+#include "verify/compare.h"
+
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "verify/verify.h"
 
-/* Leaf hashes of entries first … first + count - 1. */
-struct stretch {
-    uint64_t first;
-    uint64_t count;
-    uint64_t filled;
-    struct sha256 *sha;
-    struct hash leaves[LEAF_STRIDE];
+enum { STEP_HEIGHT = 12 }; /* 4,096 subtrees a look */
+
+struct look {
+    struct copy *copies[2];
+    struct hash *roots[2]; /* COPY_SUBTREES_MAX each */
 };
 
-static int read_leaves(void *context, const struct scan_block *block, struct err *err)
+/* Narrows [*first, *end), which holds the first difference, by subtrees of this height. */
+static int narrow(struct look *look, unsigned height, uint64_t *first, uint64_t *end, struct err *err)
 {
-    struct stretch *stretch = context;
-    struct bytes elements = block->body;
-    uint64_t index = block->header.first_index;
-    if (index + block->header.entry_count <= stretch->first)
-        return 0;
-    for (uint32_t i = 0; i < block->header.entry_count && stretch->filled < stretch->count; i++, index++) {
-        struct bytes frame_bytes;
-        struct frame frame;
-        int code = frame_next_element(&elements, &frame_bytes, err);
-        if (code == 0)
-            code = frame_parse(frame_bytes, &frame, err);
+    uint64_t begin = *first >> height;
+    uint64_t whole_end = *end >> height;
+    while (begin < whole_end) {
+        size_t count = whole_end - begin < COPY_SUBTREES_MAX ? (size_t)(whole_end - begin) : COPY_SUBTREES_MAX;
+        for (size_t side = 0; side < 2; side++) {
+            int code = copy_subtrees(look->copies[side], height, begin, count, look->roots[side], err);
+            if (code != 0)
+                return code;
+        }
+        for (size_t i = 0; i < count; i++) {
+            if (hash_equal(&look->roots[0][i], &look->roots[1][i]))
+                continue;
+            *first = (begin + i) << height;
+            *end = *first + ((uint64_t)1 << height);
+            return 0;
+        }
+        begin += count;
+    }
+    *first = whole_end << height;
+    return 0;
+}
+
+/* The first difference below `common`, where the roots differ. */
+static int search(struct look *look, uint64_t common, uint64_t *ret, struct err *err)
+{
+    uint64_t first = 0;
+    uint64_t end = common;
+    unsigned height = copy_height(look->copies[0]);
+    if (copy_height(look->copies[1]) > height)
+        height = copy_height(look->copies[1]);
+    while (common >> height >= COPY_SUBTREES_MAX)
+        height++;
+    for (;;) {
+        int code = narrow(look, height, &first, &end, err);
         if (code != 0)
-            return err_set(err, ERR_CORRUPT, "entry %llu changed while it was being read", (unsigned long long)index);
-        if (index >= stretch->first)
-            stretch->leaves[stretch->filled++] = merkle_leaf(stretch->sha, frame.entry);
+            return code;
+        if (height == 0)
+            break;
+        height = height > STEP_HEIGHT ? height - STEP_HEIGHT : 0;
     }
-    return stretch->filled == stretch->count ? ERR_END : 0;
+    if (first >= end)
+        return err_set(err, ERR_CORRUPT, "the roots at size %" PRIu64 " differ, but no entry does", common);
+    *ret = first;
+    return 0;
 }
 
-static int fill(struct disk *disk, const char *folder, uint64_t first, uint64_t count, struct stretch *ret,
-                struct err *err)
+/* The copies must agree before the place that was found, and differ there, by what their roots vouch for. */
+static int confirm(struct look *look, struct comparison *ret, struct err *err)
 {
-    struct scan_result result;
-    ret->first = first;
-    ret->count = count;
-    ret->filled = 0;
-    int code = scan_log(disk, folder, NULL, read_leaves, ret, &result, err);
-    if (code == 0 && ret->filled < count)
-        return err_set(err, ERR_IO, "%s became shorter while it was being read", folder);
-    return code == ERR_END ? 0 : code;
+    struct hash before[2];
+    int code = 0;
+    for (size_t side = 0; code == 0 && side < 2; side++) {
+        code = copy_root_at(look->copies[side], ret->first_difference, &before[side], err);
+        if (code == 0)
+            code = copy_leaf_at(look->copies[side], ret->first_difference, &ret->leaves[side], err);
+    }
+    if (code != 0)
+        return code;
+    ret->has_hashes = true;
+    if (!hash_equal(&before[0], &before[1]) || hash_equal(&ret->leaves[0], &ret->leaves[1]))
+        return err_set(err, ERR_CORRUPT, "the hashes of one copy contradict its own root near entry %" PRIu64,
+                       ret->first_difference);
+    return 0;
 }
 
-/* The stretch in which the first difference lies, if there is one: the samples before it agree. */
-static uint64_t first_suspect(const struct log_report *a, const struct log_report *b, uint64_t common)
+static int lay_side_by_side(struct look *look, struct comparison *ret, struct err *err)
 {
-    uint64_t stretch = 0;
-    while ((stretch + 1) * LEAF_STRIDE <= common && stretch < a->leaf_count && stretch < b->leaf_count &&
-           hash_equal(&a->leaves[stretch], &b->leaves[stretch]))
-        stretch++;
-    return stretch * LEAF_STRIDE;
-}
-
-static int find_difference(struct disk *disk, const struct log_report *a, const struct log_report *b,
-                           struct stretch *left, struct stretch *right, struct comparison *ret, struct err *err)
-{
-    uint64_t common = a->scan.size < b->scan.size ? a->scan.size : b->scan.size;
-    uint64_t first = first_suspect(a, b, common);
-    uint64_t count = common - first < LEAF_STRIDE ? common - first : LEAF_STRIDE;
+    uint64_t common = look->copies[0]->size < look->copies[1]->size ? look->copies[0]->size : look->copies[1]->size;
+    struct hash roots[2];
+    int code = 0;
     ret->common_size = common;
-    if (count == 0)
-        return 0;
-    int code = fill(disk, a->folder, first, count, left, err);
-    if (code == 0)
-        code = fill(disk, b->folder, first, count, right, err);
-    for (uint64_t i = 0; code == 0 && i < count; i++) {
-        if (hash_equal(&left->leaves[i], &right->leaves[i]))
-            continue;
-        ret->differs = true;
-        ret->first_difference = first + i;
-        ret->common_size = first + i;
-        break;
-    }
-    return code;
+    for (size_t side = 0; code == 0 && side < 2; side++)
+        code = copy_root_at(look->copies[side], common, &roots[side], err);
+    if (code != 0 || hash_equal(&roots[0], &roots[1]))
+        return code;
+    code = search(look, common, &ret->first_difference, err);
+    if (code != 0)
+        return code;
+    ret->differs = true;
+    ret->common_size = ret->first_difference;
+    return confirm(look, ret, err);
 }
 
-static void explain(const struct log_report *a, const struct log_report *b, struct comparison *comparison)
+static void explain(const struct copy *a, const struct copy *b, struct comparison *comparison)
 {
-    unsigned long long a_size = a->scan.size;
-    unsigned long long b_size = b->scan.size;
     char *out = comparison->message;
     size_t room = sizeof(comparison->message);
+    const struct copy *shorter = a->size < b->size ? a : b;
+    const struct copy *longer = a->size < b->size ? b : a;
     if (comparison->differs)
-        snprintf(out, room, "index %llu is the first that differs: these are two histories of %s",
-                 (unsigned long long)comparison->first_difference, a->origin);
-    else if (a_size == b_size)
-        snprintf(out, room, "both hold the same %llu entries", a_size);
+        snprintf(out, room, "index %" PRIu64 " is the first that differs: these are two histories of %s",
+                 comparison->first_difference, a->report.origin);
+    else if (a->size == b->size)
+        snprintf(out, room, "both hold the same %" PRIu64 " entries", a->size);
     else
-        snprintf(out, room, "the %llu entries of %s are the first of the %llu of %s", a_size < b_size ? a_size : b_size,
-                 a_size < b_size ? a->folder : b->folder, a_size < b_size ? b_size : a_size,
-                 a_size < b_size ? b->folder : a->folder);
+        snprintf(out, room, "the %" PRIu64 " entries of %s are the first of the %" PRIu64 " of %s", shorter->size,
+                 shorter->report.path, longer->size, longer->report.path);
 }
 
-static enum verdict worse(enum verdict a, enum verdict b)
+/* The signed notes of two copies, whichever cover most, when the copies are two histories. */
+static void keep_evidence(struct copy *a, struct copy *b, const struct comparison *comparison)
 {
-    if (a == VERDICT_VIOLATION || b == VERDICT_VIOLATION)
-        return VERDICT_VIOLATION;
-    return a > b ? a : b;
+    const struct note_report *one = report_covering_note(&a->report);
+    const struct note_report *other = report_covering_note(&b->report);
+    if (a->report.kind == COPY_TLOG)
+        one = &a->report.notes[NOTE_CHECKPOINT];
+    if (b->report.kind == COPY_TLOG)
+        other = &b->report.notes[NOTE_CHECKPOINT];
+    if (one == NULL || other == NULL || one->checkpoint.size <= comparison->first_difference ||
+        other->checkpoint.size <= comparison->first_difference)
+        return;
+    report_evidence(&a->report, buf_bytes(&one->message), buf_bytes(&other->message), "two signed histories of %s",
+                    a->report.origin);
 }
 
-void compare_logs(struct disk *disk, const struct log_report *a, const struct log_report *b, struct comparison *ret)
+void compare_copies(struct copy *a, struct copy *b, struct comparison *ret)
 {
     struct err err = {0};
-    *ret = (struct comparison){.verdict = worse(a->verdict, b->verdict)};
-    if (a->origin[0] != '\0' && b->origin[0] != '\0' && strcmp(a->origin, b->origin) != 0) {
+    struct look look = {.copies = {a, b}};
+    *ret = (struct comparison){.verdict = verdict_worse(a->report.verdict, b->report.verdict)};
+    if (a->report.origin[0] != '\0' && b->report.origin[0] != '\0' && strcmp(a->report.origin, b->report.origin) != 0) {
         ret->verdict = VERDICT_VIOLATION;
-        snprintf(ret->message, sizeof(ret->message), "entry 0 differs: these are two logs, %s and %s", a->origin,
-                 b->origin);
         ret->compared = true;
         ret->differs = true;
+        snprintf(ret->message, sizeof(ret->message), "entry 0 differs: these are two logs, %s and %s", a->report.origin,
+                 b->report.origin);
         return;
     }
-    if (!a->entries_verified || !b->entries_verified) {
+    if (!a->usable || !b->usable) {
+        ret->verdict = verdict_worse(ret->verdict, VERDICT_INCOMPLETE);
         snprintf(ret->message, sizeof(ret->message), "not compared, because %s could not be read through",
-                 a->entries_verified ? b->folder : a->folder);
+                 a->usable ? b->report.path : a->report.path);
         return;
     }
-    struct stretch *left = mem_alloc_zero(1, sizeof(*left));
-    struct stretch *right = mem_alloc_zero(1, sizeof(*right));
-    struct sha256 *sha = sha256_new();
-    int code = left == NULL || right == NULL || sha == NULL ? err_no_memory(&err, "a comparison") : 0;
-    if (code == 0) {
-        left->sha = sha;
-        right->sha = sha;
-        code = find_difference(disk, a, b, left, right, ret, &err);
-    }
+    look.roots[0] = mem_alloc_zero(COPY_SUBTREES_MAX, sizeof(struct hash));
+    look.roots[1] = mem_alloc_zero(COPY_SUBTREES_MAX, sizeof(struct hash));
+    int code = look.roots[0] == NULL || look.roots[1] == NULL ? err_no_memory(&err, "a comparison")
+                                                              : lay_side_by_side(&look, ret, &err);
     if (code == 0) {
         ret->compared = true;
         ret->verdict = ret->differs ? VERDICT_VIOLATION : ret->verdict;
         explain(a, b, ret);
+        if (ret->differs)
+            keep_evidence(a, b, ret);
     } else {
-        ret->verdict = worse(ret->verdict, code == ERR_CORRUPT ? VERDICT_VIOLATION : VERDICT_INCOMPLETE);
+        ret->differs = false;
+        ret->verdict = verdict_worse(ret->verdict, code == ERR_CORRUPT ? VERDICT_VIOLATION : VERDICT_INCOMPLETE);
         snprintf(ret->message, sizeof(ret->message), "%s", err.message);
     }
-    sha256_free(sha);
-    mem_free(right);
-    mem_free(left);
+    mem_free(look.roots[1]);
+    mem_free(look.roots[0]);
 }

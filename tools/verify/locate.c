@@ -32,6 +32,8 @@ struct view {
     uint64_t first_index;
     const struct checkpoint *known;
     size_t known_count;
+    bool has_named; /* what comes after the last entry accepted says what its hash was; `before.prev` is what it is */
+    struct hash named;
 };
 
 /* Index, prev and leaf of the element that starts `elements`. */
@@ -68,7 +70,7 @@ static bool is_root_known(const struct merkle_range *range, const struct view *v
 }
 
 /* Rule 2: entry k passes by itself but its prev is wrong. */
-static bool is_entry_before_at_fault(const struct view *view)
+static bool is_entry_before_at_fault(struct view *view)
 {
     struct entry entry, next;
     struct hash leaf, next_leaf;
@@ -79,6 +81,7 @@ static bool is_entry_before_at_fault(const struct view *view)
         memcmp(entry.log_id, view->before.log_id, ENTRY_LOG_ID_SIZE) != 0 ||
         hash_equal(&entry.prev, &view->before.prev))
         return false;
+    view->named = entry.prev;
     if (frame_next_element(&following, &skipped, NULL) != 0)
         return false;
     if (following.size_bytes == 0 || following.data[0] != 0x0A)
@@ -127,12 +130,15 @@ static bool is_cut_off(const struct view *view)
 }
 
 /* Rule 3: whether the last entry accepted is not the one that was written. */
-static bool is_last_entry_at_fault(const struct view *view)
+static bool is_last_entry_at_fault(struct view *view)
 {
     struct entry next;
     struct hash next_leaf;
-    if (read_link(view->sha, next_block_body(view), &next, &next_leaf) && next.index == view->before.range.size)
+    if (read_link(view->sha, next_block_body(view), &next, &next_leaf) && next.index == view->before.range.size) {
+        view->named = next.prev;
+        view->has_named = true;
         return !hash_equal(&next.prev, &view->before.prev);
+    }
     return !is_root_known(&view->before.range, view, true);
 }
 
@@ -177,6 +183,7 @@ static void judge(struct view *view, const struct chain *chain, struct located *
         found(ret, LOCATED_CUT_OFF, index, "the file ends inside the block");
     } else if (refused && is_entry_before_at_fault(view)) {
         found(ret, LOCATED_ENTRY, index - 1, "the entry's bytes do not have the hash that the next entry names");
+        view->has_named = true;
     } else if (refused) {
         found(ret, LOCATED_ENTRY, index, reason.message);
     } else if (view->header_readable && accepted < view->header.entry_count && walked < view->header.body_size_bytes) {
@@ -186,6 +193,11 @@ static void judge(struct view *view, const struct chain *chain, struct located *
         found(ret, LOCATED_ENTRY, index - 1, "the entry's bytes do not have the hash that what follows names");
     } else {
         found(ret, LOCATED_BLOCK, chain->range.size, "the block's header, checksum, padding or last entry is wrong");
+    }
+    if (ret->kind == LOCATED_ENTRY && view->has_named && ret->index + 1 == index) {
+        ret->has_hashes = true;
+        ret->expected = view->named;
+        ret->found = view->before.prev;
     }
 }
 

@@ -22,6 +22,9 @@ struct located {
     uint64_t index;
     bool all_written; /* no part of the block is missing, so that it is not an interrupted write */
     char reason[TALLY_ERROR_MESSAGE_MAX_BYTES];
+    bool has_hashes; /* of the entry, as the next one names it and as its bytes are */
+    struct hash expected;
+    struct hash found;
 };
 
 /* The block at `offset` of folder/segment, which was refused. `chain` is where the log stood before it. `known` are

@@ -1,54 +1,30 @@
-/* tally-verify: what an auditor runs, with nothing but a copy of the files and public keys. */
+/* tally-verify: what an auditor runs, with nothing but a copy and public keys. */
 #include <getopt.h>
-#include <stdio.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "crypto/keyfile.h"
-#include "verify/verify.h"
+#include "verify/commands.h"
 
 #define VERIFY_VERSION "1.0.0"
 
-static const char help[] =
-    "tally-verify checks copies of Tallystick logs. It needs no server, writes nothing, and trusts only the keys you "
-    "give it.\n"
-    "\n"
-    "  tally-verify log DIR [--key FILE] [--json]\n"
-    "      Checks one log: every segment, block and checksum, that each entry names the hash of the one before, that "
-    "each payload\n"
-    "      matches its commitment, and that the Merkle root is the one in the checkpoint and in the published "
-    "checkpoint.\n"
-    "\n"
-    "  tally-verify compare DIR_A DIR_B [--key FILE] [--json]\n"
-    "      Checks both, and that the entries of one are the first entries of the other, byte for byte. Names the first "
-    "that differs.\n"
-    "\n"
-    "  DIR         the folder of one log: it holds files named 00000000000000000000.seg and, once something was "
-    "signed, checkpoint\n"
-    "              and checkpoint.published. In a region's data directory that is logs/<name>. Copy it while the "
-    "server runs if\n"
-    "              you like: an unfinished last block is recognised and left out.\n"
-    "  --key FILE  public keys, one a line (name+keyid+base64). The log's key has the log's name, "
-    "<cluster>/<region>/<incarnation>;\n"
-    "              all incarnations of a region's log have one key, and any of their names will do.\n"
-    "              Add the keys of other regions to have their cosignatures checked. Get keys from the region's "
-    "operator by a way\n"
-    "              that you trust, never from the copy that you check. Without --key signatures are NOT checked.\n"
-    "  --json      one JSON object on standard output\n"
-    "\n"
-    "  Exit code   0 verified   1 violation: something was changed, dropped or reordered; the message names the first "
-    "bad entry\n"
-    "              2 usage      3 could not be checked: unreadable, or entries that a checkpoint covers are not there\n"
-    "\n"
-    "  Examples\n"
-    "      tally-verify log /backup/eu --key eu.pub\n"
-    "      tally-verify compare /backup/eu /mirror-of-eu-in-us --key all.pub --json\n";
+struct command {
+    const char *name;
+    size_t operands_min;
+    size_t operands_max;
+    const char *what; /* its operands, for the message */
+    int (*run)(const struct arguments *arguments);
+};
 
-struct arguments {
-    const char *command;
-    const char *folders[2];
-    size_t folder_count;
-    const char *key_path;
-    bool json;
+static const struct command commands[] = {
+    {"log", 1, 1, "one folder", cmd_log},
+    {"segment", 1, 1, "one segment file", cmd_segment},
+    {"tlog", 1, 1, "one folder or URL", cmd_tlog},
+    {"compare", 2, OPERANDS_MAX, "two or more folders or URLs", cmd_compare},
+    {"proof", 1, 1, "one receipt", cmd_proof},
+    {"checkpoint", 1, 1, "one note", cmd_checkpoint},
+    {"consistency", 3, 3, "the older note, the newer note, and a copy of the log", cmd_consistency},
+    {"projection", 2, 2, "two files with digests", cmd_projection},
 };
 
 static int usage(const char *problem, const char *what)
@@ -57,105 +33,188 @@ static int usage(const char *problem, const char *what)
     return VERDICT_USAGE;
 }
 
-/* Returns -1 to go on, else the exit code. */
-static int parse_arguments(int argc, char **argv, struct arguments *ret)
+static const struct command *find_command(const char *name)
 {
-    static const struct option options[] = {{"key", required_argument, NULL, 'k'},
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    }
+    return NULL;
+}
+
+static bool take_seconds(const char *text, uint64_t *ret)
+{
+    return parse_u64(text, strlen(text), ret) == 0;
+}
+
+/* Returns -1 to go on, else the exit code. */
+static int take_option(int option, struct arguments *ret)
+{
+    switch (option) {
+    case 'p':
+        ret->policy_path = optarg;
+        return -1;
+    case 'k':
+        ret->key_path = optarg;
+        return -1;
+    case 's':
+        ret->state_path = optarg;
+        return -1;
+    case 'r':
+        ret->demands.resume = true;
+        return -1;
+    case 'a':
+        ret->demands.has_max_age = true;
+        return take_seconds(optarg, &ret->demands.max_age_s) ? -1 : usage("--max-age needs seconds, not ", optarg);
+    case 'n':
+        return take_seconds(optarg, &ret->demands.now_s) ? -1 : usage("--now needs Unix seconds, not ", optarg);
+    case 'P':
+        ret->demands.payloads_required = true;
+        return -1;
+    case 'e':
+        ret->entry_path = optarg;
+        return -1;
+    case 'E':
+        ret->event_path = optarg;
+        return -1;
+    case 'j':
+        ret->json = true;
+        return -1;
+    case 'h':
+        fputs(help_text, stdout);
+        return VERDICT_VERIFIED;
+    case 'v':
+        puts("tally-verify " VERIFY_VERSION);
+        return VERDICT_VERIFIED;
+    default:
+        return usage("that is not an option, or its value is missing", "");
+    }
+}
+
+static int check_arguments(const struct arguments *arguments, const struct command *command)
+{
+    if (arguments->operand_count < command->operands_min || arguments->operand_count > command->operands_max) {
+        fprintf(stderr, "tally-verify: %s needs %s\nTry: tally-verify --help\n", command->name, command->what);
+        return VERDICT_USAGE;
+    }
+    if (arguments->policy_path != NULL && arguments->key_path != NULL)
+        return usage("give --policy or --key, not both", "");
+    bool trusts = arguments->policy_path != NULL || arguments->key_path != NULL;
+    if (arguments->state_path != NULL && !trusts)
+        return usage("--state remembers what a pinned key signed: give --policy or --key, too", "");
+    if (arguments->demands.resume && arguments->state_path == NULL)
+        return usage("--resume goes on from a --state", "");
+    if (arguments->demands.has_max_age && !trusts)
+        return usage("--max-age asks how old cosignatures are: give --policy or --key, too", "");
+    return -1;
+}
+
+/* Returns -1 to go on, else the exit code. */
+static int parse_arguments(int argc, char **argv, struct arguments *ret, const struct command **ret_command)
+{
+    static const struct option options[] = {{"policy", required_argument, NULL, 'p'},
+                                            {"key", required_argument, NULL, 'k'},
+                                            {"state", required_argument, NULL, 's'},
+                                            {"resume", no_argument, NULL, 'r'},
+                                            {"max-age", required_argument, NULL, 'a'},
+                                            {"now", required_argument, NULL, 'n'},
+                                            {"require-payloads", no_argument, NULL, 'P'},
+                                            {"entry", required_argument, NULL, 'e'},
+                                            {"event", required_argument, NULL, 'E'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {"version", no_argument, NULL, 'v'},
                                             {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        switch (option) {
-        case 'k':
-            ret->key_path = optarg;
-            break;
-        case 'j':
-            ret->json = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return VERDICT_VERIFIED;
-        case 'v':
-            puts("tally-verify " VERIFY_VERSION);
-            return VERDICT_VERIFIED;
-        default:
-            return usage("that is not an option, or its value is missing", "");
-        }
+        int exit_code = take_option(option, ret);
+        if (exit_code >= 0)
+            return exit_code;
     }
     if (optind == argc)
-        return usage("say what to check: log DIR, or compare DIR_A DIR_B", "");
+        return usage("say what to check, for example: log DIR", "");
     ret->command = argv[optind];
+    *ret_command = find_command(ret->command);
+    if (*ret_command == NULL)
+        return usage("no such command: ", ret->command);
     for (int i = optind + 1; i < argc; i++) {
-        if (ret->folder_count == 2)
-            return usage("too many folders: ", argv[i]);
-        ret->folders[ret->folder_count++] = argv[i];
+        if (ret->operand_count == OPERANDS_MAX)
+            return usage("too many operands: ", argv[i]);
+        ret->operands[ret->operand_count++] = argv[i];
     }
-    if (strcmp(ret->command, "log") == 0)
-        return ret->folder_count == 1 ? -1 : usage("log needs one folder", "");
-    if (strcmp(ret->command, "compare") == 0)
-        return ret->folder_count == 2 ? -1 : usage("compare needs two folders", "");
-    return usage("no such command: ", ret->command);
+    return check_arguments(ret, *ret_command);
 }
 
-static int load_keys(struct disk *disk, const char *path, struct key_set *ret)
+static int load_keys(struct disk *disk, const char *path, struct policy *ret, struct err *err)
 {
-    struct err err = {0};
-    if (path == NULL)
-        return 0;
-    ret->given = true;
-    int code = keyfile_load_public(disk, path, ret->keys, KEYS_MAX, &ret->count, &err);
-    if (code == 0 && ret->count == 0)
-        code = err_set(&err, ERR_INVALID, "%s holds no key", path);
-    if (code != 0)
-        fprintf(stderr, "tally-verify: %s\n", err.message);
+    size_t count = 0;
+    struct note_verifier *keys = mem_alloc_zero(POLICY_LOGS_MAX, sizeof(*keys));
+    if (keys == NULL)
+        return err_no_memory(err, "the keys");
+    int code = keyfile_load_public(disk, path, keys, POLICY_LOGS_MAX, &count, err);
+    if (code == 0 && count == 0)
+        code = err_set(err, ERR_INVALID, "%s holds no key", path);
+    if (code == 0)
+        code = policy_from_keys(keys, count, ret, err);
+    mem_free(keys);
     return code;
 }
 
-static enum verdict run(const struct arguments *arguments, struct disk *disk, const struct key_set *keys,
-                        struct log_report reports[2])
+static int load_policy(struct disk *disk, const char *path, struct policy *ret, struct err *err)
 {
-    for (size_t i = 0; i < arguments->folder_count; i++)
-        verify_log(disk, arguments->folders[i], keys, &reports[i]);
-    if (arguments->folder_count == 1) {
-        if (arguments->json)
-            print_log_json(&reports[0]);
-        else
-            print_log(&reports[0]);
-        return reports[0].verdict;
-    }
-    struct comparison comparison;
-    compare_logs(disk, &reports[0], &reports[1], &comparison);
-    if (arguments->json)
-        print_comparison_json(&reports[0], &reports[1], &comparison);
+    struct buf text;
+    buf_init(&text, POLICY_MAX_BYTES);
+    int code = disk_read_file(disk, path, &text, err);
+    if (code == 0)
+        code = policy_parse(buf_bytes(&text), ret, err);
+    if (code != 0)
+        code = err_wrap(err, code, "%s", path);
+    buf_free(&text);
+    return code;
+}
+
+static int load_trust(struct arguments *arguments, struct policy *policy, struct state **ret_state, struct err *err)
+{
+    struct disk *disk = arguments->demands.disk;
+    int code = 0;
+    if (arguments->policy_path != NULL)
+        code = load_policy(disk, arguments->policy_path, policy, err);
+    else if (arguments->key_path != NULL)
+        code = load_keys(disk, arguments->key_path, policy, err);
     else
-        print_comparison(&reports[0], &reports[1], &comparison);
-    return comparison.verdict;
+        return 0;
+    if (code == 0)
+        arguments->demands.policy = policy;
+    if (code == 0 && arguments->state_path != NULL)
+        code = state_load(disk, arguments->state_path, ret_state, err);
+    if (code == 0)
+        arguments->demands.state = *ret_state;
+    return code;
 }
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
-    struct disk *disk = disk_posix();
-    int exit_code = parse_arguments(argc, argv, &arguments);
+    struct arguments arguments = {.demands = {.disk = disk_posix(), .now_s = (uint64_t)time(NULL)}};
+    const struct command *command = NULL;
+    struct state *state = NULL;
+    struct err err = {0};
+    int exit_code = parse_arguments(argc, argv, &arguments, &command);
     if (exit_code >= 0)
         return exit_code;
-    struct key_set *keys = mem_alloc_zero(1, sizeof(*keys));
-    struct log_report *reports = mem_alloc_zero(2, sizeof(*reports));
-    if (keys == NULL || reports == NULL) {
-        fprintf(stderr, "tally-verify: memory ran out\n");
-        exit_code = VERDICT_INCOMPLETE;
-    } else if (load_keys(disk, arguments.key_path, keys) != 0) {
-        exit_code = VERDICT_INCOMPLETE;
-    } else {
-        exit_code = run(&arguments, disk, keys, reports);
-        log_report_free(&reports[0]);
-        log_report_free(&reports[1]);
+    struct policy *policy = mem_alloc_zero(1, sizeof(*policy));
+    int code = policy == NULL ? err_no_memory(&err, "the policy") : load_trust(&arguments, policy, &state, &err);
+    if (code == 0) {
+        exit_code = command->run(&arguments);
+        if (state != NULL)
+            code = state_save(state, &err);
+    }
+    if (code != 0) {
+        fprintf(stderr, "tally-verify: %s\n", err.message);
+        exit_code = exit_code <= VERDICT_VERIFIED ? VERDICT_INCOMPLETE : exit_code;
     }
     if (fflush(stdout) != 0 && exit_code == VERDICT_VERIFIED)
         exit_code = VERDICT_INCOMPLETE;
-    mem_free(reports);
-    mem_free(keys);
+    state_free(state);
+    mem_free(policy);
     return exit_code;
 }

@@ -1,113 +1,143 @@
-/* Signed notes: the checkpoint, and the published one with its cosignatures. A line by a key that was not given proves
- * nothing and is only counted; a line by a known key that does not verify condemns the whole note. */
+/* Signed notes: the checkpoint, and the published one with its cosignatures. A line by a key that the policy does not
+ * have proves nothing and is only counted; a line by a known key that does not verify condemns the whole note. */
+#include <inttypes.h>
+
 #include "verify/verify.h"
 
-#include <stdio.h>
-
-void note_load(struct disk *disk, size_t which, struct log_report *report)
+void note_take(struct log_report *report, size_t which, struct bytes message)
 {
     struct note_report *found = &report->notes[which];
-    char path[DISK_PATH_MAX_BYTES];
+    struct note note;
     struct err err = {0};
     found->file_name = which == NOTE_CHECKPOINT ? "checkpoint" : "checkpoint.published";
-    buf_init(&found->message, NOTE_MAX_BYTES);
-    int code = disk_join(path, report->folder, found->file_name, &err);
-    if (code == 0)
-        code = disk_read_file(disk, path, &found->message, &err);
-    if (code == ERR_NOT_FOUND)
-        return;
+    buf_clear(&found->message);
+    int code = buf_append(&found->message, message);
     if (code != 0) {
-        report_finding(report, code == ERR_TOO_LARGE ? VERDICT_VIOLATION : VERDICT_INCOMPLETE, "%s", err.message);
+        report_finding(report, AREA_SIGNATURES, VERDICT_INCOMPLETE, NULL, "no room for %s", found->file_name);
         return;
     }
-    struct note note;
     code = note_parse(buf_bytes(&found->message), &note, &err);
     if (code == 0)
-        code = checkpoint_parse(note.text, &found->checkpoint, &err);
+        code = report->kind == COPY_FOLDER ? checkpoint_parse(note.text, &found->checkpoint, &err)
+                                           : checkpoint_parse_foreign(note.text, &found->checkpoint, &err);
     if (code == 0)
         found->present = true;
     else
-        report_finding(report, VERDICT_VIOLATION, "%s is not a signed checkpoint: %s", path, err.message);
+        report_finding(report, AREA_SIGNATURES, VERDICT_VIOLATION, NULL, "%s is not a signed checkpoint: %s",
+                       found->file_name, err.message);
 }
 
-static void add_cosigner(struct note_report *found, const struct note_verifier *key, uint64_t time_s)
+void note_load(struct disk *disk, size_t which, struct log_report *report)
 {
-    if (found->cosigner_count == NOTE_SIGNATURES_MAX)
-        return; /* the note has no more lines; only a key given twice comes here */
-    struct cosigner *cosigner = &found->cosigners[found->cosigner_count++];
-    snprintf(cosigner->name, sizeof(cosigner->name), "%s", key->name);
-    cosigner->time_s = time_s;
+    const char *name = which == NOTE_CHECKPOINT ? "checkpoint" : "checkpoint.published";
+    char path[DISK_PATH_MAX_BYTES];
+    struct err err = {0};
+    struct buf message;
+    buf_init(&message, NOTE_MAX_BYTES);
+    int code = disk_join(path, report->path, name, &err);
+    if (code == 0)
+        code = disk_read_file(disk, path, &message, &err);
+    if (code == 0)
+        note_take(report, which, buf_bytes(&message));
+    else if (code != ERR_NOT_FOUND)
+        report_finding(report, AREA_SIGNATURES, code == ERR_TOO_LARGE ? VERDICT_VIOLATION : VERDICT_INCOMPLETE, NULL,
+                       "%s", err.message);
+    buf_free(&message);
 }
 
-/* Whether an earlier line of the key file gave the same key. */
-static bool given_before(const struct key_set *keys, size_t at)
+static void judge_signatures(const struct policy *policy, struct note_report *found, struct log_report *report)
 {
-    for (size_t i = 0; i < at; i++) {
-        if (keys->keys[i].key_id == keys->keys[at].key_id && strcmp(keys->keys[i].name, keys->keys[at].name) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Every incarnation of a region's log is signed with one key, under the log's name: <cluster>/<region>/<incarnation>.
- * The key file may give it under the name of another incarnation. */
-static bool take_log_key(const struct note_verifier *given, const char *origin, struct note_verifier *ret)
-{
-    const char *incarnation = strrchr(origin, '/');
-    size_t size = incarnation == NULL ? 0 : (size_t)(incarnation - origin) + 1;
-    if (given->type != NOTE_KEY_ED25519 || size == 0 || strncmp(given->name, origin, size) != 0)
-        return false;
-    *ret = *given;
-    return note_verifier_rename(ret, origin, NULL) == 0;
-}
-
-void note_check(const struct key_set *keys, size_t which, struct log_report *report)
-{
-    struct note_report *found = &report->notes[which];
-    if (!found->present)
-        return;
-    if (strcmp(found->checkpoint.origin, report->origin) != 0) {
-        report_finding(report, VERDICT_VIOLATION, "%s is of log %s, but the segments are of log %s", found->file_name,
-                       found->checkpoint.origin, report->origin);
-        return;
-    }
-    if (!keys->given)
-        return;
     struct note note;
     struct err err = {0};
-    bool log_key_known = false;
-    size_t lines_known = 0;
     if (note_parse(buf_bytes(&found->message), &note, &err) != 0)
-        return; /* note_load has said so */
-    for (size_t i = 0; i < keys->count; i++) {
-        const struct note_verifier *key = &keys->keys[i];
-        struct note_verifier log_key;
-        bool is_log_key = take_log_key(key, report->origin, &log_key);
-        if (is_log_key)
-            key = &log_key;
-        uint64_t time_s = 0;
-        if (given_before(keys, i) || (key->type == NOTE_KEY_ED25519 && !is_log_key))
-            continue;
-        if (is_log_key && found->signature_verified && found->key_id == key->key_id)
-            continue; /* the same key under two names */
-        log_key_known = log_key_known || is_log_key;
-        int verified = note_verify(&note, key, &time_s, &err);
-        if (verified < 0) {
-            report_finding(report, VERDICT_VIOLATION, "%s: %s", found->file_name, err.message);
-            continue;
-        }
-        lines_known += (size_t)verified;
-        if (verified > 0 && is_log_key) {
-            found->signature_verified = true;
-            found->key_id = key->key_id;
-        } else if (verified > 0) {
-            add_cosigner(found, key, time_s);
-        }
+        return; /* note_take has said so */
+    if (policy_check(policy, &note, report->origin, &found->verdict, &err) != 0) {
+        report_finding(report, AREA_SIGNATURES, VERDICT_VIOLATION, NULL, "%s: %s", found->file_name, err.message);
+        return;
     }
-    found->other_signature_count = note.signature_count - lines_known;
-    if (!log_key_known)
-        report_finding(report, VERDICT_INCOMPLETE,
-                       "the key file has no key named %s, so its signature cannot be checked", report->origin);
-    else if (!found->signature_verified)
-        report_finding(report, VERDICT_VIOLATION, "%s is not signed by a key of %s", found->file_name, report->origin);
+    found->judged = true;
+    if (!found->verdict.log_known)
+        report_finding(report, AREA_SIGNATURES, VERDICT_INCOMPLETE, NULL,
+                       "no key named %s was given, so the signature of %s cannot be checked", report->origin,
+                       found->file_name);
+    else if (!found->verdict.log_signed)
+        report_finding(report, AREA_SIGNATURES, VERDICT_VIOLATION, NULL, "%s is not signed by a key of %s",
+                       found->file_name, report->origin);
+}
+
+static bool is_signed(const struct log_report *report, const struct note_report *note)
+{
+    return note->present && (report->policy == NULL || note->verdict.log_signed);
+}
+
+/* Two notes of one size with two roots: one log cannot have both, whatever its entries are. */
+static void judge_contradiction(struct log_report *report)
+{
+    const struct note_report *a = &report->notes[NOTE_CHECKPOINT];
+    const struct note_report *b = &report->notes[NOTE_PUBLISHED];
+    if (!is_signed(report, a) || !is_signed(report, b) || a->checkpoint.size != b->checkpoint.size ||
+        hash_equal(&a->checkpoint.root, &b->checkpoint.root))
+        return;
+    report_finding(report, AREA_SIGNATURES, VERDICT_VIOLATION, NULL,
+                   "%s and %s have two roots for one size, %" PRIu64 ": keep both, they are evidence", a->file_name,
+                   b->file_name, a->checkpoint.size);
+    report_evidence(report, buf_bytes(&a->message), buf_bytes(&b->message), "two roots for size %" PRIu64 " of %s",
+                    a->checkpoint.size, report->origin);
+}
+
+void notes_judge(const struct demands *demands, struct log_report *report)
+{
+    bool any = false;
+    for (size_t i = 0; i < NOTE_COUNT; i++) {
+        struct note_report *found = &report->notes[i];
+        if (!found->present)
+            continue;
+        any = true;
+        if (strcmp(found->checkpoint.origin, report->origin) != 0)
+            report_finding(report, AREA_SIGNATURES, VERDICT_VIOLATION, NULL,
+                           "%s is of log %s, but the segments are of log %s", found->file_name,
+                           found->checkpoint.origin, report->origin);
+        else if (demands->policy != NULL)
+            judge_signatures(demands->policy, found, report);
+    }
+    judge_contradiction(report);
+    if (demands->policy != NULL && !any)
+        report_finding(report, AREA_SIGNATURES, VERDICT_INCOMPLETE, NULL,
+                       "there is no checkpoint in %s, so no signature vouches for its entries", report->path);
+}
+
+static void judge_age(const struct demands *demands, uint64_t newest_s, struct log_report *report)
+{
+    if (newest_s == 0)
+        report_finding(report, AREA_FRESHNESS, VERDICT_POLICY, NULL,
+                       "no cosignature by a known witness says when the log was seen");
+    else if (newest_s > demands->now_s && newest_s - demands->now_s > demands->max_age_s)
+        report_finding(report, AREA_FRESHNESS, VERDICT_POLICY, NULL,
+                       "the newest cosignature lies %" PRIu64 " s in the future: a clock is wrong",
+                       newest_s - demands->now_s);
+    else if (newest_s < demands->now_s && demands->now_s - newest_s > demands->max_age_s)
+        report_finding(report, AREA_FRESHNESS, VERDICT_POLICY, NULL,
+                       "the newest cosignature is %" PRIu64 " s old, allowed are %" PRIu64, demands->now_s - newest_s,
+                       demands->max_age_s);
+}
+
+void notes_judge_policy(const struct demands *demands, struct log_report *report)
+{
+    uint64_t newest_s = 0;
+    bool quorum_met = false;
+    if (demands->policy == NULL)
+        return;
+    for (size_t i = 0; i < NOTE_COUNT; i++) {
+        const struct note_report *note = &report->notes[i];
+        if (!note->present || !note->root_matches || !note->judged || !note->verdict.log_signed)
+            continue;
+        quorum_met = quorum_met || note->verdict.quorum_met;
+        if (note->verdict.newest_cosignature_s > newest_s)
+            newest_s = note->verdict.newest_cosignature_s;
+    }
+    if (!quorum_met && demands->policy->has_quorum)
+        report_finding(report, AREA_SIGNATURES, VERDICT_POLICY, NULL,
+                       "no checkpoint carries the cosignatures that the policy's quorum asks for");
+    if (demands->has_max_age)
+        judge_age(demands, newest_s, report);
 }

@@ -1,5 +1,5 @@
-/* What the files of tally-verify share. The tool trusts only its own eyes and the keys it is given: it reads a log's
- * folder, never writes, takes no lock, and links nothing of the server. */
+/* What the files of tally-verify share. The tool trusts only its own eyes and the policy it is given: it reads copies,
+ * writes nothing but the auditor's own state, takes no lock, and links nothing of the server. */
 #ifndef VERIFY_VERIFY_H
 #define VERIFY_VERIFY_H
 
@@ -7,94 +7,164 @@
 #include <stdint.h>
 
 #include "crypto/note.h"
+#include "crypto/policy.h"
 #include "log/scan.h"
 #include "platform/disk.h"
+#include "verify/sampler.h"
+#include "verify/state.h"
+#include "verify/sweep.h"
 
-/* Exit codes: scripts depend on them. A violation outranks anything that is missing. */
-enum verdict { VERDICT_VERIFIED = 0, VERDICT_VIOLATION = 1, VERDICT_USAGE = 2, VERDICT_INCOMPLETE = 3 };
-
-enum {
-    KEYS_MAX = 256,
-    LEAF_STRIDE = 1024, /* one leaf hash is remembered for so many entries, to find the place where two copies part */
-    VERIFY_MESSAGE_MAX_BYTES = 1024,
+/* Exit codes: scripts depend on them. A violation outranks anything that is missing, and that outranks a policy that is
+ * not met. */
+enum verdict {
+    VERDICT_VERIFIED = 0,
+    VERDICT_VIOLATION = 1,
+    VERDICT_USAGE = 2,
+    VERDICT_INCOMPLETE = 3,
+    VERDICT_POLICY = 4,
 };
 
-struct key_set {
-    bool given; /* false: signatures are not checked, and every report says so */
-    size_t count;
-    struct note_verifier keys[KEYS_MAX];
+/* What is judged separately. */
+enum area {
+    AREA_INTEGRITY,    /* bytes, chain, tree */
+    AREA_SIGNATURES,   /* the log's signatures, and whose cosignatures */
+    AREA_COMPLETENESS, /* up to which size */
+    AREA_HISTORY,      /* against what the auditor saw before */
+    AREA_FRESHNESS,
+    AREA_PAYLOADS,
+    AREA_AUTHORITY,
+    AREA_COUNT,
 };
 
-struct cosigner {
-    char name[NOTE_NAME_MAX_BYTES + 1];
-    uint64_t time_s;
+enum { VERIFY_MESSAGE_MAX_BYTES = 1024, EVIDENCE_MAX = 2 };
+
+/* What the auditor asks for. */
+struct demands {
+    struct disk *disk;
+    const struct policy *policy; /* NULL: signatures are not checked, and every report says so */
+    uint64_t now_s;
+    bool has_max_age;
+    uint64_t max_age_s;
+    bool payloads_required;
+    struct state *state; /* NULL: no memory of earlier checks */
+    bool resume;         /* do not read again what the state covers; folders only */
 };
 
-/* A signed note as it was found beside the segments. */
+struct finding {
+    enum verdict verdict;
+    char message[VERIFY_MESSAGE_MAX_BYTES];
+};
+
+/* Where the first divergence is. */
+struct place {
+    bool has_index;
+    uint64_t index;
+    char file[128]; /* "" when it is not in one file */
+    uint64_t offset;
+    bool has_hashes;
+    struct hash expected;
+    struct hash found;
+};
+
+/* A signed note as it was found. */
 struct note_report {
     const char *file_name;
     bool present;
     bool root_compared; /* the entries that it covers were all there */
     bool root_matches;
     struct checkpoint checkpoint;
-    bool signature_verified; /* by a key of the log */
-    uint32_t key_id;
-    size_t cosigner_count; /* whose keys are known and whose signatures verified */
-    struct cosigner cosigners[NOTE_SIGNATURES_MAX];
-    size_t other_signature_count; /* by keys that are not known here */
-    struct buf message;           /* the file's bytes */
+    bool judged; /* by a policy: verdict holds something */
+    struct policy_verdict verdict;
+    struct buf message; /* the file's bytes */
 };
 
 enum { NOTE_CHECKPOINT, NOTE_PUBLISHED, NOTE_COUNT };
 
+enum copy_kind { COPY_FOLDER, COPY_TLOG };
+
+/* Everything that was found out about one copy of a log. */
 struct log_report {
-    const char *folder;
-    bool keys_given;
-    enum verdict verdict;
-    char message[VERIFY_MESSAGE_MAX_BYTES]; /* why, when it is not VERDICT_VERIFIED */
-    bool has_bad_index;
-    uint64_t bad_index;
+    enum copy_kind kind;
+    const char *path;            /* or URL */
+    const struct policy *policy; /* borrowed */
+    bool max_age_given;
+    bool payloads_required;
+    uint64_t now_s;
 
-    bool entries_verified; /* every entry that was read fits its block, its payload and the one before */
-    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    enum verdict verdict;
+    char message[VERIFY_MESSAGE_MAX_BYTES]; /* the first finding of the worst kind */
+    struct place place;                     /* of that finding */
+    struct finding areas[AREA_COUNT];       /* VERDICT_VERIFIED: nothing was found */
+
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1]; /* as the copy claims, and compared with what is signed */
+    bool entries_verified;                   /* every entry was read, and all fit */
+    bool tiles_only;                         /* a tlog of which only hashes were read */
+    bool entries_are_ours;                   /* not only leaf hashes: the entries' own rules were checked too */
+    uint64_t size;                           /* entries read, or covered by a state when resumed */
+    uint64_t resumed_at;                     /* entries before this one were not read again */
+    struct hash root;                        /* of all `size` entries */
     struct scan_result scan;
-    struct hash root; /* of all entries read */
-    uint64_t payloads_held;
-    uint64_t payloads_withheld;
+    uint64_t bytes; /* read */
+    struct payload_counts payloads;
+    uint64_t control_count;
+    uint64_t partition_count;
     struct note_report notes[NOTE_COUNT];
-
-    struct hash *leaves; /* of entries LEAF_STRIDE - 1, 2 * LEAF_STRIDE - 1, … */
-    size_t leaf_count;
-    size_t leaf_capacity;
+    bool state_given;
+    uint64_t state_size; /* that the auditor saw before; 0: none */
+    struct sampler sampler;
+    char evidence_reason[VERIFY_MESSAGE_MAX_BYTES]; /* "" without evidence */
+    struct buf evidence[EVIDENCE_MAX];              /* signed notes that contradict each other */
 };
 
-/* Checks everything about one folder and fills *ret, which is all zeros before. Whatever goes wrong is a verdict. */
-void verify_log(struct disk *disk, const char *folder, const struct key_set *keys, struct log_report *ret);
-void log_report_free(struct log_report *report);
-/* Records a finding; the first one wins, but a violation replaces something missing. */
-void report_finding(struct log_report *report, enum verdict verdict, const char *format, ...) PRINTF_LIKE(3, 4);
-void report_finding_at(struct log_report *report, enum verdict verdict, uint64_t bad_index, const char *format, ...)
+/* --- Reports --- */
+
+/* *report is all zeros, or was freed. */
+void report_begin(struct log_report *report, enum copy_kind kind, const char *path, const struct demands *demands);
+void report_free(struct log_report *report);
+/* Records a finding. In its area and in the whole the first of the worst kind stands. place may be NULL. */
+void report_finding(struct log_report *report, enum area area, enum verdict verdict, const struct place *place,
+                    const char *format, ...) PRINTF_LIKE(5, 6);
+/* Keeps two notes that contradict each other. */
+void report_evidence(struct log_report *report, struct bytes a, struct bytes b, const char *format, ...)
     PRINTF_LIKE(4, 5);
+enum verdict verdict_worse(enum verdict a, enum verdict b);
+/* How many entries a checkpoint covers whose root is theirs, and, with a policy, whose signature was verified. */
+uint64_t report_covered(const struct log_report *report);
+/* The note that covers so many; NULL when none does. */
+const struct note_report *report_covering_note(const struct log_report *report);
 
-/* Reads one of the two notes and checks its shape; before the entries are read, so that the size is pinned first. */
+/* --- Notes (notes.c) --- */
+
+/* Reads one of the two notes of a folder and checks its shape; before the entries are read, so that the size is pinned
+ * first. */
 void note_load(struct disk *disk, size_t which, struct log_report *report);
-/* Checks a loaded note's origin and signatures, once report->origin is known. */
-void note_check(const struct key_set *keys, size_t which, struct log_report *report);
+/* Takes message (which stays the caller's) as the note `which`. */
+void note_take(struct log_report *report, size_t which, struct bytes message);
+/* Checks origins, and signatures by the policy, once report->origin is known; notes that contradict each other. */
+void notes_judge(const struct demands *demands, struct log_report *report);
+/* Once the roots were compared: quorum and age of the note that covers most. */
+void notes_judge_policy(const struct demands *demands, struct log_report *report);
 
-struct comparison {
-    enum verdict verdict;
-    bool compared; /* false when one of the two could not be read through */
-    bool differs;
-    uint64_t first_difference;
-    uint64_t common_size; /* entries that are the same in both, from 0 */
-    char message[VERIFY_MESSAGE_MAX_BYTES];
-};
-void compare_logs(struct disk *disk, const struct log_report *a, const struct log_report *b, struct comparison *ret);
+/* --- Memory of earlier checks (history.c) --- */
+
+/* The size that was seen before under a key that the policy has, or NULL. */
+const struct state_log *history_find(const struct demands *demands, const char *origin);
+/* Compares with what was seen before, and remembers what was seen now when all is well. cut: the tree at the remembered
+ * size, NULL when it was not reached. */
+void history_judge(const struct demands *demands, const struct cut *cut, struct log_report *report);
+void history_remember(const struct demands *demands, const struct merkle_range *range, struct log_report *report);
+
+/* --- Copies --- */
+
+/* Check everything about a copy. *ret is all zeros before. Whatever goes wrong is a finding. */
+void verify_folder(const struct demands *demands, const char *folder, struct log_report *ret);
+void verify_tlog(const struct demands *demands, const char *base, struct log_report *ret);
+/* Only the checkpoint of a log in tlog-tiles layout, with its signatures judged. */
+void tlog_load_checkpoint(const struct demands *demands, const char *base, struct log_report *report);
+void verify_segment(const struct demands *demands, const char *path, struct log_report *ret);
+
+/* --- Printing (print.c) --- */
 
 void print_log(const struct log_report *report);
-void print_log_json(const struct log_report *report);
-void print_comparison(const struct log_report *a, const struct log_report *b, const struct comparison *comparison);
-void print_comparison_json(const struct log_report *a, const struct log_report *b, const struct comparison *comparison);
 const char *verdict_name(enum verdict verdict);
-
 #endif

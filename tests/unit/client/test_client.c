@@ -382,3 +382,39 @@ Test(client, a_digest_waits_for_a_position)
     tally_projection_digest_free(digest);
     stop(&session);
 }
+
+static void receipt_handler(struct fake_call *call, void *context)
+{
+    uint8_t text[] = "the receipt";
+    bool *asked_right = context;
+    struct buf message = buffer();
+    Tally__V1__ProveResponse response;
+    tally__v1__prove_response__init(&response);
+    response.origin = own_origin;
+    response.index = 7;
+    response.receipt = (ProtobufCBinaryData){.len = sizeof(text) - 1, .data = text};
+    if (fake_method_is(call, "/tally.v1.Ledger/Prove") && fake_read(call, &message)) {
+        Tally__V1__ProveRequest *request = tally__v1__prove_request__unpack(NULL, message.size_bytes, message.data);
+        PRE(request != NULL);
+        *asked_right =
+            request->event_id.len == TALLY_ID_SIZE && request->event_id.data[0] == 9 && request->timeout_ms == 2000;
+        tally__v1__prove_request__free_unpacked(request, NULL);
+        send_message(call, &response.base);
+    }
+    buf_free(&message);
+}
+
+Test(client, a_receipt_is_asked_for_by_the_events_id)
+{
+    const uint8_t id[TALLY_ID_SIZE] = {9};
+    bool asked_right = false;
+    struct session session = start(receipt_handler, &asked_right);
+    struct tally_receipt *receipt = NULL;
+    cr_assert_eq(tally_prove(session.client, id, 2000, &receipt, NULL), 0);
+    cr_expect(asked_right);
+    cr_expect_str_eq(receipt->origin, own_origin);
+    cr_expect_eq(receipt->index, 7);
+    cr_expect_eq(receipt->text.size, strlen("the receipt"));
+    tally_receipt_free(receipt);
+    stop(&session);
+}

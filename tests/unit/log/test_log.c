@@ -44,7 +44,7 @@ Test(log, a_new_log_is_empty)
 Test(log, create_refuses_bad_origins_and_sizes)
 {
     cr_assert_eq(create("no origin", 0, NULL), ERR_INVALID);
-    cr_assert_eq(create(TEST_ORIGIN, LOG_SEGMENT_SIZE_MIN_BYTES - 4096, NULL), ERR_INVALID);
+    cr_assert_eq(create(TEST_ORIGIN, LOG_SEGMENT_SIZE_TINY_BYTES - 4096, NULL), ERR_INVALID);
     cr_assert_eq(create(TEST_ORIGIN, LOG_SEGMENT_SIZE_MIN_BYTES + 1, NULL), ERR_INVALID);
     cr_assert_eq(create(TEST_ORIGIN, (uint64_t)LOG_SEGMENT_SIZE_MAX_BYTES + 4096, NULL), ERR_INVALID);
     cr_assert_eq(create(TEST_ORIGIN, LOG_SEGMENT_SIZE_MIN_BYTES, NULL), 0);

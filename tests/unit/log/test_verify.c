@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "support.h"
-#include "verify/verify.h"
+#include "verify/compare.h"
 
 enum { BLOCKS = 4 };
 
@@ -13,9 +13,10 @@ static struct fixture f;
 static struct block *blocks[BLOCKS]; /* entries 0-1, 2-4, 5, 6-8 */
 static uint64_t offsets[BLOCKS + 1];
 static struct hash roots[BLOCKS]; /* at the end of each block */
-static struct key_set no_keys;
-static struct key_set keys; /* of the log, and of one cosigner */
+static struct policy keys;        /* of the log, and of one cosigner */
+static struct policy *const no_keys = NULL;
 static struct note_signer log_signer, cosigner;
+static struct demands demands;
 static struct log_report report;
 
 static void write_log(void)
@@ -32,6 +33,15 @@ static void write_log(void)
     log_close(log);
 }
 
+static void give_keys(const struct note_verifier *log_key, const struct note_verifier *cosigner_key)
+{
+    memset(&keys, 0, sizeof(keys));
+    if (log_key != NULL)
+        keys.logs[keys.log_count++] = *log_key;
+    if (cosigner_key != NULL)
+        keys.witnesses[keys.witness_count++].key = *cosigner_key;
+}
+
 static void setup(void)
 {
     static const uint8_t seed[32] = {1}, other_seed[32] = {2};
@@ -39,24 +49,25 @@ static void setup(void)
     write_log();
     cr_assert_eq(note_signer_from_seed(TEST_ORIGIN, NOTE_KEY_ED25519, seed, &log_signer, NULL), 0);
     cr_assert_eq(note_signer_from_seed("demo/us", NOTE_KEY_COSIGNATURE, other_seed, &cosigner, NULL), 0);
-    keys = (struct key_set){.given = true, .count = 2, .keys = {log_signer.verifier, cosigner.verifier}};
+    give_keys(&log_signer.verifier, &cosigner.verifier);
 }
 
 static void teardown(void)
 {
     for (size_t i = 0; i < BLOCKS; i++)
         block_release(blocks[i]);
-    log_report_free(&report);
+    report_free(&report);
     fixture_free(&f);
 }
 
 TestSuite(verify, .init = setup, .fini = teardown);
 
-static enum verdict verify(const struct key_set *with)
+static enum verdict verify(const struct policy *with)
 {
-    log_report_free(&report);
+    report_free(&report);
     memset(&report, 0, sizeof(report));
-    verify_log(f.disk, f.log_folder, with, &report);
+    demands = (struct demands){.disk = f.disk, .policy = with};
+    verify_folder(&demands, f.log_folder, &report);
     return report.verdict;
 }
 
@@ -76,7 +87,7 @@ static void write_note(const char *name, uint64_t size, const struct hash *root,
     buf_free(&text);
 }
 
-static void expect(const struct key_set *with, enum verdict verdict, const char *word)
+static void expect(const struct policy *with, enum verdict verdict, const char *word)
 {
     enum verdict got = verify(with);
     cr_assert_eq(got, verdict, "verdict %d: %s", (int)got, report.message);
@@ -86,14 +97,14 @@ static void expect(const struct key_set *with, enum verdict verdict, const char 
 Test(verify, a_sound_log_without_keys_is_verified_but_says_that_signatures_were_not)
 {
     write_note("checkpoint", 9, &roots[3], 0);
-    expect(&no_keys, VERDICT_VERIFIED, "");
+    expect(no_keys, VERDICT_VERIFIED, "");
     cr_assert_eq(report.scan.size, 9);
     cr_assert(report.notes[NOTE_CHECKPOINT].root_matches);
-    cr_assert_not(report.notes[NOTE_CHECKPOINT].signature_verified);
-    cr_assert_not(report.keys_given);
+    cr_assert_not(report.notes[NOTE_CHECKPOINT].verdict.log_signed);
+    cr_assert_null(report.policy);
     cr_assert(hash_equal(&report.root, &roots[3]));
-    cr_assert_eq(report.payloads_held, 9);
-    cr_assert_eq(report.payloads_withheld, 0);
+    cr_assert_eq(report.payloads.held, 9);
+    cr_assert_eq(report.payloads.withheld, 0);
 }
 
 Test(verify, signatures_and_cosignatures_are_verified_with_keys)
@@ -101,16 +112,14 @@ Test(verify, signatures_and_cosignatures_are_verified_with_keys)
     write_note("checkpoint", 9, &roots[3], 0);
     write_note("checkpoint.published", 5, &roots[1], 1700000000);
     expect(&keys, VERDICT_VERIFIED, "");
-    cr_assert(report.notes[NOTE_CHECKPOINT].signature_verified);
-    cr_assert_eq(report.notes[NOTE_CHECKPOINT].cosigner_count, 0);
-    cr_assert(report.notes[NOTE_PUBLISHED].signature_verified);
-    cr_assert_eq(report.notes[NOTE_PUBLISHED].cosigner_count, 1);
-    cr_assert_str_eq(report.notes[NOTE_PUBLISHED].cosigners[0].name, "demo/us");
-    cr_assert_eq(report.notes[NOTE_PUBLISHED].cosigners[0].time_s, 1700000000);
-    keys.count = 1;
+    cr_assert(report.notes[NOTE_CHECKPOINT].verdict.log_signed);
+    cr_assert_not(report.notes[NOTE_CHECKPOINT].verdict.cosigned[0]);
+    cr_assert(report.notes[NOTE_PUBLISHED].verdict.log_signed);
+    cr_assert(report.notes[NOTE_PUBLISHED].verdict.cosigned[0]);
+    cr_assert_eq(report.notes[NOTE_PUBLISHED].verdict.cosigned_at_s[0], 1700000000);
+    give_keys(&log_signer.verifier, NULL);
     expect(&keys, VERDICT_VERIFIED, "");
-    cr_assert_eq(report.notes[NOTE_PUBLISHED].cosigner_count, 0);
-    cr_assert_eq(report.notes[NOTE_PUBLISHED].other_signature_count, 1);
+    cr_assert_eq(report.notes[NOTE_PUBLISHED].verdict.other_signature_count, 1);
 }
 
 Test(verify, a_checkpoint_in_the_middle_of_a_block_is_compared)
@@ -137,14 +146,13 @@ Test(verify, a_checkpoint_in_the_middle_of_a_block_is_compared)
 Test(verify, with_keys_an_unsigned_log_is_incomplete)
 {
     expect(&keys, VERDICT_INCOMPLETE, "no checkpoint");
-    expect(&no_keys, VERDICT_VERIFIED, "");
+    expect(no_keys, VERDICT_VERIFIED, "");
 }
 
 Test(verify, a_key_file_without_the_key_of_the_log_is_incomplete)
 {
     write_note("checkpoint", 9, &roots[3], 0);
-    keys.keys[0] = cosigner.verifier;
-    keys.count = 1;
+    give_keys(NULL, &cosigner.verifier);
     expect(&keys, VERDICT_INCOMPLETE, "no key named");
 }
 
@@ -154,7 +162,7 @@ Test(verify, a_checkpoint_by_another_key_of_that_name_is_a_violation)
     write_note("checkpoint", 9, &roots[3], 0);
     struct note_signer impostor;
     cr_assert_eq(note_signer_from_seed(TEST_ORIGIN, NOTE_KEY_ED25519, seed, &impostor, NULL), 0);
-    keys.keys[0] = impostor.verifier;
+    keys.logs[0] = impostor.verifier;
     expect(&keys, VERDICT_VIOLATION, "not signed");
 }
 
@@ -172,7 +180,7 @@ Test(verify, every_changed_byte_of_a_note_is_a_violation_with_keys)
             enum verdict verdict = verify(&keys);
             /* A cosigner's name or key id that changed is a signature by somebody unknown: it proves nothing, and is
              * said to. */
-            bool unknown = verdict == VERDICT_VERIFIED && report.notes[i].other_signature_count == 1;
+            bool unknown = verdict == VERDICT_VERIFIED && report.notes[i].verdict.other_signature_count == 1;
             cr_assert(verdict == VERDICT_VIOLATION || (i == 1 && unknown), "%s byte %llu", names[i],
                       (unsigned long long)at);
             flip_byte(path, at);
@@ -190,7 +198,7 @@ Test(verify, a_note_of_another_log_is_a_violation)
     cr_assert_eq(note_sign(&log_signer, BYTES_LITERAL(text), 0, &note, NULL), 0);
     cr_assert_eq(disk_replace_file(f.disk, log_path(&f, "checkpoint"), buf_bytes(&note), 0, NULL), 0);
     buf_free(&note);
-    expect(&no_keys, VERDICT_VIOLATION, "demo/us/1");
+    expect(no_keys, VERDICT_VIOLATION, "demo/us/1");
 }
 
 /* The entry whose bytes lie at this offset of a block, or the block's first for its header and padding. */
@@ -219,10 +227,10 @@ Test(verify, any_changed_byte_of_any_block_names_the_entry, .timeout = 300)
             enum verdict verdict = verify(&keys);
             cr_assert_eq(verdict, VERDICT_VIOLATION, "block %zu byte %llu: %d %s", i, (unsigned long long)at,
                          (int)verdict, report.message);
-            cr_assert(report.has_bad_index);
+            cr_assert(report.place.has_index);
             uint64_t expected = entry_at(blocks[i], at);
-            cr_assert_eq(report.bad_index, expected, "block %zu byte %llu: %llu, expected %llu: %s", i,
-                         (unsigned long long)at, (unsigned long long)report.bad_index, (unsigned long long)expected,
+            cr_assert_eq(report.place.index, expected, "block %zu byte %llu: %llu, expected %llu: %s", i,
+                         (unsigned long long)at, (unsigned long long)report.place.index, (unsigned long long)expected,
                          report.message);
             flip_byte(segment_path(&f, 0), offsets[i] + at);
         }
@@ -244,9 +252,9 @@ Test(verify, an_entry_changed_by_somebody_who_repairs_the_checksum_is_named)
         copy[entry.stream.data - blocks[1]->data] ^= 1;
         reseal(copy);
         overwrite(segment_path(&f, 0), offsets[1], copy, blocks[1]->padded_size_bytes);
-        expect(&no_keys, VERDICT_VIOLATION, "");
+        expect(no_keys, VERDICT_VIOLATION, "");
         /* The last entry of a block is only contradicted by the next block. */
-        cr_assert_eq(report.bad_index, index < 4 ? index : 5, "%s", report.message);
+        cr_assert_eq(report.place.index, index < 4 ? index : 5, "%s", report.message);
         overwrite(segment_path(&f, 0), offsets[1], blocks[1]->data, blocks[1]->padded_size_bytes);
     }
 }
@@ -255,9 +263,9 @@ Test(verify, a_changed_last_block_is_a_violation_even_when_no_checkpoint_covers_
 {
     for (uint64_t at = 0; at < blocks[3]->size_bytes; at += 7) {
         flip_byte(segment_path(&f, 0), offsets[3] + at);
-        enum verdict verdict = verify(&no_keys);
+        enum verdict verdict = verify(no_keys);
         cr_assert_eq(verdict, VERDICT_VIOLATION, "byte %llu", (unsigned long long)at);
-        cr_assert_geq(report.bad_index, 6);
+        cr_assert_geq(report.place.index, 6);
         flip_byte(segment_path(&f, 0), offsets[3] + at);
     }
 }
@@ -280,7 +288,7 @@ Test(verify, a_checkpoint_over_missing_entries_is_incomplete)
     write_note("checkpoint", 9, &roots[3], 0);
     cr_assert_eq(truncate(segment_path(&f, 0), (off_t)offsets[3]), 0);
     expect(&keys, VERDICT_INCOMPLETE, "9 entries, 6 are here");
-    cr_assert_eq(report.bad_index, 6);
+    cr_assert_eq(report.place.index, 6);
 }
 
 Test(verify, a_file_cut_inside_a_covered_block_is_incomplete_at_any_byte)
@@ -289,7 +297,7 @@ Test(verify, a_file_cut_inside_a_covered_block_is_incomplete_at_any_byte)
     for (uint64_t end = blocks[3]->size_bytes - 1; end > 0; end--) {
         cr_assert_eq(truncate(segment_path(&f, 0), (off_t)(offsets[3] + end)), 0);
         expect(&keys, VERDICT_INCOMPLETE, "missing");
-        cr_assert_eq(report.bad_index, 6);
+        cr_assert_eq(report.place.index, 6);
     }
 }
 
@@ -321,23 +329,24 @@ Test(verify, a_rewritten_history_has_the_wrong_root)
     write_log();
     write_note("checkpoint", 9, &signed_root, 0);
     expect(&keys, VERDICT_VIOLATION, "root");
-    cr_assert_eq(report.bad_index, 0);
+    cr_assert_eq(report.place.index, 0);
     write_note("checkpoint.published", 5, &roots[1], 0);
     expect(&keys, VERDICT_VIOLATION, "root");
-    cr_assert_eq(report.bad_index, 5, "what the other note agrees with is not in doubt");
+    cr_assert_eq(report.place.index, 5, "what the other note agrees with is not in doubt");
 }
 
 Test(verify, folders_without_a_log_are_incomplete)
 {
     struct log_report other = {0};
-    verify_log(f.disk, f.folder, &no_keys, &other);
+    const struct demands plain = {.disk = f.disk};
+    verify_folder(&plain, f.folder, &other);
     cr_assert_eq(other.verdict, VERDICT_INCOMPLETE);
     cr_assert(strstr(other.message, "no segments") != NULL);
-    log_report_free(&other);
+    report_free(&other);
     memset(&other, 0, sizeof(other));
-    verify_log(f.disk, "/nowhere/at/all", &no_keys, &other);
+    verify_folder(&plain, "/nowhere/at/all", &other);
     cr_assert_eq(other.verdict, VERDICT_INCOMPLETE);
-    log_report_free(&other);
+    report_free(&other);
 }
 
 Test(verify, withheld_payloads_are_counted_and_not_called_checked)
@@ -359,19 +368,22 @@ Test(verify, withheld_payloads_are_counted_and_not_called_checked)
     append_one(log, stripped);
     append_one(log, block_retain(blocks[1]));
     log_close(log);
-    struct log_report other = {0};
-    verify_log(copy.disk, copy.log_folder, &no_keys, &other);
-    cr_assert_eq(other.verdict, VERDICT_VERIFIED, "%s", other.message);
-    cr_assert_eq(other.payloads_withheld, 1);
-    cr_assert_eq(other.payloads_held, 4);
+    const struct demands plain = {.disk = f.disk};
+    struct copy sides[2] = {0};
+    cr_assert_eq(copy_open(&plain, copy.log_folder, &sides[0], NULL), 0);
+    cr_assert_eq(copy_open(&plain, f.log_folder, &sides[1], NULL), 0);
+    const struct log_report *other = &sides[0].report;
+    cr_assert_eq(other->verdict, VERDICT_VERIFIED, "%s", other->message);
+    cr_assert_eq(other->payloads.withheld, 1);
+    cr_assert_eq(other->payloads.held, 4);
     /* And it is the same log as the one with all payloads. */
     struct comparison comparison;
-    cr_assert_eq(verify(&no_keys), VERDICT_VERIFIED);
-    compare_logs(f.disk, &report, &other, &comparison);
+    compare_copies(&sides[1], &sides[0], &comparison);
     cr_assert_eq(comparison.verdict, VERDICT_VERIFIED, "%s", comparison.message);
     cr_assert_eq(comparison.common_size, 5);
     cr_assert_not(comparison.differs);
-    log_report_free(&other);
+    copy_close(&sides[0]);
+    copy_close(&sides[1]);
     fixture_free(&copy);
 }
 
@@ -379,7 +391,8 @@ Test(verify, withheld_payloads_are_counted_and_not_called_checked)
 static void compare_two(uint64_t a_size, uint64_t b_size, uint64_t difference, struct comparison *ret)
 {
     struct fixture sides[2];
-    struct log_report reports[2] = {0};
+    struct copy copies[2] = {0};
+    const struct demands plain = {.disk = f.disk};
     const uint64_t sizes[] = {a_size, b_size};
     for (size_t side = 0; side < 2; side++) {
         struct fixture *fixture = &sides[side];
@@ -393,12 +406,12 @@ static void compare_two(uint64_t a_size, uint64_t b_size, uint64_t difference, s
             append_one(log, make_block(fixture, (uint32_t)(until - index < 500 ? until - index : 500), 0));
         }
         log_close(log);
-        verify_log(fixture->disk, fixture->log_folder, &no_keys, &reports[side]);
-        cr_assert_eq(reports[side].verdict, VERDICT_VERIFIED, "%s", reports[side].message);
+        cr_assert_eq(copy_open(&plain, fixture->log_folder, &copies[side], NULL), 0);
+        cr_assert_eq(copies[side].report.verdict, VERDICT_VERIFIED, "%s", copies[side].report.message);
     }
-    compare_logs(f.disk, &reports[0], &reports[1], ret);
+    compare_copies(&copies[0], &copies[1], ret);
     for (size_t side = 0; side < 2; side++) {
-        log_report_free(&reports[side]);
+        copy_close(&copies[side]);
         fixture_free(&sides[side]);
     }
 }
@@ -433,12 +446,15 @@ Test(verify, compare_names_the_first_difference_wherever_it_is)
 Test(verify, compare_does_not_call_a_damaged_copy_the_same)
 {
     struct comparison comparison;
-    struct log_report other = {0};
-    verify_log(f.disk, f.log_folder, &no_keys, &other);
+    struct copy sides[2] = {0};
+    const struct demands plain = {.disk = f.disk};
+    cr_assert_eq(copy_open(&plain, f.log_folder, &sides[0], NULL), 0);
     flip_byte(segment_path(&f, 0), offsets[1] + 100);
-    cr_assert_eq(verify(&no_keys), VERDICT_VIOLATION);
-    compare_logs(f.disk, &report, &other, &comparison);
+    cr_assert_eq(copy_open(&plain, f.log_folder, &sides[1], NULL), 0);
+    cr_assert_eq(sides[1].report.verdict, VERDICT_VIOLATION);
+    compare_copies(&sides[1], &sides[0], &comparison);
     cr_assert_eq(comparison.verdict, VERDICT_VIOLATION);
     cr_assert_not(comparison.compared);
-    log_report_free(&other);
+    copy_close(&sides[0]);
+    copy_close(&sides[1]);
 }

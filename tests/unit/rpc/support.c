@@ -228,6 +228,18 @@ static int checkpoint(struct rpc_backend *backend, size_t log, bool published, s
     return code;
 }
 
+/* No real receipt: "log 0, entry 3". */
+static int prove(struct rpc_backend *backend, size_t log, uint64_t index, struct buf *out, struct err *err)
+{
+    struct stage *stage = stage_of(backend);
+    pthread_mutex_lock(&stage->mutex);
+    bool provable = index < stage->provable_size;
+    pthread_mutex_unlock(&stage->mutex);
+    if (!provable)
+        return err_set(err, ERR_UNAVAILABLE, "no checkpoint covers it");
+    return buf_append_format(out, "log %zu, entry %llu", log, (unsigned long long)index);
+}
+
 static int acknowledged(struct rpc_backend *backend, const char *peer_region, size_t log, uint64_t size,
                         uint64_t cosigned_size, struct bytes cosignature, struct err *err)
 {
@@ -295,6 +307,7 @@ static const struct rpc_backend_ops OPS = {
     .stopping = stopping,
     .status = status,
     .checkpoint = checkpoint,
+    .prove = prove,
     .acknowledged = acknowledged,
     .peer_contact = peer_contact,
     .projection_create = projection_create,

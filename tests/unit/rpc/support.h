@@ -53,6 +53,7 @@ struct stage {
     uint64_t cosigned_size;
     struct buf note; /* of the own log; empty: none */
     uint64_t projection_size;
+    uint64_t provable_size; /* entries that a receipt can be had for */
 };
 
 void stage_init(struct stage *stage); /* with the own log, serving */

@@ -27,7 +27,10 @@ TestSuite(reflection, .init = load);
 
 Test(reflection, lists_every_service)
 {
-    static const char *const services[] = {"tally.v1.Ledger", "tally.v1.Replication", "grpc.health.v1.Health",
+    static const char *const services[] = {"tally.v1.Ledger",
+                                           "tally.v1.Operations",
+                                           "tally.v1.Replication",
+                                           "grpc.health.v1.Health",
                                            "grpc.reflection.v1.ServerReflection",
                                            "grpc.reflection.v1alpha.ServerReflection"};
     cr_expect_eq(table.service_count, sizeof(services) / sizeof(services[0]));

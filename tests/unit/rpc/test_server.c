@@ -167,7 +167,7 @@ static void check_reflection(const char *method)
     request.list_services = (char[]){""};
     response = reflect(&request);
     cr_assert_not_null(response->list_services_response);
-    cr_expect_eq(response->list_services_response->n_service, 5);
+    cr_expect_eq(response->list_services_response->n_service, 6);
     grpc__reflection__v1__server_reflection_response__free_unpacked(response, NULL);
     request.message_request_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL;

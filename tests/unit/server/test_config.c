@@ -15,6 +15,8 @@ static const char peers[] = "peers:\n  - region: us\n    address: 127.0.0.1:7402
 static const char contexts[] =
     "contexts:\n  - name: bank\n    default_home: eu\n    homes:\n      - partition: us\n        home: us\n";
 
+static const char contexts_alone[] = "contexts:\n  - name: bank\n    default_home: eu\n";
+
 static void path_of(const char *name, char *out)
 {
     cr_assert_eq(disk_join(out, folder, name, NULL), 0);
@@ -59,13 +61,15 @@ static void set_up(void)
     cr_assert_eq(disk_make_dir(disk_posix(), path, NULL), 0);
     make_key("keys/log.key", "bank/eu/1", NOTE_KEY_ED25519, 1);
     make_key("keys/cosign.key", "bank/eu", NOTE_KEY_COSIGNATURE, 2);
+    make_key("keys/witness.key", "bank/eu/witness", NOTE_KEY_COSIGNATURE, 3);
     add_peer_keys("bank/us/1", "bank/us");
 }
 
 static void tear_down(void)
 {
-    static const char *const names[] = {"tallyd.yaml",     "keys/log.key",        "keys/log.key.pub",
-                                        "keys/cosign.key", "keys/cosign.key.pub", "keys/peer-us.pub"};
+    static const char *const names[] = {"tallyd.yaml",      "keys/log.key",        "keys/log.key.pub",
+                                        "keys/cosign.key",  "keys/cosign.key.pub", "keys/peer-us.pub",
+                                        "keys/witness.key", "keys/witness.key.pub"};
     char path[DISK_PATH_MAX_BYTES];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         path_of(names[i], path);
@@ -244,4 +248,50 @@ Test(server_config, a_private_key_that_others_can_read_is_refused)
     path_of("keys/log.key", path);
     cr_assert_eq(chmod(path, 0644), 0);
     refused(head, peers, contexts, ERR_PERMISSION, "log.key");
+}
+
+Test(server_config, http_is_off_unless_an_address_is_given)
+{
+    struct server_config *config = NULL;
+    cr_assert_eq(load(head, peers, contexts, &config, NULL), 0);
+    cr_expect_str_eq(config->http_listen, "");
+    server_config_free(config);
+    cr_assert_eq(load(head, "http_listen: 'off'\n", contexts_alone, &config, NULL), 0);
+    cr_expect_str_eq(config->http_listen, "");
+    server_config_free(config);
+    cr_assert_eq(load(head, "http_listen: 127.0.0.1:7480\n", contexts_alone, &config, NULL), 0);
+    cr_expect_str_eq(config->http_listen, "127.0.0.1:7480");
+    cr_expect_str_eq(config->witness_signer.verifier.name, "bank/eu/witness");
+    server_config_free(config);
+    refused(head, "http_listen: yes\n", contexts_alone, ERR_INVALID, "http_listen");
+}
+
+Test(server_config, the_witness_key_is_needed_only_for_http)
+{
+    struct server_config *config = NULL;
+    char path[DISK_PATH_MAX_BYTES];
+    path_of("keys/witness.key", path);
+    unlink(path);
+    cr_assert_eq(load(head, peers, contexts, &config, NULL), 0);
+    server_config_free(config);
+    config = NULL;
+    refused(head, "http_listen: 127.0.0.1:7480\n", contexts_alone, ERR_NOT_FOUND, "witness.key");
+}
+
+/* A mirror's cosignature says more than a witness's: one key for both would let one be taken for the other. */
+Test(server_config, the_witness_key_is_not_that_of_the_mirror)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    path_of("keys/witness.key", path);
+    unlink(path);
+    make_key("keys/witness.key", "bank/eu/witness", NOTE_KEY_COSIGNATURE, 2);
+    refused(head, "http_listen: 127.0.0.1:7480\n", contexts_alone, ERR_MISMATCH, "each needs its own");
+}
+
+Test(server_config, a_witness_key_that_others_can_read_is_refused)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    path_of("keys/witness.key", path);
+    cr_assert_eq(chmod(path, 0640), 0);
+    refused(head, "http_listen: 127.0.0.1:7480\n", contexts_alone, ERR_PERMISSION, "witness.key");
 }

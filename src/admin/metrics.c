@@ -1,0 +1,175 @@
+/* /metrics: Prometheus text format 0.0.4. Every number is a table row: name, type, help, and how to read it, so that
+ * what is exported can be seen at a glance and each family is written once. */
+#include "admin/route.h"
+#include "base/mem.h"
+
+struct sample {
+    const struct admin_status *status;
+    size_t at; /* which log or peer */
+};
+
+struct family {
+    const char *name;
+    const char *type;
+    const char *help;
+    double (*read)(const struct sample *sample);
+};
+
+/* --- Logs --- */
+
+static double log_size(const struct sample *sample)
+{
+    return (double)sample->status->logs[sample->at].size;
+}
+
+static double log_indexed(const struct sample *sample)
+{
+    return (double)sample->status->logs[sample->at].indexed_size;
+}
+
+static double log_signed(const struct sample *sample)
+{
+    return (double)sample->status->logs[sample->at].checkpoint_size;
+}
+
+static double log_published(const struct sample *sample)
+{
+    return (double)sample->status->logs[sample->at].published_size;
+}
+
+static double log_tiles(const struct sample *sample)
+{
+    return (double)sample->status->tiles_sizes[sample->at];
+}
+
+static double log_lag(const struct sample *sample)
+{
+    const struct region_log_status *log = &sample->status->logs[sample->at];
+    return log->known_size > log->size ? (double)(log->known_size - log->size) : 0;
+}
+
+static double log_forked(const struct sample *sample)
+{
+    return sample->status->logs[sample->at].state == REGION_LOG_FORKED;
+}
+
+static double log_damaged(const struct sample *sample)
+{
+    return sample->status->tiles_errors[sample->at][0] != '\0';
+}
+
+static const struct family log_families[] = {
+    {"tally_log_entries", "gauge", "Durable entries of the log here.", log_size},
+    {"tally_log_indexed_entries", "gauge", "Entries that the index has applied.", log_indexed},
+    {"tally_log_signed_entries", "gauge", "Entries that the latest signed checkpoint covers.", log_signed},
+    {"tally_log_published_entries", "gauge", "Entries that a peer has cosigned.", log_published},
+    {"tally_log_tiles_entries", "gauge", "Entries that the Merkle tiles cover.", log_tiles},
+    {"tally_log_lag_entries", "gauge", "Entries known to exist elsewhere that are not here.", log_lag},
+    {"tally_log_forked", "gauge", "1 when two histories of the log were seen.", log_forked},
+    {"tally_log_damaged", "gauge", "1 when the log's tiles cannot be made.", log_damaged},
+};
+
+/* --- Peers --- */
+
+static double peer_up(const struct sample *sample)
+{
+    return sample->status->peers[sample->at].up;
+}
+
+static double peer_contact(const struct sample *sample)
+{
+    const struct region_peer_status *peer = &sample->status->peers[sample->at];
+    uint64_t now_us = sample->status->now_mono_us;
+    return now_us > peer->last_contact_mono_us ? (double)(now_us - peer->last_contact_mono_us) / 1e6 : 0;
+}
+
+static double peer_mirrored(const struct sample *sample)
+{
+    return (double)sample->status->peers[sample->at].mirrored_size;
+}
+
+static const struct family peer_families[] = {
+    {"tally_peer_up", "gauge", "1 when the peer answers.", peer_up},
+    {"tally_peer_last_contact_seconds", "gauge", "Time since the peer was heard of.", peer_contact},
+    {"tally_peer_mirrored_entries", "gauge", "Entries of this region's log that the peer has stored.", peer_mirrored},
+};
+
+/* --- Writing --- */
+
+static int head(struct buf *out, const char *name, const char *type, const char *help)
+{
+    return buf_append_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* Origins and region names hold nothing that a label would have to escape. */
+static int logs(const struct admin_status *status, struct buf *out)
+{
+    int code = 0;
+    for (size_t f = 0; code == 0 && f < sizeof(log_families) / sizeof(log_families[0]); f++) {
+        code = head(out, log_families[f].name, log_families[f].type, log_families[f].help);
+        for (size_t i = 0; code == 0 && i < status->log_count; i++) {
+            const struct sample sample = {.status = status, .at = i};
+            code = buf_append_format(out, "%s{origin=\"%s\",own=\"%s\"} %.0f\n", log_families[f].name,
+                                     status->logs[i].origin, i == 0 ? "true" : "false", log_families[f].read(&sample));
+        }
+    }
+    return code;
+}
+
+static int peers(const struct admin *admin, const struct admin_status *status, struct buf *out)
+{
+    int code = 0;
+    for (size_t f = 0; code == 0 && f < sizeof(peer_families) / sizeof(peer_families[0]); f++) {
+        code = head(out, peer_families[f].name, peer_families[f].type, peer_families[f].help);
+        for (size_t i = 0; code == 0 && i < status->peer_count; i++) {
+            const struct sample sample = {.status = status, .at = i};
+            code = buf_append_format(out, "%s{region=\"%s\"} %.3f\n", peer_families[f].name,
+                                     admin->backend->config->peers[i].region, peer_families[f].read(&sample));
+        }
+    }
+    return code;
+}
+
+static int answers(struct admin *admin, struct buf *out)
+{
+    int code = head(out, "tally_http_answers_total", "counter", "HTTP answers by class of status.");
+    for (unsigned i = 1; code == 0 && i < ADMIN_STATUS_CLASSES; i++)
+        code = buf_append_format(out, "tally_http_answers_total{status=\"%uxx\"} %llu\n", i,
+                                 (unsigned long long)atomic_load(&admin->answers[i]));
+    return code;
+}
+
+static int general(const struct admin *admin, const struct admin_status *status, struct buf *out)
+{
+    int code = head(out, "tally_accepting", "gauge", "1 when the region accepts appends.");
+    if (code == 0)
+        code = buf_append_format(out, "tally_accepting %d\n", status->accepting ? 1 : 0);
+    if (code == 0)
+        code = head(out, "tally_uptime_seconds", "gauge", "Time since the start.");
+    if (code == 0)
+        code = buf_append_format(out, "tally_uptime_seconds %.3f\n",
+                                 (double)(status->now_mono_us - admin->backend->start_mono_us) / 1e6);
+    return code;
+}
+
+void page_metrics(struct admin *admin, struct response *response)
+{
+    struct admin_status *status = admin_status_get(admin, response);
+    if (status == NULL)
+        return;
+    int code = general(admin, status, &response->body);
+    if (code == 0)
+        code = logs(status, &response->body);
+    if (code == 0)
+        code = peers(admin, status, &response->body);
+    if (code == 0)
+        code = answers(admin, &response->body);
+    mem_free(status);
+    if (code != 0) {
+        response_refuse(response, 503, "memory ran out");
+        return;
+    }
+    response->status = 200;
+    response->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response->cache_control = ADMIN_NEVER;
+}

@@ -1,0 +1,164 @@
+/* What people and load balancers look at: the dashboard, /health, /status. JSON through jansson. */
+#include <jansson.h>
+
+#include "admin/route.h"
+#include "base/mem.h"
+
+#define DASHBOARD_POLICY                                                                                               \
+    "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "                  \
+    "frame-ancestors 'none'"
+
+static uint64_t behind(uint64_t known, uint64_t held)
+{
+    return known > held ? known - held : 0;
+}
+
+static int collect(const char *text, size_t size, void *context)
+{
+    return buf_append(context, bytes_of(text, size)) == 0 ? 0 : -1;
+}
+
+/* Takes the value over; NULL counts as out of memory. */
+static void answer_json(unsigned status, json_t *value, struct response *response)
+{
+    if (value == NULL || json_dump_callback(value, collect, &response->body, JSON_INDENT(2)) != 0 ||
+        buf_append_byte(&response->body, '\n') != 0) {
+        response_refuse(response, 503, "memory ran out");
+    } else {
+        response->status = status;
+        response->content_type = "application/json";
+        response->cache_control = ADMIN_NEVER;
+    }
+    json_decref(value);
+}
+
+static json_t *number(uint64_t value)
+{
+    return json_integer((json_int_t)(value < INT64_MAX ? value : INT64_MAX));
+}
+
+void page_dashboard(struct response *response)
+{
+    if (buf_append(&response->body, bytes_of(dashboard_html, dashboard_html_size_bytes)) != 0) {
+        response_refuse(response, 503, "memory ran out");
+        return;
+    }
+    response->status = 200;
+    response->content_type = "text/html; charset=utf-8";
+    response->cache_control = ADMIN_RECHECK;
+    response->security_policy = DASHBOARD_POLICY;
+}
+
+/* --- Health --- */
+
+/* fatal: the region cannot do its work, and a load balancer should look elsewhere. A peer that is down is none of that:
+ * taking this region out as well would make one outage two. */
+static void add_reason(json_t *reasons, const char *reason, bool fatal, const char *about, const char *detail)
+{
+    (void)json_array_append_new(
+        reasons, json_pack("{s:s,s:b,s:s,s:s}", "reason", reason, "fatal", fatal, "about", about, "detail", detail));
+}
+
+static bool add_log_reasons(const struct admin_status *status, json_t *reasons)
+{
+    bool fatal = false;
+    if (!status->accepting) {
+        fatal = true;
+        add_reason(reasons, "not accepting", true, status->logs[0].origin, status->logs[0].detail);
+    }
+    for (size_t i = 0; i < status->log_count; i++) {
+        const struct region_log_status *log = &status->logs[i];
+        if (log->state == REGION_LOG_FORKED) {
+            fatal = true;
+            add_reason(reasons, "forked", true, log->origin, log->detail);
+        }
+        if (status->tiles_errors[i][0] != '\0') {
+            fatal = true;
+            add_reason(reasons, "damaged", true, log->origin, status->tiles_errors[i]);
+        }
+    }
+    return fatal;
+}
+
+static void add_peer_reasons(const struct admin *admin, const struct admin_status *status, json_t *reasons)
+{
+    for (size_t i = 0; i < status->peer_count; i++) {
+        if (!status->peers[i].up)
+            add_reason(reasons, "peer down", false, admin->backend->config->peers[i].region, status->peers[i].error);
+    }
+}
+
+void page_health(struct admin *admin, struct response *response)
+{
+    char damage[TALLY_ERROR_MESSAGE_MAX_BYTES];
+    struct admin_status *status = admin_status_get(admin, response);
+    if (status == NULL)
+        return;
+    json_t *reasons = json_array();
+    bool fatal = add_log_reasons(status, reasons);
+    admin_damage(admin, damage);
+    if (damage[0] != '\0') {
+        fatal = true;
+        add_reason(reasons, "damaged", true, "found by a reader since the start", damage);
+    }
+    add_peer_reasons(admin, status, reasons);
+    answer_json(
+        fatal ? 503 : 200,
+        json_pack("{s:b,s:s,s:o}", "healthy", !fatal, "region", admin->backend->config->region, "reasons", reasons),
+        response);
+    mem_free(status);
+}
+
+/* --- Status --- */
+
+static json_t *logs_json(struct admin *admin, const struct admin_status *status)
+{
+    json_t *logs = json_array();
+    for (size_t i = 0; i < status->log_count; i++) {
+        const struct region_log_status *log = &status->logs[i];
+        uint64_t shown = 0;
+        if (admin->backend->ops->checkpoint(admin->backend, i, NULL, &shown, NULL) != 0)
+            shown = 0;
+        (void)json_array_append_new(
+            logs,
+            json_pack("{s:s,s:b,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", log->origin, "own", i == 0, "state",
+                      region_log_state_name(log->state), "detail", log->detail, "size", number(log->size),
+                      "indexed_size", number(log->indexed_size), "checkpoint_size", number(log->checkpoint_size),
+                      "published_size", number(log->published_size), "tiles_size", number(status->tiles_sizes[i]),
+                      "shown_size", number(shown), "lag", number(behind(log->known_size, log->size))));
+    }
+    return logs;
+}
+
+static json_t *peers_json(const struct admin *admin, const struct admin_status *status)
+{
+    json_t *peers = json_array();
+    for (size_t i = 0; i < status->peer_count; i++) {
+        const struct region_peer_status *peer = &status->peers[i];
+        json_t *ago = json_null();
+        if (peer->heard)
+            ago = number(behind(status->now_mono_us, peer->last_contact_mono_us) / 1000);
+        (void)json_array_append_new(peers, json_pack("{s:s,s:s,s:b,s:o,s:s,s:o,s:o}", "region",
+                                                     admin->backend->config->peers[i].region, "address",
+                                                     admin->backend->config->peers[i].address, "connected", peer->up,
+                                                     "last_contact_ms_ago", ago, "error", peer->error, "mirrored_size",
+                                                     number(peer->mirrored_size), "lag",
+                                                     number(behind(status->logs[0].size, peer->mirrored_size))));
+    }
+    return peers;
+}
+
+void page_status(struct admin *admin, struct response *response)
+{
+    const struct region_config *config = admin->backend->config;
+    struct admin_status *status = admin_status_get(admin, response);
+    if (status == NULL)
+        return;
+    answer_json(200,
+                json_pack("{s:s,s:s,s:b,s:o,s:o,s:o}", "cluster", config->cluster, "region", config->region,
+                          "accepting", status->accepting, "uptime_ms",
+                          number(behind(status->now_mono_us, admin->backend->start_mono_us) / 1000), "logs",
+                          logs_json(admin, status), "peers", peers_json(admin, status)),
+                response);
+    mem_free(status);
+}

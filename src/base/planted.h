@@ -1,0 +1,49 @@
+/* Planted bugs: faults in the product's own code that prove that the simulator's oracles see them. In every build but
+ * MODE=planted, PLANTED(name) is the constant false and nothing of this is there; in that one, `tally-sim --planted
+ * NAME` switches one on, before anything else runs. To plant another: a line here, and an `if (PLANTED(name))` where it
+ * belongs. */
+#ifndef BASE_PLANTED_H
+#define BASE_PLANTED_H
+
+#include <stddef.h>
+
+/* X(name, what is wrong then) */
+#define PLANTED_LIST(X)                                                                                                \
+    X(answer_before_durable, "a command is answered when it is decided, not when it is durable")                       \
+    X(sync_nothing, "segments are written without waiting for stable storage")                                         \
+    X(forget_folder_sync, "a new segment's name is not synced in its folder")                                          \
+    X(forget_file_sync, "a small file is renamed before its contents are synced")                                      \
+    X(cut_a_block_too_many, "recovery cuts the last whole block too")                                                  \
+    X(skip_prev_check, "an entry may name any hash as the one before it")                                              \
+    X(skip_commitment_check, "a payload need not match its commitment")                                                \
+    X(ack_before_stored, "a mirror acknowledges a block when it arrives")                                              \
+    X(cosign_before_stored, "a checkpoint is cosigned when it arrives")                                                \
+    X(sign_before_durable, "the log signs what is not durable yet")                                                    \
+    X(accept_before_hearing, "a region accepts before a peer told how much of its log is known")                       \
+    X(lose_overlay, "what leaves the overlay does not make older look-ups invalid")                                    \
+    X(forget_undo, "a batch that is refused half-way leaves its ids and versions behind")                              \
+    X(forget_index, "event ids are only looked for in memory")                                                         \
+    X(forget_time, "after a start, time begins with the wall clock")                                                   \
+    X(apply_twice, "a projection's rows are committed without its cursor")                                             \
+    X(never_pull_again, "a pull that broke is not opened again")
+
+#ifdef TALLY_PLANTED
+enum planted {
+#define PLANTED_ENUM(name, what) PLANTED_##name,
+    PLANTED_LIST(PLANTED_ENUM)
+#undef PLANTED_ENUM
+        PLANTED_NONE
+};
+extern enum planted planted_selected;
+#define PLANTED(name) (planted_selected == PLANTED_##name)
+#else
+#define PLANTED(name) 0
+#endif
+
+/* ERR_NOT_FOUND for an unknown name; ERR_UNSUPPORTED in builds that have no planted bugs. */
+int planted_select(const char *name);
+/* Name and meaning of number i; NULL past the end. */
+const char *planted_name(size_t i);
+const char *planted_meaning(size_t i);
+
+#endif

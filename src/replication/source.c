@@ -1,0 +1,93 @@
+/* What a source sends (source.h). The cursor stands at the next block and the note on disk is read again after each
+ * stretch, so nothing has to be told to a source: it looks. */
+#include "replication/source.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+int source_open(struct source *source, struct log *log, uint64_t from_index, struct err *err)
+{
+    uint64_t size = log_durable_size(log);
+    struct bytes origin = log_origin(log);
+    struct log_cursor *cursor = NULL;
+    if (from_index > size)
+        return err_set(err, ERR_MISMATCH, "log %.*s is asked for from entry %llu on, but %llu are held here",
+                       (int)origin.size_bytes, (const char *)origin.data, (unsigned long long)from_index,
+                       (unsigned long long)size);
+    struct note *parsed = mem_alloc(sizeof(*parsed));
+    if (parsed == NULL)
+        return err_no_memory(err, "a pull");
+    int code = log_cursor_open(log, from_index, &cursor, err);
+    if (code != 0) {
+        mem_free(parsed);
+        return code;
+    }
+    *source = (struct source){.log = log, .cursor = cursor, .sent_size = from_index, .parsed = parsed};
+    buf_init(&source->note, NOTE_MAX_BYTES);
+    return 0;
+}
+
+void source_close(struct source *source)
+{
+    log_cursor_close(source->cursor);
+    buf_free(&source->note);
+    mem_free(source->parsed);
+    *source = (struct source){0};
+}
+
+int source_next_block(struct source *source, struct block **ret, struct err *err)
+{
+    struct block *block = NULL;
+    int code = log_cursor_next(source->cursor, &block, err);
+    if (code != 0)
+        return code;
+    if (block->first_index != source->sent_size) {
+        uint64_t first = block->first_index;
+        block_release(block);
+        return err_set(err, ERR_MISMATCH, "the pull is to begin at entry %llu, inside the block that begins at %llu",
+                       (unsigned long long)source->sent_size, (unsigned long long)first);
+    }
+    source->sent_size = block->first_index + block->entry_count;
+    *ret = block;
+    return 0;
+}
+
+/* The size that the stored note stands for; 0 when there is none. Notes are checked before they are stored. */
+static uint64_t load_checkpoint(struct source *source)
+{
+    struct checkpoint checkpoint;
+    buf_clear(&source->note);
+    if (log_load_checkpoint(source->log, false, &source->note, NULL) != 0 ||
+        note_parse(buf_bytes(&source->note), source->parsed, NULL) != 0 ||
+        checkpoint_parse(source->parsed->text, &checkpoint, NULL) != 0)
+        return 0;
+    return checkpoint.size;
+}
+
+struct bytes source_next_checkpoint(struct source *source)
+{
+    if (source->sent_size == source->sent_checkpoint_size)
+        return bytes_of(NULL, 0);
+    uint64_t size = load_checkpoint(source);
+    if (size <= source->sent_checkpoint_size || size > source->sent_size)
+        return bytes_of(NULL, 0);
+    source->sent_checkpoint_size = size;
+    return buf_bytes(&source->note);
+}
+
+int source_check_acknowledged(const struct log *log, uint64_t stored_size, uint64_t cosigned_size,
+                              struct bytes cosignature, struct err *err)
+{
+    uint64_t size = log_durable_size(log);
+    if (stored_size > size)
+        return err_set(err, ERR_MISMATCH,
+                       "the puller says that it has stored %llu entries of a log of which %llu are held here",
+                       (unsigned long long)stored_size, (unsigned long long)size);
+    if (cosigned_size > stored_size)
+        return err_set(err, ERR_INVALID, "the puller cosigns %llu entries and has stored %llu",
+                       (unsigned long long)cosigned_size, (unsigned long long)stored_size);
+    if (cosignature.size_bytes > SOURCE_COSIGNATURE_MAX_BYTES)
+        return err_set(err, ERR_TOO_LARGE, "the cosignature has %zu bytes; at most %d", cosignature.size_bytes,
+                       SOURCE_COSIGNATURE_MAX_BYTES);
+    return 0;
+}

@@ -1,0 +1,176 @@
+"""Logs, notes and tlogs as files, made without any of our C code: from the format pages (through golden.py) and RFC 8032.
+
+A Copy is a log in memory that can be damaged in any way before it is written.
+"""
+import base64
+import copy
+import hashlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'golden'))
+
+import golden  # noqa: E402
+
+# --- Ed25519 (RFC 8032, section 6, in extended coordinates) ----------------------------------------------------------
+
+P = 2 ** 255 - 19
+L = 2 ** 252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+
+
+def point_add(a, b):
+    A, B = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    C, E = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = B - A, E - C, E + C, B + A
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def point_mul(n, point):
+    total = (0, 1, 1, 0)
+    while n:
+        if n & 1:
+            total = point_add(total, point)
+        point = point_add(point, point)
+        n >>= 1
+    return total
+
+
+BASE_Y = 4 * pow(5, P - 2, P) % P
+BASE_X = 15112221349535400772501151409588531511454012693041857206046113283949847762202
+BASE = (BASE_X, BASE_Y, 1, BASE_X * BASE_Y % P)
+
+
+def point_bytes(point):
+    inverse = pow(point[2], P - 2, P)
+    x, y = point[0] * inverse % P, point[1] * inverse % P
+    return (y | (x & 1) << 255).to_bytes(32, 'little')
+
+
+class Key:
+    """A log's key (kind 1) or a cosigner's (kind 4)."""
+
+    def __init__(self, name, seed, kind=1):
+        digest = hashlib.sha512(seed).digest()
+        self.name, self.kind = name, kind
+        self.scalar = (int.from_bytes(digest[:32], 'little') & ((1 << 254) - 8)) | 1 << 254
+        self.prefix = digest[32:]
+        self.public = point_bytes(point_mul(self.scalar, BASE))
+        self.id = hashlib.sha256(name.encode() + b'\n' + bytes([kind]) + self.public).digest()[:4]
+
+    def sign_bytes(self, message):
+        r = int.from_bytes(hashlib.sha512(self.prefix + message).digest(), 'little') % L
+        R = point_bytes(point_mul(r, BASE))
+        k = int.from_bytes(hashlib.sha512(R + self.public + message).digest(), 'little') % L
+        return R + ((r + k * self.scalar) % L).to_bytes(32, 'little')
+
+    @property
+    def vkey(self):
+        return f'{self.name}+{self.id.hex()}+{base64.b64encode(bytes([self.kind]) + self.public).decode()}'
+
+    def line(self, text, time=0):
+        signature = self.sign_bytes(text.encode()) if self.kind == 1 else (
+            time.to_bytes(8, 'big') + self.sign_bytes(f'cosignature/v1\ntime {time}\n{text}'.encode()))
+        return f'\u2014 {self.name} {base64.b64encode(self.id + signature).decode()}\n'
+
+
+# --- A log -----------------------------------------------------------------------------------------------------------
+
+ORIGIN = 'bank/eu/1'
+NOW = 1800000000
+
+
+class Copy:
+    def __init__(self, count=12, layout=((3, 4), (5,)), origin=ORIGIN, note='n', first=0):
+        self.origin = origin
+        self.layout = [list(blocks) for blocks in layout]
+        self.log_key = Key(origin, b'\1' * 32)
+        self.witness = Key('bank/us', b'\2' * 32, 4)
+        self.items = [{'payload': f'{{"{note}":{i},"amount":"900.00"}}'.encode(), 'salt': bytes([i % 255 + 1]) * 16, 'held': True, 'epoch': 1,
+                       'partition': b'eu', 'subject': b''} for i in range(count)]
+        self.after = []  # changes to the files' bytes once they are written
+        self.notes = {}
+        self.chain()
+
+    def clone(self):
+        return copy.deepcopy(self)
+
+    def chain(self, first=0):
+        """Makes the entries anew from `first`, each naming the one before."""
+        origin = self.origin.encode()
+        prev = golden.genesis(origin) if first == 0 else golden.leaf(self.items[first - 1]['encoded'])
+        for index in range(first, len(self.items)):
+            item = self.items[index]
+            item['encoded'] = golden.encode_entry(dict(
+                golden.said(stream=b'account', epoch=item['epoch'], partition=item['partition'], subject_key_id=item['subject']), index=index,
+                log_id=golden.log_id(origin), prev=prev, time=golden.TIME + 1000 * index, event_id=golden.event_id(index % 256),
+                payload_commitment=golden.commitment(item['salt'], item['payload']), payload_size=len(item['payload'])))
+            prev = golden.leaf(item['encoded'])
+
+    def leaves(self, size=None):
+        return [golden.leaf(item['encoded']) for item in self.items[:size]]
+
+    def element(self, item):
+        return golden.encode_element(item['encoded'], item['payload'] if item['held'] else None, item['salt'])
+
+    def text(self, size, leaves=None):
+        return golden.checkpoint_text(self.origin.encode(), (leaves or self.leaves())[:size])
+
+    def sign(self, size, cosigned_at=None, text=None, key=None, witness=None):
+        text = text or self.text(size)
+        note = text + '\n' + (key or self.log_key).line(text)
+        if cosigned_at is not None:
+            note += (witness or self.witness).line(text, cosigned_at)
+        return note
+
+    def publish(self, size=10, published=7):
+        self.notes['checkpoint'] = self.sign(size)
+        self.notes['checkpoint.published'] = self.sign(published, NOW - 60)
+        return self
+
+    def policy(self, quorum=True, log_key=None):
+        return f'log {(log_key or self.log_key).vkey}\nwitness us {self.witness.vkey}\nquorum {"us" if quorum else "none"}\n'
+
+    def write(self, folder):
+        folder.mkdir(parents=True)
+        index = 0
+        origin = self.origin.encode()
+        for blocks in self.layout:
+            leaves = self.leaves(index)
+            prev = leaves[-1] if index else golden.genesis(origin)
+            time = golden.TIME + 1000 * (index - 1) if index else 0
+            data = golden.encode_segment_header(origin, index, prev, time, leaves)
+            name = f'{index:020d}.seg'
+            for count in blocks:
+                items = self.items[index:index + count]
+                block = golden.encode_block(origin, index, [self.element(item) for item in items])
+                data += block + bytes(-len(block) % golden.PAGE)
+                index += len(items)
+            (folder / name).write_bytes(data)
+        for name, note in self.notes.items():
+            (folder / name).write_text(note)
+        for change in self.after:
+            change(folder)
+        return folder
+
+    def write_tlog(self, folder, size=None):
+        """The layout of c2sp.org/tlog-tiles, for logs of at most 65,536 entries."""
+        size = size or len(self.items)
+        levels = [self.leaves(size)]
+        levels.append([golden.root(levels[0][i:i + 256]) for i in range(0, size - size % 256, 256)])
+        for level, hashes in enumerate(levels):
+            for at in range(0, len(hashes), 256):
+                self.tile(folder / 'tile' / str(level), at // 256, b''.join(hashes[at:at + 256]), len(hashes[at:at + 256]))
+        for at in range(0, size, 256):
+            entries = [item['encoded'] for item in self.items[at:min(at + 256, size)]]
+            self.tile(folder / 'tile' / 'entries', at // 256, b''.join(len(e).to_bytes(2, 'big') + e for e in entries), len(entries))
+        (folder / 'checkpoint').write_text(self.notes.get('tlog') or self.sign(size, NOW - 60))
+        for change in self.after:
+            change(folder)
+        return folder
+
+    @staticmethod
+    def tile(folder, number, data, width):
+        path = folder / f'{number:03d}' if width == 256 else folder / f'{number:03d}.p' / str(width)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)

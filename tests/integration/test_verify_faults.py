@@ -1,0 +1,458 @@
+"""Each class of fault, planted in a log that our C code did not make, and what tally-verify must say: exit code, first bad index, area."""
+import base64
+import http.server
+import json
+import threading
+
+from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, run
+from ledger_files import NOW, Copy, Key, golden
+
+POLICY = 4
+
+
+# --- Ways to damage a copy -------------------------------------------------------------------------------------------
+
+def flip(name, find, at=0, bit=1):
+    """Changes one bit of a file, and repairs no checksum."""
+    def change(folder):
+        file = next(f for f in sorted(folder.glob(name)) if find in f.read_bytes())
+        data = bytearray(file.read_bytes())
+        data[data.index(find) + at] ^= bit
+        file.write_bytes(data)
+    return change
+
+
+def overwrite(name, offset, data):
+    def change(folder):
+        file = sorted(folder.glob(name))[0]
+        old = file.read_bytes()
+        file.write_bytes(old[:offset] + data + old[offset + len(data):])
+    return change
+
+
+def raw(find_of, at=0):
+    """A bit of an entry's element flipped in the file."""
+    return lambda c: c.after.append(flip('*.seg', find_of(c), at))
+
+
+def stored(index, key, at=0):
+    """A bit flipped before the block was made: its checksum is right."""
+    def plant(c):
+        data = bytearray(c.items[index][key])
+        data[at] ^= 1
+        c.items[index][key] = bytes(data)
+    return plant
+
+
+def flip_prev(c):
+    prev = golden.leaf(c.items[3]['encoded'])
+    data = bytearray(c.items[4]['encoded'])
+    data[data.index(prev)] ^= 1
+    c.items[4]['encoded'] = bytes(data)
+
+
+def reshape(change, rechain):
+    """Drops, repeats, swaps or inserts entries; `rechain` makes every later entry anew."""
+    def plant(c):
+        change(c)
+        if rechain:
+            c.chain()
+        count = len(c.items)
+        c.layout = [[3, 4], [count - 7]]
+    return plant
+
+
+def drop(c):
+    del c.items[5]
+
+
+def repeat(c):
+    c.items.insert(5, dict(c.items[4]))
+
+
+def swap(c):
+    c.items[4], c.items[5] = c.items[5], c.items[4]
+
+
+def insert(c):
+    c.items.insert(5, dict(c.items[5], payload=b'{"forged":1}'))
+
+
+def cut_to(count):
+    def plant(c):
+        c.items = c.items[:count]
+        c.layout = [[3, 4], [count - 7]] if count > 7 else [[3, 4]]
+    return plant
+
+
+def foreign_segment(c):
+    other = Copy(origin='bank/us/1')
+    data = golden.encode_segment_header(b'bank/us/1', 7, other.leaves()[6], golden.TIME + 6000, other.leaves(7))
+    c.after.append(overwrite('00000000000000000007.seg', 0, data))
+
+
+def note(name, make):
+    def plant(c):
+        c.notes[name] = make(c)
+    return plant
+
+
+def two_roots(c):
+    forged = c.clone()
+    forged.items[6]['payload'] = b'{"another":1}'
+    forged.chain(6)
+    c.notes['checkpoint.published'] = c.sign(10, NOW - 60, text=forged.text(10))
+
+
+def bad_signature(c):
+    text, line = c.sign(10).rsplit(' ', 1)
+    blob = bytearray(base64.b64decode(line))
+    blob[20] ^= 1
+    return f'{text} {base64.b64encode(blob).decode()}\n'
+
+
+def epoch_falls(c):
+    for item in c.items[2:]:
+        item['epoch'] = 3
+    c.items[5]['epoch'] = 2
+    c.chain()
+    c.publish()
+
+
+def partial_mirror(c):
+    c.publish(8, 7)
+    cut_to(8)(c)
+
+
+def withhold(c):
+    for index in (1, 4, 8):
+        c.items[index]['held'] = False
+
+
+def payload_gone_but_salt_there(c):
+    c.items[4]['payload'] = b''
+
+
+WITNESS = Key('bank/asia', b'\7' * 32, 4)
+OTHER_KEY = Key('bank/eu/1', b'\11' * 32)
+
+# Name, how it is planted, exit code, first bad index (None: none is named), words that the report must have, more arguments.
+FAULTS = [
+    ('nothing', lambda c: None, VERIFIED, None, 'VERIFIED', []),
+    ('a bit of an entry', raw(lambda c: c.items[4]['encoded'], 70), VIOLATION, 4, '', []),
+    ('a bit of an entry, checksum repaired', stored(4, 'encoded', 75), VIOLATION, 4, '', []),
+    ('a bit of a payload', raw(lambda c: c.items[4]['payload'], 5), VIOLATION, 4, '', []),
+    ('a bit of a payload, checksum repaired', stored(4, 'payload', 5), VIOLATION, 4, 'commitment', []),
+    ('a bit of a salt', raw(lambda c: c.items[4]['salt']), VIOLATION, 4, '', []),
+    ('a bit of a salt, checksum repaired', stored(4, 'salt'), VIOLATION, 4, 'commitment', []),
+    ('a bit of prev', raw(lambda c: golden.leaf(c.items[3]['encoded'])), VIOLATION, 4, '', []),
+    ('a bit of prev, checksum repaired', flip_prev, VIOLATION, 4, '', []),
+    ('a bit of a segment header', lambda c: c.after.append(flip('*07.seg', b'bank/eu/1')), VIOLATION, 7, '', []),
+    ('a bit of a block header', lambda c: c.after.append(flip('*00.seg', b'TBK1', 5)), VIOLATION, 0, '', []),
+    ('a segment of another log', foreign_segment, VIOLATION, 7, '', []),
+    ('an entry dropped', reshape(drop, False), VIOLATION, 5, '', []),
+    ('an entry dropped, chained anew', reshape(drop, True), VIOLATION, 0, 'root', []),
+    ('an entry repeated', reshape(repeat, False), VIOLATION, 5, '', []),
+    ('an entry repeated, chained anew', reshape(repeat, True), VIOLATION, 0, 'root', []),
+    ('two entries swapped', reshape(swap, False), VIOLATION, 4, '', []),
+    ('two entries swapped, chained anew', reshape(swap, True), VIOLATION, 0, 'root', []),
+    ('an entry inserted', reshape(insert, False), VIOLATION, 5, '', []),
+    ('an entry inserted, chained anew', reshape(insert, True), VIOLATION, 0, 'root', []),
+    ('a tail cut behind the checkpoint', cut_to(11), VERIFIED, None, '', []),
+    ('a tail cut before the checkpoint', cut_to(8), UNREADABLE, 8, 'missing', []),
+    ('a stale checkpoint', lambda c: c.publish(8, 7), VERIFIED, None, '4 after it, uncommitted', []),
+    ('a mirror that is still behind', partial_mirror, VERIFIED, None, 'all 8 entries', []),
+    ('a checkpoint without a signature by the log', note('checkpoint', lambda c: c.sign(10, key=Key('bank/xx/1', b'\5' * 32))), VIOLATION, None,
+     'not signed', []),
+    ('a checkpoint by another key of that name', note('checkpoint', lambda c: c.sign(10, key=OTHER_KEY)), VIOLATION, None, 'not signed', []),
+    ('a checkpoint whose signature is wrong', note('checkpoint', bad_signature), VIOLATION, None, 'does not verify', []),
+    ('a checkpoint of another root', note('checkpoint', lambda c: c.sign(10, text=Copy(note='z').text(10))), VIOLATION, 7, 'root', []),
+    ('two roots of one size', two_roots, VIOLATION, None, 'two roots', []),
+    ('no checkpoint', lambda c: c.notes.clear(), UNREADABLE, None, 'no checkpoint', []),
+    ('a cosignature by an unknown key', note('checkpoint.published', lambda c: c.sign(7, NOW - 60, witness=WITNESS)), POLICY, None, 'quorum', []),
+    ('no cosignature', note('checkpoint.published', lambda c: c.sign(7)), POLICY, None, 'quorum', []),
+    ('an old cosignature', lambda c: None, POLICY, None, 'old', ['--max-age', '30']),
+    ('a cosignature that is new enough', lambda c: None, VERIFIED, None, '', ['--max-age', '90']),
+    ('a replaced key file beside the log', lambda c: c.after.append(lambda f: (f / 'vkey').write_text(OTHER_KEY.vkey + '\n')), VERIFIED, None, '', []),
+    ('payloads withheld', withhold, VERIFIED, None, '3 withheld', []),
+    ('payloads withheld, and asked for', withhold, POLICY, None, '3 payloads are missing', ['--require-payloads']),
+    ('a payload gone whose salt is there', payload_gone_but_salt_there, VIOLATION, 4, '', []),
+    ('an epoch that falls', epoch_falls, VIOLATION, 5, 'epoch 2 after epoch 3', []),
+]
+
+
+def verify(lab, c, folder, *more, command='log', policy=None):
+    path = lab.folder / 'auditor.policy'
+    path.write_text(policy or c.policy())
+    return run('tally-verify', command, folder, '--policy', path, '--now', NOW, *more)
+
+
+def test_every_fault_in_a_folder_gets_its_verdict(lab):
+    sound = Copy().publish()
+    for number, (name, plant, code, bad_index, words, more) in enumerate(FAULTS):
+        c = sound.clone()
+        plant(c)
+        folder = c.write(lab.folder / str(number))
+        done = verify(lab, c, folder, '--json', *more)
+        report = json.loads(done.stdout)
+        assert done.returncode == code, (name, done.returncode, done.stdout)
+        assert report['exit_code'] == code, name
+        found = report['first_bad'] or {}
+        assert found.get('index') == bad_index or bad_index is None, (name, found, report['message'])
+        text = verify(lab, c, folder, *more).stdout
+        assert words in text, (name, words, text)
+        assert ('VERIFIED' in text) == (code == VERIFIED), (name, text)
+
+
+def test_a_fault_in_one_file_is_named_with_file_offset_and_hashes(lab):
+    c = Copy().publish()
+    stored(4, 'encoded', 75)(c)
+    good = Copy().leaves()[4]
+    found = json.loads(verify(lab, c, c.write(lab.folder / 'log'), '--json').stdout)['first_bad']
+    assert found['file'] == f'{0:020d}.seg' and found['offset'] == 8192, found
+    assert base64.b64decode(found['expected']) == good and base64.b64decode(found['found']) != good, found
+
+
+def test_two_roots_of_one_size_are_shown_and_kept_as_evidence(lab):
+    c = Copy().publish()
+    two_roots(c)
+    done = verify(lab, c, c.write(lab.folder / 'log'), '--json')
+    assert json.loads(done.stdout)['evidence'] == [c.notes['checkpoint'], c.notes['checkpoint.published']], done.stdout
+
+
+# --- What the auditor remembers --------------------------------------------------------------------------------------
+
+def test_a_log_that_was_rolled_back_or_rewritten_as_a_whole_is_found_with_state(lab):
+    state = lab.folder / 'state'
+    older, newer, other = Copy(8, ((3, 4), (1,))).publish(8, 7), Copy().publish(), Copy(note='z').publish()
+    paths = {name: c.write(lab.folder / name) for name, c in (('older', older), ('newer', newer), ('other', other))}
+    for folder in (paths['older'], paths['newer'], paths['newer']):
+        done = verify(lab, newer, folder, '--state', state)
+        assert done.returncode == VERIFIED, done.stdout + done.stderr
+    assert json.loads(state.read_text())['logs'][0]['size'] == 10
+    before = state.read_text()
+    done = verify(lab, newer, paths['older'], '--state', state)
+    assert done.returncode == VIOLATION and 'rolled back' in done.stdout, done.stdout
+    done = verify(lab, newer, paths['other'], '--state', state)
+    assert done.returncode == VIOLATION and 'rewritten' in done.stdout, done.stdout
+    assert newer.notes['checkpoint'] in done.stdout and other.notes['checkpoint'] in done.stdout, done.stdout
+    assert other.notes['checkpoint'] in (lab.folder / 'state.evidence').read_text()
+    assert state.read_text() == before, 'a violation is not remembered as if it were true'
+    state.write_text(before.replace('"size": 10', '"size": 11'))
+    assert verify(lab, newer, paths['newer'], '--state', state).returncode == UNREADABLE
+
+
+def test_resuming_reads_only_what_is_new_and_still_compares_the_root(lab):
+    state = lab.folder / 'state'
+    first, grown = Copy(8, ((3, 4), (1,))).publish(8, 7), Copy(12, ((3, 4), (1, 4))).publish(12, 7)
+    assert verify(lab, first, first.write(lab.folder / 'first'), '--state', state).returncode == VERIFIED
+    grown.after.append(flip('*00.seg', b'TBK1', 40))
+    done = verify(lab, grown, grown.write(lab.folder / 'grown'), '--state', state, '--resume', '--json')
+    assert done.returncode == VERIFIED and json.loads(done.stdout)['resumed_at'] == 8, done.stdout
+    assert verify(lab, grown, lab.folder / 'grown').returncode == VIOLATION, 'without --resume everything is read'
+    forged = Copy(12, ((3, 4), (1, 4)), note='z').publish(12, 7)
+    done = verify(lab, forged, forged.write(lab.folder / 'forged'), '--state', lab.folder / 'state', '--resume')
+    assert done.returncode == VIOLATION and 'rewritten' in done.stdout, done.stdout
+
+
+def test_an_empty_log_is_not_remembered(lab):
+    c = Copy(0, ((),))
+    c.notes['checkpoint'] = c.sign(0)
+    done = verify(lab, c, c.write(lab.folder / 'log'), '--state', lab.folder / 'state', policy=c.policy(quorum=False))
+    assert done.returncode == VERIFIED, done.stdout
+    assert not (lab.folder / 'state').exists()
+
+
+# --- tlogs -----------------------------------------------------------------------------------------------------------
+
+def swap_files(a, b):
+    def change(folder):
+        first, second = (folder / a).read_bytes(), (folder / b).read_bytes()
+        (folder / a).write_bytes(second)
+        (folder / b).write_bytes(first)
+    return change
+
+
+TLOG_FAULTS = [
+    ('nothing', lambda c: None, VERIFIED, None, ''),
+    ('a tile of level 0', lambda c: c.after.append(overwrite('tile/0/001', 32 * 9, bytes(32))), VIOLATION, 265, ''),
+    ('a tile of level 1', lambda c: c.after.append(overwrite('tile/1/000.p/2', 40, bytes(8))), VIOLATION, 256, 'tile/1/000.p/2'),
+    ('an entry bundle', lambda c: c.after.append(flip('tile/entries/001', c.items[300]['encoded'], 80)), VIOLATION, 300, ''),
+    ('a partial bundle', lambda c: c.after.append(flip('tile/entries/002.p/8', c.items[515]['encoded'], 80)), VIOLATION, 515, ''),
+    ('two bundles swapped', lambda c: c.after.append(swap_files('tile/entries/000', 'tile/entries/001')), VIOLATION, 0, ''),
+    ('a tile that is not there', lambda c: c.after.append(lambda f: (f / 'tile/0/001').unlink()), UNREADABLE, None, ''),
+    ('a bundle that is not there', lambda c: c.after.append(lambda f: (f / 'tile/entries/001').unlink()), UNREADABLE, None, ''),
+    ('a forged checkpoint', lambda c: c.notes.update(tlog=c.sign(520, NOW, key=OTHER_KEY)), VIOLATION, None, 'not signed'),
+    ('another root', lambda c: c.notes.update(tlog=c.sign(520, NOW, text=c.text(519).replace('519', '520'))), VIOLATION, None, 'root'),
+    ('a replaced key file', lambda c: c.after.append(lambda f: (f / 'vkey').write_text(OTHER_KEY.vkey)), VERIFIED, None, ''),
+]
+
+
+def big():
+    return Copy(520, ((520,),))
+
+
+def test_every_fault_in_a_tlog_gets_its_verdict(lab):
+    sound = big()
+    for number, (name, plant, code, bad_index, words) in enumerate(TLOG_FAULTS):
+        c = sound.clone()
+        plant(c)
+        done = verify(lab, c, c.write_tlog(lab.folder / str(number)), '--json', command='tlog')
+        report = json.loads(done.stdout)
+        assert done.returncode == code, (name, done.returncode, done.stdout)
+        assert bad_index is None or report['first_bad']['index'] == bad_index, (name, report['first_bad'], report['message'])
+        assert words in done.stdout, (name, done.stdout)
+
+
+def test_other_peoples_tlogs_are_verified_with_their_key(lab):
+    vectors = golden.HERE.parent / 'vectors' / 'tessera15'
+    policy = lab.folder / 'policy'
+    policy.write_text('log example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx\nquorum none\n')
+    done = run('tally-verify', 'tlog', vectors, '--policy', policy)
+    assert done.returncode == VERIFIED and '15 entries' in done.stdout, done.stdout + done.stderr
+    for older, newer, code in (('checkpoint.3', 'checkpoint.15', VERIFIED), ('checkpoint.7', 'checkpoint.7', VERIFIED),
+                               ('checkpoint.15', 'checkpoint.3', UNREADABLE)):
+        done = run('tally-verify', 'consistency', vectors / older, vectors / newer, vectors, '--policy', policy)
+        assert done.returncode == code, (older, newer, done.stdout)
+
+
+def serve(lab, folder):
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        protocol_version = 'HTTP/1.1'
+
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    lab.at_end(lambda: (server.shutdown(), server.server_close()))
+    return f'http://127.0.0.1:{server.server_address[1]}'
+
+
+def test_copies_of_any_kind_are_compared_and_the_first_difference_is_named(lab):
+    a = big()
+    a.notes['checkpoint'] = a.sign(520, NOW)
+    folder, tlog, shorter = a.write(lab.folder / 'folder'), a.write_tlog(lab.folder / 'tlog'), a.write_tlog(lab.folder / 'shorter', 300)
+    url = serve(lab, tlog)
+    done = verify(lab, a, folder, tlog, url, shorter, '--json', command='compare')
+    report = json.loads(done.stdout)
+    assert done.returncode == VERIFIED and len(report['comparisons']) == 3, done.stdout
+    assert sorted(c['common_size'] for c in report['comparisons']) == [300, 520, 520]
+    assert verify(lab, a, url, command='tlog').returncode == VERIFIED
+    for place in (0, 255, 256, 419, 519):
+        b = a.clone()
+        b.items[place]['payload'] = b'{"another":1}'
+        b.chain(place)
+        b.notes['checkpoint'] = b.sign(520, NOW)
+        others = [b.write(lab.folder / f'folder-{place}'), b.write_tlog(lab.folder / f'tlog-{place}')]
+        for one in (folder, tlog, url):
+            for other in others:
+                done = verify(lab, a, one, other, '--json', command='compare')
+                report = json.loads(done.stdout)
+                assert done.returncode == VIOLATION and report['first_difference'] == place, (place, one, other, report['message'])
+    assert verify(lab, a, folder, 'http://127.0.0.1:1', command='compare').returncode == UNREADABLE
+
+
+# --- Receipts, notes, digests ----------------------------------------------------------------------------------------
+
+def inclusion_path(leaves, index):
+    if len(leaves) <= 1:
+        return []
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    if index < split:
+        return inclusion_path(leaves[:split], index) + [golden.root(leaves[split:])]
+    return inclusion_path(leaves[split:], index - split) + [golden.root(leaves[:split])]
+
+
+def test_a_receipt_proves_its_entry_and_nothing_else(lab):
+    c = Copy()
+    path = inclusion_path(c.leaves(10), 6)
+    text = f'c2sp.org/tlog-proof@v1\nindex 6\n{"".join(base64.b64encode(h).decode() + chr(10) for h in path)}\n{c.sign(10, NOW - 60)}'
+    receipt = lab.folder / 'a.tlog-proof'
+    files = {}
+    for index in (5, 6):
+        item = c.items[index]
+        frame = golden.bytes_field(1, item['encoded']) + golden.bytes_field(2, item['payload']) + golden.bytes_field(3, item['salt'])
+        for name, data in (('entry', item['encoded']), ('event', frame)):
+            files[name, index] = lab.folder / f'{name}-{index}'
+            files[name, index].write_bytes(data)
+    forged = lab.folder / 'forged'
+    forged.write_bytes(files['event', 6].read_bytes().replace(b'900', b'100'))
+    receipt.write_text(text)
+    for kind, file, code, words in (('--entry', files['entry', 6], VERIFIED, 'NOT looked at'), ('--event', files['event', 6], VERIFIED, 'with this payload'),
+                                    ('--entry', files['entry', 5], VIOLATION, 'index 6'), ('--event', files['event', 5], VIOLATION, 'index 6'),
+                                    ('--event', forged, VIOLATION, 'commitment')):
+        done = verify(lab, c, receipt, kind, file, command='proof')
+        assert done.returncode == code and words in done.stdout, (kind, file, done.stdout)
+    assert verify(lab, c, receipt, command='proof').returncode == UNREADABLE, 'without the entry there is nothing to prove'
+    assert verify(lab, c, receipt, '--entry', files['entry', 6], '--event', files['event', 6], command='proof').returncode == USAGE
+    for index, code in ((6, VERIFIED), (5, VIOLATION)):
+        extra = base64.b64encode(c.items[index]['encoded']).decode()
+        receipt.write_text(text.replace('index 6', f'extra {extra}\nindex 6'))
+        assert verify(lab, c, receipt, command='proof').returncode == code, index
+    receipt.write_text(text.replace('index 6', 'index 7'))
+    assert verify(lab, c, receipt, '--entry', files['entry', 6], command='proof').returncode == VIOLATION
+    receipt.write_text(text.replace('index 6', 'index 06'))
+    assert verify(lab, c, receipt, '--entry', files['entry', 6], command='proof').returncode == VIOLATION
+
+
+def test_checkpoints_are_judged_by_the_policy_alone(lab):
+    c = Copy()
+    file = lab.folder / 'note'
+    for note_text, more, code in ((c.sign(10, NOW - 60), [], VERIFIED), (c.sign(10), [], POLICY), (c.sign(10, NOW - 60), ['--max-age', '10'], POLICY),
+                                  (c.sign(10, NOW, key=OTHER_KEY), [], VIOLATION), (c.sign(10, NOW, witness=WITNESS), [], POLICY),
+                                  (bad_signature(c), [], VIOLATION), ('nonsense', [], VIOLATION)):
+        file.write_text(note_text)
+        done = verify(lab, c, file, *more, command='checkpoint')
+        assert done.returncode == code, (note_text, done.stdout)
+    file.write_text(c.sign(10, NOW - 60))
+    assert run('tally-verify', 'checkpoint', file).returncode == UNREADABLE, 'without a policy nothing about a note can be checked'
+
+
+def test_two_checkpoints_are_held_against_each_other_and_a_copy(lab):
+    c = Copy().publish()
+    other = Copy(note='z')
+    folder = c.write(lab.folder / 'log')
+    notes = {'4': c.sign(4, NOW), '10': c.sign(10, NOW), 'other4': other.sign(4, NOW), 'other10': other.sign(10, NOW)}
+    for name, text in notes.items():
+        (lab.folder / name).write_text(text)
+    for older, newer, code in (('4', '10', VERIFIED), ('10', '10', VERIFIED), ('other4', '10', VIOLATION), ('4', 'other10', VIOLATION),
+                               ('10', 'other10', VIOLATION), ('10', '4', UNREADABLE)):
+        done = verify(lab, c, lab.folder / older, lab.folder / newer, folder, '--json', command='consistency')
+        report = json.loads(done.stdout)
+        assert done.returncode == code, (older, newer, done.stdout)
+        assert report['evidence'] == ([notes[older], notes[newer]] if (older, newer) == ('10', 'other10') else []), (older, newer)
+
+
+def test_a_segment_is_verified_by_itself(lab):
+    c = Copy()
+    folder = c.write(lab.folder / 'log')
+    assert run('tally-verify', 'segment', folder / f'{7:020d}.seg').returncode == VERIFIED
+    stored(9, 'payload', 3)(c)
+    done = run('tally-verify', 'segment', c.write(lab.folder / 'bad') / f'{7:020d}.seg', '--json')
+    assert done.returncode == VIOLATION and json.loads(done.stdout)['first_bad']['index'] == 9, done.stdout
+
+
+def test_projection_digests_are_compared_at_equal_positions_only(lab):
+    base = {'name': 'balances', 'position': 'eu@7,us@3', 'digest': 'aa'}
+    files = [lab.folder / 'a', lab.folder / 'b']
+    files[0].write_text(json.dumps(base))
+    for change, code in (({}, VERIFIED), ({'digest': 'bb'}, VIOLATION), ({'position': 'eu@8,us@3', 'digest': 'bb'}, UNREADABLE),
+                         ({'name': 'other'}, UNREADABLE), ({'digest': ''}, UNREADABLE)):
+        files[1].write_text(json.dumps({**base, **change}))
+        done = run('tally-verify', 'projection', *files)
+        assert done.returncode == code, (change, done.stdout, done.stderr)
+
+
+def test_trust_needs_a_policy_that_parses(lab):
+    c = Copy().publish()
+    folder = c.write(lab.folder / 'log')
+    for policy in ('', 'quorum none\nquorum none\n', f'log {c.log_key.vkey}x\nquorum none\n', f'log {c.log_key.vkey}\nquorum us\n', 'nonsense\n'):
+        (lab.folder / 'policy').write_text(policy)
+        assert run('tally-verify', 'log', folder, '--policy', lab.folder / 'policy').returncode == UNREADABLE, policy
+    assert run('tally-verify', 'log', folder, '--state', lab.folder / 'state').returncode == USAGE

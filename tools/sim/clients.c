@@ -1,0 +1,477 @@
+/* The workload: clients that append, lose answers, retry with the same ids, race themselves, guess versions, reuse ids
+ * by mistake and ask the wrong region; and what they may conclude from what they are told.
+ *
+ * Checked here: every accepted attempt of an operation is told the same places; an operation whose attempts were all
+ * refused left nothing; an operation is in the logs as a whole or not at all. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "sim/sim.h"
+
+enum { OPS_MAX = 1 << 20, HEAL_WORK_S = 5 };
+
+struct said {
+    const struct op *op;
+    uint64_t fingerprint;
+    struct said *next;
+};
+
+struct op {
+    size_t number;
+    size_t client;
+    size_t home;
+    size_t target;
+    size_t write_count;
+    size_t event_count;
+    struct region_stream_write writes[SIM_OP_WRITES_MAX];
+    struct region_new_event events[SIM_OP_EVENTS_MAX];
+    struct region_result first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told */
+    uint32_t attempts, refused, accepted;
+    uint64_t next_send;
+    bool reuses;   /* one of its ids is another operation's too */
+    bool crosses;  /* its streams have several homes: no region can take it */
+    bool finished; /* the client has an answer that it believes, or gave up */
+    bool healthy;  /* made after the heal */
+};
+
+struct clients {
+    struct op **ops;
+    size_t op_count, op_capacity;
+    struct map said;                             /* event id -> struct said */
+    uint64_t belief[SIM_NODES_MAX][SIM_STREAMS]; /* the version that clients believe a stream has, plus one */
+    size_t accepted_since_heal[SIM_NODES_MAX];
+    uint64_t stop_at_us;
+};
+
+struct response {
+    struct op *op;
+    int code;
+    struct region_result results[SIM_OP_EVENTS_MAX];
+};
+
+static void run_client(struct world *world, struct task *task);
+static void send_op(struct world *world, struct op *op);
+
+/* --- Making an operation --- */
+
+static struct bytes random_bytes(struct world *world, size_t size)
+{
+    uint8_t *data = sim_must(arena_alloc(&world->arena, size));
+    prng_fill(&world->prng, data, size);
+    return bytes_of(data, size);
+}
+
+static struct bytes payload(struct world *world)
+{
+    uint64_t kind = world_draw(world, 1000);
+    if (kind < 5)
+        return random_bytes(world, world_draw(world, 100000));
+    if (kind < 50)
+        return random_bytes(world, world_draw(world, 8000));
+    return random_bytes(world, world_draw(world, 120));
+}
+
+static void make_event(struct world *world, struct op *op, struct region_new_event *event)
+{
+    static const char *const types[] = {"Opened", "Deposited", "Withdrawn", "Renamed"};
+    struct clients *clients = world->clients;
+    memset(event, 0, sizeof(*event));
+    prng_fill(&world->prng, event->id, ENTRY_ID_SIZE);
+    event->type = bytes_of_string(types[world_draw(world, 4)]);
+    event->content_type = bytes_of_string(world_chance(world, 500000) ? "" : "application/octet-stream");
+    event->payload = payload(world);
+    if (world_chance(world, 200000))
+        event->metadata = random_bytes(world, world_draw(world, 60));
+    if (world_chance(world, 30000) && clients->op_count > 1) {
+        struct op *other = clients->ops[world_draw(world, clients->op_count)];
+        if (other->home != op->home)
+            return; /* two regions may both keep an id that they take at one moment: a documented limit */
+        memcpy(event->id, other->events[world_draw(world, other->event_count)].id, ENTRY_ID_SIZE);
+        for (size_t i = 0; i < op->event_count; i++) {
+            if (memcmp(op->events[i].id, event->id, ENTRY_ID_SIZE) == 0)
+                event->id[0] ^= 1; /* an id stands only once in a request */
+        }
+        op->reuses = true;
+        other->reuses = true;
+    }
+}
+
+static void expect(struct world *world, struct region_stream_write *write, size_t home, size_t stream)
+{
+    uint64_t kind = world_draw(world, 100);
+    uint64_t belief = world->clients->belief[home][stream];
+    write->expectation = STREAM_ANY;
+    if (kind < 10) {
+        write->expectation = STREAM_NONE;
+    } else if (kind < 25) {
+        write->expectation = STREAM_EXISTS;
+    } else if (kind < 50 && belief > 0) {
+        write->expectation = STREAM_AT;
+        write->expected_version = belief - 1 + (world_chance(world, 100000) ? 1 : 0);
+    }
+}
+
+static void make_write(struct world *world, struct op *op, size_t home, size_t stream, size_t event_count)
+{
+    struct region_stream_write *write = &op->writes[op->write_count++];
+    char name[32];
+    int size = snprintf(name, sizeof(name), "%s-s%zu", world->partition_names[home], stream);
+    char *copy = sim_must(arena_copy(&world->arena, name, (size_t)size));
+    *write = (struct region_stream_write){.context = bytes_of_string(world->contexts[0].name),
+                                          .partition = bytes_of_string(world->partition_names[home]),
+                                          .stream = bytes_of(copy, (size_t)size),
+                                          .event_count = event_count,
+                                          .events = &op->events[op->event_count]};
+    expect(world, write, home, stream);
+    for (size_t i = 0; i < event_count; i++) {
+        make_event(world, op, &op->events[op->event_count]);
+        op->event_count++;
+    }
+}
+
+static void note_said(struct world *world, const struct op *op)
+{
+    struct map *map = &world->clients->said;
+    for (size_t w = 0; w < op->write_count; w++) {
+        const struct region_stream_write *write = &op->writes[w];
+        for (size_t i = 0; i < write->event_count; i++) {
+            const struct region_new_event *event = &write->events[i];
+            struct entry entry = {.context = write->context,
+                                  .partition = write->partition,
+                                  .stream = write->stream,
+                                  .type = event->type,
+                                  .content_type = event->content_type,
+                                  .metadata = event->metadata};
+            struct bytes key = bytes_of(event->id, ENTRY_ID_SIZE);
+            struct said *said = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*said)));
+            *said = (struct said){.op = op,
+                                  .fingerprint = entry_fingerprint(world->sha, &entry, event->payload),
+                                  .next = map_get(map, key)};
+            int code = map_put(map, key, said);
+            INVARIANT(code == 0);
+        }
+    }
+}
+
+static size_t choose_home(struct world *world)
+{
+    size_t home = world_draw(world, world->node_count);
+    while (world->healing && !world->core[home])
+        home = world_draw(world, world->node_count);
+    return home;
+}
+
+static struct op *make_op(struct world *world, size_t client)
+{
+    struct clients *clients = world->clients;
+    struct op *op = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*op)));
+    size_t writes = world_chance(world, 150000) ? world_between(world, 2, SIM_OP_WRITES_MAX) : 1;
+    size_t stream = world_draw(world, SIM_STREAMS);
+    op->number = clients->op_count;
+    op->client = client;
+    op->home = choose_home(world);
+    op->healthy = world->healing;
+    op->target = world_chance(world, 30000) ? world_draw(world, world->node_count) : op->home;
+    for (size_t i = 0; i < writes; i++) {
+        size_t home = i > 0 && world_chance(world, 50000) ? world_draw(world, world->node_count) : op->home;
+        op->crosses = op->crosses || home != op->home;
+        make_write(world, op, home, (stream + i) % SIM_STREAMS,
+                   world_between(world, 1, SIM_OP_EVENTS_MAX / SIM_OP_WRITES_MAX));
+    }
+    note_said(world, op);
+    if (clients->op_count == clients->op_capacity) {
+        clients->op_capacity = clients->op_capacity == 0 ? 256 : 2 * clients->op_capacity;
+        clients->ops = sim_must(mem_resize(clients->ops, clients->op_capacity * sizeof(struct op *)));
+    }
+    clients->ops[clients->op_count++] = op;
+    return op;
+}
+
+const struct op *clients_find_said(const struct world *world, const struct entry *entry, uint64_t fingerprint)
+{
+    const struct said *said = map_get(&world->clients->said, bytes_of(entry->event_id, ENTRY_ID_SIZE));
+    while (said != NULL && said->fingerprint != fingerprint)
+        said = said->next;
+    return said == NULL ? NULL : said->op;
+}
+
+/* --- A request at a region --- */
+
+static void run_submit(struct world *world, struct task *task)
+{
+    struct node *node = task->node;
+    struct request *request = task->data;
+    if (node->mail_count >= SIM_MAIL_MAX - 1) {
+        request->command.refusal.code = ERR_BUSY;
+        clients_answered(node, request);
+        queue_remove(&request->link);
+        mem_free(request);
+        return;
+    }
+    struct mail *mail = mail_new(REGION_COMMAND);
+    mail->event.command = &request->command;
+    (void)world;
+    node_post(node, mail);
+}
+
+static struct request *new_request(struct world *world, struct op *op)
+{
+    struct request *request = sim_must(mem_alloc_zero(1, sizeof(*request)));
+    struct region_new_event *event = request->events;
+    request->op = op;
+    memcpy(request->writes, op->writes, sizeof(op->writes));
+    memcpy(request->events, op->events, sizeof(op->events));
+    for (size_t w = 0; w < op->write_count; w++) {
+        request->writes[w].events = event;
+        event += request->writes[w].event_count;
+    }
+    for (size_t i = 0; i < op->event_count; i++)
+        prng_fill(&world->prng, request->events[i].salt, ENTRY_SALT_SIZE);
+    request->command =
+        (struct region_command){.write_count = op->write_count, .writes = request->writes, .results = request->results};
+    return request;
+}
+
+/* What a call thread does: checks, look-ups, and then the region's mail, a little later. */
+static void run_arrive(struct world *world, struct task *task)
+{
+    struct op *op = task->data;
+    struct node *node = &world->nodes[task->numbers[0]];
+    struct err err = {0};
+    if (!node->up)
+        return;
+    if (node->paused_until_us > world->now_us) {
+        struct task *again = world_at(world, node->paused_until_us, NULL, run_arrive);
+        again->data = op;
+        again->numbers[0] = task->numbers[0];
+        return;
+    }
+    op->attempts++;
+    struct request *request = new_request(world, op);
+    queue_push_back(&node->requests, &request->link);
+    int code = region_command_check(&request->command, &request->command.refusal);
+    if (code == 0)
+        code = region_command_prepare(&request->command, node->sha, node->index, &err);
+    INVARIANT(code == 0);
+    uint64_t most = world_chance(world, 50000) ? 600 * SIM_MS : 3 * SIM_MS;
+    world_after(world, world_draw(world, most), node, run_submit)->data = request;
+}
+
+/* --- Answers --- */
+
+static void compare_with_first(struct world *world, struct op *op, const struct region_result *results)
+{
+    for (size_t i = 0; i < op->event_count; i++) {
+        if (op->first[i].index != results[i].index || op->first[i].stream_version != results[i].stream_version)
+            world_fail(world, NULL, "operation %zu was told two places for one event: entry %llu, then entry %llu",
+                       op->number, (unsigned long long)op->first[i].index, (unsigned long long)results[i].index);
+    }
+}
+
+static void believe(struct world *world, const struct op *op)
+{
+    size_t at = 0;
+    for (size_t w = 0; w < op->write_count; w++) {
+        unsigned home = 0;
+        unsigned stream = 0;
+        char name[32];
+        snprintf(name, sizeof(name), "%.*s", (int)op->writes[w].stream.size_bytes,
+                 (const char *)op->writes[w].stream.data);
+        home = (unsigned)(name[1] - '0');
+        for (const char *digit = name + 4; *digit != '\0'; digit++)
+            stream = stream * 10 + (unsigned)(*digit - '0');
+        at += op->writes[w].event_count;
+        uint64_t next = op->first[at - 1].stream_version + 1;
+        if (next > world->clients->belief[home][stream])
+            world->clients->belief[home][stream] = next;
+    }
+}
+
+static void finish(struct world *world, struct op *op)
+{
+    op->finished = true;
+    world_after(world, world_draw(world, 2 * world->plan.think_us) + 1, NULL, run_client)->numbers[0] = op->client;
+}
+
+static void run_resend(struct world *world, struct task *task)
+{
+    struct op *op = task->data;
+    if (task->numbers[0] != op->next_send)
+        return; /* it was sent again for another reason meanwhile */
+    op->target = op->home;
+    send_op(world, op);
+}
+
+/* There is one next time at most. */
+static void resend_after(struct world *world, struct op *op, uint64_t delay_us)
+{
+    struct task *task = world_after(world, delay_us, NULL, run_resend);
+    task->data = op;
+    task->numbers[0] = ++op->next_send;
+}
+
+static bool is_final(int code)
+{
+    return code != ERR_UNAVAILABLE && code != ERR_BUSY && code != ERR_WRONG_HOME && code != ERR_NO_MEMORY;
+}
+
+static void run_response(struct world *world, struct task *task)
+{
+    struct response *response = task->data;
+    struct op *op = response->op;
+    bool final = is_final(response->code) || (response->code == ERR_WRONG_HOME && op->crosses);
+    bool again = false; /* the client forgets that it was answered */
+    if (op->finished) {
+        mem_free(response);
+        return;
+    }
+    if (response->code == 0) {
+        believe(world, op);
+        if (op->healthy)
+            world->clients->accepted_since_heal[op->home]++;
+        if (world_chance(world, 100000))
+            again = true;
+    }
+    op->next_send++;
+    if (final)
+        finish(world, op);
+    if (!final)
+        resend_after(world, op, world_between(world, 10 * SIM_MS, SIM_S));
+    else if (again)
+        resend_after(world, op, world_draw(world, 5 * SIM_S));
+    mem_free(response);
+}
+
+static void drop_response(struct world *world, struct task *task)
+{
+    (void)world;
+    mem_free(task->data);
+}
+
+void clients_answered(struct node *node, struct request *request)
+{
+    struct world *world = node->world;
+    struct op *op = request->op;
+    int code = request->command.refusal.code;
+    world_trace(world, node, "op %zu: %s", op->number, code == 0 ? "accepted" : tally_error_name(code));
+    if (code != 0)
+        op->refused++;
+    else if (op->accepted++ == 0)
+        memcpy(op->first, request->results, sizeof(op->first));
+    else
+        compare_with_first(world, op, request->results);
+    if (world_fault(world, FAULT_LOSS, world->plan.message_fault_ppm))
+        return;
+    struct response *response = sim_must(mem_alloc_zero(1, sizeof(*response)));
+    response->op = op;
+    response->code = code;
+    struct task *task = world_after(world, world_draw(world, 2 * SIM_MS) + 1, NULL, run_response);
+    task->data = response;
+    task->drop = drop_response;
+}
+
+/* --- The clients' loop --- */
+
+static void arrive_after(struct world *world, struct op *op, uint64_t delay_us)
+{
+    struct task *task = world_after(world, delay_us, NULL, run_arrive);
+    task->data = op;
+    task->numbers[0] = op->target;
+}
+
+static void send_op(struct world *world, struct op *op)
+{
+    if (!world_fault(world, FAULT_LOSS, world->plan.message_fault_ppm))
+        arrive_after(world, op, world_draw(world, 2 * SIM_MS) + 1);
+    if (world_fault(world, FAULT_DUPLICATE, 3 * world->plan.message_fault_ppm))
+        arrive_after(world, op, world_draw(world, 300 * SIM_MS) + 1);
+    if (!op->finished)
+        resend_after(world, op, world_between(world, SIM_S, 4 * SIM_S));
+}
+
+static bool all_accepted_since_heal(const struct world *world)
+{
+    bool all = true;
+    for (size_t i = 0; i < world->node_count; i++)
+        all = all && (!world->core[i] || world->clients->accepted_since_heal[i] > 0);
+    return all;
+}
+
+static void run_client(struct world *world, struct task *task)
+{
+    if (world->healing && world->now_us > world->clients->stop_at_us && all_accepted_since_heal(world))
+        return;
+    send_op(world, make_op(world, task->numbers[0]));
+}
+
+void clients_start(struct world *world)
+{
+    struct clients *clients = sim_must(mem_alloc_zero(1, sizeof(*clients)));
+    map_init(&clients->said, OPS_MAX, NULL);
+    world->clients = clients;
+    for (size_t i = 0; i < world->plan.client_count; i++)
+        world_after(world, world_draw(world, SIM_S), NULL, run_client)->numbers[0] = i;
+}
+
+void clients_free(struct world *world)
+{
+    map_free(&world->clients->said);
+    mem_free(world->clients->ops);
+    mem_free(world->clients);
+}
+
+void clients_heal(struct world *world)
+{
+    world->clients->stop_at_us = world->now_us + HEAL_WORK_S * SIM_S;
+    for (size_t i = 0; i < world->clients->op_count; i++) {
+        struct op *op = world->clients->ops[i];
+        if (!op->finished && !world->core[op->home])
+            finish(world, op); /* its home stays away: the client gives up */
+    }
+}
+
+bool clients_satisfied(struct world *world, char *why, size_t why_size)
+{
+    struct clients *clients = world->clients;
+    for (size_t i = 0; i < clients->op_count; i++) {
+        if (!clients->ops[i]->finished) {
+            snprintf(why, why_size, "operation %zu has no answer", i);
+            return false;
+        }
+    }
+    for (size_t i = 0; i < world->node_count; i++) {
+        if (world->core[i] && clients->accepted_since_heal[i] == 0) {
+            snprintf(why, why_size, "region %s has accepted nothing since the heal", world->region_names[i]);
+            return false;
+        }
+    }
+    return world->now_us > clients->stop_at_us;
+}
+
+/* --- The end --- */
+
+static size_t count_in_truth(const struct world *world, const struct op *op)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < op->event_count; i++) {
+        const char *origin = NULL;
+        uint64_t index = 0;
+        count += truth_find(world, op->events[i].id, &origin, &index);
+    }
+    return count;
+}
+
+void clients_check_end(struct world *world)
+{
+    for (size_t i = 0; i < world->clients->op_count && !world->failed; i++) {
+        const struct op *op = world->clients->ops[i];
+        size_t there = count_in_truth(world, op);
+        if (op->reuses)
+            continue;
+        if (there != 0 && there != op->event_count)
+            world_fail(world, NULL, "operation %zu has %zu of its %zu events in the logs", i, there, op->event_count);
+        if (there != 0 && op->attempts == op->refused)
+            world_fail(world, NULL, "operation %zu was refused each time, and its events are in the logs", i);
+    }
+}

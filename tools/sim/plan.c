@@ -1,0 +1,93 @@
+/* The plan of a run: which faults it may meet, how often, and with what settings. Drawn anew for each seed, so that
+ * some runs have one fault alone and others all of them (Groce et al., "Swarm testing", 2012). */
+#include <stdio.h>
+
+#include "sim/sim.h"
+
+static const char *const region_names[SIM_NODES_MAX] = {"eu", "us", "ap", "af", "sa"};
+
+static void draw_faults(struct world *world)
+{
+    struct plan *plan = &world->plan;
+    uint32_t share = (uint32_t)world_between(world, 1, 8) * 100000;
+    bool calm = world_chance(world, 50000);
+    for (int i = 0; i < FAULT_COUNT; i++)
+        plan->enabled[i] = !calm && world_chance(world, share);
+    plan->fault_phase_us = world_between(world, 5, 40) * SIM_S;
+    plan->fault_every_us = world_between(world, 100, 4000) * SIM_MS;
+    plan->message_fault_ppm = (uint32_t)world_between(world, 100, 30000);
+    plan->latency_us = world_between(world, 100, 60000);
+}
+
+/* Each one is tiny, or as usual. */
+static void draw_limits(struct world *world)
+{
+    struct region_limits *limits = &world->plan.limits;
+    size_t *const sizes[] = {&limits->ready_blocks,  &limits->commands_pending, &limits->unindexed_entries,
+                             &limits->indexed_steps, &limits->mirror_writes,    &limits->kept_notes,
+                             &limits->boundaries,    &limits->block_bytes};
+    uint64_t *const times[] = {&limits->overlay_grace_us, &limits->backoff_first_us, &limits->backoff_max_us,
+                               &limits->penalty_us};
+    for (size_t i = 0; world->plan.enabled[FAULT_TINY_LIMITS] && i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        *sizes[i] = world_chance(world, 500000) ? world_between(world, 1, 8) : 0;
+    for (size_t i = 0; world->plan.enabled[FAULT_EARLY_TIMEOUTS] && i < sizeof(times) / sizeof(times[0]); i++)
+        *times[i] = world_chance(world, 500000) ? world_between(world, 1, 20) * SIM_MS : 0;
+    if (limits->unindexed_entries > 0)
+        limits->unindexed_entries *= 32; /* room for a request, and for a block of a peer */
+}
+
+static void draw_settings(struct world *world)
+{
+    struct plan *plan = &world->plan;
+    bool tiny = plan->enabled[FAULT_TINY_LIMITS];
+    bool early = plan->enabled[FAULT_EARLY_TIMEOUTS];
+    plan->client_count = world_between(world, 1, 6);
+    plan->think_us = world_between(world, 1, 400) * SIM_MS;
+    if (world_chance(world, 150000)) { /* a crowd, for a short while */
+        plan->client_count = world_between(world, 6, 16);
+        plan->think_us = world_between(world, 1, 5) * SIM_MS;
+        plan->fault_phase_us = world_between(world, 3, 8) * SIM_S;
+        plan->fault_every_us /= 4;
+    }
+    plan->log_options.segment_size_bytes = (tiny ? 16 : world_between(world, 32, 128)) * BLOCK_ALIGNMENT_BYTES;
+    plan->log_options.tail_size_bytes = tiny ? 4096 : 1024 * 1024;
+    plan->checkpoint_interval_us = world_between(world, 1, 1000) * SIM_MS;
+    plan->hello_interval_us = world_between(world, 500, 3000) * SIM_MS;
+    plan->peer_timeout_us = early ? plan->hello_interval_us / 2 : 4 * plan->hello_interval_us;
+    plan->call_timeout_us = early ? 2 * plan->latency_us : 3 * SIM_S;
+    plan->keepalive_us = early ? 500 * SIM_MS : world_between(world, 1, 20) * SIM_S;
+    plan->pull_window = tiny ? 1 : world_between(world, 1, 32);
+    draw_limits(world);
+    world->counts.faults[FAULT_TINY_LIMITS] += tiny;
+    world->counts.faults[FAULT_EARLY_TIMEOUTS] += early;
+}
+
+void plan_draw(struct world *world)
+{
+    world->plan.node_count = world_chance(world, 100000) ? 1 : world_between(world, 2, SIM_NODES_MAX);
+    world->node_count = world->plan.node_count;
+    draw_faults(world);
+    draw_settings(world);
+    world->plan.projections = world_chance(world, 250000);
+    for (size_t i = 0; i < world->node_count; i++) {
+        snprintf(world->region_names[i], sizeof(world->region_names[i]), "%s", region_names[i]);
+        snprintf(world->partition_names[i], sizeof(world->partition_names[i]), "p%zu", i);
+        world->homes[i] =
+            (struct context_home){.partition = world->partition_names[i], .region = world->region_names[i]};
+    }
+    world->contexts[0] = (struct context){
+        .name = "bank", .default_home = world->region_names[0], .home_count = world->node_count, .homes = world->homes};
+}
+
+void plan_print(const struct world *world)
+{
+    const struct plan *plan = &world->plan;
+    printf("%zu regions, %zu clients, %llu s of faults, one every %llu ms; faults:", plan->node_count,
+           plan->client_count, (unsigned long long)(plan->fault_phase_us / SIM_S),
+           (unsigned long long)(plan->fault_every_us / SIM_MS));
+    for (int i = 0; i < FAULT_COUNT; i++) {
+        if (plan->enabled[i])
+            printf(" %s", fault_names[i]);
+    }
+    printf("%s\n", plan->projections ? "; projections" : "");
+}

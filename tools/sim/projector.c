@@ -1,0 +1,214 @@
+/* Projections: the real ones, with SQLite on real files in a folder of the run's own, which stands for a part of each
+ * region's disk. A process that ends leaves them as the last commit did; a lost disk takes them too.
+ *
+ * Checked: a projection that lived through the run has the digest of one made afresh from the logs, and of its peers'
+ * at the same position. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "projection/follow.h"
+#include "sim/sim.h"
+
+struct projector {
+    struct projection *projection;
+    bool waits;
+};
+
+static const char sql[] =
+    "-- tally: projection totals\n"
+    "-- tally: schema\n"
+    "CREATE TABLE totals (stream TEXT PRIMARY KEY, events INTEGER NOT NULL, bytes INTEGER NOT NULL, version INTEGER "
+    "NOT "
+    "NULL);\n"
+    "-- tally: on bank *\n"
+    "INSERT INTO totals VALUES (:stream, 1, length(:payload), :version) ON CONFLICT (stream) DO UPDATE SET events = "
+    "events + 1, bytes = bytes + excluded.bytes, version = max(version, excluded.version);\n";
+
+/* --- The folder --- */
+
+static const char *make_temporary(struct world *world)
+{
+    if (world->temporary[0] == '\0') {
+        const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+        snprintf(world->temporary, sizeof(world->temporary), "%s/tally-sim-XXXXXX", parent);
+        INVARIANT(mkdtemp(world->temporary) != NULL);
+    }
+    return world->temporary;
+}
+
+static void folder_of(const struct node *node, char *out, size_t size)
+{
+    snprintf(out, size, "%s/%s", make_temporary(node->world), node->config.region);
+}
+
+static void remove_files(const char *folder)
+{
+    DIR *listing = opendir(folder);
+    const struct dirent *entry = NULL;
+    while (listing != NULL && (entry = readdir(listing)) != NULL) {
+        char path[512];
+        snprintf(path, sizeof(path), "%s/%.200s", folder, entry->d_name);
+        unlink(path);
+    }
+    if (listing != NULL)
+        closedir(listing);
+    rmdir(folder);
+}
+
+void projector_erase(struct node *node)
+{
+    char folder[256];
+    if (!node->world->plan.projections)
+        return;
+    folder_of(node, folder, sizeof(folder));
+    remove_files(folder);
+}
+
+void projector_clean(struct world *world)
+{
+    for (size_t i = 0; i < world->node_count; i++)
+        projector_erase(&world->nodes[i]);
+    if (world->temporary[0] != '\0')
+        rmdir(world->temporary);
+}
+
+/* --- Following --- */
+
+static int follow_all(struct node *node, struct projection_db *db, bool *moved, struct err *err)
+{
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < atomic_load(&node->store.log_count); i++)
+        code = projection_follow(db, node->store.logs[i], moved, err);
+    return code;
+}
+
+static int follow_round(struct node *node, struct projection *projection, bool *moved, struct err *err)
+{
+    bool switched = false;
+    int code = follow_all(node, projection_live(projection), moved, err);
+    if (code == 0 && projection_next(projection) == NULL && world_chance(node->world, 10000))
+        code = projection_rebuild_begin(projection, err);
+    if (code == 0 && projection_next(projection) != NULL) {
+        code = follow_all(node, projection_next(projection), moved, err);
+        if (code == 0)
+            code = projection_switch_when_caught_up(projection, &switched, err);
+    }
+    if (switched)
+        world_trace(node->world, node, "projection: generation %llu is live",
+                    (unsigned long long)projection_generation(projection));
+    return code;
+}
+
+static void run_projector(struct world *world, struct task *task)
+{
+    struct node *node = task->node;
+    struct err err = {0};
+    bool moved = false;
+    node->projector->waits = false;
+    int code = follow_round(node, node->projector->projection, &moved, &err);
+    world->counts.projected += moved;
+    if (code != 0 && code != ERR_IO && !node->rotten)
+        world_fail(world, node, "the projection cannot follow: %s", err.message);
+    if (moved)
+        projector_changed(node);
+}
+
+void projector_changed(struct node *node)
+{
+    if (node->projector == NULL || node->projector->waits)
+        return;
+    node->projector->waits = true;
+    world_after(node->world, world_between(node->world, SIM_MS, 200 * SIM_MS), node, run_projector);
+}
+
+void projector_boot(struct node *node)
+{
+    char folder[256];
+    struct err err = {0};
+    struct projector *projector = NULL;
+    if (!node->world->plan.projections)
+        return;
+    folder_of(node, folder, sizeof(folder));
+    projector = sim_must(mem_alloc_zero(1, sizeof(*projector)));
+    int code = access(folder, F_OK) == 0
+                   ? projection_open(folder, &projector->projection, &err)
+                   : projection_create(folder, bytes_of_string(sql), &projector->projection, &err);
+    if (code != 0)
+        world_fail(node->world, node, "the projection does not open: %s", err.message);
+    node->projector = projector;
+    if (code == 0)
+        projector_changed(node);
+}
+
+void projector_crash(struct node *node)
+{
+    if (node->projector == NULL)
+        return;
+    projection_close(node->projector->projection);
+    mem_free(node->projector);
+    node->projector = NULL;
+}
+
+/* --- Checks --- */
+
+bool projector_caught_up(const struct node *node)
+{
+    if (node->projector == NULL)
+        return true;
+    for (size_t i = 0; i < atomic_load(&node->store.log_count); i++) {
+        const struct log *log = node->store.logs[i];
+        char origin[ENTRY_ORIGIN_MAX_BYTES + 1] = "";
+        uint64_t applied = 0;
+        memcpy(origin, log_origin(log).data, log_origin(log).size_bytes);
+        if (projection_db_applied(projection_live(node->projector->projection), origin, &applied, NULL) != 0 ||
+            applied != log_durable_size(log))
+            return false;
+    }
+    return true;
+}
+
+static int digest_afresh(struct node *node, struct hash *ret, struct err *err)
+{
+    struct projection_spec *spec = NULL;
+    struct projection_db *db = NULL;
+    bool moved = true;
+    int code = projection_spec_parse(bytes_of_string(sql), &spec, err);
+    if (code == 0)
+        code = projection_db_open(":memory:", spec, &db, err);
+    while (code == 0 && moved) {
+        moved = false;
+        code = follow_all(node, db, &moved, err);
+    }
+    if (code == 0)
+        code = projection_db_digest(db, ret, NULL, err);
+    projection_db_close(db);
+    projection_spec_free(spec);
+    return code;
+}
+
+static void check_projection(struct node *node)
+{
+    struct world *world = node->world;
+    struct hash live;
+    struct hash afresh;
+    struct err err = {0};
+    int code = projection_db_digest(projection_live(node->projector->projection), &live, NULL, &err);
+    if (code == 0)
+        code = digest_afresh(node, &afresh, &err);
+    if (code != 0)
+        world_fail(world, node, "the projection has no digest: %s", err.message);
+    else if (!hash_equal(&live, &afresh))
+        world_fail(world, node, "the projection's digest is not that of one made afresh from the same logs");
+}
+
+void projector_check_end(struct world *world)
+{
+    for (size_t i = 0; i < world->node_count && !world->failed; i++) {
+        if (world->core[i] && world->nodes[i].projector != NULL)
+            check_projection(&world->nodes[i]);
+    }
+}

@@ -1,0 +1,389 @@
+/* The simulator: several regions in one process, under a clock, disks and a network that one seed drives. Private to
+ * tools/sim; README.md beside this file is the tour.
+ *
+ * Everything happens in tasks that wait in one queue, ordered by simulated time and then by the order in which they
+ * were made. All chance comes from world->prng. Nothing depends on addresses, on hash order, or on the time of day. */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "base/prng.h"
+#include "base/queue.h"
+#include "reconcile/applier.h"
+#include "region/store.h"
+#include "replication/source.h"
+#include "sim/sim_disk.h"
+
+enum {
+    SIM_NODES_MAX = 5,
+    SIM_TRACE_LINES = 100,
+    SIM_TRACE_LINE_BYTES = 240,
+    SIM_MAIL_MAX = 8192,  /* as the server's */
+    SIM_JOBS_MAX = 16384, /* as the server's */
+    SIM_OP_WRITES_MAX = 4,
+    SIM_OP_EVENTS_MAX = 12,
+    SIM_STREAMS = 12,
+};
+
+#define SIM_MS ((uint64_t)1000)
+#define SIM_S  ((uint64_t)1000000)
+
+/* --- Faults. X(NAME, "name", what happens) --- */
+#define SIM_FAULTS(X)                                                                                                  \
+    X(DELAY, "delay", "messages take up to a second")                                                                  \
+    X(LOSS, "loss", "a call gets no answer, a pull breaks")                                                            \
+    X(DUPLICATE, "duplicate", "a message of a pull, or a client's request, arrives twice")                             \
+    X(REORDER, "reorder", "two messages of a pull change places")                                                      \
+    X(GARBLE, "garble", "a bit of a message flips")                                                                    \
+    X(FORGE, "forge", "a source changes a payload or a prev hash and makes the checksum right again")                  \
+    X(PARTITION, "partition", "two regions do not reach each other")                                                   \
+    X(ONE_WAY, "one-way", "a region does not reach another, which reaches it")                                         \
+    X(SLOW_PEER, "slow-peer", "everything between two regions takes long")                                             \
+    X(KILL, "kill", "a process ends between two effects")                                                              \
+    X(KILL_IN_WRITE, "kill-in-write", "a process ends inside a disk operation")                                        \
+    X(POWER, "power", "a machine loses power: unsynced sectors and names are lost")                                    \
+    X(PAUSE, "pause", "a process stops for a while and goes on")                                                       \
+    X(CLOCK_JUMP, "clock-jump", "a wall clock jumps, up to hours, either way")                                         \
+    X(CLOCK_DRIFT, "clock-drift", "a clock runs up to 2 % fast or slow")                                               \
+    X(WRITE_ERROR, "write-error", "a write fails")                                                                     \
+    X(SYNC_ERROR, "sync-error", "a sync fails, and what it was to keep may be lost")                                   \
+    X(DISK_FULL, "disk-full", "a disk has no room for a while")                                                        \
+    X(BIT_ROT, "bit-rot", "a bit flips in a sealed segment; an operator repairs it from a copy")                       \
+    X(LOST_DISK, "lost-disk", "a region's disk is replaced by an empty one")                                           \
+    X(NO_MEMORY, "no-memory", "an allocation inside a step of the region fails")                                       \
+    X(TINY_LIMITS, "tiny-limits", "buffers, queues and segments are as small as they may be")                          \
+    X(EARLY_TIMEOUTS, "early-timeouts", "timeouts and graces are as short as they may be")
+
+enum fault {
+#define SIM_FAULT_ENUM(name, text, what) FAULT_##name,
+    SIM_FAULTS(SIM_FAULT_ENUM)
+#undef SIM_FAULT_ENUM
+        FAULT_COUNT
+};
+
+struct world;
+struct node;
+struct op;
+
+/* --- Time --- */
+
+struct task;
+typedef void task_fn(struct world *world, struct task *task);
+
+/* Something that will happen. A task of a node is dropped unrun when the process it was for is gone. */
+struct task {
+    uint64_t at_us;
+    uint64_t sequence;
+    task_fn *run;
+    task_fn *drop; /* frees data when it does not run; may be NULL */
+    struct node *node;
+    uint64_t boot;
+    uint64_t numbers[4];
+    void *data;
+};
+
+/* --- The plan of one run, drawn from the seed --- */
+
+struct plan {
+    size_t node_count;
+    bool enabled[FAULT_COUNT];
+    uint64_t fault_phase_us;
+    uint64_t fault_every_us; /* on average */
+    uint64_t latency_us;
+    uint32_t message_fault_ppm; /* of each enabled class of message faults */
+    size_t client_count;
+    uint64_t think_us;
+    bool projections;
+    struct log_options log_options;
+    struct region_limits limits;
+    uint64_t checkpoint_interval_us, hello_interval_us, peer_timeout_us, call_timeout_us, keepalive_us;
+    size_t pull_window;
+};
+
+/* --- A region's process --- */
+
+/* A thing for the region: one event, with what it borrows. */
+struct mail {
+    struct queue_link link;
+    struct region_event event;
+    struct err err;
+    struct buf note;
+    struct region_held *held;
+    struct buf *held_notes;
+    struct request *request; /* of a command */
+};
+
+enum job_type { JOB_WRITE, JOB_CHECKPOINT, JOB_CREATE_LOG };
+
+struct job {
+    struct queue_link link;
+    enum job_type type;
+    uint32_t log;
+    uint64_t size;
+    bool published;
+    struct block *block;
+    struct buf note;
+};
+
+/* A command on its way through a region. */
+struct request {
+    struct queue_link link; /* in node->requests */
+    struct region_command command;
+    struct region_stream_write writes[SIM_OP_WRITES_MAX];
+    struct region_new_event events[SIM_OP_EVENTS_MAX];
+    struct region_result results[SIM_OP_EVENTS_MAX];
+    struct op *op;
+};
+
+struct hello_state {
+    bool running;
+    bool wanted;
+    bool last_failed;
+    uint64_t call; /* the number of the call that runs */
+};
+
+/* A flipped bit that waits to be repaired. */
+struct rot {
+    char path[120]; /* below the data directory */
+    uint64_t size;  /* of the file */
+    struct hash hash;
+};
+
+struct node {
+    struct world *world;
+    size_t number;
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    char folder[24];
+    struct sim_disk *disk;
+    struct region_config config;
+    struct note_signer log_signer, cosign_signer;
+    int64_t wall_offset_us;
+    int64_t drift_ppm;
+    uint64_t mono_base_us, drift_since_us;
+
+    bool up;
+    bool held_down; /* stays down until the heal */
+    uint64_t boot;  /* counts processes */
+    uint64_t paused_until_us;
+    uint64_t kill_after; /* effects left, 0: never */
+    bool heard;          /* this process has heard from a peer */
+    bool rotten;         /* a bit was flipped on its disk and is not repaired */
+    struct rot rot;
+    bool must_restore; /* its disk was lost, and its own log is not back yet */
+
+    /* The process. */
+    struct store store;
+    struct index *index;
+    struct region *region;
+    struct sha256 *sha;
+    struct applier *applier;
+    struct region_update update;
+    struct queue_link mail;
+    size_t mail_count;
+    bool step_waits;
+    struct queue_link jobs;
+    size_t job_count;
+    bool writer_busy;
+    bool indexer_waits;
+    struct queue_link requests;
+    uint64_t timer_at_us;
+    bool accepting;
+    struct hello_state hello[SIM_NODES_MAX];
+    uint64_t checked[REGION_LOGS_MAX];   /* how far the truth was compared with each log */
+    uint64_t was_durable[SIM_NODES_MAX]; /* of each origin when the process ended: what must be there again */
+    struct projector *projector;
+};
+
+/* --- The network --- */
+
+struct link {
+    bool cut;
+    uint64_t extra_us;
+};
+
+/* --- The world --- */
+
+struct counts {
+    uint64_t faults[FAULT_COUNT];
+    uint64_t steps, crashes, boots, entries, acknowledged, refused, duplicates, entries_mirrored;
+    uint64_t checkpoints, cosignatures, reads, projected, proofs;
+};
+
+struct world {
+    uint64_t seed;
+    struct prng prng;
+    struct plan plan;
+    uint64_t now_us;
+    struct task **queue; /* a heap */
+    size_t queue_count, queue_capacity;
+    uint64_t next_sequence;
+    struct node nodes[SIM_NODES_MAX];
+    size_t node_count;
+    struct context contexts[1];
+    struct context_home homes[SIM_NODES_MAX];
+    char region_names[SIM_NODES_MAX][24];
+    char partition_names[SIM_NODES_MAX][24];
+    struct link links[SIM_NODES_MAX][SIM_NODES_MAX];
+    struct queue_link pulls; /* struct pull */
+    struct truth *truth;
+    struct clients *clients;
+    struct readers *readers;
+    char temporary[64]; /* the folder of the run, "" when there is none */
+    bool healing;
+    bool core[SIM_NODES_MAX];
+    struct map notes;   /* hashes of the notes that were looked at */
+    struct arena arena; /* what lives as long as the run */
+    struct sha256 *sha;
+    struct counts counts;
+
+    bool failed;
+    char failure[600];
+    uint64_t digest;
+    bool print_trace;
+    char trace[SIM_TRACE_LINES][SIM_TRACE_LINE_BYTES];
+    uint64_t trace_count;
+};
+
+/* world.c */
+struct world *world_new(uint64_t seed, bool print_trace);
+void world_free(struct world *world);
+/* Before what they speak of is freed. */
+void world_drop_tasks(struct world *world);
+/* Makes a task; node may be NULL. The caller fills numbers, data and drop before anything else happens. */
+struct task *world_at(struct world *world, uint64_t at_us, struct node *node, task_fn *run);
+struct task *world_after(struct world *world, uint64_t delay_us, struct node *node, task_fn *run);
+/* Runs tasks until the time, or until something failed. */
+void world_run_until(struct world *world, uint64_t until_us);
+void world_trace(struct world *world, const struct node *node, const char *format, ...) PRINTF_LIKE(3, 4);
+/* The first failure counts. */
+void world_fail(struct world *world, const struct node *node, const char *format, ...) PRINTF_LIKE(3, 4);
+uint64_t world_draw(struct world *world, uint64_t bound);                 /* [0, bound) */
+uint64_t world_between(struct world *world, uint64_t low, uint64_t high); /* [low, high] */
+bool world_chance(struct world *world, uint32_t ppm);
+/* Whether a fault of this class happens now, with this chance; counts it. */
+bool world_fault(struct world *world, enum fault fault, uint32_t ppm);
+void *sim_must(void *memory); /* dies when memory ran out: the simulator itself has no use for going on */
+extern const char *const fault_names[FAULT_COUNT];
+extern const char *const fault_texts[FAULT_COUNT];
+
+/* plan.c */
+void plan_draw(struct world *world);
+void plan_print(const struct world *world);
+
+/* node.c */
+void node_init(struct world *world, size_t number);
+void node_free(struct node *node);
+void node_boot(struct node *node);
+/* The process ends: nothing of it is left but its disk. */
+void node_crash(struct node *node, bool power_lost, const char *why);
+void node_restart_after(struct node *node, uint64_t delay_us);
+struct time_now node_now(const struct node *node);
+void node_set_drift(struct node *node, int64_t ppm);
+struct mail *mail_new(enum region_event_type type);
+void mail_free(struct mail *mail);
+void node_post(struct node *node, struct mail *mail); /* takes the mail */
+void node_add_job(struct node *node, struct job *job);
+/* Something that others look at has changed: logs, notes, the index. */
+void node_changed(struct node *node);
+/* The place of another region among the peers of this one, and back. */
+size_t node_peer_of(const struct node *node, size_t other);
+size_t node_of_peer(const struct node *node, size_t peer);
+/* The process's number of a log; false when it has none. */
+bool node_find_log(const struct node *node, const char *origin, uint32_t *ret);
+
+/* effects.c */
+void effects_carry_out(struct node *node);
+/* Lets go of a command, with its answer. */
+void effects_answer(struct node *node, struct region_command *command);
+
+/* writer.c */
+void writer_start(struct node *node);
+
+/* net.c: who reaches whom, how long it takes, and hello. */
+uint64_t net_latency(struct world *world, size_t from, size_t to);
+bool net_cut(const struct world *world, size_t from, size_t to);
+void net_hello(struct node *node, size_t peer);
+/* A peer called: if the last hello to it failed, say it again now. */
+void net_contact(struct node *node, size_t other);
+
+/* pulls.c: streams of blocks, checkpoints and acknowledgements. */
+void pulls_open(struct node *node, size_t peer, uint32_t log, const char *origin, uint64_t from_index);
+void pulls_close(struct node *node, size_t peer, uint32_t log);
+void pulls_acknowledge(struct node *node, const struct region_effect *effect);
+void pulls_node_changed(struct node *node);
+void pulls_node_down(struct node *node);
+void pulls_free(struct world *world);
+/* Changes a payload or a prev hash in a block's bytes and makes its checksum right again; false when it has neither. */
+bool forge_block(struct world *world, struct buf *bytes);
+
+/* clients.c */
+void clients_start(struct world *world);
+void clients_free(struct world *world);
+void clients_heal(struct world *world);
+/* A region lets go of a request. */
+void clients_answered(struct node *node, struct request *request);
+/* Whether every client has an answer to what it asked, and each core region has accepted something since the heal. */
+bool clients_satisfied(struct world *world, char *why, size_t why_size);
+/* Whether an event of this id and content was ever sent by a client; names the op. */
+const struct op *clients_find_said(const struct world *world, const struct entry *entry, uint64_t fingerprint);
+void clients_check_end(struct world *world);
+
+/* truth.c: what the logs are, as their owners' disks showed it first. */
+void truth_start(struct world *world);
+void truth_free(struct world *world);
+/* Compares what is new in a process's log. */
+void truth_follow(struct node *node, uint32_t log);
+uint64_t truth_size(const struct world *world, const char *origin);
+bool truth_root(const struct world *world, const char *origin, uint64_t size, struct hash *ret);
+/* Whether the entry at this place has this id; its stream version in *ret_version. */
+bool truth_entry(const struct world *world, const char *origin, uint64_t index, uint8_t ret_id[ENTRY_ID_SIZE],
+                 uint64_t *ret_version);
+bool truth_find(const struct world *world, const uint8_t id[ENTRY_ID_SIZE], const char **ret_origin,
+                uint64_t *ret_index);
+struct hash truth_frame(const struct world *world, const char *origin, uint64_t index);
+/* A consistency proof between two sizes of a log, made and verified with the product's code. */
+void truth_prove(struct world *world, const char *origin, uint64_t old_size, uint64_t new_size,
+                 const struct hash *old_root, const struct hash *new_root);
+
+/* oracle.c */
+void oracle_booted(struct node *node);
+void oracle_answer(struct node *node, const struct request *request);
+void oracle_accepting(struct node *node);
+void oracle_note(struct node *node, const char *origin, struct bytes note);
+bool oracle_parse_note(struct bytes message, struct checkpoint *ret);
+void oracle_acknowledges(struct node *node, const struct region_effect *effect);
+void oracle_limits(struct node *node);
+bool oracle_converged(struct world *world, char *why, size_t why_size);
+void oracle_end(struct world *world);
+
+/* readers.c: subscribers, readers of streams, followers of checkpoints. */
+void readers_start(struct world *world);
+void readers_free(struct world *world);
+
+/* projector.c */
+void projector_boot(struct node *node);
+void projector_crash(struct node *node);
+void projector_erase(struct node *node);
+void projector_changed(struct node *node);
+bool projector_caught_up(const struct node *node);
+void projector_check_end(struct world *world);
+/* Removes the run's folder. */
+void projector_clean(struct world *world);
+
+/* nemesis.c: what goes wrong, and when. */
+void nemesis_start(struct world *world);
+void nemesis_heal(struct world *world);
+
+/* rot.c: flips a bit in a sealed segment that another region has too; false when there is none. */
+bool rot_strike(struct world *world);
+/* An operator copies what is rotten on this region's disk from a peer, and starts it. */
+void rot_repair(struct node *node);
+
+/* run.c: one seed from start to end. */
+void run_seed(struct world *world);
+
+#endif

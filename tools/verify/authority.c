@@ -1,0 +1,143 @@
+/* Epochs, partition by partition (authority.h).
+ *
+ * A stretch keeps one summary for each partition that it met lately: a table by hash of the names, in which a newer
+ * partition pushes an older one out. A partition that was pushed out gets a second summary when it comes again, behind
+ * the first one, so summaries of one partition are in the order of its entries. */
+#include "verify/authority.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+
+enum { KEY_MAX_BYTES = 2 * ENTRY_NAME_MAX_BYTES + 1 };
+
+static void note_fault(struct authority_fault *fault, struct bytes context, struct bytes partition, uint64_t index,
+                       uint64_t epoch, uint64_t epoch_before)
+{
+    if (fault->found && fault->index <= index)
+        return;
+    *fault = (struct authority_fault){.found = true, .index = index, .epoch = epoch, .epoch_before = epoch_before};
+    snprintf(fault->partition, sizeof(fault->partition), "%.*s/%.*s", (int)context.size_bytes,
+             (const char *)context.data, (int)partition.size_bytes, (const char *)partition.data);
+}
+
+/* FNV-1a. Names that collide only cost time: they push each other out. */
+static uint32_t slot_of(struct bytes context, struct bytes partition)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < context.size_bytes; i++)
+        hash = (hash ^ context.data[i]) * 16777619u;
+    for (size_t i = 0; i < partition.size_bytes; i++)
+        hash = (hash ^ partition.data[i]) * 16777619u;
+    return (hash ^ hash >> 16) % AUTHORITY_SLOTS;
+}
+
+void authority_stretch_begin(struct authority_stretch *stretch)
+{
+    stretch->count = 0;
+    stretch->control_count = 0;
+    stretch->fault.found = false;
+    memset(stretch->slots, 0, sizeof(stretch->slots));
+}
+
+void authority_stretch_free(struct authority_stretch *stretch)
+{
+    mem_free(stretch->summaries);
+}
+
+static int add_summary(struct authority_stretch *stretch, const struct entry *entry, struct err *err)
+{
+    if (stretch->count == stretch->capacity) {
+        size_t capacity = stretch->capacity == 0 ? 64 : 2 * stretch->capacity;
+        struct authority_summary *grown = mem_resize(stretch->summaries, capacity * sizeof(*grown));
+        if (grown == NULL)
+            return err_no_memory(err, "the epochs of partitions");
+        stretch->summaries = grown;
+        stretch->capacity = capacity;
+    }
+    stretch->summaries[stretch->count++] = (struct authority_summary){.context = entry->context,
+                                                                      .partition = entry->partition,
+                                                                      .first_index = entry->index,
+                                                                      .first_epoch = entry->epoch,
+                                                                      .last_epoch = entry->epoch};
+    return 0;
+}
+
+int authority_stretch_add(struct authority_stretch *stretch, const struct entry *entry, struct err *err)
+{
+    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0)
+        stretch->control_count++;
+    uint32_t *slot = &stretch->slots[slot_of(entry->context, entry->partition)];
+    struct authority_summary *known = *slot == 0 ? NULL : &stretch->summaries[*slot - 1];
+    if (known == NULL || !bytes_equal(known->context, entry->context) ||
+        !bytes_equal(known->partition, entry->partition)) {
+        int code = add_summary(stretch, entry, err);
+        if (code == 0)
+            *slot = (uint32_t)stretch->count;
+        return code;
+    }
+    if (entry->epoch < known->last_epoch)
+        note_fault(&stretch->fault, entry->context, entry->partition, entry->index, entry->epoch, known->last_epoch);
+    known->last_epoch = entry->epoch;
+    return 0;
+}
+
+void authority_init(struct authority *authority)
+{
+    memset(authority, 0, sizeof(*authority));
+    map_init(&authority->epochs, AUTHORITY_PARTITIONS_MAX, NULL);
+}
+
+void authority_free(struct authority *authority)
+{
+    struct bytes key;
+    void *value = NULL;
+    size_t at = 0;
+    while (map_next(&authority->epochs, &at, &key, &value))
+        mem_free(value);
+    map_free(&authority->epochs);
+}
+
+static int take_summary(struct authority *authority, const struct authority_summary *summary, struct err *err)
+{
+    uint8_t key[KEY_MAX_BYTES];
+    size_t size = summary->context.size_bytes;
+    memcpy(key, summary->context.data, size);
+    key[size++] = 0; /* no name holds a NUL */
+    memcpy(key + size, summary->partition.data, summary->partition.size_bytes);
+    size += summary->partition.size_bytes;
+    uint64_t *epoch = map_get(&authority->epochs, bytes_of(key, size));
+    if (epoch != NULL) {
+        if (summary->first_epoch < *epoch)
+            note_fault(&authority->fault, summary->context, summary->partition, summary->first_index,
+                       summary->first_epoch, *epoch);
+        *epoch = summary->last_epoch;
+        return 0;
+    }
+    if (authority->epochs.live_count == AUTHORITY_PARTITIONS_MAX) {
+        authority->overflowed = true;
+        return 0;
+    }
+    epoch = mem_alloc(sizeof(*epoch));
+    if (epoch == NULL)
+        return err_no_memory(err, "the epochs of partitions");
+    *epoch = summary->last_epoch;
+    int code = map_put(&authority->epochs, bytes_of(key, size), epoch);
+    if (code != 0) {
+        mem_free(epoch);
+        return err_no_memory(err, "the epochs of partitions");
+    }
+    return 0;
+}
+
+int authority_take(struct authority *authority, const struct authority_stretch *stretch, struct err *err)
+{
+    authority->control_count += stretch->control_count;
+    const struct authority_fault *fault = &stretch->fault;
+    if (fault->found && (!authority->fault.found || fault->index < authority->fault.index))
+        authority->fault = *fault;
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < stretch->count; i++)
+        code = take_summary(authority, &stretch->summaries[i], err);
+    return code;
+}

@@ -96,10 +96,9 @@ void page_health(struct admin *admin, struct response *response)
         return;
     json_t *reasons = json_array();
     bool fatal = add_log_reasons(status, reasons);
-    admin_damage(admin, damage);
-    if (damage[0] != '\0') {
+    if (tlog_damaged(admin, damage)) {
         fatal = true;
-        add_reason(reasons, "damaged", true, "found by a reader since the start", damage);
+        add_reason(reasons, "damaged", true, "found by a reader", damage);
     }
     add_peer_reasons(admin, status, reasons);
     answer_json(

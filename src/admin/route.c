@@ -54,13 +54,6 @@ struct admin_status *admin_status_get(struct admin *admin, struct response *resp
     return NULL;
 }
 
-void admin_damage(struct admin *admin, char out[TALLY_ERROR_MESSAGE_MAX_BYTES])
-{
-    pthread_mutex_lock(&admin->mutex);
-    memcpy(out, admin->damage, TALLY_ERROR_MESSAGE_MAX_BYTES);
-    pthread_mutex_unlock(&admin->mutex);
-}
-
 /* The log whose prefix the path has: "/<origin>/". *ret_rest is what follows. */
 static bool find_log(struct admin *admin, const char *path, size_t *ret_log, const char **ret_rest)
 {

@@ -42,13 +42,21 @@ struct response {
     struct buf body;
 };
 
+/* The tile or bundle that a reader could not be given last because it is damaged. */
+struct damage {
+    bool known;
+    size_t log;
+    struct tile_id tile;
+    char message[TALLY_ERROR_MESSAGE_MAX_BYTES];
+};
+
 struct admin {
     struct admin_backend *backend;
     struct MHD_Daemon *daemon;
     struct witness *witness;
     atomic_uint_fast64_t answers[ADMIN_STATUS_CLASSES];
-    pthread_mutex_t mutex;                      /* of damage */
-    char damage[TALLY_ERROR_MESSAGE_MAX_BYTES]; /* what a reader of a log ran into last, "" when nothing */
+    pthread_mutex_t mutex; /* of damage */
+    struct damage damage;
 };
 
 /* Answers anything. Any thread. */
@@ -62,6 +70,8 @@ void response_fail(struct response *response, int code, const struct err *err);
 /* tlog.c: what is under a log's prefix; rest is the path after it. */
 void tlog_answer(struct admin *admin, const struct request *request, size_t log, const char *rest,
                  struct response *response);
+/* Reads again what was damaged: false when it is well by now, or nothing was. */
+bool tlog_damaged(struct admin *admin, char ret_message[TALLY_ERROR_MESSAGE_MAX_BYTES]);
 /* pages.c, metrics.c */
 void page_dashboard(struct response *response);
 void page_health(struct admin *admin, struct response *response);
@@ -70,7 +80,6 @@ void page_metrics(struct admin *admin, struct response *response);
 
 /* A copy of the region's state; NULL after refusing. mem_free it. */
 struct admin_status *admin_status_get(struct admin *admin, struct response *response);
-void admin_damage(struct admin *admin, char out[TALLY_ERROR_MESSAGE_MAX_BYTES]);
 
 /* dashboard.html, made into C by rules.mk. */
 extern const unsigned char dashboard_html[];

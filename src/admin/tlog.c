@@ -77,32 +77,62 @@ static int read_bundle(struct log *log, struct tiles *tiles, struct sha256 *sha,
     return code;
 }
 
-static void report_damage(struct admin *admin, size_t log, int code, const struct err *err)
+/* Appends what a path under tile/ stands for. */
+static int read_any(struct admin *admin, struct sha256 *sha, size_t log, const struct tile_id *tile, struct buf *out,
+                    struct err *err)
 {
-    if (code != ERR_CORRUPT)
-        return;
+    struct admin_backend *backend = admin->backend;
+    uint64_t size = 0;
+    int code = backend->ops->checkpoint(backend, log, NULL, &size, err);
+    struct tiles *tiles = backend->ops->tiles_at(backend, log);
+    if (code != 0)
+        return code;
+    if (tiles == NULL || tile_width(tile->level, tile->number, size) < tile->width)
+        return err_set(err, ERR_NOT_FOUND, "the checkpoint of size %llu has no such tile", (unsigned long long)size);
+    if (tile->level == TILE_LEVEL_ENTRIES)
+        return read_bundle(backend->ops->log_at(backend, log), tiles, sha, tile, out, err);
+    return tiles_read(tiles, sha, tile, out, err);
+}
+
+static void report_damage(struct admin *admin, size_t log, const struct tile_id *tile, const struct err *err)
+{
     pthread_mutex_lock(&admin->mutex);
-    copy_string(admin->damage, sizeof(admin->damage), err->message);
+    admin->damage = (struct damage){.known = true, .log = log, .tile = *tile};
+    copy_string(admin->damage.message, sizeof(admin->damage.message), err->message);
     pthread_mutex_unlock(&admin->mutex);
     admin->backend->ops->tiles_damaged(admin->backend, log);
+}
+
+bool tlog_damaged(struct admin *admin, char ret_message[TALLY_ERROR_MESSAGE_MAX_BYTES])
+{
+    struct buf contents;
+    struct sha256 *sha = NULL;
+    pthread_mutex_lock(&admin->mutex);
+    struct damage damage = admin->damage;
+    pthread_mutex_unlock(&admin->mutex);
+    if (!damage.known)
+        return false;
+    buf_init(&contents, ADMIN_RESPONSE_MAX_BYTES);
+    sha = sha256_new();
+    bool well = sha != NULL && read_any(admin, sha, damage.log, &damage.tile, &contents, NULL) == 0;
+    sha256_free(sha);
+    buf_free(&contents);
+    pthread_mutex_lock(&admin->mutex);
+    if (well)
+        admin->damage.known = false;
+    pthread_mutex_unlock(&admin->mutex);
+    memcpy(ret_message, damage.message, sizeof(damage.message));
+    return !well;
 }
 
 static void answer_tile(struct admin *admin, const struct request *request, size_t log, const struct tile_id *tile,
                         struct response *response)
 {
-    struct admin_backend *backend = admin->backend;
     struct err err = {0};
-    uint64_t size = 0;
-    int code = backend->ops->checkpoint(backend, log, NULL, &size, &err);
-    struct tiles *tiles = backend->ops->tiles_at(backend, log);
-    if (code == 0 && (tiles == NULL || tile_width(tile->level, tile->number, size) < tile->width))
-        code = err_set(&err, ERR_NOT_FOUND, "the checkpoint of size %llu has no such tile", (unsigned long long)size);
-    if (code == 0 && tile->level == TILE_LEVEL_ENTRIES)
-        code = read_bundle(backend->ops->log_at(backend, log), tiles, request->sha, tile, &response->body, &err);
-    else if (code == 0)
-        code = tiles_read(tiles, request->sha, tile, &response->body, &err);
+    int code = read_any(admin, request->sha, log, tile, &response->body, &err);
+    if (code == ERR_CORRUPT)
+        report_damage(admin, log, tile, &err);
     if (code != 0) {
-        report_damage(admin, log, code, &err);
         response_fail(response, code, &err);
         return;
     }

@@ -34,7 +34,7 @@ void merkle_range_append_subtree(struct merkle_range *range, struct sha256 *sha,
 {
     PRE(height < MERKLE_HEIGHT_MAX - 1);
     PRE(range->size % ((uint64_t)1 << height) == 0);
-    PRE(range->size < ((uint64_t)1 << 63) - ((uint64_t)1 << height));
+    PRE(range->size <= ((uint64_t)1 << 63) - ((uint64_t)1 << height));
     size_t count = merkle_range_hash_count(range->size);
     struct hash hash = *root;
     for (uint64_t bits = range->size >> height; (bits & 1) != 0; bits >>= 1)

@@ -102,6 +102,31 @@ static int check_people(struct bytes actor, struct bytes reason, struct err *err
     return code == 0 ? check_text(reason, CONTROL_REASON_MAX_BYTES, "reason", err) : code;
 }
 
+static int check_authority_texts(const struct control_authority *authority, struct err *err)
+{
+    int code = check_people(authority->actor, authority->reason, err);
+    if (code == 0)
+        code = check_text(authority->successor, POSITION_REGION_MAX_BYTES, "successor", err);
+    return code == 0 ? check_text(authority->previous, POSITION_REGION_MAX_BYTES, "previous home", err) : code;
+}
+
+static bool shape_fits(enum control_kind kind, const struct control_authority *authority)
+{
+    bool release = kind == CONTROL_AUTHORITY_RELEASED;
+    return (authority->successor.size_bytes > 0) == release && (authority->basis.count == 0 || !release);
+}
+
+static int check_settled(const struct control_settled *settled, struct err *err)
+{
+    int code = check_people(settled->actor, settled->reason, err);
+    if (code == 0)
+        code = entry_check_name(bytes_of_string(settled->region), POSITION_REGION_MAX_BYTES, "region", err);
+    if (code == 0 && (settled->incarnation == 0 || settled->settlement < SETTLED_ACCEPTED ||
+                      settled->settlement > SETTLED_COMPENSATE))
+        code = err_set(err, ERR_INVALID, "a settlement names an incarnation from 1 and a known decision");
+    return code;
+}
+
 static int finish(struct buf *out, size_t start, int code, struct err *err)
 {
     if (code == 0)
@@ -127,13 +152,11 @@ int control_authority_encode(enum control_kind kind, const struct control_author
 {
     PRE(control_is_authority(kind));
     size_t start = out->size_bytes;
-    int code = check_people(authority->actor, authority->reason, err);
-    if (code == 0)
-        code = check_text(authority->successor, POSITION_REGION_MAX_BYTES, "successor", err);
-    if (code == 0)
-        code = check_text(authority->previous, POSITION_REGION_MAX_BYTES, "previous home", err);
+    int code = check_authority_texts(authority, err);
     if (code != 0)
         return code;
+    if (!shape_fits(kind, authority))
+        return err_set(err, ERR_INVALID, "a release names its successor and has no basis; a change names no successor");
     code = put_text(out, 1, authority->successor);
     if (code == 0)
         code = put_basis(out, &authority->basis);
@@ -151,7 +174,7 @@ int control_authority_encode(enum control_kind kind, const struct control_author
 int control_settled_encode(const struct control_settled *settled, struct buf *out, struct err *err)
 {
     size_t start = out->size_bytes;
-    int code = check_people(settled->actor, settled->reason, err);
+    int code = check_settled(settled, err);
     if (code != 0)
         return code;
     code = put_text(out, 1, bytes_of_string(settled->region));
@@ -212,15 +235,14 @@ static uint64_t take_number(struct reading *reading, uint32_t field)
     return value;
 }
 
-/* region: the text that names one (successor or log). */
-static int check_read(const struct reading *reading, struct bytes region, struct bytes actor, struct bytes reason,
-                      struct err *err)
+static bool all_read(const struct reading *reading)
 {
-    if (reading->failed || reading->rest.size_bytes > 0)
-        return err_set(err, ERR_CORRUPT, "the payload of a control event is not in canonical form");
-    if (check_people(actor, reason, err) != 0 || check_text(region, POSITION_REGION_MAX_BYTES, "region", err) != 0)
-        return err_wrap(err, ERR_CORRUPT, "the payload of a control event");
-    return 0;
+    return !reading->failed && reading->rest.size_bytes == 0;
+}
+
+static int not_canonical(struct err *err)
+{
+    return err_set(err, ERR_CORRUPT, "the payload of a control event is not in canonical form");
 }
 
 int control_authority_parse(enum control_kind kind, struct bytes payload, struct control_authority *ret,
@@ -235,13 +257,12 @@ int control_authority_parse(enum control_kind kind, struct bytes payload, struct
     authority.reason = take_text(&reading, 5);
     uint64_t forced = take_number(&reading, 6);
     authority.forced = forced == 1;
-    int code = check_read(&reading, authority.successor, authority.actor, authority.reason, err);
-    if (code != 0)
-        return code;
-    bool shape = forced <= 1 && check_text(authority.previous, POSITION_REGION_MAX_BYTES, "previous home", NULL) == 0 &&
-                 (authority.successor.size_bytes > 0) == (kind == CONTROL_AUTHORITY_RELEASED) &&
-                 (basis.size_bytes == 0 || kind != CONTROL_AUTHORITY_RELEASED);
-    if (!shape || position_parse(basis, &authority.basis, NULL) != 0)
+    if (!all_read(&reading) || forced > 1)
+        return not_canonical(err);
+    if (check_authority_texts(&authority, err) != 0)
+        return err_wrap(err, ERR_CORRUPT, "the payload of a control event");
+    if (position_parse(basis, &authority.basis, NULL) != 0 || !position_is_canonical(basis, &authority.basis) ||
+        !shape_fits(kind, &authority))
         return err_set(err, ERR_CORRUPT, "an authority event names no successor, or a basis that is not a position");
     *ret = authority;
     return 0;
@@ -258,15 +279,16 @@ int control_settled_parse(struct bytes payload, struct control_settled *ret, str
     uint64_t settlement = take_number(&reading, 5);
     settled.actor = take_text(&reading, 6);
     settled.reason = take_text(&reading, 7);
-    int code = check_read(&reading, region, settled.actor, settled.reason, err);
-    if (code != 0)
-        return code;
-    if (region.size_bytes == 0 || settled.incarnation == 0 || id.size_bytes != ENTRY_ID_SIZE ||
-        settlement < SETTLED_ACCEPTED || settlement > SETTLED_COMPENSATE)
+    if (!all_read(&reading))
+        return not_canonical(err);
+    if (region.size_bytes == 0 || region.size_bytes > POSITION_REGION_MAX_BYTES || id.size_bytes != ENTRY_ID_SIZE ||
+        memchr(region.data, 0, region.size_bytes) != NULL || settlement > SETTLED_COMPENSATE)
         return err_set(err, ERR_CORRUPT, "a settlement names no place, no event or no known decision");
     memcpy(settled.region, region.data, region.size_bytes);
     memcpy(settled.event_id, id.data, ENTRY_ID_SIZE);
     settled.settlement = (enum settlement)settlement;
+    if (check_settled(&settled, err) != 0)
+        return err_wrap(err, ERR_CORRUPT, "the payload of a settlement");
     *ret = settled;
     return 0;
 }

@@ -78,7 +78,9 @@ struct control_settled {
     struct bytes reason;
 };
 
-/* Append the payload. ERR_INVALID (a text too long, or not UTF-8 without control characters), ERR_NO_MEMORY. */
+/* Append the payload. ERR_INVALID for what the parsers below would refuse (a text too long, or not UTF-8 without
+ * control characters; a release without successor or with a basis, another change with a successor; a settlement
+ * without region, incarnation or known decision), ERR_NO_MEMORY; then *out is unchanged. */
 int control_authority_encode(enum control_kind kind, const struct control_authority *authority, struct buf *out,
                              struct err *err) MUST_USE;
 int control_settled_encode(const struct control_settled *settled, struct buf *out, struct err *err) MUST_USE;

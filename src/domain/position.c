@@ -8,6 +8,9 @@
 #include "base/assert.h"
 #include "entry/entry.h"
 
+/* Comma, region, dot, incarnation, at, size. */
+enum { COMPONENT_MAX_BYTES = 1 + POSITION_REGION_MAX_BYTES + 1 + 20 + 1 + 20 + 1 };
+
 static int compare_logs(const struct position_log *log, const char *region, uint64_t incarnation)
 {
     int order = strcmp(log->region, region);
@@ -67,22 +70,44 @@ bool position_equal(const struct position *a, const struct position *b)
     return a->count == b->count && position_covers(a, b) && position_covers(b, a);
 }
 
+/* Returns the size. */
+static size_t format_component(const struct position_log *log, bool first, char out[COMPONENT_MAX_BYTES])
+{
+    char incarnation[32] = "";
+    if (log->incarnation != 1)
+        snprintf(incarnation, sizeof(incarnation), ".%llu", (unsigned long long)log->incarnation);
+    int size = snprintf(out, COMPONENT_MAX_BYTES, "%s%s%s@%llu", first ? "" : ",", log->region, incarnation,
+                        (unsigned long long)log->size);
+    INVARIANT(size > 0 && size < COMPONENT_MAX_BYTES);
+    return (size_t)size;
+}
+
 int position_format(const struct position *position, struct buf *out)
 {
+    char component[COMPONENT_MAX_BYTES];
     size_t start = out->size_bytes;
     for (size_t i = 0; i < position->count; i++) {
-        const struct position_log *log = &position->logs[i];
-        char incarnation[32] = "";
-        if (log->incarnation != 1)
-            snprintf(incarnation, sizeof(incarnation), ".%llu", (unsigned long long)log->incarnation);
-        int code = buf_append_format(out, "%s%s%s@%llu", i == 0 ? "" : ",", log->region, incarnation,
-                                     (unsigned long long)log->size);
+        size_t size = format_component(&position->logs[i], i == 0, component);
+        int code = buf_append(out, bytes_of(component, size));
         if (code != 0) {
             out->size_bytes = start;
             return code;
         }
     }
     return 0;
+}
+
+bool position_is_canonical(struct bytes text, const struct position *position)
+{
+    char component[COMPONENT_MAX_BYTES];
+    size_t at = 0;
+    for (size_t i = 0; i < position->count; i++) {
+        size_t size = format_component(&position->logs[i], i == 0, component);
+        if (text.size_bytes - at < size || memcmp(text.data + at, component, size) != 0)
+            return false;
+        at += size;
+    }
+    return at == text.size_bytes;
 }
 
 /* One "<region>[.<incarnation>]@<size>". */

@@ -31,6 +31,9 @@ struct position {
 int position_parse(struct bytes text, struct position *ret, struct err *err) MUST_USE;
 /* Appends the text (canonical order). */
 int position_format(const struct position *position, struct buf *out) MUST_USE;
+/* Whether text, from which position was parsed, is just what position_format writes. No allocation: whether an event
+ * counts must not depend on memory. */
+bool position_is_canonical(struct bytes text, const struct position *position);
 /* 0 when the log is not named. */
 uint64_t position_get(const struct position *position, const char *region, uint64_t incarnation);
 /* Sets one component, keeping order; size 0 removes it. ERR_TOO_LARGE. */

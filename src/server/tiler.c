@@ -26,7 +26,7 @@ struct tile_view {
     pthread_mutex_t mutex;
     struct buf note;
     uint64_t note_size;
-    bool behind; /* there is a checkpoint that the tiles do not cover yet */
+    bool behind; /* there is, or may be, a checkpoint that the tiles do not cover yet */
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
     atomic_bool damaged; /* a reader found it: make them again */
     bool remade;         /* once already for a wrong root */
@@ -204,10 +204,14 @@ static int publish(struct tiler *tiler, size_t log, struct err *err)
     view->looked_mono_us = now_us;
     buf_init(&note, NOTE_MAX_BYTES);
     int code = load_note(tiler->server, log, &note, err);
-    if (code == ERR_NOT_FOUND)
+    if (code == ERR_NOT_FOUND) {
         code = 0;
-    else if (code == 0)
+        pthread_mutex_lock(&view->mutex);
+        view->behind = false;
+        pthread_mutex_unlock(&view->mutex);
+    } else if (code == 0) {
         code = show(tiler, log, &note, err);
+    }
     buf_free(&note);
     return code;
 }
@@ -291,6 +295,7 @@ int tiler_start(struct server *server, struct tiler **ret, struct err *err)
     for (size_t i = 0; i < REGION_LOGS_MAX; i++) {
         pthread_mutex_init(&tiler->views[i].mutex, NULL);
         buf_init(&tiler->views[i].note, NOTE_MAX_BYTES);
+        tiler->views[i].behind = true; /* until it was looked at */
     }
     int code = tiler->sha == NULL ? err_no_memory(err, "the tiler") : 0;
     if (code == 0 && pthread_create(&tiler->thread, NULL, run, tiler) != 0)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import socket
+import time
 
 from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, batch, check, event, ndjson, run, wait_until, write
 
@@ -37,7 +38,7 @@ def test_http_is_off_until_an_address_is_given(lab):
 def test_a_log_is_served_with_the_headers_that_caches_need(lab):
     eu = alone(lab)
     path = f'/{eu.origin}'
-    assert eu.http(f'{path}/checkpoint').status == 404
+    wait_until(lambda: eu.http(f'{path}/checkpoint').status == 404, 'eu to say that nothing is published')
     append(eu, 300)
     note = eu.wait_shown(300)
     answer = eu.http(f'{path}/checkpoint')
@@ -62,7 +63,13 @@ def test_a_log_is_served_with_the_headers_that_caches_need(lab):
 
 def test_a_checkpoint_is_shown_once_a_peer_has_cosigned_it_and_no_tile_before_it(lab):
     eu, us = pair(lab)
+    us.stop()
     append(eu, 100)
+    wait_until(lambda: eu.log(eu.origin).checkpoint_size == 100, 'eu to sign 100 entries')
+    wait_until(lambda: eu.http(f'/{eu.origin}/checkpoint').status == 404, 'eu to have looked at it')
+    time.sleep(0.3)
+    assert eu.http(f'/{eu.origin}/checkpoint').status == 404, 'signed, but nobody has cosigned it'
+    us.start(accepting=False)
     note = eu.wait_shown(100)
     assert note.count('\u2014 '.encode()) == 2, 'signed by the log and cosigned by the peer'
     us.stop()
@@ -132,6 +139,7 @@ def test_a_damaged_tile_is_never_served_and_is_made_again_from_the_log(lab):
         return answer.status == 200
     wait_until(again, 'the tile to be made again')
     assert 'are damaged; they are made again' in eu.said()
+    assert eu.http('/health').status == 200, 'it has healed'
 
 
 # --- What is watched -------------------------------------------------------------------------------------------------
@@ -251,6 +259,24 @@ def test_a_witness_with_damaged_state_does_not_start(lab):
     state = next((us.folder / 'witness').iterdir())
     state.write_bytes(state.read_bytes().replace(b'\n10\n', b'\n11\n'))
     us.refuses_to_start('the witness cannot know what it cosigned', state.name)
+
+
+# --- tally-verify over HTTP --------------------------------------------------------------------------------------------
+
+def test_running_servers_and_folders_are_verified_and_compared(lab):
+    eu, us = pair(lab)
+    append(eu, 600)
+    eu.wait_shown(600)
+    us.wait_shown(600, eu.origin)
+    key = eu.folder / 'keys' / 'region.pub'
+    urls = [f'http://127.0.0.1:{region.http_port}/{eu.origin}' for region in (eu, us)]
+    for url in urls:
+        done = run('tally-verify', 'tlog', url, '--key', key, '--state', lab.folder / 'state', '--json')
+        report = json.loads(done.stdout)
+        assert done.returncode == VERIFIED and report['verified_to'] == 600, done.stdout + done.stderr
+        assert report['checks']['authority']['result'] == 'ok', report['checks']
+    done = run('tally-verify', 'compare', *urls, eu.log_folder('eu'), us.log_folder('eu'), '--key', key, '--json')
+    assert done.returncode == VERIFIED and len(json.loads(done.stdout)['comparisons']) == 3, done.stdout + done.stderr
 
 
 # --- Receipts --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from harness import ROOT, check, ndjson
+from harness import ROOT, check, ndjson, wait_until
 
 TLOGCHECK = ROOT / 'build' / 'interop' / 'tlogcheck'
 TESSERA = ROOT / 'tests' / 'vectors' / 'tessera15'
@@ -99,7 +99,7 @@ def test_go_accepts_what_is_served_and_exported_at_every_size_and_nothing_that_w
     eu.start()
     key, _ = keys_of(eu)
     url = f'http://127.0.0.1:{eu.http_port}/{eu.origin}'
-    assert eu.http(f'/{eu.origin}/checkpoint').status == 404, 'an empty log has no checkpoint'
+    wait_until(lambda: eu.http(f'/{eu.origin}/checkpoint').status == 404, 'eu to say that an empty log has no checkpoint')
     before = 0
     for size in SIZES:
         grow(eu, before, size)

@@ -432,7 +432,8 @@ def test_two_checkpoints_are_held_against_each_other_and_a_copy(lab):
 def test_a_segment_is_verified_by_itself(lab):
     c = Copy()
     folder = c.write(lab.folder / 'log')
-    assert run('tally-verify', 'segment', folder / f'{7:020d}.seg').returncode == VERIFIED
+    done = run('tally-verify', 'segment', folder / f'{7:020d}.seg')
+    assert done.returncode == VERIFIED and 'entries 7 to 11; the ones before were NOT read' in done.stdout, done.stdout
     stored(9, 'payload', 3)(c)
     done = run('tally-verify', 'segment', c.write(lab.folder / 'bad') / f'{7:020d}.seg', '--json')
     assert done.returncode == VIOLATION and json.loads(done.stdout)['first_bad']['index'] == 9, done.stdout

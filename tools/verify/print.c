@@ -273,6 +273,11 @@ void print_log(const struct log_report *report)
         printf("CHECKED       the tiles lead to the root of %" PRIu64
                " entries; the entries were NOT read (tlog does that)\n",
                report->size);
+    else if (report->resumed_at > 0)
+        printf("VERIFIED      entries %" PRIu64 " to %" PRIu64 "; the ones before were NOT read%s\n",
+               report->resumed_at, report->size > report->resumed_at ? report->size - 1 : report->resumed_at,
+               report->state_size > 0 ? ", but have the root that was verified earlier"
+                                      : ", and that these follow them was NOT checked");
     else if (report->policy != NULL)
         printf("VERIFIED      %" PRIu64 " entries, of which a verified signature covers the first %" PRIu64 "\n",
                report->size, report_covered(report));

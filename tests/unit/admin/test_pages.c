@@ -72,8 +72,11 @@ Test(pages, damage_is_not_healthy)
 
 Test(pages, damage_that_a_reader_found_is_not_healthy)
 {
-    snprintf(stage.admin.damage, sizeof(stage.admin.damage), "a tile is damaged");
+    stage.admin.damage = (struct damage){.known = true, .tile = {.level = 0, .number = 0, .width = 3}};
     expect_reason(503, "damaged", true);
+    stage_append(&stage, 3);
+    stage_show(&stage);
+    json_decref(get_json("/health", 200)); /* the tile can be had now */
 }
 
 Test(pages, a_peer_that_is_down_is_a_reason_but_no_outage)

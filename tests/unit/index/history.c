@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-enum { STREAMS = 4, VERSIONS = 6, IDS = 120, CONTROL_IDS_FROM = 1000, EPOCHS = 5, TRIES = 20 };
+enum { STREAMS = 4, VERSIONS = 6, IDS = 120, CONTROL_IDS_FROM = 1000, EPOCHS = 5, TRIES = 20, CLOCK_SKEW = 60 };
 
 const char *const history_origins[HISTORY_LOGS] = {"t/a/1", "t/b/1", "t/c/1", "t/a/2"};
 static const char *const partitions[] = {"p", "q", "r", "*"};
@@ -54,7 +54,8 @@ static struct history_entry *new_entry(struct history *history, struct history_a
     hlc last = index == 0 ? 0 : history->entries[log][index - 1].entry.time;
     history->clock += below(history, 2);
     *made = (struct history_entry){.entry = {.index = index, .epoch = epoch}};
-    made->entry.time = history->clock > last ? history->clock : last + 1;
+    hlc time = history->clock + below(history, CLOCK_SKEW); /* clocks are as wrong as they like */
+    made->entry.time = time > last ? time : last + 1;
     snprintf(made->partition, sizeof(made->partition), "%s", partition);
     snprintf(made->type, sizeof(made->type), "%s", type);
     snprintf(made->stream, sizeof(made->stream), "s%u", (unsigned)below(history, STREAMS));
@@ -245,9 +246,9 @@ static void step(struct history *history)
         append_rightly(history, actor);
     else if (what < 72)
         append_wrongly(history, actor);
-    else if (what < 77)
+    else if (what < (history->seed % 2 == 0 ? 76 : 82))
         seize(history, actor);
-    else if (what < 86)
+    else if (what < 88)
         hand_over(history, actor);
     else
         settle(history, actor);

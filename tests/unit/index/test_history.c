@@ -2,6 +2,9 @@
  * give what the plain model of history.c says, at every point on the way, in both stores, also after reopening, and
  * also when a crash came between demoting and the change. */
 #include <criterion/criterion.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "unit/index/fixture.h"
@@ -161,4 +164,90 @@ Test(history, every_interleaving_gives_what_the_set_of_entries_says, .timeout = 
         before = first;
         history_free(&history);
     }
+}
+
+/* --- By hand --- */
+
+static void expect_abort(struct index *index, const struct index_entry *items, size_t count)
+{
+    pid_t child = fork();
+    cr_assert_neq(child, -1);
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        _exit(index_apply(index, 0, items, count, NULL) == 0 ? 1 : 2);
+    }
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status), "the child ended with status %x", (unsigned)status);
+    cr_assert_eq(WTERMSIG(status), SIGABRT);
+}
+
+static struct entry seizure_of(uint64_t index, const char *basis, struct buf *payload)
+{
+    struct control_authority authority = {.forced = false};
+    struct entry entry = entry_of(index, CONTROL_STREAM, 0, 500 + index);
+    entry.flags = ENTRY_FLAG_CONTROL;
+    entry.epoch = 2;
+    entry.type = bytes_of_string(control_type(CONTROL_AUTHORITY_SEIZED));
+    cr_assert_eq(position_parse(bytes_of_string(basis), &authority.basis, NULL), 0);
+    cr_assert_eq(control_authority_encode(CONTROL_AUTHORITY_SEIZED, &authority, payload, NULL), 0);
+    return entry;
+}
+
+Test(history, a_change_that_is_not_ready_or_not_alone_is_our_own_bug)
+{
+    struct index *index = index_memory_new(&fixture_contexts);
+    struct buf payload;
+    buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
+    number(index, "c/b/1");
+    struct entry change = seizure_of(0, "a@1", &payload);
+    struct entry next = entry_of(1, "order-1", 0, 7);
+    struct index_entry items[] = {{.entry = &change, .payload = buf_bytes(&payload)}, {.entry = &next}};
+    cr_assert_not(index_ready(index, &items[0]));
+    expect_abort(index, items, 1);
+    apply_one(index, number(index, "c/a/1"), "order-1", 0, 1);
+    cr_assert(index_ready(index, &items[0]));
+    expect_abort(index, items, 2);
+    cr_assert_eq(index_apply(index, 0, items, 1, NULL), 0);
+    buf_free(&payload);
+    index_close(index);
+}
+
+Test(history, an_item_is_found_by_its_place_and_other_entries_are_none)
+{
+    struct index *index = index_memory_new(&fixture_contexts);
+    uint32_t log = number(index, "c/b/1");
+    struct entry early = entry_of(0, "order-1", 0, 7); /* partition p, whose home is a */
+    struct index_entry item = {.entry = &early, .fingerprint = 3};
+    struct index_late late = {.epoch = 99};
+    cr_assert_eq(index_apply(index, log, &item, 1, NULL), 0);
+    apply_one(index, log, "order-2", 0, 8);
+    cr_assert_eq(index_late_at(index, (struct index_place){log, 1}, &late, NULL), ERR_NOT_FOUND);
+    cr_assert_eq(index_late_at(index, (struct index_place){log, 2}, &late, NULL), ERR_NOT_FOUND);
+    cr_assert_eq(late.epoch, 99);
+    cr_assert_eq(index_late_at(index, (struct index_place){log, 0}, &late, NULL), 0);
+    cr_assert_eq(late.state, INDEX_LATE_OPEN);
+    cr_assert_str_eq(late.stream, "order-1");
+    cr_assert_eq(late.fingerprint, 3);
+    index_close(index);
+}
+
+Test(history, a_scan_from_a_place_of_no_log_goes_on_with_the_logs_after_it)
+{
+    struct index *index = index_memory_new(&fixture_contexts);
+    uint32_t log = number(index, "c/b/1");
+    struct entry early = entry_of(0, "order-1", 0, 7);
+    struct index_entry item = {.entry = &early};
+    struct index_late late;
+    size_t count = 0;
+    struct index_late_cursor before = {.started = true, .origin = "c/aa/1", .index = 5};
+    struct index_late_cursor after = {.started = true, .origin = "c/bb/1", .index = 5};
+    cr_assert_eq(index_apply(index, log, &item, 1, NULL), 0);
+    cr_assert_eq(index_late_scan(index, &before, &late, 1, &count, NULL), 0);
+    cr_assert_eq(count, 1);
+    cr_assert_eq(index_late_scan(index, &after, &late, 1, &count, NULL), 0);
+    cr_assert_eq(count, 0);
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1];
+    cr_assert_eq(index_origin(index, 1, origin, NULL), ERR_NOT_FOUND);
+    index_close(index);
 }

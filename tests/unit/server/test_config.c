@@ -284,6 +284,8 @@ Test(server_config, the_witness_key_is_not_that_of_the_mirror)
     char path[DISK_PATH_MAX_BYTES];
     path_of("keys/witness.key", path);
     unlink(path);
+    path_of("keys/witness.key.pub", path);
+    unlink(path);
     make_key("keys/witness.key", "bank/eu/witness", NOTE_KEY_COSIGNATURE, 2);
     refused(head, "http_listen: 127.0.0.1:7480\n", contexts_alone, ERR_MISMATCH, "each needs its own");
 }

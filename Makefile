@@ -62,7 +62,7 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration sim sim-ci lint format bench clean FORCE
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash sim sim-ci lint format bench clean FORCE
 BINARIES := tallyd tally tally-verify tally-sim
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
@@ -78,6 +78,7 @@ make fuzz-replay  the fuzzers' corpora, under the sanitizers
 make golden     golden vectors, against a second implementation
 make planted    plants faults and sees the checks fail
 make integration  real processes; TEST=name for those whose names contain it
+make crash      kill -9 and power loss, again and again; KILLS=500 KILL_SECONDS=1000 for longer
 make sim        the simulator, on all cores: SEEDS=1000, FIRST=1, or MINUTES=10
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
@@ -311,6 +312,7 @@ test: deps-check
 	$(RUN) MODE=clang all
 	$(RUN) integration
 	$(RUN) sim-ci
+	$(RUN) crash
 	@echo 'make test: all of it holds'
 
 golden: $(wildcard tests/golden/*.py) | deps-check
@@ -336,6 +338,18 @@ build/interop/tlogcheck: tests/interop/tlogcheck.go | deps-check
 
 integration: all $(PYTHON_PROTOS) build/interop/tlogcheck
 	@$(PYTHON) tests/integration/run.py $(if $(TEST),'$(TEST)')
+
+# tests/crash: power.c cuts the power between any two operations of a log on a disk in memory; kill.py kills real processes. KILLS and KILL_SECONDS say how often.
+KILLS ?= 60
+KILL_SECONDS ?= 35
+$(B)/tests/crash-power: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/crash/*.c)) $(call archives,$(call upto,log))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(call upto,log))
+
+crash: all $(B)/tests/crash-power $(PYTHON_PROTOS)
+	@$(B)/tests/crash-power
+	@$(PYTHON) tests/crash/kill.py $(KILLS) $(KILL_SECONDS)
 
 # Regions under a simulated clock, disk and network (tools/sim/README.md).
 SEEDS ?=

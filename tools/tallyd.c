@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,28 +29,51 @@ static void block_signals(sigset_t *set)
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
+    sigaddset(set, SIGUSR1); /* our own: start again */
     pthread_sigmask(SIG_BLOCK, set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write past the limit on file sizes fails, and says so, like one on a full disk */
 }
 
-static int run(const char *folder)
+/* Called on a thread of the server: the main thread, which waits for signals, stops it. */
+static void ended(void *context, uint64_t fresh_incarnation)
+{
+    atomic_uint_fast64_t *next = context;
+    atomic_store(next, fresh_incarnation);
+    kill(getpid(), SIGUSR1);
+}
+
+/* One life of the server. Returns the exit status, or -1 to start again. */
+static int live(const char *folder, const sigset_t *set, const struct server_life *life)
 {
     struct server *server = NULL;
     struct err err = {0};
-    sigset_t set;
     int signal_number = 0;
     char line[640];
-    block_signals(&set);
-    if (server_start(folder, &server, &err) != 0) {
+    if (server_start(folder, life, &server, &err) != 0) {
         fprintf(stderr, "tallyd: cannot start: %s\n", err.message);
         return 1;
     }
     server_describe(server, line);
     printf("tallyd: %s\n", line);
     fflush(stdout);
-    sigwait(&set, &signal_number);
+    sigwait(set, &signal_number);
     server_stop(server);
-    return 0;
+    return signal_number == SIGUSR1 ? -1 : 0;
+}
+
+static int run(const char *folder)
+{
+    atomic_uint_fast64_t next = 0;
+    struct server_life life = {.ended = ended, .context = &next};
+    sigset_t set;
+    int status = -1;
+    block_signals(&set);
+    while (status < 0) {
+        life.fresh_incarnation = atomic_exchange(&next, 0);
+        status = live(folder, &set, &life);
+    }
+    return status;
 }
 
 int main(int argc, char **argv)

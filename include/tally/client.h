@@ -224,6 +224,8 @@ struct tally_log_status {
     uint64_t checkpoint_size; /* signed by the log's own key */
     uint64_t published_size;  /* also cosigned by peers */
     uint64_t lag;             /* entries that the source is known to have and this region has not */
+    uint64_t lost_from;       /* entries lost_from to lost_to - 1 were signed, and nobody that was heard of … */
+    uint64_t lost_to;         /* … holds them; equal when there are none */
     const char *state;
     const char *detail;
 };
@@ -255,6 +257,16 @@ struct tally_region_address {
     const char *address;
 };
 
+/* A place of a log's file that cannot be read: entries first_index to end_index - 1 are not served there. */
+struct tally_damage {
+    const char *origin;
+    const char *file;
+    uint64_t offset;
+    uint64_t first_index;
+    uint64_t end_index;
+    const char *what;
+};
+
 struct tally_status {
     const char *cluster;
     const char *region;
@@ -270,6 +282,12 @@ struct tally_status {
     const struct tally_context_status *contexts;
     size_t region_count;
     const struct tally_region_address *regions;
+    const char *health; /* "ok" or "degraded" */
+    size_t damage_count;
+    const struct tally_damage *damages;
+    uint64_t scrub_mib_per_s; /* 0: off */
+    uint64_t scrub_passes;
+    uint64_t scrub_read_bytes; /* of the pass under way, or of the last one */
 };
 
 /* *ret: tally_status_free. */

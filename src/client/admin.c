@@ -38,6 +38,8 @@ static bool logs_fill(const Tally__V1__StatusResponse *from, struct arena *arena
             .checkpoint_size = log->checkpoint_size,
             .published_size = log->published_size,
             .lag = log->lag,
+            .lost_from = log->lost_from,
+            .lost_to = log->lost_to,
             .state = log->state,
             .detail = log->detail,
         };
@@ -100,6 +102,31 @@ static bool contexts_fill(const Tally__V1__StatusResponse *from, struct arena *a
     return true;
 }
 
+static bool health_fill(const Tally__V1__StatusResponse *from, struct arena *arena, struct tally_status *ret)
+{
+    struct tally_damage *damages = arena_alloc_zero(arena, from->n_damages, sizeof(*damages));
+    if (damages == NULL)
+        return false;
+    for (size_t i = 0; i < from->n_damages; i++) {
+        const Tally__V1__Damage *damage = from->damages[i];
+        damages[i] = (struct tally_damage){.origin = damage->origin,
+                                           .file = damage->file,
+                                           .offset = damage->offset,
+                                           .first_index = damage->first_index,
+                                           .end_index = damage->end_index,
+                                           .what = damage->what};
+    }
+    ret->health = from->health;
+    ret->damages = damages;
+    ret->damage_count = from->n_damages;
+    if (from->scrub != NULL) {
+        ret->scrub_mib_per_s = from->scrub->mib_per_s;
+        ret->scrub_passes = from->scrub->passes;
+        ret->scrub_read_bytes = from->scrub->read_bytes;
+    }
+    return true;
+}
+
 int tally_status_get(struct tally_client *client, uint64_t timeout_ms, struct tally_status **ret, struct err *err)
 {
     struct status_answer *answer = mem_alloc_zero(1, sizeof(*answer));
@@ -122,7 +149,8 @@ int tally_status_get(struct tally_client *client, uint64_t timeout_ms, struct ta
             .position = from->position,
         };
         if (!logs_fill(from, &answer->arena, &answer->public) || !peers_fill(from, &answer->arena, &answer->public) ||
-            !contexts_fill(from, &answer->arena, &answer->public))
+            !contexts_fill(from, &answer->arena, &answer->public) ||
+            !health_fill(from, &answer->arena, &answer->public))
             rc = err_no_memory(err, "a status");
     }
     if (rc != 0) {

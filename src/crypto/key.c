@@ -79,6 +79,17 @@ void note_signer_wipe(struct note_signer *signer)
     sodium_memzero(signer, sizeof(*signer));
 }
 
+int note_verifier_rename(struct note_verifier *verifier, const char *name, struct err *err)
+{
+    require_sodium();
+    int code = check_name(bytes_of_string(name), err);
+    if (code != 0)
+        return code;
+    copy_string(verifier->name, sizeof(verifier->name), name);
+    verifier->key_id = compute_key_id(verifier);
+    return 0;
+}
+
 void note_verifier_format(const struct note_verifier *verifier, char *out)
 {
     uint8_t key[33];

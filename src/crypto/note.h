@@ -59,6 +59,10 @@ int note_signer_from_seed(const char *name, enum note_key_type type, const uint8
                           struct err *err) MUST_USE;
 void note_signer_wipe(struct note_signer *signer);
 
+/* The same key under another name, as a later incarnation of a log uses it: name and key id change. ERR_INVALID for a
+ * name that is none; then nothing changed. */
+int note_verifier_rename(struct note_verifier *verifier, const char *name, struct err *err) MUST_USE;
+
 /* "name+keyid+base64(type||key)"; out holds NOTE_VKEY_MAX_BYTES + 1. */
 void note_verifier_format(const struct note_verifier *verifier, char *out);
 /* ERR_INVALID: not of that shape, a key id that does not match, an unknown type, a low-order or non-canonical point. */

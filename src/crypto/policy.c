@@ -281,21 +281,40 @@ static bool quorum_met(const struct policy *policy, const struct policy_verdict 
                                                  : met[policy->quorum - POLICY_WITNESSES_MAX];
 }
 
+/* Every incarnation of a region's log is signed with one key, under the log's name, <cluster>/<region>/<incarnation>; a
+ * policy may give it under the name of another incarnation. */
+static bool key_of_log(const struct note_verifier *given, const char *origin, struct note_verifier *ret)
+{
+    const char *incarnation = strrchr(origin, '/');
+    *ret = *given;
+    if (strcmp(given->name, origin) == 0)
+        return true;
+    return incarnation != NULL && strncmp(given->name, origin, (size_t)(incarnation - origin) + 1) == 0 &&
+           note_verifier_rename(ret, origin, NULL) == 0;
+}
+
+/* Whether an earlier line of the policy gave the same key. */
+static bool log_key_repeated(const struct policy *policy, size_t at, const struct note_verifier *key)
+{
+    struct note_verifier before;
+    for (size_t i = 0; i < at; i++) {
+        if (key_of_log(&policy->logs[i], key->name, &before) && before.key_id == key->key_id)
+            return true;
+    }
+    return false;
+}
+
 int policy_check(const struct policy *policy, const struct note *note, const char *origin, struct policy_verdict *ret,
                  struct err *err)
 {
     struct policy_verdict verdict = {0};
     size_t known_lines = 0;
     for (size_t i = 0; i < policy->log_count; i++) {
-        const struct note_verifier *key = &policy->logs[i];
-        bool repeated = false;
-        for (size_t k = 0; k < i; k++)
-            repeated =
-                repeated || (policy->logs[k].key_id == key->key_id && strcmp(policy->logs[k].name, key->name) == 0);
-        if (strcmp(key->name, origin) != 0 || repeated)
+        struct note_verifier key;
+        if (!key_of_log(&policy->logs[i], origin, &key) || log_key_repeated(policy, i, &key))
             continue;
         verdict.log_known = true;
-        int verified = note_verify(note, key, NULL, err);
+        int verified = note_verify(note, &key, NULL, err);
         if (verified < 0)
             return verified;
         if (verified > 0 && !verdict.log_signed) {

@@ -10,7 +10,8 @@
  *
  * Crash behaviour: a block is acknowledged after its durable write returned. Blocks are written one after the other, so
  * after a crash at most the last one is bad ("torn tail": cut, because nobody was told). A bad block with a valid one
- * after it was acknowledged once: that is damage, and the log refuses to open. */
+ * after it was acknowledged once: that is damage, and the log refuses to open. Only the last segment is read at a
+ * start, so damage in a sealed one is met by who reads it. */
 #ifndef LOG_LOG_H
 #define LOG_LOG_H
 
@@ -21,6 +22,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "log/block.h"
+#include "log/scrub.h"
 #include "platform/disk.h"
 
 enum {
@@ -30,6 +32,7 @@ enum {
     LOG_SEGMENT_SIZE_MAX_BYTES = 1024 * 1024 * 1024,
     LOG_TAIL_DEFAULT_BYTES = 32 * 1024 * 1024,
     LOG_SEGMENT_HEADER_BYTES = 4096,
+    LOG_DAMAGES_MAX = 64, /* places that are remembered; more are found again by whoever meets them */
 };
 
 struct log_options {
@@ -97,7 +100,18 @@ int log_cursor_next(struct log_cursor *cursor, struct block **ret, struct err *e
  * i and prev gives the one before that. */
 int log_cursor_prev(struct log_cursor *cursor, struct block **ret, struct err *err) MUST_USE;
 
-/* The block that holds entry `index`. ERR_NOT_FOUND at or past the durable size. Any thread. */
+/* The block that holds entry `index`. ERR_NOT_FOUND at or past the durable size; ERR_CORRUPT names file, offset, entry
+ * and the repair. Damage in a sealed segment costs what is damaged, not what follows it. Any thread. */
 int log_read_block(struct log *log, uint64_t index, struct block **ret, struct err *err) MUST_USE;
+
+/* Damage that reading met, or that a scrub told. Copies at most max places to ret and returns how many are known. Any
+ * thread. */
+size_t log_damages(struct log *log, struct scrub_finding *ret, size_t max);
+/* Remembers one; a place that is known already changes nothing. Returns whether it is new. Any thread. */
+bool log_add_damage(struct log *log, const struct scrub_finding *finding);
+/* The first indexes of the segments that are sealed: all but the last. *ret is owned by the caller (mem_free) and holds
+ * the last one too, behind the *ret_count sealed ones. ERR_NO_MEMORY. Any thread. */
+int log_sealed_segments(struct log *log, uint64_t **ret, size_t *ret_count, struct err *err) MUST_USE;
+const char *log_folder(const struct log *log);
 
 #endif

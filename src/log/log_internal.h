@@ -17,6 +17,7 @@ enum { LOG_VIEWS_MAX = 32, LOG_TAIL_BLOCKS_MAX = 65536 };
 struct block_place {
     uint64_t first_index;
     uint64_t offset;
+    bool damaged; /* no block can be read here */
 };
 
 /* An open segment with the places of its blocks as far as they were looked at: filled on demand by reading headers. */
@@ -57,6 +58,9 @@ struct log {
     size_t tail_first;
     size_t tail_count;
     uint64_t tail_bytes;
+
+    struct scrub_finding damages[LOG_DAMAGES_MAX]; /* by mutex */
+    size_t damage_count;
 
     pthread_mutex_t views_mutex;
     struct segment_view *views[LOG_VIEWS_MAX];

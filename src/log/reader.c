@@ -113,7 +113,7 @@ static int open_view(struct log *log, uint64_t first_index, struct segment_view 
     return 0;
 }
 
-static int add_place(struct segment_view *view, uint64_t offset, const struct block_header *header, struct err *err)
+static int add_place(struct segment_view *view, struct block_place place, uint64_t end_index, struct err *err)
 {
     if (view->place_count == view->place_capacity) {
         size_t capacity = view->place_capacity == 0 ? 64 : 2 * view->place_capacity;
@@ -123,18 +123,78 @@ static int add_place(struct segment_view *view, uint64_t offset, const struct bl
         view->places = grown;
         view->place_capacity = capacity;
     }
-    view->places[view->place_count++] = (struct block_place){.first_index = header->first_index, .offset = offset};
-    view->end_index = header->first_index + header->entry_count;
+    view->places[view->place_count++] = place;
+    view->end_index = end_index;
     return 0;
 }
 
-static int unreadable(struct log *log, const struct segment_view *view, uint64_t offset, uint64_t index, int code,
-                      struct err *err)
+/* Remembers the damage, and says what a person needs to know. Others than ERR_CORRUPT are only wrapped. */
+static int unreadable(struct log *log, const struct segment_view *view, uint64_t offset, uint64_t index,
+                      uint64_t end_index, int code, struct err *err)
 {
+    struct scrub_finding finding = {
+        .segment = view->first_index, .offset = offset, .first_index = index, .end_index = end_index};
     char name[SEGMENT_NAME_BYTES + 1];
     segment_name(view->first_index, name);
-    return err_wrap(err, code, "%s/%s, offset %llu, entry %llu", log->folder, name, (unsigned long long)offset,
-                    (unsigned long long)index);
+    if (code != ERR_CORRUPT)
+        return err_wrap(err, code, "%s/%s, offset %llu, entry %llu", log->folder, name, (unsigned long long)offset,
+                        (unsigned long long)index);
+    snprintf(finding.what, sizeof(finding.what), "%.200s", err == NULL ? "damaged" : err->message);
+    log_add_damage(log, &finding);
+    return err_set(err, code,
+                   "log %s is damaged: %s/%s, offset %llu, entries %llu to %llu: %s. Stop the "
+                   "region and run: tally repair --data DIR --origin %s --from HOST:PORT",
+                   log->origin, log->folder, name, (unsigned long long)offset, (unsigned long long)index,
+                   (unsigned long long)end_index - 1, finding.what, log->origin);
+}
+
+/* The header of the segment behind this one; ERR_NOT_FOUND for the last one, which is being written. */
+static int next_header(struct log *log, uint64_t first_index, struct segment_header *ret, struct err *err)
+{
+    char name[SEGMENT_NAME_BYTES + 1];
+    struct disk_file *file = NULL;
+    size_t at = 0;
+    uint64_t next = 0;
+    pthread_mutex_lock(&log->mutex);
+    while (at < log->segment_count && log->segments[at] <= first_index)
+        at++;
+    bool last = at == log->segment_count;
+    if (!last)
+        next = log->segments[at];
+    pthread_mutex_unlock(&log->mutex);
+    if (last)
+        return ERR_NOT_FOUND;
+    segment_name(next, name);
+    int code = segment_open(log->disk, log->folder, name, 0, &file, ret, err);
+    if (code == 0)
+        disk_close(file);
+    return code;
+}
+
+/* At the end of the view stands no block. In a sealed segment the view goes on behind the damage. */
+static int view_past_damage(struct log *log, struct segment_view *view, const struct err *why, struct err *err)
+{
+    struct segment_header next;
+    uint64_t damaged_at = view->walk.offset;
+    uint64_t index = view->end_index;
+    uint64_t found_index = 0;
+    uint64_t found_offset = 0;
+    int code = next_header(log, view->first_index, &next, err);
+    if (code != 0 || next.first_index <= index)
+        return err_set(err, ERR_CORRUPT, "%s", why->message);
+    struct sha256 *sha = sha256_new();
+    if (sha == NULL)
+        return err_no_memory(err, "a hash context");
+    code = segment_resync(&view->walk, sha, log->log_id, index, &next, &found_offset, &found_index, err);
+    sha256_free(sha);
+    if (code == ERR_END)
+        found_index = next.first_index;
+    else if (code != 0)
+        return code;
+    else
+        view->walk.offset = found_offset;
+    struct block_place place = {.first_index = index, .offset = damaged_at, .damaged = true};
+    return add_place(view, place, found_index, err);
 }
 
 /* Grows the view until it covers index, which is durable and in this segment. */
@@ -143,21 +203,29 @@ static int extend_view(struct log *log, struct segment_view *view, uint64_t inde
     int code = disk_size(view->file, &view->walk.file_size, err);
     while (code == 0 && view->end_index <= index) {
         struct block_header header;
+        struct err why = {0};
         uint64_t offset = view->walk.offset;
-        code = segment_walk_header(&view->walk, &header, err);
+        code = segment_walk_header(&view->walk, &header, &why);
         if (code == ERR_END)
-            code = err_set(err, ERR_CORRUPT, "the segment ends before this entry");
+            code = err_set(&why, ERR_CORRUPT, "the segment ends before this entry");
         else if (code == 0 && header.first_index != view->end_index)
-            code = err_set(err, ERR_CORRUPT, "the block starts at entry %llu", (unsigned long long)header.first_index);
-        if (code == 0)
-            code = add_place(view, offset, &header, err);
-        else
-            code = unreadable(log, view, offset, view->end_index, code, err);
+            code = err_set(&why, ERR_CORRUPT, "the block starts at entry %llu", (unsigned long long)header.first_index);
+        if (code == 0) {
+            struct block_place place = {.first_index = header.first_index, .offset = offset};
+            code = add_place(view, place, header.first_index + header.entry_count, err);
+        } else if (code == ERR_CORRUPT) {
+            view->walk.offset = offset;
+            code = view_past_damage(log, view, &why, err);
+        } else {
+            code = err_set(err, code, "%s", why.message);
+        }
+        if (code != 0)
+            code = unreadable(log, view, offset, view->end_index, index + 1, code, err);
     }
     return code;
 }
 
-static uint64_t find_place(const struct segment_view *view, uint64_t index)
+static const struct block_place *find_place(const struct segment_view *view, uint64_t index)
 {
     size_t low = 0;
     size_t high = view->place_count;
@@ -168,12 +236,12 @@ static uint64_t find_place(const struct segment_view *view, uint64_t index)
         else
             high = middle;
     }
-    return view->places[low].offset;
+    return &view->places[low];
 }
 
-/* Pins the view that covers index and says where its block lies. */
-static int acquire_view(struct log *log, uint64_t index, struct segment_view **ret, uint64_t *ret_offset,
-                        struct err *err)
+/* Pins the view that covers index and says where its block lies, and where the one after it begins. */
+static int acquire_view(struct log *log, uint64_t index, struct segment_view **ret, struct block_place *ret_place,
+                        uint64_t *ret_end_index, struct err *err)
 {
     uint64_t first_index = find_segment(log, index);
     int code = 0;
@@ -184,6 +252,10 @@ static int acquire_view(struct log *log, uint64_t index, struct segment_view **r
     if (code == 0 && (*slot == NULL || (*slot)->first_index != first_index)) {
         struct segment_view *fresh = NULL;
         code = open_view(log, first_index, &fresh, err);
+        if (code == ERR_CORRUPT) {
+            struct segment_view headless = {.first_index = first_index};
+            code = unreadable(log, &headless, 0, first_index, index + 1, code, err);
+        }
         if (code == 0) {
             if (*slot != NULL)
                 free_view(*slot);
@@ -195,7 +267,10 @@ static int acquire_view(struct log *log, uint64_t index, struct segment_view **r
     if (code == 0) {
         (*slot)->pin_count++;
         (*slot)->last_used = ++log->view_clock;
-        *ret_offset = find_place(*slot, index);
+        const struct block_place *place = find_place(*slot, index);
+        bool last = place + 1 == (*slot)->places + (*slot)->place_count;
+        *ret_place = *place;
+        *ret_end_index = last ? (*slot)->end_index : place[1].first_index;
         *ret = *slot;
     }
     pthread_mutex_unlock(&log->views_mutex);
@@ -209,29 +284,42 @@ static void release_view(struct log *log, struct segment_view *view)
     pthread_mutex_unlock(&log->views_mutex);
 }
 
-static int read_from_file(struct log *log, uint64_t index, struct block **ret, struct err *err)
+static int read_place(struct log *log, const struct segment_view *view, const struct block_place *place,
+                      struct block **ret, struct err *err)
 {
-    struct segment_view *view = NULL;
     struct segment_walk walk;
     struct block_header header;
     struct bytes bytes;
-    uint64_t offset = 0;
-    int code = acquire_view(log, index, &view, &offset, err);
+    if (place->damaged)
+        return err_set(err, ERR_CORRUPT, "no whole block is here");
+    int code = segment_walk_init(&walk, view->file, err);
     if (code != 0)
         return code;
-    code = segment_walk_init(&walk, view->file, err);
-    if (code == 0) {
-        walk.offset = offset;
-        code = segment_walk_next(&walk, log->log_id, &header, &bytes, err);
-        if (code == ERR_END)
-            code = err_set(err, ERR_CORRUPT, "a block is missing (zeros)");
-        else if (code == ERR_MISMATCH)
-            code = err_set(err, ERR_CORRUPT, "the block belongs to another log");
-        if (code == 0)
-            code = block_from_bytes(bytes, ret, err);
-        if (code != 0)
-            code = unreadable(log, view, offset, index, code, err);
-        segment_walk_free(&walk);
+    walk.offset = place->offset;
+    code = segment_walk_next(&walk, log->log_id, &header, &bytes, err);
+    if (code == ERR_END)
+        code = err_set(err, ERR_CORRUPT, "a block is missing (zeros)");
+    else if (code == ERR_MISMATCH)
+        code = err_set(err, ERR_CORRUPT, "the block belongs to another log");
+    if (code == 0)
+        code = block_from_bytes(bytes, ret, err);
+    segment_walk_free(&walk);
+    return code;
+}
+
+static int read_from_file(struct log *log, uint64_t index, struct block **ret, struct err *err)
+{
+    struct segment_view *view = NULL;
+    struct block_place place;
+    struct err why = {0};
+    uint64_t end_index = 0;
+    int code = acquire_view(log, index, &view, &place, &end_index, err);
+    if (code != 0)
+        return code;
+    code = read_place(log, view, &place, ret, &why);
+    if (code != 0) {
+        err_set(err, code, "%s", why.message);
+        code = unreadable(log, view, place.offset, place.first_index, end_index, code, err);
     }
     release_view(log, view);
     return code;
@@ -247,6 +335,48 @@ int log_read_block(struct log *log, uint64_t index, struct block **ret, struct e
         return read_from_file(log, index, ret, err);
     *ret = block;
     return 0;
+}
+
+size_t log_damages(struct log *log, struct scrub_finding *ret, size_t max)
+{
+    pthread_mutex_lock(&log->mutex);
+    size_t count = log->damage_count;
+    for (size_t i = 0; i < count && i < max; i++)
+        ret[i] = log->damages[i];
+    pthread_mutex_unlock(&log->mutex);
+    return count;
+}
+
+bool log_add_damage(struct log *log, const struct scrub_finding *finding)
+{
+    pthread_mutex_lock(&log->mutex);
+    bool known = log->damage_count == LOG_DAMAGES_MAX;
+    for (size_t i = 0; !known && i < log->damage_count; i++)
+        known = log->damages[i].segment == finding->segment && log->damages[i].offset == finding->offset;
+    if (!known)
+        log->damages[log->damage_count++] = *finding;
+    pthread_mutex_unlock(&log->mutex);
+    return !known;
+}
+
+int log_sealed_segments(struct log *log, uint64_t **ret, size_t *ret_count, struct err *err)
+{
+    pthread_mutex_lock(&log->mutex);
+    size_t count = log->segment_count;
+    uint64_t *segments = mem_alloc(count * sizeof(*segments));
+    if (segments != NULL)
+        memcpy(segments, log->segments, count * sizeof(*segments));
+    pthread_mutex_unlock(&log->mutex);
+    if (segments == NULL)
+        return err_no_memory(err, "the list of segments");
+    *ret = segments;
+    *ret_count = count - 1;
+    return 0;
+}
+
+const char *log_folder(const struct log *log)
+{
+    return log->folder;
 }
 
 int log_cursor_open(struct log *log, uint64_t index, struct log_cursor **ret, struct err *err)

@@ -29,10 +29,10 @@ static int damage(const struct recovery *recovery, const struct err *reason, uin
 {
     return err_set(err, ERR_CORRUPT,
                    "log %s is damaged: %s, offset %llu, entry %llu: %s. Acknowledged entries would be lost, so nothing "
-                   "was cut. Restore this "
-                   "file from a peer's copy of the log (its folder has the same segments), then start again",
+                   "was cut. Repair it from a peer's copy: tally repair --data DIR --origin %s --from HOST:PORT; then "
+                   "start again",
                    recovery->log->origin, recovery->path, (unsigned long long)offset,
-                   (unsigned long long)recovery->log->chain.range.size, reason->message);
+                   (unsigned long long)recovery->log->chain.range.size, reason->message, recovery->log->origin);
 }
 
 /* Walks whole blocks and moves the chain past them. Returns what stopped the walk: ERR_END or ERR_CORRUPT (with

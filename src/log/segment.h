@@ -63,6 +63,13 @@ int segment_walk_header(struct segment_walk *walk, struct block_header *ret_head
 int segment_walk_search(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], uint64_t first_index,
                         bool *ret_found, uint64_t *ret_offset, bool *ret_dirty, struct err *err) MUST_USE;
 
+/* Behind a damaged place, at walk->offset: where the segment is whole again (scrub.c has the argument). next: the
+ * header of the segment after it, NULL for the last one. *ret_index is above expected_index. ERR_END when nothing that
+ * can be vouched for follows; ERR_IO, ERR_NO_MEMORY. The walk stays where it is. */
+int segment_resync(struct segment_walk *walk, struct sha256 *sha, const uint8_t log_id[ENTRY_LOG_ID_SIZE],
+                   uint64_t expected_index, const struct segment_header *next, uint64_t *ret_offset,
+                   uint64_t *ret_index, struct err *err) MUST_USE;
+
 /* Bytes a block of this body takes in a file. */
 static inline uint64_t segment_block_span(uint32_t body_size_bytes)
 {

@@ -160,10 +160,13 @@ void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, stru
 
 /* --- Mirrors --- */
 
-static const struct note_verifier *key_of(const struct region *region, const struct region_log *log)
+int checkpoint_open_of(const struct region *region, const struct region_log *log, struct bytes note,
+                       struct checkpoint *ret, struct err *err)
 {
-    return log->owner == REGION_NO_PEER ? &region->config.log_signer->verifier
-                                        : &region->config.peers[log->owner].log_key;
+    struct note_verifier key =
+        log->owner == REGION_NO_PEER ? region->config.log_signer->verifier : region->config.peers[log->owner].log_key;
+    int code = strcmp(key.name, log->origin) == 0 ? 0 : note_verifier_rename(&key, log->origin, err);
+    return code == 0 ? checkpoint_open(note, &key, ret, err) : code;
 }
 
 static void store_pending(struct region *region, uint32_t log, struct region_update *update)
@@ -183,9 +186,10 @@ static int check_note(struct region *region, uint32_t log, struct bytes note, st
     struct region_log *target = region->logs[log];
     struct hash root;
     struct err err = {0};
-    int code = checkpoint_open(note, key_of(region, target), ret, &err);
+    int code = checkpoint_open_of(region, target, note, ret, &err);
     if (code != 0)
         return code;
+    incarnation_note_seen(target, ret->size);
     *ret_known = mirror_root(&target->mirror, ret->size, &root);
     if (!*ret_known && ret->size == target->checkpoint.size && ret->size > 0) {
         root = target->checkpoint.root;

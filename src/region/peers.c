@@ -1,6 +1,6 @@
 /* Peers: hello, who is up, who holds what; and rule 3 of the design: after a start the region neither accepts nor signs
  * until it has heard, from the peers that it can reach and from at least one, the largest size of its own log that they
- * hold. */
+ * hold. When that is not enough, incarnation.c says what happens. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -24,13 +24,16 @@ static void note_start_size(struct region *region, uint32_t log, size_t peer, ui
         mirror->start_size = size;
 }
 
-/* A log that was not known. Only first incarnations: later ones come with their keys, in the log itself. */
+/* A log that was not known. */
 static void meet_log(struct region *region, const struct region_held *held, size_t peer, struct region_update *update)
 {
     struct origin origin;
     struct chain chain;
     uint32_t log = 0;
-    if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 || origin.incarnation != 1)
+    size_t owner = REGION_NO_PEER;
+    if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 ||
+        region_owner_of(region, held->origin, &origin, &owner, NULL) != 0 ||
+        !incarnation_welcome(region, held, &origin, owner, peer))
         return;
     chain_init(&chain, region->sha, bytes_of_string(held->origin));
     if (region_log_new(region, held->origin, &chain, &log, NULL) != 0)
@@ -38,6 +41,7 @@ static void meet_log(struct region *region, const struct region_held *held, size
     region->logs[log]->held[peer] = held->size;
     note_start_size(region, log, peer, held->size);
     region_add(update, REGION_CREATE_LOG)->log = log;
+    checkpoint_compare(region, log, held->checkpoint, update);
 }
 
 static void take_held(struct region *region, const struct region_held *held, size_t peer, struct region_update *update)
@@ -70,6 +74,8 @@ void peers_said_hello(struct region *region, const struct region_event *event, s
     for (size_t i = 0; i < event->held_count; i++)
         take_held(region, &event->held[i], event->peer, update);
     peers_decide(region, update);
+    if (region_own(region)->state == REGION_LOG_ACCEPTING)
+        incarnation_report(region, update);
 }
 
 void peers_went_down(struct region *region, const struct region_event *event, struct region_update *update)
@@ -124,18 +130,24 @@ static void describe_waiting(struct region *region)
     }
 }
 
-/* Everybody reachable has told: decide whether the own log is whole. */
-static bool all_told(const struct region *region)
+static bool all_reported(const struct region *region)
 {
-    bool heard = region->config.peer_count == 0;
-    if (PLANTED(accept_before_hearing))
-        return true;
     for (size_t i = 0; i < region->config.peer_count; i++) {
         if (!region->peers[i].reported)
             return false;
-        heard = heard || region->peers[i].heard;
     }
-    return heard;
+    return true;
+}
+
+/* Everybody reachable has told, and somebody was reachable: whether the own log is whole can be decided. */
+static bool all_told(const struct region *region)
+{
+    if (PLANTED(accept_before_hearing))
+        return true;
+    bool heard = region->config.peer_count == 0;
+    for (size_t i = 0; i < region->config.peer_count; i++)
+        heard = heard || region->peers[i].heard;
+    return heard && all_reported(region);
 }
 
 /* A log of a reachable peer that is not here up to where it was when this region met the peer; NULL when there is none.
@@ -156,7 +168,7 @@ void peers_decide(struct region *region, struct region_update *update)
 {
     struct region_log *own = region_own(region);
     uint64_t largest = largest_held(region);
-    if (own->state == REGION_LOG_FORKED)
+    if (own->state == REGION_LOG_FORKED || own->state == REGION_LOG_RETIRED)
         return;
     if (own->state == REGION_LOG_ACCEPTING) {
         if (largest > mirror_size(&own->mirror))
@@ -166,8 +178,11 @@ void peers_decide(struct region *region, struct region_update *update)
                         (unsigned long long)largest, (unsigned long long)mirror_size(&own->mirror));
         return;
     }
-    if (!all_told(region)) {
+    bool begun_in_isolation = region->config.fresh && all_reported(region);
+    if (!begun_in_isolation && !all_told(region)) {
         describe_waiting(region);
+        if (all_reported(region))
+            incarnation_isolated(region, update);
         return;
     }
     if (largest > own->durable_size) {
@@ -177,13 +192,15 @@ void peers_decide(struct region *region, struct region_update *update)
                  (unsigned long long)own->durable_size);
         return;
     }
+    if (own->writes_in_flight > 0 || incarnation_must_end(region, update))
+        return;
     const struct region_log *behind = still_catching_up(region);
-    if (behind != NULL)
+    if (behind != NULL) {
         snprintf(own->detail, sizeof(own->detail),
                  "it reads log %s up to %llu first, for a partition may have found another home", behind->origin,
                  (unsigned long long)behind->start_size);
-    if (own->writes_in_flight > 0 || behind != NULL)
         return;
+    }
     own->state = REGION_LOG_ACCEPTING;
     own->detail[0] = '\0';
     pulls_stop(region, 0, update);

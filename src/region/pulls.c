@@ -13,9 +13,11 @@
 #include "base/planted.h"
 #include "region/region_internal.h"
 
-static bool is_pulled(const struct region_log *log)
+/* A retired log was the own one until now, or is one of those that are completed from peers. */
+static bool is_pulled(const struct region *region, const struct region_log *log)
 {
-    return log->state == REGION_LOG_MIRRORING || log->state == REGION_LOG_RESTORING;
+    return log->state == REGION_LOG_MIRRORING || log->state == REGION_LOG_RESTORING ||
+           (log->state == REGION_LOG_RETIRED && log != region_own(region));
 }
 
 void pulls_stop(struct region *region, uint32_t log, struct region_update *update)
@@ -115,7 +117,7 @@ void pulls_block(struct region *region, const struct region_event *event, struct
     struct region_log *pulled = region->logs[event->log];
     struct block *block = event->block;
     struct err err = {0};
-    if (!is_pulled(pulled) || pulled->source != event->peer)
+    if (!is_pulled(region, pulled) || pulled->source != event->peer)
         return; /* of a pull that was closed meanwhile */
     if (block->first_index != mirror_size(&pulled->mirror)) {
         err_set(&err, ERR_CORRUPT, "a block that starts at entry %llu instead of %llu",
@@ -187,8 +189,9 @@ void pulls_closed(struct region *region, const struct region_event *event, struc
 
 static bool is_candidate(const struct region *region, const struct region_log *log, size_t peer)
 {
+    bool has_some = log->held[peer] > 0 && (log->state != REGION_LOG_RETIRED || log->held[peer] > log->durable_size);
     return region->peers[peer].up && !log->closing[peer] && log->blocked_until_us[peer] <= region->now.mono_us &&
-           (log->held[peer] > 0 || log->owner == peer);
+           (has_some || log->owner == peer);
 }
 
 /* The owner if possible, else who holds most; the present source wins a tie. */
@@ -230,7 +233,7 @@ static bool should_move(const struct region *region, const struct region_log *lo
 static void choose_for(struct region *region, uint32_t log, struct region_update *update)
 {
     struct region_log *pulled = region->logs[log];
-    if (!is_pulled(pulled)) {
+    if (!is_pulled(region, pulled)) {
         pulls_stop(region, log, update);
         return;
     }
@@ -268,7 +271,7 @@ uint64_t pulls_deadline_us(const struct region *region)
     uint64_t deadline = REGION_NEVER;
     for (size_t i = 0; i < region->log_count; i++) {
         const struct region_log *log = region->logs[i];
-        if (is_pulled(log) && log->source == REGION_NO_PEER && retry_us(region, log) < deadline)
+        if (is_pulled(region, log) && log->source == REGION_NO_PEER && retry_us(region, log) < deadline)
             deadline = retry_us(region, log);
     }
     return deadline;

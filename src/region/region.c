@@ -1,6 +1,6 @@
 /* The region: life cycle, the step's dispatch, and what a status page shows. The parts are in sequencer.c (commands),
- * checkpoint.c (signing), pulls.c (copies of logs), peers.c (hello and rule 3), overlay.c (what the index does not show
- * yet).
+ * checkpoint.c (signing), pulls.c (copies of logs), peers.c (hello and rule 3), incarnation.c (new logs), overlay.c
+ * (what the index does not show yet).
  *
  * A step never fails half-way: room for its effects is made first, and what needs memory after that either undoes
  * itself or is tried again at the next occasion. A command makes the room for its own answer, so that with one update
@@ -17,13 +17,16 @@
 
 /* --- Life cycle --- */
 
-/* Whose log this is: a peer's, of this cluster. */
-static int owner_of(const struct region *region, const char *origin_text, const struct origin *origin, size_t *ret_peer,
+int region_owner_of(const struct region *region, const char *origin_text, const struct origin *origin, size_t *ret_peer,
                     struct err *err)
 {
     if (strcmp(origin->cluster, region->config.cluster) != 0)
         return err_set(err, ERR_MISMATCH, "log %s belongs to another cluster than %s; move its folder away",
                        origin_text, region->config.cluster);
+    if (strcmp(region->config.region, origin->region) == 0) {
+        *ret_peer = REGION_NO_PEER;
+        return 0;
+    }
     for (size_t i = 0; i < region->config.peer_count; i++) {
         if (strcmp(region->config.peers[i].region, origin->region) == 0) {
             *ret_peer = i;
@@ -44,7 +47,7 @@ int region_log_new(struct region *region, const char *origin, const struct chain
         return err_set(err, ERR_TOO_LARGE, "more than %d logs", REGION_LOGS_MAX);
     int code = origin_parse(bytes_of_string(origin), &parts, err);
     if (code == 0 && region->log_count > 0)
-        code = owner_of(region, origin, &parts, &owner, err);
+        code = region_owner_of(region, origin, &parts, &owner, err);
     if (code != 0)
         return code;
     struct region_log *log = mem_alloc_zero(1, sizeof(*log));
@@ -59,7 +62,9 @@ int region_log_new(struct region *region, const char *origin, const struct chain
     snprintf(log->origin, sizeof(log->origin), "%s", origin);
     log->parts = parts;
     buf_init(&log->pending, NOTE_MAX_BYTES);
-    log->state = region->log_count == 0 ? REGION_LOG_WAITING : REGION_LOG_MIRRORING;
+    log->state = region->log_count == 0    ? REGION_LOG_WAITING
+                 : owner == REGION_NO_PEER ? REGION_LOG_RETIRED
+                                           : REGION_LOG_MIRRORING;
     log->durable_size = chain->range.size;
     log->indexed_size = chain->range.size;
     log->source = REGION_NO_PEER;
@@ -71,15 +76,14 @@ int region_log_new(struct region *region, const char *origin, const struct chain
 /* A stored checkpoint must be signed by the log's key, and must not be ahead of the log. */
 static int take_stored_note(struct region *region, struct region_log *log, struct bytes note, struct err *err)
 {
-    const struct note_verifier *key =
-        log->owner == REGION_NO_PEER ? &region->config.log_signer->verifier : &region->config.peers[log->owner].log_key;
     struct checkpoint checkpoint;
     struct hash root;
     if (note.size_bytes == 0)
         return 0;
-    int code = checkpoint_open(note, key, &checkpoint, err);
+    int code = checkpoint_open_of(region, log, note, &checkpoint, err);
     if (code != 0)
         return err_wrap(err, code, "the stored checkpoint of log %s", log->origin);
+    incarnation_note_seen(log, checkpoint.size);
     if (checkpoint.size > log->durable_size)
         return err_set(err, ERR_MISMATCH,
                        "log %s has %llu entries, but its stored checkpoint covers %llu: files are missing; restore "
@@ -103,6 +107,19 @@ static int take_indexed_size(struct region *region, struct region_log *log, stru
     if (log->indexed_size > log->durable_size)
         return err_set(err, ERR_MISMATCH, "the index has applied %llu entries of log %s, which has %llu",
                        (unsigned long long)log->indexed_size, log->origin, (unsigned long long)log->durable_size);
+    return 0;
+}
+
+/* What the region remembers to have signed may be ahead of the log; whether it goes on then is decided later. */
+static int take_signed_note(struct region *region, struct region_log *log, struct bytes note, struct err *err)
+{
+    struct checkpoint checkpoint;
+    if (note.size_bytes == 0)
+        return 0;
+    int code = checkpoint_open_of(region, log, note, &checkpoint, err);
+    if (code != 0)
+        return err_wrap(err, code, "the note of what was signed of log %s", log->origin);
+    incarnation_note_seen(log, checkpoint.size);
     return 0;
 }
 
@@ -145,6 +162,8 @@ static int take_logs(struct region *region, const struct region_log_found *found
             code = take_stored_note(region, region->logs[log], found[i].checkpoint, err);
         if (code == 0)
             code = take_indexed_size(region, region->logs[log], err);
+        if (code == 0)
+            code = take_signed_note(region, region->logs[log], found[i].signed_note, err);
         if (code == 0 && found[i].chain.last_time > region->last_time && i == 0 && !PLANTED(forget_time))
             region->last_time = found[i].chain.last_time;
     }
@@ -305,6 +324,9 @@ int region_step(struct region *region, const struct region_event *event, struct 
     if (code != 0)
         return code;
     region->now = event->now;
+    if (!region->started)
+        region->started_us = event->now.mono_us;
+    region->started = true;
     overlay_evict(&region->overlay, event->now.mono_us);
     dispatch(region, event, update);
     homes_move(region, update);
@@ -313,8 +335,8 @@ int region_step(struct region *region, const struct region_event *event, struct 
     peers_timer(region, update);
     pulls_choose(region, update);
     checkpoint_resume(region, update);
-    update->deadline_mono_us =
-        earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)), checkpoint_deadline_us(region));
+    update->deadline_mono_us = earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)),
+                                       earlier(checkpoint_deadline_us(region), incarnation_deadline_us(region)));
     return 0;
 }
 
@@ -342,6 +364,7 @@ void region_log_status(const struct region *region, uint32_t log, struct region_
         if (from->held[i] > ret->known_size)
             ret->known_size = from->held[i];
     }
+    (void)incarnation_lost(region, log, &ret->lost_from, &ret->lost_to);
 }
 
 void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret)
@@ -378,6 +401,8 @@ const char *region_log_state_name(enum region_log_state state)
         return "mirroring";
     case REGION_LOG_FORKED:
         return "forked";
+    case REGION_LOG_RETIRED:
+        return "retired";
     }
     INVARIANT(!"a log's state");
     return "";

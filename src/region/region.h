@@ -170,19 +170,26 @@ struct region_config {
     uint64_t checkpoint_interval_us; /* sign at most this often */
     uint64_t hello_interval_us;      /* heartbeat */
     uint64_t peer_timeout_us;        /* a peer not heard of for this long is down */
+    bool fresh;                      /* the incarnation was begun just now: nobody can hold anything of it */
+    bool restored;                   /* from a backup: what was signed after it is not remembered */
+    bool accept_isolated;            /* with no peer reachable, begin a new incarnation instead of waiting … */
+    uint64_t isolation_wait_us;      /* … this long after the start */
     struct region_limits limits;
 };
 
 /* A log as it was found on disk at start. number is its place in the region's table: the own log is 0. */
 struct region_log_found {
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
-    struct chain chain;      /* at its durable end */
-    struct bytes checkpoint; /* stored note, may be empty; borrowed during region_new */
+    struct chain chain;       /* at its durable end */
+    struct bytes checkpoint;  /* stored note, may be empty; borrowed during region_new */
+    struct bytes signed_note; /* this region's own logs: the latest note that it remembers to have signed, kept apart
+                               * from the log and perhaps ahead of it; may be empty; borrowed during region_new */
 };
 
 struct region;
 
-/* found[0] must be the own log; the rest mirrors. index: outlives the region. ERR_MISMATCH when a stored checkpoint is
+/* found[0] must be the own log, <cluster>/<region>/<incarnation>; the rest are mirrors, earlier incarnations of this
+ * region among them. index: outlives the region. ERR_MISMATCH when a stored checkpoint is
  * not signed by the configured key or is ahead of the log; ERR_NO_MEMORY. */
 int region_new(const struct region_config *config, const struct region_log_found *found, size_t found_count,
                struct index *index, struct region **ret, struct err *err) MUST_USE;
@@ -242,6 +249,9 @@ enum region_effect_type {
                       */
     REGION_HELLO,    /* ask peer */
     REGION_ALARM,    /* loud message for the operator; evidence in `note` (may be empty) */
+    REGION_BEGIN_INCARNATION, /* the own log ended, `text` says why. Make the log of incarnation `size` durable (it may
+                               * be there), then a new region that has it as its own, with config.fresh as in `fresh`;
+                               * this one does nothing more */
 };
 
 struct region_effect {
@@ -251,6 +261,7 @@ struct region_effect {
     uint64_t size;
     uint64_t cosigned_size;
     bool published;
+    bool fresh;          /* BEGIN_INCARNATION: not one that a peer holds */
     struct block *block; /* the update's reference: retain to keep */
     struct buf note;     /* owned by the update */
     struct region_command *command;
@@ -281,6 +292,7 @@ enum region_log_state {
     REGION_LOG_ACCEPTING, /* own */
     REGION_LOG_MIRRORING, /* other's */
     REGION_LOG_FORKED,    /* stopped: evidence kept */
+    REGION_LOG_RETIRED,   /* this region's, of an earlier incarnation: completed from peers, never appended to */
 };
 
 struct region_log_status {
@@ -291,6 +303,8 @@ struct region_log_status {
     uint64_t checkpoint_size;
     uint64_t published_size;
     uint64_t known_size; /* largest size any peer is known to hold */
+    uint64_t lost_from;  /* entries lost_from..lost_to-1 were signed, and nobody that was heard holds them; */
+    uint64_t lost_to;    /* equal when none are */
     char detail[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 

@@ -36,7 +36,7 @@ enum save_kind { SAVE_NONE, SAVE_SIGNED, SAVE_PUBLISHED };
 struct region_log {
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
     struct origin parts; /* of the origin */
-    size_t owner;        /* peer; REGION_NO_PEER for the own log */
+    size_t owner;        /* peer; REGION_NO_PEER for the own log and earlier incarnations of it */
     enum region_log_state state;
     char detail[TALLY_ERROR_MESSAGE_MAX_BYTES];
     struct mirror mirror; /* where it stands: made or received, not yet durable */
@@ -53,6 +53,7 @@ struct region_log {
     bool cosignature_due;            /* mirrors: the stored checkpoint is to be cosigned */
     uint64_t held[REGION_PEERS_MAX]; /* what each peer is known to hold */
     uint64_t start_size;             /* what its owner had when this region first met it */
+    uint64_t known_size; /* largest size that its key signed, as far as this region has seen: incarnation.c */
     /* The pull, for logs that are pulled. */
     size_t source;                  /* REGION_NO_PEER: none */
     bool closing[REGION_PEERS_MAX]; /* a pull that was closed has not reported so yet */
@@ -81,7 +82,9 @@ struct region {
     size_t log_count;
     uint32_t own_index_log; /* the index's number of the own log */
     struct region_peer peers[REGION_PEERS_MAX];
-    bool decided; /* whether the own log is behind: rule 3 */
+    uint64_t later_incarnation; /* largest that a peer holds of this region, above the own one; 0: none */
+    bool started;
+    uint64_t started_us;
 
     hlc last_time;
     struct block *open_block;
@@ -146,8 +149,11 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
                          struct region_update *update);
 void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line,
                          struct region_update *update);
-/* A note that a peer holds of a log: only looked at for a fork. */
+/* A note that a peer holds of a log: only looked at for a fork, and for its size. */
 void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, struct region_update *update);
+/* checkpoint_open with the key of the log's region, under the name that this incarnation gives it. */
+int checkpoint_open_of(const struct region *region, const struct region_log *log, struct bytes note,
+                       struct checkpoint *ret, struct err *err) MUST_USE;
 uint64_t checkpoint_deadline_us(const struct region *region);
 void kept_note_free(struct kept_note *kept);
 
@@ -171,7 +177,27 @@ uint64_t peers_deadline_us(const struct region *region);
 /* After the own log grew, or peers told what they hold: whether it may accept. */
 void peers_decide(struct region *region, struct region_update *update);
 
+/* incarnation.c: see the essay there. */
+/* Whether a log that a peer names, and that is not held, is to be kept here. Remembers a later one of this region. */
+bool incarnation_welcome(struct region *region, const struct region_held *held, const struct origin *origin,
+                         size_t owner, size_t peer);
+/* The log's key has signed this size. */
+void incarnation_note_seen(struct region_log *log, uint64_t size);
+/* Every peer failed or answered, and none has told: begins a new incarnation when the policy and the time say so. */
+void incarnation_isolated(struct region *region, struct region_update *update);
+/* The peers have told and the own log holds what they hold: true when it must not be gone on with (now or for ever). */
+bool incarnation_must_end(struct region *region, struct region_update *update);
+/* Whether the log with this number in the index is one of this region, of whatever incarnation. */
+bool incarnation_is_own(const struct region *region, uint32_t index_log);
+uint64_t incarnation_deadline_us(const struct region *region);
+/* The range that is known to have existed and that nobody heard of holds. */
+bool incarnation_lost(const struct region *region, uint32_t log, uint64_t *ret_from, uint64_t *ret_to);
+void incarnation_report(struct region *region, struct region_update *update);
+
 /* region.c */
+/* Whose log this is, of this cluster: a peer's, or this region's (REGION_NO_PEER). ERR_MISMATCH. */
+int region_owner_of(const struct region *region, const char *origin_text, const struct origin *origin, size_t *ret_peer,
+                    struct err *err) MUST_USE;
 int region_log_new(struct region *region, const char *origin, const struct chain *chain, uint32_t *ret_log,
                    struct err *err) MUST_USE;
 void region_fork(struct region *region, uint32_t log, struct bytes evidence, struct region_update *update,

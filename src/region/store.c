@@ -134,6 +134,16 @@ static int load_note(struct log *log, struct buf *out, struct err *err)
     return code == ERR_NOT_FOUND ? 0 : code;
 }
 
+/* What the region remembers to have signed, kept apart from the log; only its own logs have such a note. */
+static int load_signed(const struct store *store, const char *origin, struct buf *out, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    int code = store_path(store, "signed", origin, path, err);
+    if (code == 0)
+        code = disk_read_file(store->disk, path, out, err);
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
+
 /* What the index has not applied of a log: a change of homes may wait for a basis that is not here yet. */
 static int give_unindexed(struct store *store, struct region *region, uint32_t log, struct err *err)
 {
@@ -158,15 +168,19 @@ int store_make_region(struct store *store, const struct region_config *config, s
 {
     size_t count = atomic_load(&store->log_count);
     struct region_log_found *found = mem_alloc_zero(count, sizeof(*found));
-    struct buf *notes = mem_alloc_zero(count, sizeof(*notes));
+    struct buf *notes = mem_alloc_zero(2 * count, sizeof(*notes)); /* the logs' notes, then those that were signed */
     int code = found == NULL || notes == NULL ? err_no_memory(err, "the region") : 0;
     for (size_t i = 0; code == 0 && i < count; i++) {
         struct bytes origin = log_origin(store->logs[i]);
         memcpy(found[i].origin, origin.data, origin.size_bytes);
         log_chain(store->logs[i], &found[i].chain);
         buf_init(&notes[i], NOTE_MAX_BYTES);
+        buf_init(&notes[count + i], NOTE_MAX_BYTES);
         code = load_note(store->logs[i], &notes[i], err);
+        if (code == 0)
+            code = load_signed(store, found[i].origin, &notes[count + i], err);
         found[i].checkpoint = buf_bytes(&notes[i]);
+        found[i].signed_note = buf_bytes(&notes[count + i]);
     }
     struct region *region = NULL;
     if (code == 0)
@@ -177,7 +191,7 @@ int store_make_region(struct store *store, const struct region_config *config, s
         *ret = region;
     else
         region_free(region);
-    for (size_t i = 0; notes != NULL && i < count; i++)
+    for (size_t i = 0; notes != NULL && i < 2 * count; i++)
         buf_free(&notes[i]);
     mem_free(notes);
     mem_free(found);

@@ -3,6 +3,7 @@
  * which are the server (with threads) and the simulator (without).
  *
  * Folder:  logs/<region>-<incarnation>/   one a log, the own one among them
+ *          signed/<region>-<incarnation>  the latest note that the region signed of its log, kept apart from it
  *
  * Threads: store_open, store_make_region and store_close while nothing else runs. After that one thread writes to the
  * logs and calls store_add_log; log_count grows last, so others may read logs below it at any time. */

@@ -92,15 +92,18 @@ static int walk_message(struct walk *walk, const ProtobufCMessageDescriptor *typ
 
 struct allocator {
     struct arena *arena;
-    bool exhausted;
+    bool too_large; /* for the ceiling */
+    bool no_memory; /* below it: the process's memory ran out, which is not the request's fault */
 };
 
 static void *allocate(void *context, size_t size_bytes)
 {
     struct allocator *allocator = context;
     void *memory = arena_alloc(allocator->arena, size_bytes);
-    if (memory == NULL)
-        allocator->exhausted = true;
+    if (memory == NULL && size_bytes > allocator->arena->max_bytes - allocator->arena->used_bytes)
+        allocator->too_large = true;
+    else if (memory == NULL)
+        allocator->no_memory = true;
     return memory;
 }
 
@@ -120,7 +123,9 @@ int message_unpack(const ProtobufCMessageDescriptor *type, struct bytes encoded,
     struct allocator allocator = {.arena = arena};
     ProtobufCAllocator functions = {.alloc = allocate, .free = release, .allocator_data = &allocator};
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &functions, encoded.size_bytes, encoded.data);
-    if (message == NULL && allocator.exhausted)
+    if (message == NULL && allocator.no_memory)
+        return err_no_memory(err, "a request");
+    if (message == NULL && allocator.too_large)
         return err_set(err, ERR_TOO_LARGE, "the %s needs more memory than a request may take", type->short_name);
     if (message == NULL)
         return err_set(err, ERR_INVALID, "the request is not a well-formed %s message", type->short_name);

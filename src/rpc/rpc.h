@@ -30,6 +30,7 @@ enum {
     RPC_PROTOCOL = 1,                        /* of Replication */
     RPC_PROJECTIONS_MAX = 64,
     RPC_HOMES_MAX = 1000, /* of one page */
+    RPC_DAMAGES_MAX = 64,
 };
 
 #define RPC_SERVER_VERSION "0.1.0" /* as Status shows it */
@@ -64,6 +65,13 @@ struct rpc_projection_digest {
     struct position position;
 };
 
+/* A damaged place of a log. */
+struct rpc_damage {
+    size_t log;
+    const char *folder; /* lives as long as the log */
+    struct scrub_finding finding;
+};
+
 /* A copy of the region's state at one moment. */
 struct rpc_status {
     bool accepting;
@@ -72,6 +80,11 @@ struct rpc_status {
     size_t peer_count;
     struct region_peer_status peers[REGION_PEERS_MAX];
     uint64_t now_mono_us;
+    size_t damage_count;
+    struct rpc_damage damages[RPC_DAMAGES_MAX];
+    uint64_t scrub_mib_per_s; /* 0: off */
+    uint64_t scrub_passes;
+    uint64_t scrub_read_bytes; /* of the pass under way */
 };
 
 struct rpc_home {

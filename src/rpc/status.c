@@ -1,4 +1,6 @@
 /* Status: a copy of the region's state, taken on the region's own thread, and what the configuration says. */
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "platform/clock.h"
 #include "rpc/held.h"
@@ -35,6 +37,8 @@ static int add_logs(Tally__V1__StatusResponse *response, const struct rpc_status
         logs[i].checkpoint_size = from->checkpoint_size;
         logs[i].published_size = from->published_size;
         logs[i].own = i == 0;
+        logs[i].lost_from = from->lost_from;
+        logs[i].lost_to = from->lost_to;
         logs[i].lag = behind(from->known_size, from->size);
         response->logs[i] = &logs[i];
     }
@@ -156,6 +160,49 @@ static int add_position(Tally__V1__StatusResponse *response, const struct rpc_st
     return code == 0 && response->position == NULL ? ERR_NO_MEMORY : code;
 }
 
+static int add_damages(Tally__V1__StatusResponse *response, const struct rpc_status *status, struct arena *arena)
+{
+    Tally__V1__Damage *damages = arena_alloc_zero(arena, status->damage_count, sizeof(*damages));
+    response->damages = arena_alloc_zero(arena, status->damage_count, sizeof(*response->damages));
+    if (damages == NULL || response->damages == NULL)
+        return ERR_NO_MEMORY;
+    for (size_t i = 0; i < status->damage_count; i++) {
+        const struct rpc_damage *from = &status->damages[i];
+        char file[DISK_PATH_MAX_BYTES + 32];
+        snprintf(file, sizeof(file), "%s/%020llu.seg", from->folder, (unsigned long long)from->finding.segment);
+        tally__v1__damage__init(&damages[i]);
+        damages[i].origin = copy_text(arena, status->logs[from->log].origin);
+        damages[i].file = copy_text(arena, file);
+        damages[i].what = copy_text(arena, from->finding.what);
+        if (damages[i].origin == NULL || damages[i].file == NULL || damages[i].what == NULL)
+            return ERR_NO_MEMORY;
+        damages[i].offset = from->finding.offset;
+        damages[i].first_index = from->finding.first_index;
+        damages[i].end_index = from->finding.end_index;
+        response->damages[i] = &damages[i];
+    }
+    response->n_damages = status->damage_count;
+    return 0;
+}
+
+static int add_health(Tally__V1__StatusResponse *response, const struct rpc_status *status, struct arena *arena)
+{
+    Tally__V1__Scrub *scrub = arena_alloc_zero(arena, 1, sizeof(*scrub));
+    bool degraded = status->damage_count > 0;
+    for (size_t i = 0; i < status->log_count; i++)
+        degraded = degraded || status->logs[i].state == REGION_LOG_FORKED ||
+                   status->logs[i].lost_to > status->logs[i].lost_from;
+    response->health = copy_text(arena, degraded ? "degraded" : "ok");
+    if (scrub == NULL || response->health == NULL)
+        return ERR_NO_MEMORY;
+    tally__v1__scrub__init(scrub);
+    scrub->mib_per_s = status->scrub_mib_per_s;
+    scrub->passes = status->scrub_passes;
+    scrub->read_bytes = status->scrub_read_bytes;
+    response->scrub = scrub;
+    return add_damages(response, status, arena);
+}
+
 static int build(struct rpc_backend *backend, const struct rpc_status *status, struct arena *arena,
                  Tally__V1__StatusResponse *response, struct err *err)
 {
@@ -177,6 +224,8 @@ static int build(struct rpc_backend *backend, const struct rpc_status *status, s
         code = add_contexts(response, &config->contexts, arena);
     if (code == 0)
         code = add_regions(response, config, arena);
+    if (code == 0)
+        code = add_health(response, status, arena);
     return code;
 }
 

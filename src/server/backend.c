@@ -89,7 +89,10 @@ static int answer_status(struct server *server, struct question *question)
 static int status(struct rpc_backend *backend, struct rpc_status *ret, struct err *err)
 {
     struct question question = {.answer = answer_status, .ret = ret, .err = err};
-    return ask(backend, &question);
+    int code = ask(backend, &question);
+    if (code == 0)
+        scrubber_status(server_of(backend), ret);
+    return code;
 }
 
 static void fill_home(struct rpc_home *home, struct bytes partition, const struct authority_now *now)

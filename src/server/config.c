@@ -47,6 +47,10 @@ struct config_file {
     uint64_t *hello_interval_ms;
     uint64_t *peer_timeout_ms;
     uint64_t *segment_size_bytes;
+    char *when_isolated;
+    uint64_t *isolation_wait_ms;
+    char *on_damage;
+    uint64_t *scrub_mib_per_s;
 };
 
 #define TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_MAX)
@@ -96,6 +100,12 @@ static const cyaml_schema_field_t top_fields[] = {
     NUMBER("hello_interval_ms", hello_interval_ms),
     NUMBER("peer_timeout_ms", peer_timeout_ms),
     NUMBER("segment_size_bytes", segment_size_bytes),
+    CYAML_FIELD_STRING_PTR("when_isolated", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, when_isolated,
+                           1, TEXT_MAX),
+    NUMBER("isolation_wait_ms", isolation_wait_ms),
+    CYAML_FIELD_STRING_PTR("on_damage", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, on_damage, 1,
+                           TEXT_MAX),
+    NUMBER("scrub_mib_per_s", scrub_mib_per_s),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t top_schema = {
@@ -248,6 +258,28 @@ static int take_names(struct server_config *config, const struct config_file *fi
     if (code == 0 && file->http_listen != NULL && strcmp(file->http_listen, "off") != 0)
         code = take_address(file->http_listen, "http_listen (HOST:PORT, or off)", config->http_listen, err);
     return code;
+}
+
+static int take_isolation(struct server_config *config, const struct config_file *file, struct err *err)
+{
+    uint64_t wait_ms = 0;
+    const char *policy = file->when_isolated == NULL ? "fence" : file->when_isolated;
+    if (strcmp(policy, "fence") != 0 && strcmp(policy, "accept") != 0)
+        return err_set(err, ERR_INVALID, "when_isolated must be fence or accept, not \"%.40s\"", policy);
+    int code = take_number(file->isolation_wait_ms, 60 * 1000, INTERVAL_MIN_MS, INTERVAL_MAX_MS, "isolation_wait_ms",
+                           &wait_ms, err);
+    config->region.accept_isolated = strcmp(policy, "accept") == 0;
+    config->region.isolation_wait_us = wait_ms * 1000;
+    return code;
+}
+
+static int take_scrub(struct server_config *config, const struct config_file *file, struct err *err)
+{
+    const char *policy = file->on_damage == NULL ? "serve" : file->on_damage;
+    if (strcmp(policy, "serve") != 0 && strcmp(policy, "refuse") != 0)
+        return err_set(err, ERR_INVALID, "on_damage must be serve or refuse, not \"%.40s\"", policy);
+    config->refuse_damaged = strcmp(policy, "refuse") == 0;
+    return take_number(file->scrub_mib_per_s, 4, 0, 100000, "scrub_mib_per_s", &config->scrub_mib_per_s, err);
 }
 
 static int take_numbers(struct server_config *config, const struct config_file *file, struct err *err)
@@ -457,6 +489,10 @@ int server_config_load(struct disk *disk, const char *folder, struct server_conf
     if (code == 0)
         code = take_numbers(config, config->file, err);
     if (code == 0)
+        code = take_isolation(config, config->file, err);
+    if (code == 0)
+        code = take_scrub(config, config->file, err);
+    if (code == 0)
         code = take_peers(config, disk, config->file, err);
     if (code == 0)
         code = take_contexts(config, config->file, err);
@@ -471,6 +507,18 @@ int server_config_load(struct disk *disk, const char *folder, struct server_conf
 fail:
     server_config_free(config);
     return code;
+}
+
+int server_config_set_incarnation(struct server_config *config, uint64_t incarnation, struct err *err)
+{
+    struct origin origin;
+    int code = origin_parse(bytes_of_string(config->origin), &origin, err);
+    if (code != 0)
+        return code;
+    origin.incarnation = incarnation;
+    origin_format(&origin, config->origin);
+    config->region.incarnation = incarnation;
+    return note_verifier_rename(&config->log_signer.verifier, config->origin, err);
 }
 
 void server_config_free(struct server_config *config)

@@ -19,6 +19,8 @@ struct server_config {
     char http_listen[REGION_ADDRESS_MAX_BYTES + 1]; /* "": no HTTP */
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
     uint64_t segment_size_bytes;
+    uint64_t scrub_mib_per_s; /* 0: off */
+    bool refuse_damaged;      /* end at once when damage is met, instead of serving what is intact */
     struct note_signer log_signer;
     struct note_signer cosign_signer;
     struct note_signer witness_signer; /* only with HTTP */
@@ -30,6 +32,9 @@ struct server_config {
  * (says to run tally init), ERR_INVALID (names the file, and the line where the reader knows it), ERR_PERMISSION (a
  * private key that others can read), ERR_MISMATCH (a key of another region). */
 int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err) MUST_USE;
+/* The own log is that of another incarnation than the first: changes origin and the name of the log's key. Before
+ * anything was made of the configuration. */
+int server_config_set_incarnation(struct server_config *config, uint64_t incarnation, struct err *err) MUST_USE;
 /* Wipes the private keys. NULL is fine. */
 void server_config_free(struct server_config *config);
 

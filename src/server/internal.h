@@ -5,6 +5,7 @@
  *   writer      every log's writing side; takes jobs from `jobs`; creates mirrors
  *   indexer     the index's writing side; reads logs
  *   projector   every projection's database; takes requests
+ *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
  *   tiler       every log's Merkle tiles; decides which checkpoint is shown
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
  *   gRPC        see rpc/rpc.h
@@ -62,7 +63,7 @@ struct message {
     struct question *question;
 };
 
-enum job_type { JOB_WRITE, JOB_CHECKPOINT, JOB_CREATE_LOG, JOB_EVIDENCE };
+enum job_type { JOB_WRITE, JOB_CHECKPOINT, JOB_CREATE_LOG, JOB_EVIDENCE, JOB_BEGIN_INCARNATION };
 
 /* One thing for the writer. Owns a reference of block, and note. */
 struct job {
@@ -70,6 +71,7 @@ struct job {
     uint32_t log;
     uint64_t size;
     bool published;
+    bool fresh;
     struct block *block;
     struct buf note;
     char text[ENTRY_ORIGIN_MAX_BYTES + 1]; /* origin of the log to create */
@@ -84,6 +86,7 @@ struct server {
     struct admin_backend admin_backend;
     struct disk *disk;
     struct server_config *config;
+    struct server_life life;
     struct disk_file *lock;
     struct index *index;
     struct region *region;
@@ -99,7 +102,7 @@ struct server {
     struct tiler *tiler;
     struct rpc_server *rpc;
     struct admin *admin;
-    pthread_t sequencer, writer, indexer;
+    pthread_t sequencer, writer, indexer, scrubber;
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -107,6 +110,8 @@ struct server {
     atomic_bool stopping;         /* calls should end */
     atomic_bool indexer_stopping; /* after the last write */
     atomic_bool accepting;
+    atomic_uint_fast64_t scrub_passes;
+    atomic_uint_fast64_t scrub_read_bytes; /* of this pass */
 };
 
 /* A line on stderr, with time and region. */
@@ -130,6 +135,18 @@ void *indexer_run(void *context);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
 
+/* life.c: the own incarnations. */
+/* Takes the largest own incarnation that logs/ and signed/ know into the configuration; makes both folders. */
+int life_find_incarnation(struct server *server, struct err *err) MUST_USE;
+/* Keeps the own log's checkpoint apart from the log, unless a larger one is kept: while the log is restored, smaller
+ * ones come back from peers. Writer thread. */
+int life_remember_signed(struct server *server, struct bytes note, struct err *err) MUST_USE;
+/* The mark of a restore: region.restored in the configuration. It goes when the region signs. Writer thread. */
+int life_find_mark(struct server *server, struct err *err) MUST_USE;
+int life_remove_mark(struct server *server, struct err *err) MUST_USE;
+/* Makes the log of a later incarnation durable; it may be there. Writer thread. */
+int life_begin(struct server *server, uint64_t incarnation, struct err *err) MUST_USE;
+
 /* peers.c: threads that talk to peers. The sequencer calls these; none waits. */
 int peers_start(struct server *server, struct peers **ret, struct err *err) MUST_USE;
 void peers_hello(struct peers *peers, size_t peer);
@@ -141,6 +158,10 @@ void peers_acknowledge(struct peers *peers, size_t peer, uint32_t log, uint64_t 
                        struct bytes cosignature);
 /* Cancels everything and waits for the threads. */
 void peers_stop(struct peers *peers);
+
+/* scrub.c: a thread body, and its share of the status (any thread). */
+void *scrubber_run(void *context);
+void scrubber_status(struct server *server, struct rpc_status *ret);
 
 /* projector.c */
 int projector_start(struct server *server, struct projector **ret, struct err *err) MUST_USE;

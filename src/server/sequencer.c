@@ -21,6 +21,7 @@ static struct job *new_job(struct server *server, enum job_type type, const stru
     job->log = effect->log;
     job->size = effect->size;
     job->published = effect->published;
+    job->fresh = effect->fresh;
     buf_init(&job->note, NOTE_MAX_BYTES);
     if (effect->note.size_bytes > 0 && buf_append(&job->note, buf_bytes(&effect->note)) != 0)
         server_die(server, "memory ran out");
@@ -72,6 +73,10 @@ static void carry_out(struct server *server, struct region_effect *effect)
         return;
     case REGION_ALARM:
         raise_alarm(server, effect);
+        return;
+    case REGION_BEGIN_INCARNATION:
+        server_say(server, "ALARM: %s", effect->text);
+        send_job(server, new_job(server, JOB_BEGIN_INCARNATION, effect));
         return;
     }
     INVARIANT(!"an effect of a known type");

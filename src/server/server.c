@@ -107,6 +107,8 @@ static void start_threads(struct server *server)
     if (code == 0)
         code = start_thread(&server->indexer, indexer_run, server, &err);
     if (code == 0)
+        code = start_thread(&server->scrubber, scrubber_run, server, &err);
+    if (code == 0)
         code = projector_start(server, &server->projector, &err);
     if (code == 0)
         code = tiler_start(server, &server->tiler, &err);
@@ -184,9 +186,14 @@ static int prepare(struct server *server, struct err *err)
     server->store.log_options = (struct log_options){.segment_size_bytes = server->config->segment_size_bytes};
     int code = take_lock(server, err);
     if (code == 0)
+        code = life_find_mark(server, err);
+    if (code == 0)
+        code = life_find_incarnation(server, err);
+    if (code == 0)
         code = store_open(&server->store, server->config->origin, say_opened, server, err);
     if (code == 0)
         code = open_index(server, err);
+    server->config->region.fresh = server->config->region.incarnation == server->life.fresh_incarnation;
     if (code == 0)
         code = store_make_region(&server->store, &server->config->region, server->index, &server->region, err);
     if (code != 0)
@@ -224,16 +231,18 @@ static void stop_threads(struct server *server)
     atomic_store(&server->indexer_stopping, true);
     server_changed(server);
     pthread_join(server->indexer, NULL);
+    pthread_join(server->scrubber, NULL);
     projector_stop(server->projector);
     tiler_stop(server->tiler);
 }
 
-int server_start(const char *folder, struct server **ret, struct err *err)
+int server_start(const char *folder, const struct server_life *life, struct server **ret, struct err *err)
 {
     struct server *server = mem_alloc_zero(1, sizeof(*server));
     if (server == NULL)
         return err_no_memory(err, "the server");
     init_waiting(server);
+    server->life = *life;
     server->disk = disk_posix();
     int code = server_config_load(server->disk, folder, &server->config, err);
     if (code == 0)

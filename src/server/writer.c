@@ -50,7 +50,11 @@ static size_t write_run(struct server *server, struct job **jobs, size_t count)
 static void save_checkpoint(struct server *server, const struct job *job)
 {
     struct err err = {0};
-    int code = log_save_checkpoint(server->store.logs[job->log], buf_bytes(&job->note), job->published, &err);
+    int code = job->log == 0 && !job->published ? life_remember_signed(server, buf_bytes(&job->note), &err) : 0;
+    if (code == 0 && job->log == 0 && !job->published)
+        code = life_remove_mark(server, &err);
+    if (code == 0)
+        code = log_save_checkpoint(server->store.logs[job->log], buf_bytes(&job->note), job->published, &err);
     if (code != 0)
         server_die(server, "a checkpoint could not be stored, stopping: %s", err.message);
     else
@@ -64,6 +68,17 @@ static void create_log(struct server *server, const struct job *job)
     if (store_add_log(&server->store, job->text, &err) != 0)
         server_die(server, "the copy of log %s could not be made, stopping: %s", job->text, err.message);
     server_say(server, "keeping a copy of log %s", job->text);
+}
+
+static void begin_incarnation(struct server *server, const struct job *job)
+{
+    struct err err = {0};
+    if (life_begin(server, job->size, &err) != 0)
+        server_die(server, "the log of incarnation %llu could not be made, stopping: %s", (unsigned long long)job->size,
+                   err.message);
+    server_say(server, "log %s/%s/%llu begins; starting again with it", server->config->region.cluster,
+               server->config->region.region, (unsigned long long)job->size);
+    server->life.ended(server->life.context, job->fresh ? job->size : 0);
 }
 
 static int count_name(void *context, const char *name, bool is_dir)
@@ -126,6 +141,9 @@ static size_t carry_out(struct server *server, struct job **jobs, size_t count)
         return 1;
     case JOB_EVIDENCE:
         keep_evidence(server, jobs[0]);
+        return 1;
+    case JOB_BEGIN_INCARNATION:
+        begin_incarnation(server, jobs[0]);
         return 1;
     }
     INVARIANT(!"a job of a known type");

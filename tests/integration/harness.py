@@ -224,7 +224,16 @@ class Region:
         return self
 
     def wait_accepting(self):
-        wait_until(lambda: self.status().accepting, f'{self.name} to accept')
+        """A region that begins a new incarnation closes its port for a moment."""
+        def accepting():
+            assert self.process.poll() is None, f'{self.name} ended with exit {self.process.returncode}: {self.said()[-2000:]}'
+            try:
+                return self.status().accepting
+            except Refused as error:
+                assert error.code in ('UNAVAILABLE', 'CANCELLED'), error
+                self.close_clients()  # a new connection does not wait for the old one's back-off
+                return False
+        wait_until(accepting, f'{self.name} to accept')
 
     def refuses_to_start(self, *words):
         """tallyd must end by itself with exit 1 and a message that has all the words."""

@@ -1,10 +1,14 @@
 """kill -9, lost derived data, damage, a full disk: nothing acknowledged is lost, and what cannot be trusted is refused."""
+import re
+import resource
 import shutil
+import signal
 import subprocess
 import threading
+from pathlib import Path
 
 import grpc
-from harness import Client, batch, check, event, ledger_pb2, read, read_log, wait_until, write
+from harness import Client, Refused, batch, check, event, ledger_pb2, read, read_log, wait_until, write
 
 
 def test_what_was_acknowledged_survives_kill_9(lab):
@@ -88,6 +92,7 @@ def test_a_torn_last_block_is_cut(lab):
     eu.kill()
     (eu.log_folder('eu') / 'checkpoint').unlink()
     (eu.log_folder('eu') / 'checkpoint.published').unlink(missing_ok=True)
+    (eu.folder / 'signed' / 'eu-1').unlink()
     shutil.rmtree(eu.folder / 'index')
     file = segment(eu)[-1]
     data = bytearray(file.read_bytes())
@@ -178,38 +183,109 @@ def test_segments_roll_and_are_read_across(lab):
     check('tally-verify', 'log', eu.log_folder('eu'), '--key', eu.folder / 'keys' / 'region.pub')
 
 
+def append_until_refused(region, tries=100):
+    """Events of 900,000 bytes, until one batch is refused. Returns the ids that were acknowledged, and the refusal."""
+    acknowledged = []
+    for _ in range(tries):
+        sent = [event(b'x' * 900000) for _ in range(4)]
+        try:
+            region.client().append(batch(write('s', *sent)), timeout=10)
+        except Refused as error:
+            return acknowledged, error
+        acknowledged += [one.id for one in sent]
+    raise AssertionError('nothing was ever refused')
+
+
+def expect_exactly_once(region, acknowledged):
+    stored = [e.entry.event_id for e in read_log(region.client())]
+    assert len(stored) == len(set(stored)) and set(acknowledged) <= set(stored), f'{len(acknowledged)} acknowledged, {len(stored)} stored'
+
+
 def test_a_full_disk_loses_nothing_acknowledged_and_says_so(lab):
+    """A small file system where mounting is allowed, else a limit on the size of files: both refuse a write half-way."""
     small = lab.folder / 'small'
     small.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=44m', 'tmpfs', str(small)], capture_output=True).returncode != 0:
-        print('         (not allowed to mount a small disk here: the full disk was not tried)')
-        return
-    lab.at_end(lambda: subprocess.run(['umount', '-l', str(small)], check=True))
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=44m', 'tmpfs', str(small)], capture_output=True).returncode == 0
+    if mounted:
+        lab.at_end(lambda: subprocess.run(['umount', '-l', str(small)], check=True))
     eu = lab.init('eu')
     eu.edit_config(r'^segment_size_bytes:.*', 'segment_size_bytes: 16777216')
     shutil.move(eu.folder, small / 'eu')
     eu.folder = small / 'eu'
     eu.start()
-    acknowledged = 0
-    refusal = None
-    for _ in range(100):
-        try:
-            eu.client().append(batch(write('s', *[event(b'x' * 900000) for _ in range(4)])), timeout=10)
-            acknowledged += 4
-        except Exception as error:
-            refusal = error
-            break
-    assert refusal is not None, 'the disk never filled'
+    if not mounted:
+        limit_files(eu, 9 * 1024 * 1024)
+    acknowledged, refusal = append_until_refused(eu)
     assert refusal.code in ('RESOURCE_EXHAUSTED', 'INTERNAL', 'UNAVAILABLE', 'CANCELLED'), refusal
     said = eu.said()
-    assert 'No space' in said or 'disk is full' in said or 'full' in refusal.message, said + refusal.message
+    assert 'No space' in said or 'disk is full' in said or 'too large' in said or 'full' in refusal.message, said + refusal.message
     eu.kill()
-    subprocess.run(['mount', '-o', 'remount,size=200m', str(small)], check=True)
+    if mounted:
+        subprocess.run(['mount', '-o', 'remount,size=200m', str(small)], check=True)
     eu.start()
-    assert len(read(eu.client(), 's')) >= acknowledged
+    expect_exactly_once(eu, acknowledged)
     eu.client().append(batch(write('s')))
     eu.stop()
     check('tally-verify', 'log', eu.log_folder('eu'), '--key', eu.folder / 'keys' / 'region.pub')
+
+
+def limit_files(region, size):
+    resource.prlimit(region.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_a_write_that_fails_half_way_ends_the_server_loudly(lab):
+    eu = lab.solo()
+    limit_files(eu, 6 * 1024 * 1024)
+    acknowledged, _ = append_until_refused(eu)
+    assert eu.process.wait(timeout=20) == 1
+    eu.process = None
+    assert 'a write failed, stopping at once' in eu.said(), eu.said()
+    eu.start()
+    expect_exactly_once(eu, acknowledged)
+    eu.client().append(batch(write('s')))
+
+
+def memory_of(process):
+    text = Path(f'/proc/{process.pid}/status').read_text()
+    return int(re.search(r'VmSize:\s+(\d+)', text)[1]) * 1024
+
+
+def test_out_of_memory_is_answered_or_ends_loudly_and_loses_nothing(lab):
+    eu = lab.solo()
+    eu.client().append(batch(write('warm')))
+    resource.prlimit(eu.process.pid, resource.RLIMIT_AS, (memory_of(eu.process) + 12 * 1024 * 1024, resource.RLIM_INFINITY))
+    acknowledged = []
+    refusals = []
+
+    def load(number):
+        client = Client(eu.address)
+        for _ in range(20):
+            sent = [event(b'x' * 900000) for _ in range(4)]
+            try:
+                client.append(batch(write(f's-{number}', *sent)), timeout=10)
+                acknowledged.extend(one.id for one in sent)
+            except Refused as error:
+                refusals.append(error)
+        client.close()
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refusals, 'memory never ran out'
+    died = eu.process.poll()
+    if died is None:
+        codes = {error.code for error in refusals}
+        assert codes <= {'RESOURCE_EXHAUSTED', 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED'}, {str(error) for error in refusals}
+        assert 'RESOURCE_EXHAUSTED' in codes, codes
+    else:
+        assert died in (1, -signal.SIGABRT), died
+        assert 'memory' in eu.said() or died == -signal.SIGABRT, eu.said()
+    eu.kill()
+    eu.start()
+    expect_exactly_once(eu, acknowledged)
+    eu.client().append(batch(write('s')))
 
 
 def test_sigterm_ends_open_subscriptions_and_exits_0(lab):

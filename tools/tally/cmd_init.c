@@ -321,7 +321,18 @@ static int config_write(const struct init_options *options, struct err *err)
         "peer_timeout_ms: 5000\n"
         "\n# Size of the log's files, a multiple of 4096: the unit that is archived, verified and repaired. (default "
         "67108864)\n"
-        "segment_size_bytes: 67108864\n";
+        "segment_size_bytes: 67108864\n"
+        "\n# After a start, when no peer can be asked what this region's log holds: fence waits for a peer; accept\n"
+        "# begins a new incarnation of the log after isolation_wait_ms, so that nothing can fork. (default fence, "
+        "60000)\n"
+        "when_isolated: fence\n"
+        "isolation_wait_ms: 60000\n"
+        "\n# Old segments are read again at this rate, to find damage early; 0 is off. (default 4)\n"
+        "scrub_mib_per_s: 4\n"
+        "\n# When damage is met in an old segment: serve goes on with what is intact and raises the alarm; refuse "
+        "ends\n"
+        "# the server. Damage at the end of a log always refuses to start. (default serve)\n"
+        "on_damage: serve\n";
     char path[DISK_PATH_MAX_BYTES];
     struct buf text;
     buf_init(&text, CONFIG_MAX_BYTES);

@@ -45,6 +45,27 @@ static void print_peers(const struct tally_status *status)
     }
 }
 
+static void print_health(const struct tally_status *status)
+{
+    printf("  health ");
+    print_string(status->health);
+    if (status->scrub_mib_per_s == 0)
+        printf(", scrub off\n");
+    else
+        printf(", scrub at %" PRIu64 " MiB/s: %" PRIu64 " passes, %" PRIu64 " MiB read in this one\n",
+               status->scrub_mib_per_s, status->scrub_passes, status->scrub_read_bytes >> 20);
+    for (size_t i = 0; i < status->damage_count; i++) {
+        const struct tally_damage *damage = &status->damages[i];
+        printf("  DAMAGED ");
+        print_string(damage->origin);
+        printf(", entries %" PRIu64 " to %" PRIu64 ": ", damage->first_index, damage->end_index - 1);
+        print_string(damage->file);
+        printf(", offset %" PRIu64 ": ", damage->offset);
+        print_string(damage->what);
+        putchar('\n');
+    }
+}
+
 static void print_status(const char *address, const struct tally_status *status)
 {
     printf("region ");
@@ -58,6 +79,7 @@ static void print_status(const char *address, const struct tally_status *status)
     putchar('\n');
     print_logs(status);
     print_peers(status);
+    print_health(status);
 }
 
 /* --- As JSON --- */
@@ -68,11 +90,12 @@ static json_t *logs_json(const struct tally_status *status)
     for (size_t i = 0; i < status->log_count; i++) {
         const struct tally_log_status *log = &status->logs[i];
         (void)json_array_append_new(
-            logs,
-            json_pack("{s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(log->origin), "own", log->own,
-                      "size", json_number(log->size), "indexed_size", json_number(log->indexed_size), "checkpoint_size",
-                      json_number(log->checkpoint_size), "published_size", json_number(log->published_size), "lag",
-                      json_number(log->lag), "state", json_cstring(log->state), "detail", json_cstring(log->detail)));
+            logs, json_pack("{s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(log->origin), "own",
+                            log->own, "size", json_number(log->size), "indexed_size", json_number(log->indexed_size),
+                            "checkpoint_size", json_number(log->checkpoint_size), "published_size",
+                            json_number(log->published_size), "lag", json_number(log->lag), "lost_from",
+                            json_number(log->lost_from), "lost_to", json_number(log->lost_to), "state",
+                            json_cstring(log->state), "detail", json_cstring(log->detail)));
     }
     return logs;
 }
@@ -106,16 +129,37 @@ static json_t *contexts_json(const struct tally_status *status)
     return contexts;
 }
 
+static json_t *damages_json(const struct tally_status *status)
+{
+    json_t *damages = json_array();
+    for (size_t i = 0; i < status->damage_count; i++) {
+        const struct tally_damage *damage = &status->damages[i];
+        (void)json_array_append_new(damages,
+                                    json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(damage->origin),
+                                              "file", json_cstring(damage->file), "offset", json_number(damage->offset),
+                                              "first_index", json_number(damage->first_index), "end_index",
+                                              json_number(damage->end_index), "what", json_cstring(damage->what)));
+    }
+    return damages;
+}
+
+static json_t *scrub_json(const struct tally_status *status)
+{
+    return json_pack("{s:o,s:o,s:o}", "mib_per_s", json_number(status->scrub_mib_per_s), "passes",
+                     json_number(status->scrub_passes), "read_bytes", json_number(status->scrub_read_bytes));
+}
+
 static json_t *status_json(const char *address, const struct tally_status *status)
 {
     json_t *regions = json_object();
     for (size_t i = 0; i < status->region_count; i++)
         (void)json_object_set_new(regions, status->regions[i].region, json_cstring(status->regions[i].address));
-    return json_pack("{s:s,s:b,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o}", "server", address, "reachable", true,
-                     "cluster", json_cstring(status->cluster), "region", json_cstring(status->region), "version",
+    return json_pack("{s:s,s:b,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "server", address, "reachable",
+                     true, "cluster", json_cstring(status->cluster), "region", json_cstring(status->region), "version",
                      json_cstring(status->version), "uptime_ms", json_number(status->uptime_ms), "accepting",
                      status->accepting, "position", json_cstring(status->position), "logs", logs_json(status), "peers",
-                     peers_json(status), "contexts", contexts_json(status), "regions", regions);
+                     peers_json(status), "contexts", contexts_json(status), "regions", regions, "health",
+                     json_cstring(status->health), "damages", damages_json(status), "scrub", scrub_json(status));
 }
 
 /* --- The command --- */

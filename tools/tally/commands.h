@@ -16,5 +16,9 @@ extern const struct command command_export;
 extern const struct command command_homes;
 extern const struct command command_handover;
 extern const struct command command_failover;
+extern const struct command command_scrub;
+extern const struct command command_repair;
+extern const struct command command_backup;
+extern const struct command command_restore;
 
 #endif

@@ -10,6 +10,13 @@
 
 enum { KEYS_MAX = 64 };
 
+/* All incarnations of a region's log have one key. */
+static bool same_region(const char *name, const char *origin)
+{
+    const char *incarnation = strrchr(origin, '/');
+    return incarnation != NULL && strncmp(name, origin, (size_t)(incarnation - origin) + 1) == 0;
+}
+
 int data_log_find_key(const char *path, const char *origin, struct note_verifier *ret, struct err *err)
 {
     struct note_verifier keys[KEYS_MAX];
@@ -18,9 +25,9 @@ int data_log_find_key(const char *path, const char *origin, struct note_verifier
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < count; i++) {
-        if (keys[i].type == NOTE_KEY_ED25519 && strcmp(keys[i].name, origin) == 0) {
+        if (keys[i].type == NOTE_KEY_ED25519 && same_region(keys[i].name, origin)) {
             *ret = keys[i];
-            return 0;
+            return note_verifier_rename(ret, origin, err);
         }
     }
     return err_set(err, ERR_NOT_FOUND, "%s holds no key of the log %s: name its file with --key FILE", path, origin);

@@ -315,3 +315,18 @@ Test(key, a_point_outside_the_main_subgroup_is_no_key)
     cr_assert_eq(memcmp(sum.bytes, signer.verifier.public_key, 32), 0, "the eighth time it is the good key again");
     cr_assert_str_eq(parse_vkey(vkey_of("name", 0x01, sum.bytes, 32)).name, "name");
 }
+
+Test(key, a_renamed_key_is_the_same_key_under_another_name)
+{
+    struct note_signer signer = tessera_signer();
+    struct note_verifier verifier = signer.verifier;
+    cr_assert_eq(note_verifier_rename(&verifier, "bank/eu/2", NULL), 0);
+    cr_assert_str_eq(verifier.name, "bank/eu/2");
+    cr_assert_eq(memcmp(verifier.public_key, signer.verifier.public_key, 32), 0);
+    cr_assert_neq(verifier.key_id, signer.verifier.key_id);
+    cr_assert_str_eq(parse_vkey(vkey_of("bank/eu/2", 0x01, verifier.public_key, 32)).name, "bank/eu/2");
+    cr_assert_eq(parse_vkey(vkey_of("bank/eu/2", 0x01, verifier.public_key, 32)).key_id, verifier.key_id);
+    struct note_verifier before = verifier;
+    EXPECT_FAILURE(note_verifier_rename(&verifier, "a b", err), ERR_INVALID, "spaces");
+    cr_assert_eq(memcmp(&before, &verifier, sizeof(before)), 0, "untouched on failure");
+}

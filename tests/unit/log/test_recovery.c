@@ -157,7 +157,7 @@ static void expect_damage(uint64_t offset, uint64_t index)
              (unsigned long long)index);
     cr_assert(strstr(err.message, expected) != NULL, "'%s' lacks '%s'", err.message, expected);
     cr_assert(strstr(err.message, "00000000000000000000.seg") != NULL);
-    cr_assert(strstr(err.message, "Restore") != NULL);
+    cr_assert(strstr(err.message, "tally repair") != NULL);
     cr_assert_eq(file_size(segment()), size, "nothing was cut");
 }
 

@@ -292,7 +292,6 @@ Test(peers, logs_that_no_peer_can_own_are_left_alone)
     struct site *site = site_accepting("us");
     struct region_held held[] = {{.origin = "other/us/1", .size = 5},
                                  {.origin = "demo/mars/1", .size = 5},
-                                 {.origin = "demo/us/2", .size = 5},
                                  {.origin = "demo/eu/2", .size = 5},
                                  {.origin = "../../etc", .size = 5}};
     site_hello(site, "us", held, sizeof(held) / sizeof(held[0]));

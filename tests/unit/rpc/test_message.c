@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 
 #include "base/buf.h"
+#include "base/mem.h"
 #include "entry/wire.h"
 #include "rpc/message.h"
 #include "tally/v1/ledger.pb-c.h"
@@ -133,4 +134,13 @@ Test(message, refuses_what_does_not_fit_the_arena)
     cr_expect_eq(unpack_in(&tally__v1__append_request__descriptor, buf_bytes(&many), 256 * 1024, &err), ERR_TOO_LARGE);
     cr_expect_not_null(strstr(err.message, "AppendRequest"), "%s", err.message);
     buf_free(&many);
+}
+
+Test(message, a_process_without_memory_does_not_blame_the_request)
+{
+    struct err err = {0};
+    mem_fail_at(1);
+    cr_expect_eq(unpack_append(BYTES_LITERAL("\x10\x05"), &err), ERR_NO_MEMORY, "%s", err.message);
+    mem_fail_at(0);
+    cr_expect_eq(unpack_append(BYTES_LITERAL("\x10\x05"), &err), 0);
 }

@@ -175,6 +175,42 @@ Test(server_config, numbers_out_of_range_are_refused)
     refused(head, "peer_timeout_ms: 500\n", contexts, ERR_INVALID, "peer_timeout_ms");
 }
 
+Test(server_config, isolation_and_damage_have_policies_with_safe_defaults)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    cr_assert_eq(load(head, peers, contexts, &config, &err), 0, "%s", err.message);
+    cr_assert_not(config->region.accept_isolated);
+    cr_assert_not(config->refuse_damaged);
+    cr_assert_eq(config->scrub_mib_per_s, 4);
+    server_config_free(config);
+    char settings[1024];
+    snprintf(settings, sizeof(settings),
+             "%swhen_isolated: accept\nisolation_wait_ms: 500\nscrub_mib_per_s: 0\non_damage: refuse\n", peers);
+    cr_assert_eq(load(head, settings, contexts, &config, &err), 0, "%s", err.message);
+    cr_assert(config->region.accept_isolated);
+    cr_assert_eq(config->region.isolation_wait_us, 500 * 1000);
+    cr_assert(config->refuse_damaged);
+    cr_assert_eq(config->scrub_mib_per_s, 0);
+    server_config_free(config);
+    refused(head, "when_isolated: perhaps\n", contexts, ERR_INVALID, "when_isolated");
+    refused(head, "on_damage: ignore\n", contexts, ERR_INVALID, "on_damage");
+}
+
+Test(server_config, a_later_incarnation_has_its_own_name_and_the_same_key)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    cr_assert_eq(load(head, peers, contexts, &config, &err), 0, "%s", err.message);
+    struct note_verifier first = config->log_signer.verifier;
+    cr_assert_eq(server_config_set_incarnation(config, 3, &err), 0, "%s", err.message);
+    cr_assert_str_eq(config->origin, "bank/eu/3");
+    cr_assert_eq(config->region.incarnation, 3);
+    cr_assert_str_eq(config->region.log_signer->verifier.name, "bank/eu/3");
+    cr_assert_eq(memcmp(config->log_signer.verifier.public_key, first.public_key, 32), 0);
+    server_config_free(config);
+}
+
 Test(server_config, a_peer_may_be_neither_listed_twice_nor_be_the_region_itself)
 {
     refused(head,

@@ -1,0 +1,325 @@
+/* When a region may go on with its log, and what it begins when it may not (region/incarnation.c). */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "region/region.h"
+
+enum { PEERS = 2, SECOND_US = 1000000, WAIT_US = 5 * SECOND_US };
+
+static struct note_signer log_signer, cosign_signer;
+static struct region_config config;
+static struct index *memory;
+static struct region *region;
+static struct region_update update;
+static struct sha256 *sha;
+static uint64_t now_us;
+
+static void signer(const char *name, enum note_key_type type, uint8_t seed_byte, struct note_signer *ret)
+{
+    uint8_t seed[32];
+    memset(seed, seed_byte, sizeof(seed));
+    cr_assert_eq(note_signer_from_seed(name, type, seed, ret, NULL), 0);
+}
+
+static void setup(void)
+{
+    struct note_signer peer;
+    signer("bank/eu/1", NOTE_KEY_ED25519, 1, &log_signer);
+    signer("bank/eu", NOTE_KEY_COSIGNATURE, 2, &cosign_signer);
+    config = (struct region_config){.cluster = "bank",
+                                    .region = "eu",
+                                    .incarnation = 1,
+                                    .log_signer = &log_signer,
+                                    .cosign_signer = &cosign_signer,
+                                    .peer_count = PEERS,
+                                    .checkpoint_interval_us = SECOND_US,
+                                    .hello_interval_us = SECOND_US,
+                                    .peer_timeout_us = 3 * SECOND_US,
+                                    .isolation_wait_us = WAIT_US};
+    for (size_t i = 0; i < PEERS; i++) {
+        snprintf(config.peers[i].region, sizeof(config.peers[i].region), "%s", i == 0 ? "us" : "ap");
+        signer(i == 0 ? "bank/us/1" : "bank/ap/1", NOTE_KEY_ED25519, (uint8_t)(10 + i), &peer);
+        config.peers[i].log_key = peer.verifier;
+        signer(i == 0 ? "bank/us" : "bank/ap", NOTE_KEY_COSIGNATURE, (uint8_t)(20 + i), &peer);
+        config.peers[i].cosign_key = peer.verifier;
+    }
+    memory = index_memory_new(&config.contexts);
+    cr_assert_not_null(memory);
+    sha = sha256_new();
+    region_update_init(&update);
+    now_us = 100 * SECOND_US;
+}
+
+static void teardown(void)
+{
+    region_free(region);
+    region = NULL;
+    index_close(memory);
+    sha256_free(sha);
+    region_update_free(&update);
+}
+
+TestSuite(incarnation, .init = setup, .fini = teardown);
+
+/* A note over `size` entries that the own key signed, under the name of that incarnation. */
+static struct buf signed_note(const char *origin, uint64_t size)
+{
+    struct note_signer key = log_signer;
+    struct checkpoint checkpoint = {.size = size};
+    struct buf note;
+    buf_init(&note, NOTE_MAX_BYTES);
+    snprintf(checkpoint.origin, sizeof(checkpoint.origin), "%s", origin);
+    memset(checkpoint.root.bytes, (int)size, HASH_SIZE);
+    cr_assert_eq(note_verifier_rename(&key.verifier, origin, NULL), 0);
+    cr_assert_eq(checkpoint_sign(&checkpoint, &key, &note, NULL), 0);
+    return note;
+}
+
+/* An empty own log, of which `signed_size` entries are remembered as signed. */
+static void start(uint64_t signed_size)
+{
+    struct region_log_found found = {.checkpoint = bytes_of(NULL, 0)};
+    struct buf note = signed_note("bank/eu/1", signed_size);
+    struct err err = {0};
+    snprintf(found.origin, sizeof(found.origin), "bank/eu/%llu", (unsigned long long)config.incarnation);
+    if (config.incarnation > 1)
+        cr_assert_eq(note_verifier_rename(&log_signer.verifier, found.origin, NULL), 0);
+    chain_init(&found.chain, sha, bytes_of_string(found.origin));
+    if (signed_size > 0)
+        found.signed_note = buf_bytes(&note);
+    cr_assert_eq(region_new(&config, &found, 1, memory, &region, &err), 0, "%s", err.message);
+    buf_free(&note);
+}
+
+static void step(struct region_event event)
+{
+    event.now = (struct time_now){.mono_us = now_us, .wall_us = 1700000000ull * SECOND_US + now_us};
+    cr_assert_eq(region_step(region, &event, &update, NULL), 0);
+}
+
+static void tick(void)
+{
+    step((struct region_event){.type = REGION_TIMER});
+}
+
+static void hears(size_t peer, const char *origin, uint64_t size, struct bytes checkpoint)
+{
+    struct region_held held = {.size = size, .checkpoint = checkpoint};
+    snprintf(held.origin, sizeof(held.origin), "%s", origin);
+    step((struct region_event){
+        .type = REGION_PEER_HELLO, .peer = peer, .held = &held, .held_count = origin[0] == '\0' ? 0 : 1});
+}
+
+static void misses(size_t peer)
+{
+    struct err err = {.code = ERR_UNAVAILABLE};
+    step((struct region_event){.type = REGION_PEER_DOWN, .peer = peer, .err = &err});
+}
+
+/* The incarnation that the last step began; 0: none. */
+static uint64_t begun(void)
+{
+    for (size_t i = 0; i < update.effect_count; i++) {
+        if (update.effects[i].type == REGION_BEGIN_INCARNATION)
+            return update.effects[i].size;
+    }
+    return 0;
+}
+
+static bool begun_fresh(void)
+{
+    for (size_t i = 0; i < update.effect_count; i++) {
+        if (update.effects[i].type == REGION_BEGIN_INCARNATION)
+            return update.effects[i].fresh;
+    }
+    return false;
+}
+
+static enum region_log_state own_state(void)
+{
+    struct region_log_status status;
+    region_log_status(region, 0, &status);
+    return status.state;
+}
+
+Test(incarnation, a_log_that_peers_know_nothing_more_of_goes_on)
+{
+    start(0);
+    hears(0, "bank/eu/1", 0, bytes_of(NULL, 0));
+    cr_expect_not(region_accepting(region), "ap has neither answered nor failed");
+    misses(1);
+    cr_expect(region_accepting(region));
+}
+
+Test(incarnation, signed_entries_that_no_peer_holds_end_the_log)
+{
+    start(7);
+    hears(0, "", 0, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 0);
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 2);
+    cr_expect(begun_fresh());
+    cr_expect_eq(own_state(), REGION_LOG_RETIRED);
+    tick();
+    cr_expect_eq(begun(), 0, "said once");
+}
+
+Test(incarnation, a_peer_s_checkpoint_counts_like_the_own_memory)
+{
+    struct buf note = signed_note("bank/eu/1", 5);
+    start(0);
+    hears(0, "bank/eu/1", 0, buf_bytes(&note));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 2);
+    buf_free(&note);
+}
+
+Test(incarnation, a_peer_that_holds_more_is_pulled_from_first)
+{
+    start(7);
+    hears(0, "bank/eu/1", 7, bytes_of(NULL, 0));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 0);
+    cr_expect_eq(own_state(), REGION_LOG_RESTORING);
+}
+
+Test(incarnation, lost_entries_are_waited_for_while_a_peer_is_away)
+{
+    start(7);
+    hears(0, "", 0, bytes_of(NULL, 0));
+    misses(1);
+    now_us += 100 * WAIT_US;
+    tick();
+    cr_expect_eq(begun(), 0);
+    cr_expect_eq(own_state(), REGION_LOG_WAITING);
+    hears(1, "bank/eu/1", 7, bytes_of(NULL, 0));
+    cr_expect_eq(own_state(), REGION_LOG_RESTORING);
+}
+
+Test(incarnation, with_nobody_reachable_fence_waits_for_ever)
+{
+    start(0);
+    misses(0);
+    misses(1);
+    now_us += 100 * WAIT_US;
+    tick();
+    cr_expect_eq(begun(), 0);
+    cr_expect_eq(own_state(), REGION_LOG_WAITING);
+}
+
+Test(incarnation, with_nobody_reachable_accept_begins_a_log_whose_number_is_the_time)
+{
+    config.accept_isolated = true;
+    start(0);
+    misses(0);
+    misses(1);
+    cr_expect_eq(begun(), 0, "not before the wait is over");
+    cr_expect_eq(update.deadline_mono_us <= now_us + WAIT_US, true);
+    now_us += WAIT_US;
+    tick();
+    cr_expect_eq(begun(), 1700000000ull + now_us / SECOND_US);
+    cr_expect(begun_fresh());
+}
+
+Test(incarnation, one_peer_that_answers_is_enough_not_to_be_isolated)
+{
+    config.accept_isolated = true;
+    start(0);
+    misses(0);
+    hears(1, "bank/eu/1", 0, bytes_of(NULL, 0));
+    now_us += WAIT_US;
+    tick();
+    cr_expect_eq(begun(), 0);
+    cr_expect(region_accepting(region));
+}
+
+Test(incarnation, a_fresh_one_needs_nobody_to_tell_but_looks_whether_anybody_is_there)
+{
+    config.incarnation = 2;
+    config.fresh = true;
+    start(0);
+    tick();
+    cr_expect_not(region_accepting(region), "a peer that answers may know of other homes");
+    misses(0);
+    misses(1);
+    cr_expect(region_accepting(region));
+}
+
+Test(incarnation, a_later_one_that_a_peer_holds_is_taken_over)
+{
+    start(7);
+    hears(0, "bank/eu/4", 3, bytes_of(NULL, 0));
+    hears(1, "bank/eu/2", 3, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 4);
+    cr_expect_not(begun_fresh());
+}
+
+Test(incarnation, a_number_that_leaves_no_room_for_others_is_not_believed)
+{
+    start(0);
+    hears(0, "bank/eu/18446744073709551615", 3, bytes_of(NULL, 0));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 0);
+    cr_expect(region_accepting(region));
+}
+
+Test(incarnation, earlier_ones_are_completed_from_peers)
+{
+    struct region_log_status status;
+    config.incarnation = 3;
+    start(0);
+    hears(0, "bank/eu/2", 9, bytes_of(NULL, 0));
+    cr_assert_eq(region_log_count(region), 2);
+    region_log_status(region, 1, &status);
+    cr_expect_str_eq(status.origin, "bank/eu/2");
+    cr_expect_eq(status.state, REGION_LOG_RETIRED);
+    bool pulled = false;
+    for (size_t i = 0; i < update.effect_count; i++)
+        pulled = pulled || (update.effects[i].type == REGION_OPEN_PULL && update.effects[i].log == 1);
+    cr_expect(pulled);
+}
+
+Test(incarnation, what_an_earlier_one_lost_is_reported)
+{
+    struct region_log_status status;
+    struct buf note = signed_note("bank/eu/1", 5);
+    config.incarnation = 2;
+    start(0);
+    hears(0, "bank/eu/1", 3, buf_bytes(&note));
+    region_log_status(region, 1, &status);
+    cr_expect_eq(status.lost_to, status.lost_from, "it is being completed");
+    hears(0, "bank/eu/1", 0, buf_bytes(&note));
+    region_log_status(region, 1, &status);
+    cr_expect_eq(status.lost_from, 0);
+    cr_expect_eq(status.lost_to, 5);
+    buf_free(&note);
+}
+
+Test(incarnation, a_peer_s_later_log_is_kept_when_its_region_names_it_or_its_key_signed_it)
+{
+    start(0);
+    hears(1, "bank/us/2", 4, bytes_of(NULL, 0));
+    cr_expect_eq(region_log_count(region), 1, "ap cannot vouch for a log of us");
+    hears(0, "bank/us/2", 4, bytes_of(NULL, 0));
+    cr_expect_eq(region_log_count(region), 2);
+}
+
+Test(incarnation, a_restored_region_of_one_does_not_go_on_with_its_log)
+{
+    config.restored = true;
+    config.peer_count = 0;
+    start(0);
+    tick();
+    cr_expect_gt(begun(), 1000000, "a number that no earlier life can have used");
+    cr_expect_not(region_accepting(region));
+}
+
+Test(incarnation, a_restored_region_believes_its_peers)
+{
+    config.restored = true;
+    start(0);
+    hears(0, "bank/eu/1", 0, bytes_of(NULL, 0));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect(region_accepting(region));
+}

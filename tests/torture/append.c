@@ -11,7 +11,7 @@
 #include "support/files.h"
 #include "torture/node.h"
 #include "torture/torture.h"
-#include "verify/verify.h"
+#include "verify/copy.h"
 
 enum { COMMANDS = 6, FIRST_WAVE = 4, EVENTS = 7, EVENTS_A_COMMAND_MAX = 3, WRITES_A_COMMAND_MAX = 2 };
 
@@ -288,18 +288,21 @@ static enum torture_outcome run(const char *folder, struct hash *ret_result)
 
 static void verify(const char *folder)
 {
-    struct log_report *report = calloc(1, sizeof(*report));
-    struct key_set *keys = calloc(1, sizeof(*keys));
+    struct copy *copy = calloc(1, sizeof(*copy));
+    struct policy *policy = calloc(1, sizeof(*policy));
+    const struct note_verifier keys[] = {log_signer.verifier, peer_cosigner.verifier};
+    struct err err = {0};
     char path[FILES_PATH_MAX];
-    INVARIANT(report != NULL && keys != NULL);
-    *keys = (struct key_set){.given = true, .count = 2, .keys = {log_signer.verifier, peer_cosigner.verifier}};
-    verify_log(disk_posix(), files_join(folder, "eu-1", path), keys, report);
+    INVARIANT(copy != NULL && policy != NULL && policy_from_keys(keys, 2, policy, NULL) == 0);
+    const struct demands demands = {.disk = disk_posix(), .policy = policy};
+    TORTURE_CHECK(copy_open(&demands, files_join(folder, "eu-1", path), copy, &err) == 0, "%s", err.message);
+    const struct log_report *report = &copy->report;
     TORTURE_CHECK(report->verdict == VERDICT_VERIFIED, "%s", report->message);
     TORTURE_CHECK(report->notes[NOTE_CHECKPOINT].root_matches, "nothing was signed");
     TORTURE_CHECK(!report->notes[NOTE_PUBLISHED].present || report->notes[NOTE_PUBLISHED].root_matches, "published");
-    log_report_free(report);
-    free(keys);
-    free(report);
+    copy_close(copy);
+    free(policy);
+    free(copy);
 }
 
 static void check(const char *folder)

@@ -5,7 +5,7 @@
 #include "support/files.h"
 #include "torture/torture.h"
 
-static int log_folder(const struct node *node, const char *origin, char *out, struct err *err)
+static int folder_of_log(const struct node *node, const char *origin, char *out, struct err *err)
 {
     struct origin parts;
     char name[128];
@@ -21,7 +21,7 @@ static int open_log(struct node *node, const char *origin, bool make, struct err
     char folder[DISK_PATH_MAX_BYTES];
     struct log_recovery recovery;
     struct bytes name = bytes_of_string(origin);
-    int code = log_folder(node, origin, folder, err);
+    int code = folder_of_log(node, origin, folder, err);
     if (code != 0)
         return code;
     code = log_open(disk_posix(), folder, name, NULL, &node->logs[node->log_count], &recovery, err);

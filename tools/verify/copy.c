@@ -120,7 +120,7 @@ static int read_again(struct copy *copy, struct gathering *gathering, struct err
     sweep->whole.node_height_max = gathering->height < NODE_HEIGHT_MAX ? gathering->height : NODE_HEIGHT_MAX;
     sweep->whole.on_node = on_node;
     sweep->whole.context = gathering;
-    authority_init(&sweep->whole.authority);
+    epochs_init(&sweep->whole.authority);
     whole_add_cut(&sweep->whole, gathering->first_index);
     whole_add_cut(&sweep->whole, gathering->end_index);
     chain_init(&sweep->whole.chain, copy->sha, bytes_of_string(copy->report.origin));
@@ -129,7 +129,7 @@ static int read_again(struct copy *copy, struct gathering *gathering, struct err
         code = sweep->scan.size >= gathering->end_index
                    ? 0
                    : err_set(err, ERR_IO, "%s became shorter while it was being read", copy->report.path);
-    authority_free(&sweep->whole.authority);
+    epochs_free(&sweep->whole.authority);
     mem_free(sweep);
     return code;
 }

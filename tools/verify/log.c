@@ -135,10 +135,10 @@ static void judge_roots(const struct sweep *sweep, struct log_report *report)
 
 static void judge_contents(const struct demands *demands, const struct sweep *sweep, struct log_report *report)
 {
-    const struct authority *authority = &sweep->whole.authority;
+    const struct epochs *authority = &sweep->whole.authority;
     report->payloads = sweep->whole.payloads;
     report->control_count = authority->control_count;
-    report->partition_count = authority->epochs.live_count;
+    report->partition_count = authority->latest.live_count;
     if (authority->fault.found) {
         struct place place = {.has_index = true, .index = authority->fault.index};
         report_finding(report, AREA_AUTHORITY, VERDICT_VIOLATION, &place,
@@ -147,7 +147,7 @@ static void judge_contents(const struct demands *demands, const struct sweep *sw
     }
     if (authority->overflowed)
         report_finding(report, AREA_AUTHORITY, VERDICT_INCOMPLETE, NULL,
-                       "more than %d partitions: the epochs of the others were not followed", AUTHORITY_PARTITIONS_MAX);
+                       "more than %d partitions: the epochs of the others were not followed", EPOCHS_PARTITIONS_MAX);
     if (demands->payloads_required && report->payloads.withheld > 0)
         report_finding(report, AREA_PAYLOADS, VERDICT_POLICY, NULL,
                        "%" PRIu64 " payloads are missing (withheld or erased), and all were asked for",
@@ -227,9 +227,9 @@ static void with_sweep(const struct demands *demands, const char *folder, struct
         sweep->whole.on_node = on_node;
         sweep->whole.context = report;
         sweep->end_index = UINT64_MAX;
-        authority_init(&sweep->whole.authority);
+        epochs_init(&sweep->whole.authority);
         go(demands, sha, sweep, report);
-        authority_free(&sweep->whole.authority);
+        epochs_free(&sweep->whole.authority);
     }
     mem_free(sweep);
     sha256_free(sha);

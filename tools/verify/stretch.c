@@ -55,13 +55,13 @@ void stretch_begin(struct stretch *stretch, const struct whole *whole, struct sh
     stretch->next_cut = 0;
     while (stretch->next_cut < whole->cut_count && whole->cuts[stretch->next_cut].size < first_index)
         stretch->next_cut++;
-    authority_stretch_begin(&stretch->authority);
+    epochs_stretch_begin(&stretch->authority);
     subtree_begin(&stretch->nodes, first_index, whole->node_height_max);
 }
 
 void stretch_free(struct stretch *stretch)
 {
-    authority_stretch_free(&stretch->authority);
+    epochs_stretch_free(&stretch->authority);
     subtree_free(&stretch->nodes);
 }
 
@@ -87,7 +87,7 @@ static int each_entry(void *context, const struct chain_entry *entry, struct err
         stretch->payloads.withheld_encrypted += encrypted;
     }
     int code = stretch_add_leaf(stretch, &entry->leaf, err);
-    return code == 0 ? authority_stretch_add(&stretch->authority, &entry->entry, err) : code;
+    return code == 0 ? epochs_stretch_add(&stretch->authority, &entry->entry, err) : code;
 }
 
 /* The first entry is believed for the moment; the whole compares what it follows. */
@@ -140,7 +140,7 @@ int whole_take(struct whole *whole, struct sha256 *sha, const struct stretch *st
             code = whole->on_node(whole->context, node->height, first, &node->root, err);
     }
     if (code == 0)
-        code = authority_take(&whole->authority, &stretch->authority, err);
+        code = epochs_take(&whole->authority, &stretch->authority, err);
     if (code != 0)
         return code;
     INVARIANT(whole->chain.range.size == stretch->nodes.next_index);

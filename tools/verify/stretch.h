@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "log/block.h"
-#include "verify/authority.h"
+#include "verify/epochs.h"
 #include "verify/subtree.h"
 
 enum { CUTS_MAX = 16, NODE_HEIGHT_MAX = 8 };
@@ -42,7 +42,7 @@ struct whole {
     void *context;             /* of on_node */
     struct cut cuts[CUTS_MAX]; /* by size */
     size_t cut_count;
-    struct authority authority; /* authority_init before, authority_free afterwards */
+    struct epochs authority; /* epochs_init before, epochs_free afterwards */
     struct payload_counts payloads;
 };
 
@@ -58,7 +58,7 @@ struct stretch {
     struct sha256 *sha;
     size_t next_cut;
     struct subtree_run nodes;
-    struct authority_stretch authority;
+    struct epochs_stretch authority;
     struct payload_counts payloads;
     bool started;
     struct hash first_prev;

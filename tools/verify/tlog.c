@@ -313,12 +313,12 @@ static void judge_root(struct audit *audit)
 static void judge(struct audit *audit, bool sound)
 {
     struct log_report *report = audit->report;
-    const struct authority *authority = &audit->whole.authority;
+    const struct epochs *authority = &audit->whole.authority;
     const struct state_log *seen = history_find(audit->demands, report->origin);
     report->size = audit->whole.chain.range.size;
     report->root = merkle_range_root(&audit->whole.chain.range, audit->sha);
     report->control_count = authority->control_count;
-    report->partition_count = authority->epochs.live_count;
+    report->partition_count = authority->latest.live_count;
     report->entries_verified = sound && compare_partial_tiles(audit);
     if (authority->fault.found) {
         const struct place place = {.has_index = true, .index = authority->fault.index};
@@ -350,7 +350,7 @@ static void dismiss(struct audit *audit)
         sha256_free(audit->shas[i]);
         fetch_close(audit->fetches[i]);
     }
-    authority_free(&audit->whole.authority);
+    epochs_free(&audit->whole.authority);
     buf_free(&audit->tile);
     sha256_free(audit->sha);
     fetch_close(audit->fetch);
@@ -362,7 +362,7 @@ static int hire(const struct demands *demands, const char *base, struct audit *a
     audit->worker_count = pool_worker_count();
     audit->sha = sha256_new();
     buf_init(&audit->tile, TILE_FULL_SIZE);
-    authority_init(&audit->whole.authority);
+    epochs_init(&audit->whole.authority);
     int code =
         audit->sha == NULL ? err_no_memory(err, "the audit") : fetch_open(demands->disk, base, &audit->fetch, err);
     for (size_t i = 0; code == 0 && i < audit->worker_count; i++) {

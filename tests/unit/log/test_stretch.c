@@ -26,7 +26,7 @@ static void whole_init(struct whole *whole)
     memset(whole, 0, sizeof(*whole));
     chain_init(&whole->chain, f.sha, BYTES_LITERAL(TEST_ORIGIN));
     whole->node_height_max = NODE_HEIGHT_MAX;
-    authority_init(&whole->authority);
+    epochs_init(&whole->authority);
 }
 
 Test(stretch, stretches_of_any_size_make_the_chain_that_one_pass_makes)
@@ -71,7 +71,7 @@ Test(stretch, stretches_of_any_size_make_the_chain_that_one_pass_makes)
     }
     cr_assert_eq(whole.payloads.held, 1080);
     stretch_free(&stretch);
-    authority_free(&whole.authority);
+    epochs_free(&whole.authority);
 }
 
 Test(stretch, a_stretch_that_does_not_follow_is_told)
@@ -87,60 +87,60 @@ Test(stretch, a_stretch_that_does_not_follow_is_told)
     block_release(block);
     block_release(skipped);
     stretch_free(&stretch);
-    authority_free(&whole.authority);
+    epochs_free(&whole.authority);
 }
 
 /* --- Epochs --- */
 
-static void feed(struct authority *authority, const char *partitions, const char *epochs)
+static void feed(struct epochs *authority, const char *partitions, const char *epochs)
 {
-    struct authority_stretch stretch = {0};
+    struct epochs_stretch stretch = {0};
     static uint64_t index;
-    authority_stretch_begin(&stretch);
+    epochs_stretch_begin(&stretch);
     for (size_t i = 0; partitions[i] != '\0'; i++) {
         const struct entry entry = {.index = index++,
                                     .context = BYTES_LITERAL("bank"),
                                     .partition = bytes_of(&partitions[i], 1),
                                     .epoch = (uint64_t)(epochs[i] - '0')};
-        cr_assert_eq(authority_stretch_add(&stretch, &entry, NULL), 0);
+        cr_assert_eq(epochs_stretch_add(&stretch, &entry, NULL), 0);
     }
-    cr_assert_eq(authority_take(authority, &stretch, NULL), 0);
-    authority_stretch_free(&stretch);
+    cr_assert_eq(epochs_take(authority, &stretch, NULL), 0);
+    epochs_stretch_free(&stretch);
 }
 
 Test(authority, epochs_may_rise_and_differ_between_partitions)
 {
-    struct authority authority;
-    authority_init(&authority);
+    struct epochs authority;
+    epochs_init(&authority);
     feed(&authority, "ababab", "113135");
     feed(&authority, "abc", "371");
     cr_assert_not(authority.fault.found);
-    cr_assert_eq(authority.epochs.live_count, 3);
-    authority_free(&authority);
+    cr_assert_eq(authority.latest.live_count, 3);
+    epochs_free(&authority);
 }
 
 Test(authority, an_epoch_that_falls_inside_a_stretch_is_named)
 {
-    struct authority authority;
-    authority_init(&authority);
+    struct epochs authority;
+    epochs_init(&authority);
     feed(&authority, "abab", "2311");
     cr_assert(authority.fault.found);
     cr_assert_eq(authority.fault.index, 2);
     cr_assert_eq(authority.fault.epoch, 1);
     cr_assert_eq(authority.fault.epoch_before, 2);
     cr_assert_str_eq(authority.fault.partition, "bank/a");
-    authority_free(&authority);
+    epochs_free(&authority);
 }
 
 Test(authority, an_epoch_that_falls_between_stretches_is_named)
 {
-    struct authority authority;
-    authority_init(&authority);
+    struct epochs authority;
+    epochs_init(&authority);
     feed(&authority, "ab", "25");
     feed(&authority, "ab", "34");
     cr_assert(authority.fault.found);
     cr_assert_eq(authority.fault.index, 3);
-    authority_free(&authority);
+    epochs_free(&authority);
 }
 
 /* --- Pools --- */

@@ -6,8 +6,8 @@
  *
  * A summary is what one thread saw of one partition in a stretch of entries; summaries of consecutive stretches are
  * taken in order. So the threads share nothing, and the order is that of the log. */
-#ifndef VERIFY_AUTHORITY_H
-#define VERIFY_AUTHORITY_H
+#ifndef VERIFY_EPOCHS_H
+#define VERIFY_EPOCHS_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,12 +16,12 @@
 #include "entry/entry.h"
 
 enum {
-    AUTHORITY_PARTITIONS_MAX = 1024 * 1024, /* followed; a log with more is reported as not checked */
-    AUTHORITY_SLOTS = 256,
+    EPOCHS_PARTITIONS_MAX = 1024 * 1024, /* followed; a log with more is reported as not checked */
+    EPOCHS_SLOTS = 256,
 };
 
 /* One partition in a stretch. Context and partition are borrowed from the entries. */
-struct authority_summary {
+struct epochs_summary {
     struct bytes context;
     struct bytes partition;
     uint64_t first_index;
@@ -29,7 +29,7 @@ struct authority_summary {
     uint64_t last_epoch;
 };
 
-struct authority_fault {
+struct epochs_fault {
     bool found;
     uint64_t index;
     uint64_t epoch;
@@ -38,32 +38,32 @@ struct authority_fault {
 };
 
 /* What a thread gathers about a stretch. A partition may have more than one summary, in order. */
-struct authority_stretch {
-    struct authority_summary *summaries; /* owned */
+struct epochs_stretch {
+    struct epochs_summary *summaries; /* owned */
     size_t count;
     size_t capacity;
-    uint32_t slots[AUTHORITY_SLOTS]; /* by hash of the names: position in summaries + 1, 0 is free */
+    uint32_t slots[EPOCHS_SLOTS]; /* by hash of the names: position in summaries + 1, 0 is free */
     uint64_t control_count;
-    struct authority_fault fault; /* the first in this stretch */
+    struct epochs_fault fault; /* the first in this stretch */
 };
 
 /* The whole log so far. */
-struct authority {
-    struct map epochs; /* context NUL partition -> the latest epoch */
+struct epochs {
+    struct map latest; /* context NUL partition -> the latest epoch */
     bool overflowed;
     uint64_t control_count;
-    struct authority_fault fault; /* the first */
+    struct epochs_fault fault; /* the first */
 };
 
 /* Starts a new stretch in memory that may hold an old one; zeros are fine. */
-void authority_stretch_begin(struct authority_stretch *stretch);
-void authority_stretch_free(struct authority_stretch *stretch);
+void epochs_stretch_begin(struct epochs_stretch *stretch);
+void epochs_stretch_free(struct epochs_stretch *stretch);
 /* entry must stay valid until the stretch is taken. ERR_NO_MEMORY. */
-int authority_stretch_add(struct authority_stretch *stretch, const struct entry *entry, struct err *err) MUST_USE;
+int epochs_stretch_add(struct epochs_stretch *stretch, const struct entry *entry, struct err *err) MUST_USE;
 
-void authority_init(struct authority *authority);
-void authority_free(struct authority *authority);
+void epochs_init(struct epochs *epochs);
+void epochs_free(struct epochs *epochs);
 /* The next stretch of the log. ERR_NO_MEMORY. */
-int authority_take(struct authority *authority, const struct authority_stretch *stretch, struct err *err) MUST_USE;
+int epochs_take(struct epochs *epochs, const struct epochs_stretch *stretch, struct err *err) MUST_USE;
 
 #endif

@@ -13,7 +13,7 @@ enum { BLOCKS = 4, ENTRIES = 10, STREAMS = 3 };
 
 static const struct context bank = {.name = "bank", .default_home = BLOCKS_REGION};
 static struct server_config config = {.region.contexts = {.count = 1, .contexts = &bank}};
-static char log_folder[FILES_PATH_MAX];
+static char folder_of_log[FILES_PATH_MAX];
 static struct server *server;
 static struct sha256 *sha;
 
@@ -22,7 +22,7 @@ static void prepare(const char *folder)
     struct blocks source;
     blocks_make(&source, BLOCKS, 100);
     TORTURE_CHECK(source.sizes[BLOCKS - 1] == ENTRIES, "entries");
-    blocks_write_log(&source, BLOCKS, files_join(folder, "log", log_folder));
+    blocks_write_log(&source, BLOCKS, files_join(folder, "log", folder_of_log));
     blocks_free(&source);
     server = calloc(1, sizeof(*server));
     sha = sha256_new();
@@ -63,7 +63,7 @@ static int look_up(struct index *index, struct hash *ret_result, struct err *err
 static int rebuild(struct hash *ret_result, struct err *err)
 {
     struct log_recovery recovery;
-    int code = log_open(disk_posix(), log_folder, bytes_of(NULL, 0), NULL, &server->store.logs[0], &recovery, err);
+    int code = log_open(disk_posix(), folder_of_log, bytes_of(NULL, 0), NULL, &server->store.logs[0], &recovery, err);
     if (code != 0)
         return code;
     atomic_store(&server->store.log_count, 1);

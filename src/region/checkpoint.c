@@ -239,6 +239,18 @@ static void cosign(struct region *region, uint32_t log, const struct checkpoint 
     mirror->cosignature_due = false;
 }
 
+/* Of the checkpoint that is stored, is being stored, or waits for that. Another source may send an older one next, and
+ * what is stored never goes back. */
+static uint64_t newest_size(const struct region_log *mirror)
+{
+    uint64_t size = mirror->checkpoint.size;
+    if (mirror->saving != SAVE_NONE && mirror->saving_checkpoint.size > size)
+        size = mirror->saving_checkpoint.size;
+    if (mirror->pending.size_bytes > 0 && mirror->pending_checkpoint.size > size)
+        size = mirror->pending_checkpoint.size;
+    return size;
+}
+
 void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
                          struct region_update *update)
 {
@@ -257,7 +269,7 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
     }
     if (known && log != 0 && checkpoint.size > 0 && checkpoint.size == mirror->checkpoint.size)
         mirror->cosignature_due = true; /* the pull may have ended before the first cosignature arrived */
-    if (!known || checkpoint.size <= mirror->checkpoint.size)
+    if (!known || checkpoint.size <= newest_size(mirror))
         return; /* nothing to compare it with, or no news */
     buf_clear(&mirror->pending);
     if (buf_append(&mirror->pending, note) != 0) {

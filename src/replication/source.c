@@ -5,13 +5,19 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-int source_open(struct source *source, struct log *log, uint64_t from_index, struct err *err)
+int source_load_stored(void *context, struct buf *out)
+{
+    return log_load_checkpoint(context, false, out, NULL);
+}
+
+int source_open(struct source *source, struct log *log, uint64_t from_index, source_load_fn *load, void *context,
+                struct err *err)
 {
     uint64_t size = log_durable_size(log);
     struct bytes origin = log_origin(log);
     struct log_cursor *cursor = NULL;
     if (from_index > size)
-        return err_set(err, ERR_MISMATCH, "log %.*s is asked for from entry %llu on, but %llu are held here",
+        return err_set(err, ERR_MISMATCH, "it asks for log %.*s from entry %llu on, and this region holds %llu",
                        (int)origin.size_bytes, (const char *)origin.data, (unsigned long long)from_index,
                        (unsigned long long)size);
     struct note *parsed = mem_alloc(sizeof(*parsed));
@@ -22,7 +28,8 @@ int source_open(struct source *source, struct log *log, uint64_t from_index, str
         mem_free(parsed);
         return code;
     }
-    *source = (struct source){.log = log, .cursor = cursor, .sent_size = from_index, .parsed = parsed};
+    *source = (struct source){
+        .log = log, .load = load, .context = context, .cursor = cursor, .sent_size = from_index, .parsed = parsed};
     buf_init(&source->note, NOTE_MAX_BYTES);
     return 0;
 }
@@ -57,7 +64,7 @@ static uint64_t load_checkpoint(struct source *source)
 {
     struct checkpoint checkpoint;
     buf_clear(&source->note);
-    if (log_load_checkpoint(source->log, false, &source->note, NULL) != 0 ||
+    if (source->load(source->context, &source->note) != 0 ||
         note_parse(buf_bytes(&source->note), source->parsed, NULL) != 0 ||
         checkpoint_parse(source->parsed->text, &checkpoint, NULL) != 0)
         return 0;

@@ -17,8 +17,13 @@
 
 enum { SOURCE_COSIGNATURE_MAX_BYTES = 4096 };
 
+/* Appends the log's stored note to *out; any error stands for none. */
+typedef int source_load_fn(void *context, struct buf *out);
+
 struct source {
     struct log *log;
+    source_load_fn *load;
+    void *context;
     struct log_cursor *cursor;
     uint64_t sent_size;
     uint64_t sent_checkpoint_size;
@@ -28,7 +33,10 @@ struct source {
 
 /* from_index: the puller's size. log outlives the source. ERR_MISMATCH when the log is shorter than that, errors of
  * log_cursor_open. */
-int source_open(struct source *source, struct log *log, uint64_t from_index, struct err *err) MUST_USE;
+int source_open(struct source *source, struct log *log, uint64_t from_index, source_load_fn *load, void *context,
+                struct err *err) MUST_USE;
+/* The usual source_load_fn: reads the note beside the log. context: the struct log. */
+int source_load_stored(void *context, struct buf *out);
 void source_close(struct source *source);
 
 /* The next block, the caller's reference; it counts as sent. ERR_END when everything durable was sent (for now),

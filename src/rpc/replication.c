@@ -253,6 +253,13 @@ static int send_stretch(struct pull *pull, struct err *err)
     return 0;
 }
 
+static int load_note(void *context, struct buf *out)
+{
+    const struct pull *pull = context;
+    struct rpc_backend *backend = pull->call->backend;
+    return backend->ops->checkpoint(backend, pull->log_number, false, out, NULL);
+}
+
 static int send_checkpoint(struct pull *pull, struct err *err)
 {
     struct bytes note = source_next_checkpoint(&pull->source);
@@ -303,7 +310,7 @@ static int begin_pull(struct pull *pull, const Tally__V1__PullRequest *request, 
         return code;
     memcpy(pull->region, request->region, strlen(request->region) + 1);
     backend->ops->peer_contact(backend, pull->region);
-    code = source_open(&pull->source, pull->log, request->from_index, err);
+    code = source_open(&pull->source, pull->log, request->from_index, load_note, pull, err);
     return code == 0 ? 0 : err_wrap(err, code, "region %s", request->region);
 }
 

@@ -1,8 +1,8 @@
 /* Projections: the real ones, with SQLite on real files in a folder of the run's own, which stands for a part of each
  * region's disk. A process that ends leaves them as the last commit did; a lost disk takes them too.
  *
- * Checked: a projection that lived through the run has the digest of one made afresh from the logs, and of its peers'
- * at the same position. */
+ * Checked: a projection that lived through the run has the digest of one made afresh from the logs. Since every
+ * region's logs are the same bytes, regions at one position have one digest. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

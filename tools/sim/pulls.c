@@ -401,13 +401,18 @@ void pulls_acknowledge(struct node *node, const struct region_effect *effect)
 
 /* --- Opening and closing --- */
 
+static int open_source(struct pull *pull, struct log *log, struct err *err)
+{
+    return source_open(&pull->source, log, pull->from_index, source_load_stored, log, err);
+}
+
 static void serve(struct pull *pull)
 {
     struct world *world = pull->puller->world;
     struct node *from = pull->from;
     struct err err = {0};
     int code = node_find_log(from, pull->origin, &pull->served_log)
-                   ? source_open(&pull->source, from->store.logs[pull->served_log], pull->from_index, &err)
+                   ? open_source(pull, from->store.logs[pull->served_log], &err)
                    : err_set(&err, ERR_NOT_FOUND, "no such log is held here");
     if (code != 0) {
         close_puller(pull, code, err.message);

@@ -364,6 +364,56 @@ Test(checkpoint, a_second_peer_is_published_too)
     site_free(eu);
 }
 
+/* A pull that moved to a source that is behind: what is stored never goes back, so the older one must not even be
+ * tried.
+ */
+Test(checkpoint, an_older_one_that_comes_while_a_newer_one_is_being_stored_is_left)
+{
+    struct site *eu = signed_site("us");
+    struct site *us = mirror_of(eu, "us");
+    uint32_t log = site_log_number(us, "eu");
+    struct buf older;
+    site_append(eu, "s", 2);
+    site_tick(eu, 10 * 1000 * 1000);
+    site_saved(eu, 0);
+    buf_init(&older, NOTE_MAX_BYTES);
+    cr_assert_eq(buf_append(&older, buf_bytes(&eu->logs[0].note)), 0);
+    site_append(eu, "s", 3);
+    site_tick(eu, 10 * 1000 * 1000);
+    site_saved(eu, 0);
+    site_send_blocks(us, eu, "eu");
+    site_written_all(us, log);
+    site_send_note(us, eu, "eu");
+    cr_assert_eq(us->logs[log].saving_size, 3);
+    site_step(us,
+              (struct region_event){
+                  .type = REGION_PULL_CHECKPOINT, .peer = site_peer(us, "eu"), .log = log, .note = buf_bytes(&older)});
+    site_saved(us, log);
+    cr_assert_eq(site_count(us, REGION_SAVE_CHECKPOINT), 0);
+    buf_free(&older);
+    site_free(us);
+    site_free(eu);
+}
+
+/* Without memory a cosignature cannot be checked, and that says nothing about the peer. */
+Test(checkpoint, a_cosignature_that_memory_does_not_suffice_for_is_no_alarm)
+{
+    for (uint64_t fail_at = 1; fail_at <= 12; fail_at++) {
+        struct site *eu = signed_site("us");
+        struct buf line;
+        cosignature(eu, "us", bytes_of(NULL, 0), &line);
+        struct region_event event = {.type = REGION_ACKNOWLEDGED,
+                                     .peer = site_peer(eu, "us"),
+                                     .size = 1,
+                                     .cosigned_size = 1,
+                                     .note = buf_bytes(&line)};
+        if (site_step_failing(eu, event, fail_at) == 0)
+            cr_assert_eq(site_count(eu, REGION_ALARM), 0, "allocation %llu", (unsigned long long)fail_at);
+        buf_free(&line);
+        site_free(eu);
+    }
+}
+
 /* A line that must not count: an alarm, and nothing is published. */
 static void expect_forged(struct site *eu, struct bytes line)
 {

@@ -7,11 +7,15 @@
 #include "base/mem.h"
 #include "unit/region/fixture.h"
 
+static const struct region_limits limits = {.unindexed_entries = REGION_UNINDEXED_MAX,
+                                            .indexed_steps = OVERLAY_INDEXED_MAX,
+                                            .overlay_grace_us = OVERLAY_GRACE_US};
+
 static struct overlay *new_overlay(void)
 {
     struct overlay *overlay = mem_alloc(sizeof(*overlay));
     cr_assert_not_null(overlay);
-    overlay_init(overlay);
+    overlay_init(overlay, &limits);
     return overlay;
 }
 

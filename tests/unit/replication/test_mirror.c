@@ -25,7 +25,7 @@ static void setup(void)
     writer = (struct writer){.sha = sha256_new(), .payload_size_bytes = 20};
     cr_assert_not_null(writer.sha);
     chain_init(&writer.chain, writer.sha, BYTES_LITERAL(ORIGIN));
-    cr_assert_eq(mirror_init(&mirror, &writer.chain, writer.sha, &err), 0, "%s", err.message);
+    cr_assert_eq(mirror_init(&mirror, &writer.chain, MIRROR_BOUNDARIES_MAX, writer.sha, &err), 0, "%s", err.message);
 }
 
 static void teardown(void)
@@ -139,7 +139,7 @@ Test(mirror, can_start_in_the_middle_of_a_log)
 {
     struct mirror later;
     block_release(make_block(5, NULL));
-    cr_assert_eq(mirror_init(&later, &writer.chain, writer.sha, NULL), 0);
+    cr_assert_eq(mirror_init(&later, &writer.chain, MIRROR_BOUNDARIES_MAX, writer.sha, NULL), 0);
     struct hash root;
     struct hash expected = writer_root();
     cr_assert_eq(mirror_size(&later), 5);
@@ -187,7 +187,7 @@ Test(mirror, two_mirrors_of_one_log_have_the_same_roots)
     struct chain start;
     struct hash ours, theirs;
     chain_init(&start, writer.sha, BYTES_LITERAL(ORIGIN));
-    cr_assert_eq(mirror_init(&other, &start, writer.sha, NULL), 0);
+    cr_assert_eq(mirror_init(&other, &start, MIRROR_BOUNDARIES_MAX, writer.sha, NULL), 0);
     struct block *block = make_block(9, NULL);
     cr_assert_eq(mirror_check_block(&other, writer.sha, block, NULL, NULL, NULL), 0);
     expect_taken(block);
@@ -315,7 +315,7 @@ Test(mirror, a_changed_byte_anywhere_in_a_block_is_refused_or_changes_the_root)
             cr_assert(mirror_root(&mirror, 3, &root));
             cr_assert_not(hash_equal(&root, &true_root), "byte %zu", at);
             mirror_free(&mirror);
-            cr_assert_eq(mirror_init(&mirror, &start, writer.sha, NULL), 0);
+            cr_assert_eq(mirror_init(&mirror, &start, MIRROR_BOUNDARIES_MAX, writer.sha, NULL), 0);
         }
         cr_assert_eq(mirror_size(&mirror), 0);
     }
@@ -458,7 +458,7 @@ Test(mirror, running_out_of_memory_is_reported)
     struct mirror other = {.boundary_count = 77};
     struct err err = {0};
     mem_fail_at(1);
-    cr_assert_eq(mirror_init(&other, &writer.chain, writer.sha, &err), ERR_NO_MEMORY);
+    cr_assert_eq(mirror_init(&other, &writer.chain, MIRROR_BOUNDARIES_MAX, writer.sha, &err), ERR_NO_MEMORY);
     cr_assert_eq(err.code, ERR_NO_MEMORY);
     cr_assert_eq(other.boundary_count, 77, "outputs are untouched on failure");
 }

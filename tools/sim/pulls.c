@@ -431,7 +431,7 @@ static void run_connect(struct world *world, struct task *task)
     if (!puller_lives(pull))
         pull->puller_open = false;
     else if (!pull->from->up || is_paused(pull->from) || net_cut(world, pull->puller->number, pull->from->number))
-        pull_task(pull, world_between(world, SIM_MS, world->plan.call_timeout_us), run_closed);
+        pull_task(pull, world_between(world, 1, world->plan.call_timeout_us), run_closed);
     else if (!pull->cancelled)
         serve(pull);
     free_when_over(pull);

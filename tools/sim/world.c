@@ -168,6 +168,7 @@ uint64_t world_draw(struct world *world, uint64_t bound)
 
 uint64_t world_between(struct world *world, uint64_t low, uint64_t high)
 {
+    PRE(low <= high);
     return low + prng_below(&world->prng, high - low + 1);
 }
 

@@ -8,6 +8,11 @@
  * to another log, is damage too: no crash does that. And so is an end that comes before the size of a stored
  * checkpoint: what was signed was acknowledged.
  *
+ * What is seen here may not be stable yet: a process that dies between renaming a segment and syncing its folder leaves
+ * a name that the next process sees and a power failure takes away, with everything that was acknowledged into it
+ * since. So the folder is synced before anything in it is believed, and the file behind the last block is synced in any
+ * case.
+ *
  * After a cut everything behind it reads as zeros durably before anything is written: bytes of a torn write may have
  * been chosen by a client, and must not be taken for a block by the next recovery. */
 #include <stdio.h>
@@ -178,7 +183,9 @@ static int load_segments(struct log *log, struct err *err)
 int log_recover(struct log *log, struct bytes expected_origin, struct log_recovery *ret, struct err *err)
 {
     struct log_recovery report = {0};
-    int code = load_segments(log, err);
+    int code = disk_sync_dir(log->disk, log->folder, err);
+    if (code == 0)
+        code = load_segments(log, err);
     if (code != 0)
         return code;
     struct recovery *recovery = mem_alloc_zero(1, sizeof(*recovery));

@@ -200,18 +200,31 @@ static int posix_sync_dir(struct disk *disk, const char *path, struct err *err)
     return code;
 }
 
+static int sync_parent(const char *path, struct err *err)
+{
+    char parent[DISK_PATH_MAX_BYTES];
+    const char *slash = strrchr(path, '/');
+    snprintf(parent, sizeof(parent), "%.*s", slash == NULL ? 1 : (int)(slash - path), slash == NULL ? "." : path);
+    return posix_sync_dir(NULL, parent[0] == '\0' ? "/" : parent, err);
+}
+
+/* Whoever made the folder may have died before its name was synced. A parent that may not be opened is not one that we
+ * made it in. */
+static int sync_existing(const char *path, struct err *err)
+{
+    struct err refused = {0};
+    int code = sync_parent(path, &refused);
+    return code == 0 || code == ERR_PERMISSION ? 0 : err_set(err, code, "%s", refused.message);
+}
+
 static int posix_make_dir(struct disk *disk, const char *path, struct err *err)
 {
-    if (mkdir(path, 0755) == 0) {
-        char parent[DISK_PATH_MAX_BYTES];
-        const char *slash = strrchr(path, '/');
-        snprintf(parent, sizeof(parent), "%.*s", slash == NULL ? 1 : (int)(slash - path), slash == NULL ? "." : path);
-        return posix_sync_dir(disk, parent[0] == '\0' ? "/" : parent, err);
-    }
+    if (mkdir(path, 0755) == 0)
+        return sync_parent(path, err);
     if (errno == EEXIST) {
         struct stat status;
         if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
-            return 0;
+            return sync_existing(path, err);
         return err_set(err, ERR_EXISTS, "%s is there already and is not a folder", path);
     }
     const char *slash = strrchr(path, '/');

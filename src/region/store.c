@@ -98,6 +98,8 @@ int store_open(struct store *store, const char *own_origin, store_opened_fn *ope
     if (code == 0)
         code = disk_make_dir(store->disk, logs_folder, err);
     if (code == 0)
+        code = disk_sync_dir(store->disk, logs_folder, err); /* a process may have died between making a log and this */
+    if (code == 0)
         code = open_own_log(&opening, bytes_of_string(own_origin));
     return code == 0 ? disk_list(store->disk, logs_folder, open_mirror, &opening, err) : code;
 }

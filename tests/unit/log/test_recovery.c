@@ -297,3 +297,19 @@ Test(recovery, random_damage_is_never_accepted_silently)
             overwrite(segment(), offsets[i], blocks[i]->data, blocks[i]->padded_size_bytes);
     }
 }
+
+/* A process may have died between renaming a segment and syncing the folder: without this, a power failure would take
+ * the segment away later, with what was acknowledged into it since. */
+Test(recovery, nothing_is_believed_before_the_folder_is_synced)
+{
+    struct fault_disk fault;
+    struct log_recovery recovery;
+    struct log *log = NULL;
+    fault_disk_init(&fault, f.disk);
+    cr_assert_eq(log_open(&fault.disk, f.log_folder, bytes_of(NULL, 0), &f.options, &log, &recovery, NULL), 0);
+    cr_assert_eq(fault.done[FAULT_SYNC_DIR], 1);
+    log_close(log);
+    fault_disk_init(&fault, f.disk);
+    fault.fail_at[FAULT_SYNC_DIR] = 1;
+    cr_assert_eq(log_open(&fault.disk, f.log_folder, bytes_of(NULL, 0), &f.options, &log, &recovery, NULL), ERR_IO);
+}

@@ -8,7 +8,7 @@
 #define ORIGIN "demo/eu/1"
 
 static char folder[FILES_PATH_MAX];
-static char log_folder[FILES_PATH_MAX];
+static char folder_of_log[FILES_PATH_MAX];
 static struct log *served;
 static struct sha256 *sha;
 static struct chain made; /* after the entries made so far */
@@ -20,11 +20,11 @@ static void begin(void)
     struct log_recovery recovery;
     struct err err = {0};
     files_temp_folder(folder);
-    files_join(folder, "log", log_folder);
+    files_join(folder, "log", folder_of_log);
     sha = sha256_new();
     chain_init(&made, sha, bytes_of_string(ORIGIN));
-    cr_assert_eq(log_create(disk_posix(), log_folder, bytes_of_string(ORIGIN), &options, &err), 0, "%s", err.message);
-    cr_assert_eq(log_open(disk_posix(), log_folder, bytes_of(NULL, 0), &options, &served, &recovery, &err), 0, "%s",
+    cr_assert_eq(log_create(disk_posix(), folder_of_log, bytes_of_string(ORIGIN), &options, &err), 0, "%s", err.message);
+    cr_assert_eq(log_open(disk_posix(), folder_of_log, bytes_of(NULL, 0), &options, &served, &recovery, &err), 0, "%s",
                  err.message);
 }
 

@@ -356,7 +356,7 @@ struct tally_projection {
     const char *name;
     uint64_t generation;
     const char *position;
-    const char *state; /* "live", "rebuilding", "failed" */
+    const char *state; /* "live", "rebuilding" (when it began by itself: then ": " and why), "failed" */
     const char *error;
     const char *rebuild_position;
     const char *file; /* of the live generation, on the server */

@@ -52,6 +52,7 @@ struct projection_event {
     const struct entry *entry;
     struct bytes payload;
     bool has_payload; /* false: withheld or erased; :payload is NULL */
+    bool late;        /* only the cursor moves (domain/authority.h) */
 };
 
 /* Opens (creates: runs the schema) the SQLite file at path. ERR_INVALID when the schema or a statement does not
@@ -76,6 +77,27 @@ int projection_db_begin(struct projection_db *db, struct err *err) MUST_USE;
 int projection_db_apply(struct projection_db *db, const struct projection_event *event, struct err *err) MUST_USE;
 int projection_db_commit(struct projection_db *db, struct err *err) MUST_USE;
 void projection_db_rollback(struct projection_db *db);
+/* Whether some section has statements for the entry; never for a control event. */
+bool projection_db_wants(const struct projection_db *db, const struct entry *entry);
+
+/* An authority event in the bytes of its log. Borrowed during the call. */
+struct projection_authority {
+    const char *origin;
+    uint64_t index;
+    struct bytes entry;
+    struct bytes payload;
+};
+
+/* Keeps the event with the generation; again changes nothing. In a transaction. ERR_IO, ERR_NO_SPACE, ERR_NO_MEMORY,
+ * ERR_CORRUPT, as the next two. */
+int projection_db_learn(struct projection_db *db, const struct projection_authority *event, struct err *err) MUST_USE;
+/* Whether it is kept. */
+int projection_db_knows(struct projection_db *db, const char *origin, uint64_t index, bool *ret,
+                        struct err *err) MUST_USE;
+/* Hands out all that are kept, in (origin, index) order. Stops at the first failure, which it returns. */
+typedef int projection_authority_fn(void *context, const struct projection_authority *event, struct err *err);
+int projection_db_authority(struct projection_db *db, projection_authority_fn *each, void *context,
+                            struct err *err) MUST_USE;
 
 /* One hash of the contents: SHA-256 over, for each user table in name order (cursor and other tables whose names start
  * with "_tally_" or "sqlite_" left out), its name, column names and all rows in the order of all columns, every value

@@ -49,7 +49,7 @@ void rpc_append_done(struct rpc_append *append);
 
 struct rpc_projection {
     char name[64];
-    char state[16]; /* "live", "rebuilding", "failed" */
+    char state[512]; /* "live", "rebuilding" (by itself: ": " and why), "failed" */
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
     char file[DISK_PATH_MAX_BYTES];
     uint64_t generation;

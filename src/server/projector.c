@@ -1,21 +1,20 @@
-/* The projector: one thread that keeps every projection up with the logs. It applies a stretch of one log in one
- * database transaction, which also moves the cursor; requests are served between two transactions, so they see whole
- * states only.
+/* The projector: one thread that keeps every projection up with the logs (projection/follower.h). Requests are served
+ * between two steps, so they see whole states only.
  *
- * A rebuild fills the next generation from the start of every log while the live one goes on; once its cursor has
- * reached the live one's, it takes over. A projection whose SQL fails on an event stops there, in state "failed", with
- * the error; the rest go on. Create it anew, or rebuild it, to try again. */
+ * A projection whose SQL fails on an event stops there, in state "failed", with the error; the rest go on. Create it
+ * anew, or rebuild it, to try again. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "projection/projection.h"
+#include "projection/follower.h"
 #include "server/internal.h"
 
-enum { TRANSACTION_EVENTS_MAX = 5000, REQUESTS_MAX = 64, WAIT_MS = 200 };
+enum { REQUESTS_MAX = 64, WAIT_MS = 200 };
 
 struct kept {
-    struct projection *projection; /* NULL when it could not be opened */
+    struct projection *projection; /* NULL when it could not be opened, like follower */
+    struct follower *follower;
     char name[PROJECTION_NAME_MAX_BYTES + 1];
     bool failed;
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -72,118 +71,24 @@ static void fail(struct projector *projector, struct kept *kept, const struct er
 
 /* --- Applying --- */
 
-static int apply_element(struct projection_db *db, const char *origin, struct bytes *elements, uint64_t from,
-                         struct err *err)
+static int open_follower(const struct projector *projector, struct kept *kept, struct err *err)
 {
-    struct bytes encoded;
-    struct frame frame;
-    struct entry entry;
-    int code = frame_next_element(elements, &encoded, err);
-    if (code == 0)
-        code = frame_parse(encoded, &frame, err);
-    if (code == 0)
-        code = entry_parse(frame.entry, &entry, err);
-    if (code != 0 || entry.index < from)
-        return code;
-    struct projection_event event = {
-        .origin = origin, .entry = &entry, .payload = frame.payload, .has_payload = frame.has_payload};
-    return projection_db_apply(db, &event, err);
-}
-
-/* Applies whole blocks from `from` on, until about TRANSACTION_EVENTS_MAX events are in the transaction. */
-static int apply_blocks(struct projection_db *db, struct log *log, const char *origin, uint64_t from, struct err *err)
-{
-    uint64_t end = log_durable_size(log);
-    uint64_t next = from;
-    int code = 0;
-    while (code == 0 && next < end && next - from < TRANSACTION_EVENTS_MAX) {
-        struct block *block = NULL;
-        code = log_read_block(log, next, &block, err);
-        if (code != 0)
-            return code;
-        struct bytes elements = block_body(block);
-        for (uint32_t i = 0; code == 0 && i < block->entry_count; i++)
-            code = apply_element(db, origin, &elements, from, err);
-        next = block->first_index + block->entry_count;
-        block_release(block);
-    }
-    return code;
-}
-
-static int apply_log(struct projection_db *db, struct log *log, bool *ret_moved, struct err *err)
-{
-    char origin[ENTRY_ORIGIN_MAX_BYTES + 1] = "";
-    struct bytes name = log_origin(log);
-    uint64_t applied = 0;
-    memcpy(origin, name.data, name.size_bytes);
-    int code = projection_db_applied(db, origin, &applied, err);
-    if (code != 0 || applied >= log_durable_size(log))
-        return code;
-    code = projection_db_begin(db, err);
-    if (code != 0)
-        return code;
-    code = apply_blocks(db, log, origin, applied, err);
-    if (code == 0)
-        code = projection_db_commit(db, err);
-    if (code != 0) {
-        projection_db_rollback(db);
-        return code;
-    }
-    *ret_moved = true;
-    return 0;
-}
-
-static int cursor_position(struct projection_db *db, struct position *ret, struct err *err)
-{
-    struct position position = {.count = 0};
-    size_t at = 0;
-    const char *origin = NULL;
-    uint64_t size = 0;
-    while (projection_db_cursor_next(db, &at, &origin, &size)) {
-        struct origin parts;
-        int code = origin_parse(bytes_of_string(origin), &parts, err);
-        if (code == 0)
-            code = position_set(&position, parts.region, parts.incarnation, size);
-        if (code != 0)
-            return code;
-    }
-    *ret = position;
-    return 0;
-}
-
-static int switch_when_caught_up(struct projector *projector, struct kept *kept, struct err *err)
-{
-    struct position live;
-    struct position next;
-    int code = cursor_position(projection_live(kept->projection), &live, err);
-    if (code == 0)
-        code = cursor_position(projection_next(kept->projection), &next, err);
-    if (code != 0 || !position_covers(&next, &live))
-        return code;
-    code = projection_rebuild_switch(kept->projection, err);
-    if (code == 0)
-        server_say(projector->server, "projection %s: generation %llu is live", kept->name,
-                   (unsigned long long)projection_generation(kept->projection));
-    return code;
+    return follower_new(kept->projection, &projector->server->config->region.contexts, &kept->follower, err);
 }
 
 static bool apply_round(struct projector *projector, struct kept *kept)
 {
     struct server *server = projector->server;
+    struct follower_progress progress = {.moved = false};
     struct err err = {0};
-    bool moved = false;
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < atomic_load(&server->log_count); i++) {
-        struct projection_db *next = projection_next(kept->projection);
-        code = apply_log(projection_live(kept->projection), server->logs[i], &moved, &err);
-        if (code == 0 && next != NULL)
-            code = apply_log(next, server->logs[i], &moved, &err);
-    }
-    if (code == 0 && projection_next(kept->projection) != NULL)
-        code = switch_when_caught_up(projector, kept, &err);
-    if (code != 0)
+    if (follower_step(kept->follower, server->logs, atomic_load(&server->log_count), &progress, &err) != 0)
         fail(projector, kept, &err);
-    return moved;
+    if (progress.begun)
+        server_say(server, "projection %s is rebuilt: %s", kept->name, follower_reason(kept->follower));
+    if (progress.switched)
+        server_say(server, "projection %s: generation %llu is live", kept->name,
+                   (unsigned long long)projection_generation(kept->projection));
+    return progress.moved;
 }
 
 /* --- Requests --- */
@@ -194,7 +99,7 @@ static int describe(const struct projector *projector, struct kept *kept, struct
     memcpy(ret->name, kept->name, sizeof(ret->name));
     memcpy(ret->error, kept->error, sizeof(ret->error));
     snprintf(ret->state, sizeof(ret->state), "%s", kept->failed ? "failed" : "live");
-    if (kept->projection == NULL)
+    if (kept->follower == NULL)
         return 0;
     ret->generation = projection_generation(kept->projection);
     char relative[PROJECTION_NAME_MAX_BYTES + 64];
@@ -202,13 +107,14 @@ static int describe(const struct projector *projector, struct kept *kept, struct
              (unsigned long long)ret->generation);
     int code = disk_join(ret->file, projector->server->config->folder, relative, err);
     if (code == 0)
-        code = cursor_position(projection_live(kept->projection), &ret->position, err);
-    if (code == 0 && projection_next(kept->projection) != NULL) {
-        if (!kept->failed)
-            snprintf(ret->state, sizeof(ret->state), "rebuilding");
-        code = cursor_position(projection_next(kept->projection), &ret->rebuild_position, err);
+        code = follower_position(kept->follower, &ret->position, err);
+    if (code != 0)
+        return code;
+    if (follower_rebuild_position(kept->follower, &ret->rebuild_position, NULL) == 0 && !kept->failed) {
+        const char *reason = follower_reason(kept->follower);
+        snprintf(ret->state, sizeof(ret->state), "rebuilding%s%s", reason[0] == '\0' ? "" : ": ", reason);
     }
-    return code;
+    return 0;
 }
 
 static int create(struct projector *projector, struct request *request)
@@ -230,15 +136,19 @@ static int create(struct projector *projector, struct request *request)
     code = projection_folder(projector, kept.name, folder, request->err);
     if (code == 0)
         code = projection_create(folder, request->sql, &kept.projection, request->err);
-    if (code != 0)
+    if (code == 0)
+        code = open_follower(projector, &kept, request->err);
+    if (code != 0) {
+        projection_close(kept.projection);
         return code;
+    }
     projector->kept[projector->count] = kept;
     return describe(projector, &projector->kept[projector->count++], request->ret, request->err);
 }
 
 static int rebuild(struct projector *projector, struct kept *kept, struct request *request)
 {
-    int code = projection_rebuild_begin(kept->projection, request->err);
+    int code = follower_rebuild(kept->follower, request->err);
     if (code != 0)
         return code;
     kept->failed = false;
@@ -256,7 +166,7 @@ static int digest(struct kept *kept, struct request *request)
         return err_set(request->err, ERR_UNAVAILABLE, "projection %s has stopped: %.300s", kept->name, kept->error);
     int code = projection_db_digest(live, &hash, &ret->row_count, request->err);
     if (code == 0)
-        code = cursor_position(live, &ret->position, request->err);
+        code = follower_position(kept->follower, &ret->position, request->err);
     if (code != 0)
         return code;
     hex_encode(bytes_of(hash.bytes, HASH_SIZE), ret->digest);
@@ -286,7 +196,7 @@ static int serve(struct projector *projector, struct request *request)
                        "there is no projection \"%.63s\"; make one with: tally projection create FILE", request->name);
     if (request->type == REQUEST_GET)
         return describe(projector, kept, request->ret, request->err);
-    if (kept->projection == NULL)
+    if (kept->follower == NULL)
         return err_set(request->err, ERR_CORRUPT, "projection %s could not be opened: %.300s", kept->name, kept->error);
     return request->type == REQUEST_REBUILD ? rebuild(projector, kept, request) : digest(kept, request);
 }
@@ -395,6 +305,8 @@ static int open_kept(void *context, const char *name, bool is_dir)
     int code = projection_folder(projector, name, folder, &err);
     if (code == 0)
         code = projection_open(folder, &kept->projection, &err);
+    if (code == 0)
+        code = open_follower(projector, kept, &err);
     if (code != 0)
         fail(projector, kept, &err);
     return 0;
@@ -427,8 +339,8 @@ void projector_stop(struct projector *projector)
     mailbox_close(projector->requests);
     pthread_join(projector->thread, NULL);
     for (size_t i = 0; i < projector->count; i++) {
-        if (projector->kept[i].projection != NULL)
-            projection_close(projector->kept[i].projection);
+        follower_free(projector->kept[i].follower);
+        projection_close(projector->kept[i].projection);
     }
     mailbox_free(projector->requests);
     mem_free(projector);

@@ -157,6 +157,25 @@ Test(follower, a_crash_after_any_step_ends_in_the_same_contents)
     }
 }
 
+/* Here the log with the change comes first, so the next generation reaches the live one's position before the change.
+ */
+Test(follower, a_generation_that_has_not_passed_all_it_was_told_is_not_switched_to)
+{
+    struct log *order[] = {logs.logs[US], logs.logs[EU]};
+    struct follower_progress progress = {.begun = false};
+    struct err err = {0};
+    deposits(EU, 1, 0, 3);
+    seize(&logs, US, "*", 2, "eu@1");
+    while (!progress.begun)
+        cr_assert_eq(follower_step(follower, order, 2, &progress, &err), 0, "%s", err.message);
+    cr_assert_eq(follower_step(follower, order, 2, &progress, &err), 0, "%s", err.message);
+    cr_assert_eq(applied(projection_next(projection), "demo/eu/1"), 3);
+    cr_assert_not(progress.switched);
+    cr_assert_eq(follower_step(follower, order, 2, &progress, &err), 0, "%s", err.message);
+    cr_assert(progress.switched);
+    cr_assert_eq(rows(), 1);
+}
+
 /* us's tail was never seen by ap, which takes over from it in turn. */
 Test(follower, a_conflict_of_the_next_generation_begins_it_again)
 {
@@ -203,7 +222,7 @@ Test(follower, a_competing_seizure_that_wins_brings_back_what_was_left_out)
 
 /* --- Any history, any order --- */
 
-enum { HISTORIES = 60, ACTIONS = 60, ORDERS = 3 };
+enum { HISTORIES = 8, ACTIONS = 100, ORDERS = 3 };
 
 /* What a region has seen of the logs, and who is home by it. */
 struct view {

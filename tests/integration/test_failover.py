@@ -1,0 +1,93 @@
+"""A region is lost with a tail that nobody has, another takes over, the lost one comes back: projections agree everywhere, on effective events only."""
+import json
+import sqlite3
+
+from harness import batch, check, event, wait_until, write
+
+SUMS = '''-- tally: projection sums
+-- tally: schema
+CREATE TABLE sums (stream TEXT PRIMARY KEY, total INTEGER NOT NULL);
+-- tally: on bank Happened
+INSERT INTO sums VALUES (:stream, json_extract(:payload, '$.n')) ON CONFLICT (stream) DO UPDATE SET total = total + excluded.total;
+'''
+
+
+def append(region, stream, *numbers, partition='eu'):
+    for n in numbers:
+        region.client().append(batch(write(stream, event(json.dumps({'n': n}).encode()), partition=partition)))
+
+
+def create(lab, *regions):
+    sql = lab.folder / 'sums.sql'
+    sql.write_text(SUMS)
+    for region in regions:
+        check('tally', 'projection', 'create', sql, '--server', region.address)
+
+
+def digest(region, position):
+    return json.loads(check('tally', 'projection', 'digest', 'sums', '--wait', position, '--server', region.address, '--json'))
+
+
+def status(region):
+    return json.loads(check('tally', 'projection', 'status', 'sums', '--server', region.address, '--json'))
+
+
+def sums(region, position):
+    """What a reader of the file sees once the projection is there."""
+    digest(region, position)
+    with sqlite3.connect(f'file:{status(region)["file"]}?mode=ro', uri=True) as db:
+        return dict(db.execute('SELECT stream, total FROM sums'))
+
+
+def fail_over(lost, to):
+    check('tally', 'failover', 'bank', '--from', lost.name, '--server', to.address, '--force', '--reason', f'{lost.name} lost power')
+
+
+def same_everywhere(regions, expected):
+    """All regions hold all logs, and their projections the same contents: these."""
+    position = position_of(regions)
+    found = [digest(region, position) for region in regions]
+    assert {f['position'] for f in found} == {position}, found
+    assert len({f['digest'] for f in found}) == 1, found
+    for region in regions:
+        assert sums(region, position) == expected, region.name
+
+
+def position_of(regions):
+    def one():
+        positions = {region.status().position for region in regions}
+        return positions.pop() if len(positions) == 1 else None
+    return wait_until(one, 'all regions to hold the same')
+
+
+def test_tail_of_a_lost_region_is_left_out_of_projections_everywhere(lab):
+    eu, us, ap = lab.started('eu', 'us', 'ap')
+    create(lab, eu, us, ap)
+    append(eu, 'a', 1, 2, 4)
+    append(us, 'b', 8, partition='us')
+    for region in (us, ap):
+        region.wait_size('bank/eu/1', 3)
+    position_of((eu, us, ap))
+    us.stop()
+    ap.stop()
+    append(eu, 'a', 100, 200)
+    assert sums(eu, eu.status().position) == {'a': 307, 'b': 8}
+    eu.kill()
+    us.start(accepting=False)
+    ap.start(accepting=False)
+    us.wait_accepting()
+    fail_over(eu, us)
+    append(us, 'd', 16)
+    append(us, 'c', 32)
+    assert sums(us, us.status().position) == {'a': 7, 'b': 8, 'c': 32, 'd': 16}
+    assert status(us)['generation'] == 1
+    eu.start()
+    same_everywhere((eu, us, ap), {'a': 7, 'b': 8, 'c': 32, 'd': 16})
+    assert status(eu)['generation'] == 2
+    assert 'projection sums is rebuilt: entry' in eu.said()
+    append(us, 'c', 64)
+    same_everywhere((eu, us, ap), {'a': 7, 'b': 8, 'c': 96, 'd': 16})
+    for region in (eu, us, ap):
+        region.kill()
+        region.start(accepting=False)
+    same_everywhere((eu, us, ap), {'a': 7, 'b': 8, 'c': 96, 'd': 16})

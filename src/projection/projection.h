@@ -33,6 +33,7 @@ enum {
     PROJECTION_SECTIONS_MAX = 256,
     PROJECTION_ORIGIN_MAX_BYTES = 255,
     PROJECTION_LOGS_MAX = 64,
+    PROJECTION_TABLE_MAX_BYTES = 255,
 };
 
 /* --- The parsed file --- */
@@ -55,7 +56,8 @@ struct projection_event {
     bool late;        /* only the cursor moves (domain/authority.h) */
 };
 
-/* Opens (creates: runs the schema) the SQLite file at path. ERR_INVALID when the schema or a statement does not
+/* Opens (creates: runs the schema) the SQLite file at path; "" makes a temporary database, which is gone when it is
+ * closed. ERR_INVALID when the schema or a statement does not
  * compile: the message has SQLite's own, the section and its line. ERR_MISMATCH when the file was made by another
  * version of the SQL. ERR_CORRUPT when it is damaged, ERR_TOO_LARGE for too many statements; ERR_IO, ERR_NO_SPACE,
  * ERR_NO_MEMORY. */
@@ -104,6 +106,11 @@ int projection_db_authority(struct projection_db *db, projection_authority_fn *e
  * behind its type and length. Equal contents give equal digests, whatever order rows were written in. Runs in one read
  * transaction; *ret_row_count may be NULL. */
 int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *ret_row_count, struct err *err) MUST_USE;
+
+/* Compares two generations of one projection table by table: *ret_table names the first in which they differ. Errors of
+ * projection_db_digest. */
+int projection_db_compare(struct projection_db *a, struct projection_db *b,
+                          char ret_table[PROJECTION_TABLE_MAX_BYTES + 1], bool *ret_differs, struct err *err) MUST_USE;
 
 /* --- A projection in its folder: file, generations, live pointer. One thread. --- */
 struct projection;

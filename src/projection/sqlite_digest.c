@@ -111,26 +111,45 @@ static int digest_table(struct projection_db *db, struct digesting *digesting, c
     return code;
 }
 
-static int digest_tables(struct projection_db *db, struct digesting *digesting, struct err *err)
+/* The name of the first table of the projection's own after `name` ("": the first of all); "" when there is none. */
+static int next_table(struct projection_db *db, char name[PROJECTION_TABLE_MAX_BYTES + 1], struct err *err)
 {
-    sqlite3_stmt *tables = NULL;
-    int step = SQLITE_DONE;
-    int code = 0;
-    if (sqlite3_prepare_v2(
-            db->sqlite,
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_tally\\_%' ESCAPE '\\' "
-            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
-            -1, &tables, NULL) != SQLITE_OK)
-        return sqlite_failed(db, "listing the tables", err);
-    while (code == 0 && (step = sqlite3_step(tables)) == SQLITE_ROW)
-        code = digest_table(db, digesting, (const char *)sqlite3_column_text(tables, 0), err);
-    sqlite3_finalize(tables);
-    if (code == 0 && step != SQLITE_DONE)
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite_prepare(
+        db,
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_tally\\_%' ESCAPE '\\' "
+        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name > ?1 ORDER BY name LIMIT 1",
+        &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_TRANSIENT);
+    int step = sqlite3_step(statement);
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
         code = sqlite_failed(db, "listing the tables", err);
+    if (code == 0 && step == SQLITE_ROW && sqlite3_column_bytes(statement, 0) > PROJECTION_TABLE_MAX_BYTES)
+        code = err_set(err, ERR_TOO_LARGE, "a table's name has more than %d bytes", PROJECTION_TABLE_MAX_BYTES);
+    if (code == 0)
+        copy_string(name, PROJECTION_TABLE_MAX_BYTES + 1,
+                    step == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : "");
+    sqlite3_finalize(statement);
     return code;
 }
 
-int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *ret_row_count, struct err *err)
+static int digest_tables(struct projection_db *db, struct digesting *digesting, struct err *err)
+{
+    char name[PROJECTION_TABLE_MAX_BYTES + 1] = "";
+    int code = next_table(db, name, err);
+    while (code == 0 && name[0] != '\0') {
+        code = digest_table(db, digesting, name, err);
+        if (code == 0)
+            code = next_table(db, name, err);
+    }
+    return code;
+}
+
+/* The digest of one table, or of all when it is NULL. */
+static int digest_contents(struct projection_db *db, const char *table, struct hash *ret, uint64_t *ret_row_count,
+                           struct err *err)
 {
     PRE(!db->in_transaction);
     struct digesting digesting = {.sha = sha256_new()};
@@ -140,7 +159,7 @@ int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *r
     buf_init(&digesting.row, ROW_MAX_BYTES);
     int code = sqlite_run(db, "BEGIN", err);
     if (code == 0)
-        code = digest_tables(db, &digesting, err);
+        code = table == NULL ? digest_tables(db, &digesting, err) : digest_table(db, &digesting, table, err);
     sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
     buf_free(&digesting.row);
     sha256_free(digesting.sha);
@@ -149,7 +168,38 @@ int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *r
     if (code != 0)
         return code;
     *ret = digesting.hash;
-    if (ret_row_count != NULL)
-        *ret_row_count = digesting.row_count;
+    *ret_row_count = digesting.row_count;
+    return 0;
+}
+
+int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *ret_row_count, struct err *err)
+{
+    uint64_t row_count = 0;
+    int code = digest_contents(db, NULL, ret, &row_count, err);
+    if (code == 0 && ret_row_count != NULL)
+        *ret_row_count = row_count;
+    return code;
+}
+
+int projection_db_compare(struct projection_db *a, struct projection_db *b,
+                          char ret_table[PROJECTION_TABLE_MAX_BYTES + 1], bool *ret_differs, struct err *err)
+{
+    char name[PROJECTION_TABLE_MAX_BYTES + 1] = "";
+    bool differs = false;
+    int code = next_table(a, name, err);
+    while (code == 0 && !differs && name[0] != '\0') {
+        struct hash hashes[2];
+        uint64_t row_count = 0;
+        code = digest_contents(a, name, &hashes[0], &row_count, err);
+        if (code == 0)
+            code = digest_contents(b, name, &hashes[1], &row_count, err);
+        differs = code == 0 && !hash_equal(&hashes[0], &hashes[1]);
+        if (code == 0 && !differs)
+            code = next_table(a, name, err);
+    }
+    if (code != 0)
+        return code;
+    copy_string(ret_table, PROJECTION_TABLE_MAX_BYTES + 1, name);
+    *ret_differs = differs;
     return 0;
 }

@@ -165,6 +165,11 @@ const char *follower_reason(const struct follower *follower)
     return follower->reason;
 }
 
+int follower_known(struct follower *follower, struct buf *out, struct err *err)
+{
+    return generation_known(follower->live, out, err);
+}
+
 int follower_position(struct follower *follower, struct position *ret, struct err *err)
 {
     return generation_position(follower->live, ret, err);

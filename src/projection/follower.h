@@ -16,6 +16,7 @@
 #ifndef PROJECTION_FOLLOWER_H
 #define PROJECTION_FOLLOWER_H
 
+#include "base/buf.h"
 #include "domain/context.h"
 #include "domain/position.h"
 #include "log/log.h"
@@ -50,6 +51,8 @@ int follower_rebuild(struct follower *follower, struct err *err) MUST_USE;
  * next step. */
 const char *follower_reason(const struct follower *follower);
 
+/* Appends what the live generation knows, as generation_known does. */
+int follower_known(struct follower *follower, struct buf *out, struct err *err) MUST_USE;
 /* Where the live generation stands. */
 int follower_position(struct follower *follower, struct position *ret, struct err *err) MUST_USE;
 /* Where the next one stands. ERR_NOT_FOUND when there is none. */

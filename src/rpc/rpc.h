@@ -29,6 +29,7 @@ enum {
     RPC_READ_CHUNK_BYTES = 256 * 1024,       /* target size of a ReadResponse */
     RPC_PROTOCOL = 1,                        /* of Replication */
     RPC_PROJECTIONS_MAX = 64,
+    RPC_CHECK_SEEDS_MAX = 1000,
     RPC_HOMES_MAX = 1000, /* of one page */
 };
 
@@ -62,6 +63,15 @@ struct rpc_projection_digest {
     uint64_t row_count;
     uint64_t generation;
     struct position position;
+};
+
+struct rpc_projection_check {
+    struct position position;
+    uint64_t event_count;
+    uint64_t seeds;
+    bool differs;
+    uint64_t seed;
+    char table[256];
 };
 
 /* A copy of the region's state at one moment. */
@@ -131,6 +141,9 @@ struct rpc_backend_ops {
     /* Waits for the projection's thread; may take as long as reading the whole projection. */
     int (*projection_digest)(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret,
                              struct err *err);
+    /* Replays everything seeds + 1 times on the calling thread; ends early when the server is stopping. */
+    int (*projection_check)(struct rpc_backend *backend, const char *name, uint64_t seeds,
+                            struct rpc_projection_check *ret, struct err *err);
 };
 
 struct rpc_backend {

@@ -7,7 +7,9 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "projection/check.h"
 #include "projection/follower.h"
+#include "projection/generation.h"
 #include "server/internal.h"
 
 enum { REQUESTS_MAX = 64, WAIT_MS = 200 };
@@ -20,7 +22,13 @@ struct kept {
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 
-enum request_type { REQUEST_CREATE, REQUEST_REBUILD, REQUEST_GET, REQUEST_LIST, REQUEST_DIGEST };
+enum request_type { REQUEST_CREATE, REQUEST_REBUILD, REQUEST_GET, REQUEST_LIST, REQUEST_DIGEST, REQUEST_SNAPSHOT };
+
+/* Where a projection stands: all that a check needs, so that it leaves the projector alone. */
+struct snapshot {
+    struct position position;
+    struct buf known;
+};
 
 /* Lives on the asking thread's stack until done. */
 struct request {
@@ -30,6 +38,7 @@ struct request {
     struct rpc_projection *ret;
     size_t *ret_count;
     struct rpc_projection_digest *ret_digest;
+    struct snapshot *ret_snapshot;
     struct err *err;
     int code;
     pthread_mutex_t mutex;
@@ -174,6 +183,13 @@ static int digest(struct kept *kept, struct request *request)
     return 0;
 }
 
+static int take_snapshot(struct kept *kept, struct request *request)
+{
+    struct snapshot *ret = request->ret_snapshot;
+    int code = follower_known(kept->follower, &ret->known, request->err);
+    return code == 0 ? follower_position(kept->follower, &ret->position, request->err) : code;
+}
+
 static int list(struct projector *projector, struct request *request)
 {
     int code = 0;
@@ -198,6 +214,8 @@ static int serve(struct projector *projector, struct request *request)
         return describe(projector, kept, request->ret, request->err);
     if (kept->follower == NULL)
         return err_set(request->err, ERR_CORRUPT, "projection %s could not be opened: %.300s", kept->name, kept->error);
+    if (request->type == REQUEST_SNAPSHOT)
+        return take_snapshot(kept, request);
     return request->type == REQUEST_REBUILD ? rebuild(projector, kept, request) : digest(kept, request);
 }
 
@@ -265,6 +283,76 @@ int projector_digest(struct rpc_backend *backend, const char *name, struct rpc_p
 {
     struct request request = {.type = REQUEST_DIGEST, .name = name, .ret_digest = ret, .err = err};
     return ask(backend, &request);
+}
+
+/* --- Checking, on the asking thread --- */
+
+static bool is_stopping(void *context)
+{
+    struct server *server = context;
+    return atomic_load(&server->stopping);
+}
+
+static int read_sql(const struct projector *projector, const char *name, struct buf *out, struct err *err)
+{
+    char folder[DISK_PATH_MAX_BYTES];
+    char path[DISK_PATH_MAX_BYTES];
+    int code = projection_folder(projector, name, folder, err);
+    if (code == 0)
+        code = disk_join(path, folder, "projection.sql", err);
+    return code == 0 ? disk_read_file(projector->server->disk, path, out, err) : code;
+}
+
+static int run_check(struct server *server, const struct snapshot *snapshot, struct bytes sql, uint64_t seeds,
+                     struct check_result *ret, struct err *err)
+{
+    uint64_t ends[REGION_LOGS_MAX];
+    size_t log_count = atomic_load(&server->log_count);
+    for (size_t i = 0; i < log_count; i++) {
+        struct origin origin;
+        int code = origin_parse(log_origin(server->logs[i]), &origin, err);
+        if (code != 0)
+            return code;
+        ends[i] = position_get(&snapshot->position, origin.region, origin.incarnation);
+    }
+    const struct check_subject subject = {.sql = sql,
+                                          .contexts = &server->config->region.contexts,
+                                          .logs = server->logs,
+                                          .log_count = log_count,
+                                          .ends = ends,
+                                          .known = buf_bytes(&snapshot->known),
+                                          .seed_count = seeds,
+                                          .stop = is_stopping,
+                                          .context = server};
+    return projection_check(&subject, ret, err);
+}
+
+int projector_check(struct rpc_backend *backend, const char *name, uint64_t seeds, struct rpc_projection_check *ret,
+                    struct err *err)
+{
+    struct server *server = (struct server *)(void *)backend;
+    struct snapshot snapshot;
+    struct check_result result;
+    struct buf sql;
+    buf_init(&snapshot.known, GENERATION_AUTHORITY_MAX_BYTES);
+    buf_init(&sql, PROJECTION_SQL_MAX_BYTES);
+    struct request request = {.type = REQUEST_SNAPSHOT, .name = name, .ret_snapshot = &snapshot, .err = err};
+    int code = ask(backend, &request);
+    if (code == 0)
+        code = read_sql(server->projector, name, &sql, err);
+    if (code == 0)
+        code = run_check(server, &snapshot, buf_bytes(&sql), seeds, &result, err);
+    buf_free(&sql);
+    buf_free(&snapshot.known);
+    if (code != 0)
+        return code;
+    *ret = (struct rpc_projection_check){.position = snapshot.position,
+                                         .event_count = result.event_count,
+                                         .seeds = result.seeds_run,
+                                         .differs = result.differs,
+                                         .seed = result.seed};
+    copy_string(ret->table, sizeof(ret->table), result.differs ? result.table : "");
+    return 0;
 }
 
 /* --- Life cycle --- */

@@ -2,7 +2,7 @@
 import json
 import sqlite3
 
-from harness import batch, check, event, wait_until, write
+from harness import batch, check, event, run, wait_until, write
 
 SUMS = '''-- tally: projection sums
 -- tally: schema
@@ -58,6 +58,28 @@ def position_of(regions):
         positions = {region.status().position for region in regions}
         return positions.pop() if len(positions) == 1 else None
     return wait_until(one, 'all regions to hold the same')
+
+
+def test_check_finds_statements_that_depend_on_the_interleaving(lab):
+    eu, us = lab.started('eu', 'us')
+    sql = lab.folder / 'first.sql'
+    sql.write_text('''-- tally: projection first
+-- tally: schema
+CREATE TABLE first (key TEXT PRIMARY KEY, stream TEXT NOT NULL);
+-- tally: on bank *
+INSERT OR IGNORE INTO first VALUES ('any', :partition);
+''')
+    create(lab, eu)
+    check('tally', 'projection', 'create', sql, '--server', eu.address)
+    append(eu, 'a', 1, 2, 3)
+    append(us, 'b', 4, 5, 6, partition='us')
+    digest(eu, position_of((eu, us)))
+    found = json.loads(check('tally', 'projection', 'check', 'sums', '--seeds', 20, '--server', eu.address, '--json'))
+    assert found['seeds'] == 20 and not found['differs'] and found['event_count'] == 6, found
+    done = run('tally', 'projection', 'check', 'first', '--seeds', 20, '--server', eu.address)
+    assert done.returncode == 1 and 'table first differs' in done.stderr and 'seed' in done.stderr, done
+    done = run('tally', 'projection', 'check', 'none', '--server', eu.address)
+    assert done.returncode == 1 and 'no projection "none"' in done.stderr, done
 
 
 def test_tail_of_a_lost_region_is_left_out_of_projections_everywhere(lab):

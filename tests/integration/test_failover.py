@@ -1,8 +1,11 @@
 """A region is lost with a tail that nobody has, another takes over, the lost one comes back: projections agree everywhere, on effective events only."""
 import json
+import signal
 import sqlite3
 
-from harness import batch, check, event, run, wait_until, write
+from harness import batch, check, event, read_log, run, wait_until, write
+
+from tally.v1 import control_pb2
 
 SUMS = '''-- tally: projection sums
 -- tally: schema
@@ -41,6 +44,13 @@ def sums(region, position):
 
 def fail_over(lost, to):
     check('tally', 'failover', 'bank', '--from', lost.name, '--server', to.address, '--force', '--reason', f'{lost.name} lost power')
+
+
+def basis_of(region):
+    """How much of eu's log the region had when it took over."""
+    seizure = next(e for e in read_log(region.client()) if e.entry.type == '$AuthoritySeized')
+    basis = control_pb2.AuthorityChange.FromString(seizure.payload).basis
+    return int(dict(part.split('@') for part in basis.split(','))['eu'])
 
 
 def same_everywhere(regions, expected):
@@ -113,3 +123,28 @@ def test_tail_of_a_lost_region_is_left_out_of_projections_everywhere(lab):
         region.kill()
         region.start(accepting=False)
     same_everywhere((eu, us, ap), {'a': 7, 'b': 8, 'c': 96, 'd': 16})
+
+
+def test_two_regions_agree_after_one_was_lost_while_the_other_hung(lab):
+    """How much of the tail reaches us before it hangs is the network's business: us says it."""
+    eu, us = lab.started('eu', 'us')
+    create(lab, eu, us)
+    append(eu, 'a', 0, 1, 2)
+    position_of((eu, us))
+    us.process.send_signal(signal.SIGSTOP)
+    for n in range(3, 33):
+        payload = json.dumps({'n': n, 'padding': 'x' * 512 * 1024}).encode()
+        eu.client().append(batch(write('a', event(payload))))
+    assert sums(eu, eu.status().position) == {'a': sum(range(33))}
+    eu.kill()
+    us.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not us.status().peers[0].connected, 'us to miss eu')
+    wait_until(lambda: us.log('bank/eu/1').size == us.log('bank/eu/1').indexed_size, 'us to have indexed what it has')
+    fail_over(eu, us)
+    held = basis_of(us)
+    assert 3 <= held < 33, held
+    append(us, 'b', 1000)
+    eu.start()
+    same_everywhere((eu, us), {'a': sum(range(held)), 'b': 1000})
+    assert status(eu)['generation'] == 2
+    assert status(us)['generation'] == 1

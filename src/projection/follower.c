@@ -128,14 +128,23 @@ static int switch_when_caught_up(struct follower *follower, struct follower_prog
 
 /* --- Following --- */
 
+/* A log whose next entry makes a statement fail is left where it stands: others may hold what makes that entry late.
+ * *blame gets such a failure. */
 static int step_generation(struct generation *generation, struct log *const *logs, size_t log_count,
-                           struct follower_progress *progress, struct err *err)
+                           struct follower_progress *progress, struct err *blame, struct err *err)
 {
     int code = 0;
     for (size_t i = 0; code == 0 && i < log_count; i++) {
         struct generation_progress moved = {.moved = false};
-        code = generation_step(generation, logs, log_count, i, UINT64_MAX, FOLLOWER_EVENTS_MAX, &moved, err);
+        struct err failure = {0};
+        code = generation_step(generation, logs, log_count, i, UINT64_MAX, FOLLOWER_EVENTS_MAX, &moved, &failure);
         progress->moved = progress->moved || moved.moved;
+        if (code == ERR_INVALID) {
+            code = 0;
+            *blame = failure;
+        } else if (code != 0 && err != NULL) {
+            *err = failure;
+        }
     }
     return code;
 }
@@ -144,15 +153,18 @@ int follower_step(struct follower *follower, struct log *const *logs, size_t log
                   struct err *err)
 {
     struct follower_progress progress = {.moved = false};
-    int code = step_generation(follower->live, logs, log_count, &progress, err);
+    struct err blame = {0};
+    int code = step_generation(follower->live, logs, log_count, &progress, &blame, err);
     if (code == 0 && follower->next != NULL)
-        code = step_generation(follower->next, logs, log_count, &progress, err);
+        code = step_generation(follower->next, logs, log_count, &progress, &blame, err);
     if (code == 0 && follower->next != NULL && generation_conflict(follower->next, NULL))
         code = begin_by_itself(follower, follower->next, &progress, err);
     else if (code == 0 && follower->next == NULL && generation_conflict(follower->live, NULL))
         code = begin_by_itself(follower, follower->live, &progress, err);
     else if (code == 0 && follower->next != NULL)
         code = switch_when_caught_up(follower, &progress, err);
+    if (code == 0 && blame.code != 0 && !progress.moved)
+        return err_set(err, blame.code, "%s", blame.message);
     if (code == 0)
         *ret = progress;
     return code;

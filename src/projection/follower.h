@@ -39,8 +39,9 @@ struct follower_progress {
 };
 
 /* One transaction of each log in each generation. logs may grow from call to call at its end, up to
- * PROJECTION_LOGS_MAX. Errors of generation_step, projection_rebuild_begin and projection_rebuild_switch: the
- * projection stays as it is, and the call may be repeated. */
+ * PROJECTION_LOGS_MAX. Errors of generation_step, projection_rebuild_begin and projection_rebuild_switch; ERR_INVALID
+ * (a statement fails) only once nothing else can be applied. The projection stays as it is, and the call may be
+ * repeated. */
 int follower_step(struct follower *follower, struct log *const *logs, size_t log_count, struct follower_progress *ret,
                   struct err *err) MUST_USE;
 

@@ -18,7 +18,9 @@
  * Crash behaviour: everything is in the database, in the transaction that moves the cursor. What a log waits for, and a
  * conflict, are found again at the next step.
  *
- * Failure: the transaction is rolled back and the tables are made anew from the database. */
+ * Failure: the transaction is rolled back and the tables are made anew from the database. When a statement is to blame,
+ * what stands before its entry is applied first, so that the generation stops right there: what other logs rest on is
+ * applied, and the entry may turn out to be late. */
 #include "projection/generation.h"
 
 #include <stdio.h>
@@ -418,6 +420,24 @@ static int apply_from(struct step *step, uint64_t from, struct err *err)
     return code;
 }
 
+/* One transaction. *ret_count counts the entry that failed, too. */
+static int step_once(struct step *step, uint64_t from, uint64_t *ret_count, struct err *err)
+{
+    struct generation *generation = step->generation;
+    int code = read_tables(generation, err);
+    if (code == 0)
+        code = apply_from(step, from, err);
+    *ret_count = step->count;
+    if (code == 0 && step->count > 0)
+        code = projection_db_commit(generation->db, err);
+    if (code == 0)
+        return 0;
+    if (step->count > 0)
+        projection_db_rollback(generation->db);
+    generation->current = false;
+    return code;
+}
+
 int generation_step(struct generation *generation, struct log *const *logs, size_t log_count, size_t at, uint64_t end,
                     uint64_t events_max, struct generation_progress *ret, struct err *err)
 {
@@ -431,26 +451,24 @@ int generation_step(struct generation *generation, struct log *const *logs, size
                         .end = end < durable ? end : durable,
                         .events_max = events_max};
     uint64_t applied = 0;
+    uint64_t count = 0;
     bool paused = false;
     int code = origin_of(logs[at], step.name, &step.origin, err);
     if (code == 0)
         code = projection_db_applied(generation->db, step.name, &applied, err);
     if (code == 0 && applied < step.end)
         code = still_paused(&step, applied, &paused, err);
-    if (code == 0 && applied < step.end && !paused)
-        code = read_tables(generation, err);
-    if (code == 0 && applied < step.end && !paused)
-        code = apply_from(&step, applied, err);
-    if (code == 0 && step.count > 0)
-        code = projection_db_commit(generation->db, err);
-    if (code != 0) {
-        if (step.count > 0)
-            projection_db_rollback(generation->db);
-        generation->current = false;
-        return code;
+    if (code == 0 && applied < step.end && !paused) {
+        struct step shorter = step;
+        code = step_once(&step, applied, &count, err);
+        if (code == ERR_INVALID && count > 1) {
+            shorter.events_max = count - 1;
+            code = step_once(&shorter, applied, &count, err);
+        }
     }
-    *ret = (struct generation_progress){.moved = step.count > 0, .events = step.count};
-    return 0;
+    if (code == 0)
+        *ret = (struct generation_progress){.moved = count > 0, .events = count};
+    return code;
 }
 
 /* --- What is known --- */

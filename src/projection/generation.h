@@ -41,8 +41,8 @@ struct generation_progress {
 /* Applies entries of logs[at], from where the cursor stands to at most `end` (and the durable end), about events_max of
  * them (1 or more; exactly that many or fewer), in one transaction. Does nothing while the log waits or is stopped.
  * logs may grow from call to call at its end, up to PROJECTION_LOGS_MAX. Errors of log_read_block and of
- * projection_db_apply; ERR_CORRUPT when the payload of an authority event is not there. Then what was in the
- * transaction is undone, and the call may be repeated. */
+ * projection_db_apply (ERR_INVALID: a statement of the entry at the cursor is to blame); ERR_CORRUPT when the payload
+ * of an authority event is not there. Then nothing was applied, and the call may be repeated. */
 int generation_step(struct generation *generation, struct log *const *logs, size_t log_count, size_t at, uint64_t end,
                     uint64_t events_max, struct generation_progress *ret, struct err *err) MUST_USE;
 

@@ -220,6 +220,45 @@ Test(follower, a_competing_seizure_that_wins_brings_back_what_was_left_out)
     cr_assert_eq(rows(), 3);
 }
 
+#define POSITIVE                                                                                                       \
+    "-- tally: projection positive\n-- tally: schema\nCREATE TABLE deposit(n INTEGER CHECK(n > 0));\n"                 \
+    "-- tally: on bank Deposited\nINSERT INTO deposit VALUES(CAST(:payload AS INTEGER));\n"
+
+static void follow_positive(void)
+{
+    struct err err = {0};
+    follower_free(follower);
+    projection_close(projection);
+    files_join(logs.folder, "positive", folder);
+    cr_assert_eq(projection_create(folder, BYTES_LITERAL(POSITIVE), &projection, &err), 0, "%s", err.message);
+    follow();
+}
+
+Test(follower, an_event_whose_statement_fails_stops_it_with_the_event)
+{
+    struct follower_progress progress;
+    struct err err = {0};
+    follow_positive();
+    deposits(EU, 1, 0, 2);
+    deposit(&logs, EU, "north", 1, 2, "0");
+    cr_assert(step().moved);
+    cr_assert_eq(follower_step(follower, logs.logs, logs.count, &progress, &err), ERR_INVALID);
+    expect_says(&err, "entry 2 of demo/eu/1");
+    cr_assert_eq(rows(), 2);
+}
+
+Test(follower, an_event_whose_statement_fails_is_passed_once_it_is_late)
+{
+    follow_positive();
+    deposits(EU, 1, 0, 2);
+    deposit(&logs, EU, "north", 1, 2, "0");
+    seize(&logs, US, "*", 2, "eu@2");
+    deposit(&logs, US, "north", 2, 10, "7");
+    cr_assert_eq(settle(), 0);
+    cr_assert_eq(rows(), 3);
+    cr_assert_eq(applied(projection_live(projection), "demo/eu/1"), 3);
+}
+
 /* --- Any history, any order --- */
 
 enum { HISTORIES = 8, ACTIONS = 100, ORDERS = 3 };

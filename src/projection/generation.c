@@ -43,6 +43,7 @@ struct generation {
     bool current; /* both tables are as the database has it */
     struct pause pauses[PROJECTION_LOGS_MAX];
     bool has_conflict;
+    bool other_contexts; /* filled with others: it stands still as it is */
     char reason[GENERATION_REASON_MAX_BYTES];
     struct buf conflict; /* the event, as generation_known appends it */
 };
@@ -456,7 +457,9 @@ int generation_step(struct generation *generation, struct log *const *logs, size
     int code = origin_of(logs[at], step.name, &step.origin, err);
     if (code == 0)
         code = projection_db_applied(generation->db, step.name, &applied, err);
-    if (code == 0 && applied < step.end)
+    if (generation->other_contexts)
+        paused = true;
+    else if (code == 0 && applied < step.end)
         code = still_paused(&step, applied, &paused, err);
     if (code == 0 && applied < step.end && !paused) {
         struct step shorter = step;
@@ -567,6 +570,24 @@ int generation_tell(struct generation *generation, struct bytes known, struct er
 
 /* --- Making --- */
 
+/* The contexts say who is home in epoch 1, so with others other entries are late: that, too, is a conflict. */
+static int compare_contexts(struct generation *generation, struct err *err)
+{
+    bool same = false;
+    struct sha256 *sha = sha256_new();
+    if (sha == NULL)
+        return err_no_memory(err, "a projection's generation");
+    struct hash contexts = context_table_digest(generation->contexts, sha);
+    sha256_free(sha);
+    int code = projection_db_same_contexts(generation->db, &contexts, &same, err);
+    if (code != 0 || same)
+        return code;
+    generation->other_contexts = true;
+    generation->has_conflict = true;
+    copy_string(generation->reason, sizeof(generation->reason), "the contexts and homes of the configuration changed");
+    return 0;
+}
+
 int generation_new(struct projection_db *db, const struct context_table *contexts, struct generation **ret,
                    struct err *err)
 {
@@ -578,7 +599,9 @@ int generation_new(struct projection_db *db, const struct context_table *context
     buf_init(&generation->conflict, ENTRY_MAX_BYTES + ENTRY_PAYLOAD_MAX_BYTES + 1024);
     authority_table_init(&generation->table, contexts);
     authority_table_init(&generation->ahead, contexts);
-    int code = read_tables(generation, err);
+    int code = compare_contexts(generation, err);
+    if (code == 0)
+        code = read_tables(generation, err);
     if (code != 0) {
         generation_free(generation);
         return code;

@@ -27,7 +27,8 @@ enum {
 
 struct generation;
 
-/* db and contexts (of the cluster) outlive it. Errors of projection_db_authority; ERR_CORRUPT when what the database
+/* db and contexts (of the cluster) outlive it. A database that was filled with other contexts is a conflict from the
+ * start. Errors of projection_db_same_contexts and projection_db_authority; ERR_CORRUPT when what the database
  * keeps is no authority event. */
 int generation_new(struct projection_db *db, const struct context_table *contexts, struct generation **ret,
                    struct err *err) MUST_USE;

@@ -112,6 +112,11 @@ int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *r
 int projection_db_compare(struct projection_db *a, struct projection_db *b,
                           char ret_table[PROJECTION_TABLE_MAX_BYTES + 1], bool *ret_differs, struct err *err) MUST_USE;
 
+/* Whether the database was filled with contexts of this digest (context_table_digest); the first call decides, durably.
+ * Not in a transaction. Errors of projection_db_learn. */
+int projection_db_same_contexts(struct projection_db *db, const struct hash *contexts, bool *ret,
+                                struct err *err) MUST_USE;
+
 /* --- A projection in its folder: file, generations, live pointer. One thread. --- */
 struct projection;
 

@@ -71,3 +71,38 @@ int projection_db_authority(struct projection_db *db, projection_authority_fn *e
     sqlite3_finalize(statement);
     return code;
 }
+
+static int keep_contexts(struct projection_db *db, const char *text, struct err *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int code =
+        sqlite_prepare(db, "INSERT OR IGNORE INTO _tally_meta(key, value) VALUES('contexts', ?1)", &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, text, -1, SQLITE_STATIC);
+    if (sqlite3_step(statement) != SQLITE_DONE)
+        code = sqlite_failed(db, "keeping the contexts' digest", err);
+    sqlite3_finalize(statement);
+    return code;
+}
+
+int projection_db_same_contexts(struct projection_db *db, const struct hash *contexts, bool *ret, struct err *err)
+{
+    PRE(!db->in_transaction);
+    char text[2 * HASH_SIZE + 1];
+    sqlite3_stmt *statement = NULL;
+    hex_encode(bytes_of(contexts->bytes, HASH_SIZE), text);
+    int code = keep_contexts(db, text, err);
+    if (code == 0)
+        code = sqlite_prepare(db, "SELECT 1 FROM _tally_meta WHERE key = 'contexts' AND value = ?1", &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, text, -1, SQLITE_STATIC);
+    int step = sqlite3_step(statement);
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        code = sqlite_failed(db, "reading the contexts' digest", err);
+    sqlite3_finalize(statement);
+    if (code == 0)
+        *ret = step == SQLITE_ROW;
+    return code;
+}

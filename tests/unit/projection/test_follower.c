@@ -220,6 +220,25 @@ Test(follower, a_competing_seizure_that_wins_brings_back_what_was_left_out)
     cr_assert_eq(rows(), 3);
 }
 
+/* us is the home of "north" now, from epoch 1 on. */
+Test(follower, other_contexts_are_a_reason_to_rebuild)
+{
+    static const struct context_home homes[] = {{"north", "us"}};
+    static const struct context contexts[] = {{.name = "bank", .default_home = "eu", .home_count = 1, .homes = homes}};
+    static const struct context_table others = {.count = 1, .contexts = contexts};
+    struct err err = {0};
+    deposits(EU, 1, 0, 3);
+    deposits(US, 1, 10, 2);
+    settle();
+    cr_assert_eq(rows(), 3);
+    follower_free(follower);
+    cr_assert_eq(follower_new(projection, &others, &follower, &err), 0, "%s", err.message);
+    cr_assert_eq(settle(), 1);
+    cr_assert_eq(rows(), 2);
+    cr_assert_eq(projection_generation(projection), 2);
+    cr_assert_eq(settle(), 0);
+}
+
 #define POSITIVE                                                                                                       \
     "-- tally: projection positive\n-- tally: schema\nCREATE TABLE deposit(n INTEGER CHECK(n > 0));\n"                 \
     "-- tally: on bank Deposited\nINSERT INTO deposit VALUES(CAST(:payload AS INTEGER));\n"

@@ -110,6 +110,23 @@ Test(sqlite_authority, handing_out_stops_at_the_first_failure)
     cr_assert_eq(calls, 1);
 }
 
+static bool same_contexts(uint8_t digest)
+{
+    struct hash contexts = {.bytes = {digest}};
+    struct err err = {0};
+    bool ret = false;
+    cr_assert_eq(projection_db_same_contexts(opened.db, &contexts, &ret, &err), 0, "%s", err.message);
+    return ret;
+}
+
+Test(sqlite_authority, the_contexts_that_came_first_are_kept)
+{
+    cr_assert(same_contexts(1));
+    db_reopen(&opened);
+    cr_assert_not(same_contexts(2));
+    cr_assert(same_contexts(1));
+}
+
 Test(sqlite_authority, the_digest_leaves_them_out)
 {
     struct hash before = digest(opened.db, NULL);

@@ -389,7 +389,7 @@ struct tally_projection {
     const char *name;
     uint64_t generation;
     const char *position;
-    const char *state; /* "live", "rebuilding", "failed" */
+    const char *state; /* "live", "rebuilding" (when it began by itself: then ": " and why), "failed" */
     const char *error;
     const char *rebuild_position;
     const char *file; /* of the live generation, on the server */
@@ -424,5 +424,21 @@ void tally_projections_free(struct tally_projections *projections);
 int tally_projection_digest_get(struct tally_client *client, const char *name, const char *at_least,
                                 uint64_t timeout_ms, struct tally_projection_digest **ret, struct err *err);
 void tally_projection_digest_free(struct tally_projection_digest *digest);
+
+/* What replaying the logs in random interleavings showed. */
+struct tally_projection_check {
+    const char *name;
+    const char *position; /* up to which the logs were replayed */
+    uint64_t event_count; /* entries in each replay */
+    uint64_t seeds;       /* interleavings that were compared */
+    bool differs;
+    uint64_t seed;     /* the first one that differs … */
+    const char *table; /* … and the table in which it does */
+};
+
+/* seeds: how many interleavings, 0: 10. Takes as long as that many rebuilds. *ret: tally_projection_check_free. */
+int tally_projection_check(struct tally_client *client, const char *name, uint64_t seeds, uint64_t timeout_ms,
+                           struct tally_projection_check **ret, struct err *err);
+void tally_projection_check_free(struct tally_projection_check *check);
 
 #endif

@@ -20,6 +20,10 @@ struct digest_answer {
     struct tally_projection_digest public;
     struct arena arena;
 };
+struct check_answer {
+    struct tally_projection_check public;
+    struct arena arena;
+};
 
 /* --- Status --- */
 
@@ -338,6 +342,47 @@ void tally_projection_digest_free(struct tally_projection_digest *public)
     if (public == NULL)
         return;
     struct digest_answer *answer = (struct digest_answer *)(void *)public;
+    arena_free(&answer->arena);
+    mem_free(answer);
+}
+
+int tally_projection_check(struct tally_client *client, const char *name, uint64_t seeds, uint64_t timeout_ms,
+                           struct tally_projection_check **ret, struct err *err)
+{
+    struct check_answer *answer = mem_alloc_zero(1, sizeof(*answer));
+    if (answer == NULL)
+        return err_no_memory(err, "a check");
+    arena_init(&answer->arena, ANSWER_MEMORY_MAX_BYTES);
+    Tally__V1__CheckProjectionRequest request;
+    tally__v1__check_projection_request__init(&request);
+    request.name = client_text(name);
+    request.seeds = seeds;
+    ProtobufCMessage *message = NULL;
+    int rc = client_call(client, "/tally.v1.Ledger/CheckProjection", &request.base,
+                         &tally__v1__projection_check__descriptor, timeout_ms, &answer->arena, &message, NULL, err);
+    if (rc != 0) {
+        tally_projection_check_free(&answer->public);
+        return rc;
+    }
+    const Tally__V1__ProjectionCheck *from = (const Tally__V1__ProjectionCheck *)message;
+    answer->public = (struct tally_projection_check){
+        .name = from->name,
+        .position = from->position,
+        .event_count = from->event_count,
+        .seeds = from->seeds,
+        .differs = from->differs,
+        .seed = from->seed,
+        .table = from->table,
+    };
+    *ret = &answer->public;
+    return 0;
+}
+
+void tally_projection_check_free(struct tally_projection_check *public)
+{
+    if (public == NULL)
+        return;
+    struct check_answer *answer = (struct check_answer *)(void *)public;
     arena_free(&answer->arena);
     mem_free(answer);
 }

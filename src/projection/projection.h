@@ -33,6 +33,7 @@ enum {
     PROJECTION_SECTIONS_MAX = 256,
     PROJECTION_ORIGIN_MAX_BYTES = 255,
     PROJECTION_LOGS_MAX = 64,
+    PROJECTION_TABLE_MAX_BYTES = 255,
 };
 
 /* --- The parsed file --- */
@@ -52,9 +53,11 @@ struct projection_event {
     const struct entry *entry;
     struct bytes payload;
     bool has_payload; /* false: withheld or erased; :payload is NULL */
+    bool late;        /* only the cursor moves (domain/authority.h) */
 };
 
-/* Opens (creates: runs the schema) the SQLite file at path. ERR_INVALID when the schema or a statement does not
+/* Opens (creates: runs the schema) the SQLite file at path; "" makes a temporary database, which is gone when it is
+ * closed. ERR_INVALID when the schema or a statement does not
  * compile: the message has SQLite's own, the section and its line. ERR_MISMATCH when the file was made by another
  * version of the SQL. ERR_CORRUPT when it is damaged, ERR_TOO_LARGE for too many statements; ERR_IO, ERR_NO_SPACE,
  * ERR_NO_MEMORY. */
@@ -76,12 +79,43 @@ int projection_db_begin(struct projection_db *db, struct err *err) MUST_USE;
 int projection_db_apply(struct projection_db *db, const struct projection_event *event, struct err *err) MUST_USE;
 int projection_db_commit(struct projection_db *db, struct err *err) MUST_USE;
 void projection_db_rollback(struct projection_db *db);
+/* Whether some section has statements for the entry; never for a control event. */
+bool projection_db_wants(const struct projection_db *db, const struct entry *entry);
+
+/* An authority event in the bytes of its log. Borrowed during the call. */
+struct projection_authority {
+    const char *origin;
+    uint64_t index;
+    struct bytes entry;
+    struct bytes payload;
+};
+
+/* Keeps the event with the generation; again changes nothing. In a transaction. ERR_IO, ERR_NO_SPACE, ERR_NO_MEMORY,
+ * ERR_CORRUPT, as the next two. */
+int projection_db_learn(struct projection_db *db, const struct projection_authority *event, struct err *err) MUST_USE;
+/* Whether it is kept. */
+int projection_db_knows(struct projection_db *db, const char *origin, uint64_t index, bool *ret,
+                        struct err *err) MUST_USE;
+/* Hands out all that are kept, in (origin, index) order. Stops at the first failure, which it returns. */
+typedef int projection_authority_fn(void *context, const struct projection_authority *event, struct err *err);
+int projection_db_authority(struct projection_db *db, projection_authority_fn *each, void *context,
+                            struct err *err) MUST_USE;
 
 /* One hash of the contents: SHA-256 over, for each user table in name order (cursor and other tables whose names start
  * with "_tally_" or "sqlite_" left out), its name, column names and all rows in the order of all columns, every value
  * behind its type and length. Equal contents give equal digests, whatever order rows were written in. Runs in one read
  * transaction; *ret_row_count may be NULL. */
 int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *ret_row_count, struct err *err) MUST_USE;
+
+/* Compares two generations of one projection table by table: *ret_table names the first in which they differ. Errors of
+ * projection_db_digest. */
+int projection_db_compare(struct projection_db *a, struct projection_db *b,
+                          char ret_table[PROJECTION_TABLE_MAX_BYTES + 1], bool *ret_differs, struct err *err) MUST_USE;
+
+/* Whether the database was filled with contexts of this digest (context_table_digest); the first call decides, durably.
+ * Not in a transaction. Errors of projection_db_learn. */
+int projection_db_same_contexts(struct projection_db *db, const struct hash *contexts, bool *ret,
+                                struct err *err) MUST_USE;
 
 /* --- A projection in its folder: file, generations, live pointer. One thread. --- */
 struct projection;

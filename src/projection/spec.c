@@ -83,6 +83,8 @@ static int take_on(struct parser *parser, char *rest, char *sql)
         return bad(parser, "expected \"-- tally: on CONTEXT TYPE\", or * for TYPE");
     if (strlen(context) > ENTRY_NAME_MAX_BYTES || strlen(type) > ENTRY_NAME_MAX_BYTES)
         return bad(parser, "a context or type of more than 255 bytes");
+    if (context[0] == '$' || type[0] == '$')
+        return bad(parser, "names that begin with $ are the system's own events, which projections do not see");
     if (spec->section_count == PROJECTION_SECTIONS_MAX)
         return bad(parser, "more than 256 sections");
     struct projection_section *section = &spec->sections[spec->section_count++];

@@ -1,8 +1,9 @@
-/* One generation of a projection in SQLite: the only file that knows SQLite.
+/* One generation of a projection in SQLite: opening, compiling, the cursor, applying. sqlite_authority.c keeps the
+ * authority events, sqlite_digest.c hashes the contents.
  *
- * Tables of ours beside the projection's: _tally_cursor (origin, size) and _tally_meta (key, value), which holds the
- * digest of the SQL file that made the rows. The cursor moves in the transaction that writes the rows: after a crash
- * both are there or neither, so every event takes effect exactly once.
+ * Tables of ours beside the projection's: _tally_cursor (origin, size), _tally_authority (origin, idx, entry, payload)
+ * and _tally_meta (key, value), which holds the digest of the SQL file that made the rows. The cursor moves in the
+ * transaction that writes the rows: after a crash both are there or neither, so every event takes effect exactly once.
  *
  * The projection's SQL comes from an operator over the network. An authorizer keeps it to its own tables: no ATTACH, no
  * PRAGMA, no tables of ours, no transactions, no tables that end with the connection, no functions that reach files or
@@ -10,39 +11,12 @@
  * file is opened, so that a mistake shows then and not at the first event.
  *
  * Durability: WAL with synchronous FULL, so a commit is on stable storage when it returns. */
-#include <sqlite3.h>
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/planted.h"
-#include "projection/spec.h"
-
-enum { STATEMENTS_MAX = 1024, CURSOR_MAX = PROJECTION_LOGS_MAX };
-
-struct cursor_part {
-    char origin[PROJECTION_ORIGIN_MAX_BYTES + 1];
-    uint64_t size;
-};
-
-struct compiled {
-    sqlite3_stmt *statement;
-    const struct projection_section *section;
-};
-
-struct projection_db {
-    sqlite3 *sqlite;
-    const struct projection_spec *spec;
-    struct compiled statements[STATEMENTS_MAX];
-    size_t statement_count;
-    sqlite3_stmt *move_cursor;
-    struct cursor_part cursor[CURSOR_MAX]; /* by name; as in the transaction at hand */
-    size_t cursor_count;
-    struct cursor_part committed[CURSOR_MAX];
-    size_t committed_count;
-    bool guarded; /* the authorizer refuses what a projection may not do */
-    bool in_transaction;
-};
+#include "projection/sqlite.h"
 
 /* Our code for the failure at hand; `otherwise` when neither disk nor memory is to blame. */
 static int code_of_failure(const struct projection_db *db, int otherwise)
@@ -65,14 +39,19 @@ static int code_of_failure(const struct projection_db *db, int otherwise)
     }
 }
 
-static int failed(struct projection_db *db, const char *doing, struct err *err)
+int sqlite_failed(struct projection_db *db, const char *doing, struct err *err)
 {
     return err_set(err, code_of_failure(db, ERR_IO), "%s: SQLite says: %s", doing, sqlite3_errmsg(db->sqlite));
 }
 
-static int run(struct projection_db *db, const char *sql, struct err *err)
+int sqlite_run(struct projection_db *db, const char *sql, struct err *err)
 {
-    return sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(db, sql, err);
+    return sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : sqlite_failed(db, sql, err);
+}
+
+int sqlite_prepare(struct projection_db *db, const char *sql, sqlite3_stmt **ret, struct err *err)
+{
+    return sqlite3_prepare_v2(db->sqlite, sql, -1, ret, NULL) == SQLITE_OK ? 0 : sqlite_failed(db, sql, err);
 }
 
 /* --- What a projection's SQL may do --- */
@@ -195,7 +174,7 @@ static int compile_all(struct projection_db *db, struct err *err)
             db->sqlite,
             "INSERT INTO _tally_cursor(origin, size) VALUES(?1, ?2) ON CONFLICT(origin) DO UPDATE SET size = ?2", -1,
             SQLITE_PREPARE_PERSISTENT, &db->move_cursor, NULL) != SQLITE_OK)
-        code = failed(db, "the cursor's statement", err);
+        code = sqlite_failed(db, "the cursor's statement", err);
     return code;
 }
 
@@ -207,13 +186,19 @@ static int make_tables(struct projection_db *db, struct err *err)
     char sql[256];
     hex_encode(bytes_of(db->spec->digest.bytes, HASH_SIZE), text);
     snprintf(sql, sizeof(sql), "INSERT INTO _tally_meta(key, value) VALUES('sql', '%s')", text);
-    int code = run(db, "BEGIN IMMEDIATE", err);
+    int code = sqlite_run(db, "BEGIN IMMEDIATE", err);
     if (code == 0)
-        code = run(db, "CREATE TABLE _tally_cursor(origin TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID", err);
+        code = sqlite_run(
+            db, "CREATE TABLE _tally_cursor(origin TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID", err);
     if (code == 0)
-        code = run(db, "CREATE TABLE _tally_meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID", err);
+        code = sqlite_run(db,
+                          "CREATE TABLE _tally_authority(origin TEXT NOT NULL, idx INTEGER NOT NULL, entry BLOB NOT "
+                          "NULL, payload BLOB NOT NULL, PRIMARY KEY(origin, idx)) WITHOUT ROWID",
+                          err);
     if (code == 0)
-        code = run(db, sql, err);
+        code = sqlite_run(db, "CREATE TABLE _tally_meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID", err);
+    if (code == 0)
+        code = sqlite_run(db, sql, err);
     if (code == 0) {
         db->guarded = true;
         if (sqlite3_exec(db->sqlite, db->spec->schema.sql, NULL, NULL, NULL) != SQLITE_OK)
@@ -222,7 +207,7 @@ static int make_tables(struct projection_db *db, struct err *err)
         db->guarded = false;
     }
     if (code == 0)
-        code = run(db, "COMMIT", err);
+        code = sqlite_run(db, "COMMIT", err);
     return code;
 }
 
@@ -233,7 +218,7 @@ static int check_made_by(struct projection_db *db, struct err *err)
     hex_encode(bytes_of(db->spec->digest.bytes, HASH_SIZE), text);
     if (sqlite3_prepare_v2(db->sqlite, "SELECT value FROM _tally_meta WHERE key = 'sql'", -1, &statement, NULL) !=
         SQLITE_OK)
-        return failed(db, "reading what made the file", err);
+        return sqlite_failed(db, "reading what made the file", err);
     int code = 0;
     if (sqlite3_step(statement) != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(statement, 0), text) != 0)
         code =
@@ -247,11 +232,11 @@ static int has_tables(struct projection_db *db, bool *ret, struct err *err)
     sqlite3_stmt *statement = NULL;
     if (sqlite3_prepare_v2(db->sqlite, "SELECT 1 FROM sqlite_master WHERE name = '_tally_meta'", -1, &statement,
                            NULL) != SQLITE_OK)
-        return failed(db, "reading the database", err);
+        return sqlite_failed(db, "reading the database", err);
     int step = sqlite3_step(statement);
     sqlite3_finalize(statement);
     if (step != SQLITE_ROW && step != SQLITE_DONE)
-        return failed(db, "reading the database", err);
+        return sqlite_failed(db, "reading the database", err);
     *ret = step == SQLITE_ROW;
     return 0;
 }
@@ -262,7 +247,7 @@ static int read_cursor(struct projection_db *db, struct err *err)
     int step = SQLITE_DONE;
     if (sqlite3_prepare_v2(db->sqlite, "SELECT origin, size FROM _tally_cursor ORDER BY origin", -1, &statement,
                            NULL) != SQLITE_OK)
-        return failed(db, "reading the cursor", err);
+        return sqlite_failed(db, "reading the cursor", err);
     while ((step = sqlite3_step(statement)) == SQLITE_ROW && db->cursor_count < CURSOR_MAX) {
         struct cursor_part *part = &db->cursor[db->cursor_count++];
         snprintf(part->origin, sizeof(part->origin), "%s", (const char *)sqlite3_column_text(statement, 0));
@@ -270,7 +255,7 @@ static int read_cursor(struct projection_db *db, struct err *err)
     }
     sqlite3_finalize(statement);
     if (step != SQLITE_DONE)
-        return failed(db, "reading the cursor", err);
+        return sqlite_failed(db, "reading the cursor", err);
     memcpy(db->committed, db->cursor, sizeof(db->cursor));
     db->committed_count = db->cursor_count;
     return 0;
@@ -279,9 +264,9 @@ static int read_cursor(struct projection_db *db, struct err *err)
 static int prepare_file(struct projection_db *db, struct err *err)
 {
     bool made = false;
-    int code = run(db, "PRAGMA journal_mode = WAL", err);
+    int code = sqlite_run(db, "PRAGMA journal_mode = WAL", err);
     if (code == 0)
-        code = run(db, "PRAGMA synchronous = FULL", err);
+        code = sqlite_run(db, "PRAGMA synchronous = FULL", err);
     if (code == 0)
         code = has_tables(db, &made, err);
     if (code == 0)
@@ -393,7 +378,7 @@ static int write_cursor(struct projection_db *db, struct err *err)
         int step = sqlite3_step(db->move_cursor);
         sqlite3_reset(db->move_cursor);
         if (step != SQLITE_DONE)
-            return failed(db, "moving the cursor", err);
+            return sqlite_failed(db, "moving the cursor", err);
     }
     return 0;
 }
@@ -403,7 +388,7 @@ static int write_cursor(struct projection_db *db, struct err *err)
 int projection_db_begin(struct projection_db *db, struct err *err)
 {
     PRE(!db->in_transaction);
-    int code = run(db, "BEGIN IMMEDIATE", err);
+    int code = sqlite_run(db, "BEGIN IMMEDIATE", err);
     if (code == 0)
         db->in_transaction = true;
     return code;
@@ -512,7 +497,7 @@ int projection_db_apply(struct projection_db *db, const struct projection_event 
 {
     PRE(db->in_transaction);
     int code = move_cursor(db, event, err);
-    if (code != 0 || (event->entry->flags & ENTRY_FLAG_CONTROL) != 0)
+    if (code != 0 || event->late || (event->entry->flags & ENTRY_FLAG_CONTROL) != 0)
         return code;
     for (size_t i = 0; code == 0 && i < db->statement_count; i++) {
         const struct compiled *compiled = &db->statements[i];
@@ -522,12 +507,23 @@ int projection_db_apply(struct projection_db *db, const struct projection_event 
     return code;
 }
 
+bool projection_db_wants(const struct projection_db *db, const struct entry *entry)
+{
+    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0)
+        return false;
+    for (size_t i = 0; i < db->spec->section_count; i++) {
+        if (projection_section_applies(db->spec, &db->spec->sections[i], entry->context, entry->type))
+            return true;
+    }
+    return false;
+}
+
 int projection_db_commit(struct projection_db *db, struct err *err)
 {
     PRE(db->in_transaction);
     int code = PLANTED(apply_twice) ? 0 : write_cursor(db, err);
     if (code == 0)
-        code = run(db, "COMMIT", err);
+        code = sqlite_run(db, "COMMIT", err);
     if (code != 0)
         return code;
     db->in_transaction = false;
@@ -542,156 +538,4 @@ void projection_db_rollback(struct projection_db *db)
     db->in_transaction = false;
     memcpy(db->cursor, db->committed, sizeof(db->cursor));
     db->cursor_count = db->committed_count;
-}
-
-/* --- Digest --- */
-
-/* Hashing goes row by row: each row's bytes are gathered and folded into the hash so far. */
-struct digesting {
-    struct sha256 *sha;
-    struct hash hash;
-    struct buf row;
-    uint64_t row_count;
-};
-
-enum { ROW_MAX_BYTES = 256 * 1024 * 1024 };
-
-static int add_value(struct digesting *digesting, char type, struct bytes value)
-{
-    uint8_t size[8];
-    put_u64_le(size, value.size_bytes);
-    int code = buf_append_byte(&digesting->row, (uint8_t)type);
-    if (code == 0)
-        code = buf_append(&digesting->row, bytes_of(size, sizeof(size)));
-    return code == 0 ? buf_append(&digesting->row, value) : code;
-}
-
-static void fold(struct digesting *digesting)
-{
-    struct bytes parts[] = {bytes_of(digesting->hash.bytes, HASH_SIZE), buf_bytes(&digesting->row)};
-    digesting->hash = sha256_parts(digesting->sha, parts, 2);
-    buf_clear(&digesting->row);
-}
-
-static int add_column(struct digesting *digesting, sqlite3_stmt *statement, int column)
-{
-    uint8_t number[8];
-    double real = 0;
-    switch (sqlite3_column_type(statement, column)) {
-    case SQLITE_INTEGER:
-        put_u64_le(number, (uint64_t)sqlite3_column_int64(statement, column));
-        return add_value(digesting, 'i', bytes_of(number, sizeof(number)));
-    case SQLITE_FLOAT:
-        real = sqlite3_column_double(statement, column) + 0.0; /* so that -0.0 and 0.0, which are equal, look equal */
-        memcpy(number, &real, sizeof(number));
-        return add_value(digesting, 'r', bytes_of(number, sizeof(number)));
-    case SQLITE_NULL:
-        return add_value(digesting, 'n', bytes_of(NULL, 0));
-    case SQLITE_TEXT:
-        return add_value(
-            digesting, 't',
-            bytes_of(sqlite3_column_text(statement, column), (size_t)sqlite3_column_bytes(statement, column)));
-    default:
-        return add_value(
-            digesting, 'b',
-            bytes_of(sqlite3_column_blob(statement, column), (size_t)sqlite3_column_bytes(statement, column)));
-    }
-}
-
-static int digest_rows(struct projection_db *db, struct digesting *digesting, sqlite3_stmt *statement, struct err *err)
-{
-    int step = SQLITE_DONE;
-    int code = 0;
-    for (int i = 0; code == 0 && i < sqlite3_column_count(statement); i++)
-        code = add_value(digesting, 'c', bytes_of_string(sqlite3_column_name(statement, i)));
-    fold(digesting);
-    while (code == 0 && (step = sqlite3_step(statement)) == SQLITE_ROW) {
-        for (int i = 0; code == 0 && i < sqlite3_column_count(statement); i++)
-            code = add_column(digesting, statement, i);
-        fold(digesting);
-        digesting->row_count++;
-    }
-    if (code == 0 && step != SQLITE_DONE)
-        code = failed(db, "reading a table", err);
-    return code;
-}
-
-/* A SELECT of all rows in an order that their contents alone decide: by bytes, whatever collation a column declares,
- * and where numbers of two types are equal by type. NULL when memory ran out; freed by sqlite3_free. */
-static char *select_in_order(const char *table, sqlite3_stmt *columns)
-{
-    char *order = sqlite3_mprintf("");
-    for (int i = 0; order != NULL && i < sqlite3_column_count(columns); i++) {
-        const char *name = sqlite3_column_name(columns, i);
-        order = sqlite3_mprintf("%z%s\"%w\" COLLATE BINARY, typeof(\"%w\")", order, i == 0 ? "" : ", ", name, name);
-    }
-    return order == NULL ? NULL : sqlite3_mprintf("SELECT * FROM \"%w\" ORDER BY %z", table, order);
-}
-
-static int digest_table(struct projection_db *db, struct digesting *digesting, const char *table, struct err *err)
-{
-    sqlite3_stmt *statement = NULL;
-    char *sql = sqlite3_mprintf("SELECT * FROM \"%w\"", table);
-    if (sql == NULL)
-        return err_no_memory(err, "a digest");
-    int prepared = sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL);
-    sqlite3_free(sql);
-    if (prepared != SQLITE_OK)
-        return failed(db, table, err);
-    sql = select_in_order(table, statement);
-    sqlite3_finalize(statement);
-    if (sql == NULL)
-        return err_no_memory(err, "a digest");
-    prepared = sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL);
-    sqlite3_free(sql);
-    if (prepared != SQLITE_OK)
-        return failed(db, table, err);
-    int code = add_value(digesting, 'T', bytes_of_string(table));
-    if (code == 0)
-        code = digest_rows(db, digesting, statement, err);
-    sqlite3_finalize(statement);
-    return code;
-}
-
-static int digest_tables(struct projection_db *db, struct digesting *digesting, struct err *err)
-{
-    sqlite3_stmt *tables = NULL;
-    int step = SQLITE_DONE;
-    int code = 0;
-    if (sqlite3_prepare_v2(
-            db->sqlite,
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_tally\\_%' ESCAPE '\\' "
-            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
-            -1, &tables, NULL) != SQLITE_OK)
-        return failed(db, "listing the tables", err);
-    while (code == 0 && (step = sqlite3_step(tables)) == SQLITE_ROW)
-        code = digest_table(db, digesting, (const char *)sqlite3_column_text(tables, 0), err);
-    sqlite3_finalize(tables);
-    if (code == 0 && step != SQLITE_DONE)
-        code = failed(db, "listing the tables", err);
-    return code;
-}
-
-int projection_db_digest(struct projection_db *db, struct hash *ret, uint64_t *ret_row_count, struct err *err)
-{
-    PRE(!db->in_transaction);
-    struct digesting digesting = {.sha = sha256_new()};
-    if (digesting.sha == NULL)
-        return err_no_memory(err, "a digest");
-    digesting.hash = sha256_of(digesting.sha, BYTES_LITERAL("tallystick-projection-v1\n"));
-    buf_init(&digesting.row, ROW_MAX_BYTES);
-    int code = run(db, "BEGIN", err);
-    if (code == 0)
-        code = digest_tables(db, &digesting, err);
-    sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
-    buf_free(&digesting.row);
-    sha256_free(digesting.sha);
-    if (code == ERR_TOO_LARGE || code == ERR_NO_MEMORY)
-        return err_set(err, code, "a row is too large for the digest");
-    if (code != 0)
-        return code;
-    *ret = digesting.hash;
-    if (ret_row_count != NULL)
-        *ret_row_count = digesting.row_count;
-    return 0;
 }

@@ -16,6 +16,7 @@ method_fn method_rebuild_projection;
 method_fn method_get_projection;
 method_fn method_list_projections;
 method_fn method_digest_projection;
+method_fn method_check_projection;
 method_fn method_list_homes;
 method_fn method_handover;
 method_fn method_failover;

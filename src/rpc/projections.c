@@ -8,6 +8,7 @@ enum {
     PROJECTION_NAME_MAX_BYTES = 63,
     PROJECTION_SQL_MAX_BYTES = 1024 * 1024,
     PROJECTION_WAIT_DEFAULT_MS = 30000,
+    PROJECTION_CHECK_DEFAULT_SEEDS = 10,
     PROJECTION_WAIT_MAX_MS = 3600 * 1000,
     POSITION_TEXT_MAX_BYTES = 16 * 1024,
 };
@@ -140,6 +141,30 @@ static int digest_projection(struct call *call, ProtobufCMessage *message, struc
     return response.position == NULL ? err_no_memory(err, "a projection's digest") : call_answer(call, &response.base);
 }
 
+static int check_projection(struct call *call, ProtobufCMessage *message, struct arena *arena, struct err *err)
+{
+    const Tally__V1__CheckProjectionRequest *request = (const Tally__V1__CheckProjectionRequest *)message;
+    uint64_t seeds = request->seeds == 0 ? PROJECTION_CHECK_DEFAULT_SEEDS : request->seeds;
+    if (seeds > RPC_CHECK_SEEDS_MAX)
+        return err_set(err, ERR_INVALID, "%llu seeds; at most %d", (unsigned long long)seeds, RPC_CHECK_SEEDS_MAX);
+    struct rpc_projection_check *check = arena_alloc_zero(arena, 1, sizeof(*check));
+    if (check == NULL)
+        return err_no_memory(err, "a projection's check");
+    int code = call->backend->ops->projection_check(call->backend, request->name, seeds, check, err);
+    if (code != 0)
+        return code;
+    Tally__V1__ProjectionCheck response;
+    tally__v1__projection_check__init(&response);
+    response.name = request->name;
+    response.position = position_text(arena, &check->position);
+    response.event_count = check->event_count;
+    response.seeds = check->seeds;
+    response.differs = check->differs;
+    response.seed = check->seed;
+    response.table = check->table;
+    return response.position == NULL ? err_no_memory(err, "a projection's check") : call_answer(call, &response.base);
+}
+
 static int list_projections(struct call *call, ProtobufCMessage *message, struct arena *arena, struct err *err)
 {
     (void)message;
@@ -174,6 +199,9 @@ static int run(struct call *call, const ProtobufCMessageDescriptor *type, projec
     if (code == 0 && type == &tally__v1__projection_request__descriptor)
         code = entry_check_name(bytes_of_string(((const Tally__V1__ProjectionRequest *)message)->name),
                                 PROJECTION_NAME_MAX_BYTES, "projection name", err);
+    if (code == 0 && type == &tally__v1__check_projection_request__descriptor)
+        code = entry_check_name(bytes_of_string(((const Tally__V1__CheckProjectionRequest *)message)->name),
+                                PROJECTION_NAME_MAX_BYTES, "projection name", err);
     if (code == 0)
         code = method(call, message, &arena, err);
     arena_free(&arena);
@@ -198,6 +226,11 @@ int method_get_projection(struct call *call, struct err *err)
 int method_digest_projection(struct call *call, struct err *err)
 {
     return run(call, &tally__v1__projection_request__descriptor, digest_projection, err);
+}
+
+int method_check_projection(struct call *call, struct err *err)
+{
+    return run(call, &tally__v1__check_projection_request__descriptor, check_projection, err);
 }
 
 int method_list_projections(struct call *call, struct err *err)

@@ -29,6 +29,7 @@ enum {
     RPC_READ_CHUNK_BYTES = 256 * 1024,       /* target size of a ReadResponse */
     RPC_PROTOCOL = 1,                        /* of Replication */
     RPC_PROJECTIONS_MAX = 64,
+    RPC_CHECK_SEEDS_MAX = 1000,
     RPC_HOMES_MAX = 1000, /* of one page */
     RPC_DAMAGES_MAX = 64,
 };
@@ -50,7 +51,7 @@ void rpc_append_done(struct rpc_append *append);
 
 struct rpc_projection {
     char name[64];
-    char state[16]; /* "live", "rebuilding", "failed" */
+    char state[512]; /* "live", "rebuilding" (by itself: ": " and why), "failed" */
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
     char file[DISK_PATH_MAX_BYTES];
     uint64_t generation;
@@ -70,6 +71,15 @@ struct rpc_damage {
     size_t log;
     const char *folder; /* lives as long as the log */
     struct scrub_finding finding;
+};
+
+struct rpc_projection_check {
+    struct position position;
+    uint64_t event_count;
+    uint64_t seeds;
+    bool differs;
+    uint64_t seed;
+    char table[256];
 };
 
 /* A copy of the region's state at one moment. */
@@ -147,6 +157,9 @@ struct rpc_backend_ops {
     /* Waits for the projection's thread; may take as long as reading the whole projection. */
     int (*projection_digest)(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret,
                              struct err *err);
+    /* Replays everything seeds + 1 times on the calling thread; ends early when the server is stopping. */
+    int (*projection_check)(struct rpc_backend *backend, const char *name, uint64_t seeds,
+                            struct rpc_projection_check *ret, struct err *err);
 };
 
 struct rpc_backend {

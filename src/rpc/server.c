@@ -59,6 +59,7 @@ static const struct method METHODS[] = {
     {"/tally.v1.Ledger/GetProjection", method_get_projection, false},
     {"/tally.v1.Ledger/ListProjections", method_list_projections, false},
     {"/tally.v1.Ledger/DigestProjection", method_digest_projection, false},
+    {"/tally.v1.Ledger/CheckProjection", method_check_projection, false},
     {"/tally.v1.Operations/ListHomes", method_list_homes, true},
     {"/tally.v1.Operations/Handover", method_handover, true},
     {"/tally.v1.Operations/Failover", method_failover, true},

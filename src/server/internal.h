@@ -171,6 +171,8 @@ int projector_rebuild(struct rpc_backend *backend, const char *name, struct rpc_
 int projector_get(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_list(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err);
 int projector_digest(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret, struct err *err);
+int projector_check(struct rpc_backend *backend, const char *name, uint64_t seeds, struct rpc_projection_check *ret,
+                    struct err *err);
 
 /* tiler.c: the thread, and what others may ask about a log. Any thread. */
 int tiler_start(struct server *server, struct tiler **ret, struct err *err) MUST_USE;

@@ -1,27 +1,34 @@
-/* The projector: one thread that keeps every projection up with the logs. It applies a stretch of one log in one
- * database transaction, which also moves the cursor; requests are served between two transactions, so they see whole
- * states only.
+/* The projector: one thread that keeps every projection up with the logs (projection/follower.h). Requests are served
+ * between two steps, so they see whole states only.
  *
- * A rebuild fills the next generation from the start of every log while the live one goes on; once its cursor has
- * reached the live one's, it takes over. A projection whose SQL fails on an event stops there, in state "failed", with
- * the error; the rest go on. Create it anew, or rebuild it, to try again. */
+ * A projection whose SQL fails on an event stops there, in state "failed", with the error; the rest go on. Create it
+ * anew, or rebuild it, to try again. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "projection/follow.h"
+#include "projection/check.h"
+#include "projection/follower.h"
+#include "projection/generation.h"
 #include "server/internal.h"
 
 enum { REQUESTS_MAX = 64, WAIT_MS = 200 };
 
 struct kept {
-    struct projection *projection; /* NULL when it could not be opened */
+    struct projection *projection; /* NULL when it could not be opened, like follower */
+    struct follower *follower;
     char name[PROJECTION_NAME_MAX_BYTES + 1];
     bool failed;
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 
-enum request_type { REQUEST_CREATE, REQUEST_REBUILD, REQUEST_GET, REQUEST_LIST, REQUEST_DIGEST };
+enum request_type { REQUEST_CREATE, REQUEST_REBUILD, REQUEST_GET, REQUEST_LIST, REQUEST_DIGEST, REQUEST_SNAPSHOT };
+
+/* Where a projection stands: all that a check needs, so that it leaves the projector alone. */
+struct snapshot {
+    struct position position;
+    struct buf known;
+};
 
 /* Lives on the asking thread's stack until done. */
 struct request {
@@ -31,6 +38,7 @@ struct request {
     struct rpc_projection *ret;
     size_t *ret_count;
     struct rpc_projection_digest *ret_digest;
+    struct snapshot *ret_snapshot;
     struct err *err;
     int code;
     pthread_mutex_t mutex;
@@ -72,33 +80,24 @@ static void fail(struct projector *projector, struct kept *kept, const struct er
 
 /* --- Applying --- */
 
-static int switch_when_caught_up(struct projector *projector, struct kept *kept, struct err *err)
+static int open_follower(const struct projector *projector, struct kept *kept, struct err *err)
 {
-    bool switched = false;
-    int code = projection_switch_when_caught_up(kept->projection, &switched, err);
-    if (switched)
-        server_say(projector->server, "projection %s: generation %llu is live", kept->name,
-                   (unsigned long long)projection_generation(kept->projection));
-    return code;
+    return follower_new(kept->projection, &projector->server->config->region.contexts, &kept->follower, err);
 }
 
 static bool apply_round(struct projector *projector, struct kept *kept)
 {
     struct server *server = projector->server;
+    struct follower_progress progress = {.moved = false};
     struct err err = {0};
-    bool moved = false;
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < atomic_load(&server->store.log_count); i++) {
-        struct projection_db *next = projection_next(kept->projection);
-        code = projection_follow(projection_live(kept->projection), server->store.logs[i], &moved, &err);
-        if (code == 0 && next != NULL)
-            code = projection_follow(next, server->store.logs[i], &moved, &err);
-    }
-    if (code == 0 && projection_next(kept->projection) != NULL)
-        code = switch_when_caught_up(projector, kept, &err);
-    if (code != 0)
+    if (follower_step(kept->follower, server->store.logs, atomic_load(&server->store.log_count), &progress, &err) != 0)
         fail(projector, kept, &err);
-    return moved;
+    if (progress.begun)
+        server_say(server, "projection %s is rebuilt: %s", kept->name, follower_reason(kept->follower));
+    if (progress.switched)
+        server_say(server, "projection %s: generation %llu is live", kept->name,
+                   (unsigned long long)projection_generation(kept->projection));
+    return progress.moved;
 }
 
 /* --- Requests --- */
@@ -109,7 +108,7 @@ static int describe(const struct projector *projector, struct kept *kept, struct
     memcpy(ret->name, kept->name, sizeof(ret->name));
     memcpy(ret->error, kept->error, sizeof(ret->error));
     snprintf(ret->state, sizeof(ret->state), "%s", kept->failed ? "failed" : "live");
-    if (kept->projection == NULL)
+    if (kept->follower == NULL)
         return 0;
     ret->generation = projection_generation(kept->projection);
     char relative[PROJECTION_NAME_MAX_BYTES + 64];
@@ -117,13 +116,14 @@ static int describe(const struct projector *projector, struct kept *kept, struct
              (unsigned long long)ret->generation);
     int code = disk_join(ret->file, projector->server->config->folder, relative, err);
     if (code == 0)
-        code = projection_position(projection_live(kept->projection), &ret->position, err);
-    if (code == 0 && projection_next(kept->projection) != NULL) {
-        if (!kept->failed)
-            snprintf(ret->state, sizeof(ret->state), "rebuilding");
-        code = projection_position(projection_next(kept->projection), &ret->rebuild_position, err);
+        code = follower_position(kept->follower, &ret->position, err);
+    if (code != 0)
+        return code;
+    if (follower_rebuild_position(kept->follower, &ret->rebuild_position, NULL) == 0 && !kept->failed) {
+        const char *reason = follower_reason(kept->follower);
+        snprintf(ret->state, sizeof(ret->state), "rebuilding%s%s", reason[0] == '\0' ? "" : ": ", reason);
     }
-    return code;
+    return 0;
 }
 
 static int create(struct projector *projector, struct request *request)
@@ -145,15 +145,19 @@ static int create(struct projector *projector, struct request *request)
     code = projection_folder(projector, kept.name, folder, request->err);
     if (code == 0)
         code = projection_create(folder, request->sql, &kept.projection, request->err);
-    if (code != 0)
+    if (code == 0)
+        code = open_follower(projector, &kept, request->err);
+    if (code != 0) {
+        projection_close(kept.projection);
         return code;
+    }
     projector->kept[projector->count] = kept;
     return describe(projector, &projector->kept[projector->count++], request->ret, request->err);
 }
 
 static int rebuild(struct projector *projector, struct kept *kept, struct request *request)
 {
-    int code = projection_rebuild_begin(kept->projection, request->err);
+    int code = follower_rebuild(kept->follower, request->err);
     if (code != 0)
         return code;
     kept->failed = false;
@@ -171,12 +175,19 @@ static int digest(struct kept *kept, struct request *request)
         return err_set(request->err, ERR_UNAVAILABLE, "projection %s has stopped: %.300s", kept->name, kept->error);
     int code = projection_db_digest(live, &hash, &ret->row_count, request->err);
     if (code == 0)
-        code = projection_position(live, &ret->position, request->err);
+        code = follower_position(kept->follower, &ret->position, request->err);
     if (code != 0)
         return code;
     hex_encode(bytes_of(hash.bytes, HASH_SIZE), ret->digest);
     ret->generation = projection_generation(kept->projection);
     return 0;
+}
+
+static int take_snapshot(struct kept *kept, struct request *request)
+{
+    struct snapshot *ret = request->ret_snapshot;
+    int code = follower_known(kept->follower, &ret->known, request->err);
+    return code == 0 ? follower_position(kept->follower, &ret->position, request->err) : code;
 }
 
 static int list(struct projector *projector, struct request *request)
@@ -201,8 +212,10 @@ static int serve(struct projector *projector, struct request *request)
                        "there is no projection \"%.63s\"; make one with: tally projection create FILE", request->name);
     if (request->type == REQUEST_GET)
         return describe(projector, kept, request->ret, request->err);
-    if (kept->projection == NULL)
+    if (kept->follower == NULL)
         return err_set(request->err, ERR_CORRUPT, "projection %s could not be opened: %.300s", kept->name, kept->error);
+    if (request->type == REQUEST_SNAPSHOT)
+        return take_snapshot(kept, request);
     return request->type == REQUEST_REBUILD ? rebuild(projector, kept, request) : digest(kept, request);
 }
 
@@ -272,6 +285,76 @@ int projector_digest(struct rpc_backend *backend, const char *name, struct rpc_p
     return ask(backend, &request);
 }
 
+/* --- Checking, on the asking thread --- */
+
+static bool is_stopping(void *context)
+{
+    struct server *server = context;
+    return atomic_load(&server->stopping);
+}
+
+static int read_sql(const struct projector *projector, const char *name, struct buf *out, struct err *err)
+{
+    char folder[DISK_PATH_MAX_BYTES];
+    char path[DISK_PATH_MAX_BYTES];
+    int code = projection_folder(projector, name, folder, err);
+    if (code == 0)
+        code = disk_join(path, folder, "projection.sql", err);
+    return code == 0 ? disk_read_file(projector->server->disk, path, out, err) : code;
+}
+
+static int run_check(struct server *server, const struct snapshot *snapshot, struct bytes sql, uint64_t seeds,
+                     struct check_result *ret, struct err *err)
+{
+    uint64_t ends[REGION_LOGS_MAX];
+    size_t log_count = atomic_load(&server->store.log_count);
+    for (size_t i = 0; i < log_count; i++) {
+        struct origin origin;
+        int code = origin_parse(log_origin(server->store.logs[i]), &origin, err);
+        if (code != 0)
+            return code;
+        ends[i] = position_get(&snapshot->position, origin.region, origin.incarnation);
+    }
+    const struct check_subject subject = {.sql = sql,
+                                          .contexts = &server->config->region.contexts,
+                                          .logs = server->store.logs,
+                                          .log_count = log_count,
+                                          .ends = ends,
+                                          .known = buf_bytes(&snapshot->known),
+                                          .seed_count = seeds,
+                                          .stop = is_stopping,
+                                          .context = server};
+    return projection_check(&subject, ret, err);
+}
+
+int projector_check(struct rpc_backend *backend, const char *name, uint64_t seeds, struct rpc_projection_check *ret,
+                    struct err *err)
+{
+    struct server *server = (struct server *)(void *)backend;
+    struct snapshot snapshot;
+    struct check_result result;
+    struct buf sql;
+    buf_init(&snapshot.known, GENERATION_AUTHORITY_MAX_BYTES);
+    buf_init(&sql, PROJECTION_SQL_MAX_BYTES);
+    struct request request = {.type = REQUEST_SNAPSHOT, .name = name, .ret_snapshot = &snapshot, .err = err};
+    int code = ask(backend, &request);
+    if (code == 0)
+        code = read_sql(server->projector, name, &sql, err);
+    if (code == 0)
+        code = run_check(server, &snapshot, buf_bytes(&sql), seeds, &result, err);
+    buf_free(&sql);
+    buf_free(&snapshot.known);
+    if (code != 0)
+        return code;
+    *ret = (struct rpc_projection_check){.position = snapshot.position,
+                                         .event_count = result.event_count,
+                                         .seeds = result.seeds_run,
+                                         .differs = result.differs,
+                                         .seed = result.seed};
+    copy_string(ret->table, sizeof(ret->table), result.differs ? result.table : "");
+    return 0;
+}
+
 /* --- Life cycle --- */
 
 static void *run(void *context)
@@ -310,6 +393,8 @@ static int open_kept(void *context, const char *name, bool is_dir)
     int code = projection_folder(projector, name, folder, &err);
     if (code == 0)
         code = projection_open(folder, &kept->projection, &err);
+    if (code == 0)
+        code = open_follower(projector, kept, &err);
     if (code != 0)
         fail(projector, kept, &err);
     return 0;
@@ -342,8 +427,8 @@ void projector_stop(struct projector *projector)
     mailbox_close(projector->requests);
     pthread_join(projector->thread, NULL);
     for (size_t i = 0; i < projector->count; i++) {
-        if (projector->kept[i].projection != NULL)
-            projection_close(projector->kept[i].projection);
+        follower_free(projector->kept[i].follower);
+        projection_close(projector->kept[i].projection);
     }
     mailbox_free(projector->requests);
     mem_free(projector);

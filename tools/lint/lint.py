@@ -34,7 +34,7 @@ VERIFY_FOLDERS = {'tally', 'base', 'platform', 'crypto', 'entry', 'log'}
 # Outside libraries: a pattern of the included path, and the only places that may include it.
 LIBRARIES = [
     (r'rocksdb/', ['src/index/store_rocksdb.c']),
-    (r'sqlite3\.h', ['src/projection/sqlite.c']),
+    (r'sqlite3\.h', ['src/projection/sqlite.h']),
     (r'openssl/', ['src/crypto/sha256.c']),
     (r'sodium\.h', ['src/crypto/']),
     (r'grpc/', ['src/rpc/', 'src/client/']),

@@ -10,11 +10,13 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "projection/follow.h"
+#include "projection/follower.h"
+#include "projection/generation.h"
 #include "sim/sim.h"
 
 struct projector {
     struct projection *projection;
+    struct follower *follower;
     bool waits;
 };
 
@@ -78,28 +80,17 @@ void projector_clean(struct world *world)
 
 /* --- Following --- */
 
-static int follow_all(struct node *node, struct projection_db *db, bool *moved, struct err *err)
+static int follow_round(struct node *node, struct projector *projector, bool *moved, struct err *err)
 {
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < atomic_load(&node->store.log_count); i++)
-        code = projection_follow(db, node->store.logs[i], moved, err);
-    return code;
-}
-
-static int follow_round(struct node *node, struct projection *projection, bool *moved, struct err *err)
-{
-    bool switched = false;
-    int code = follow_all(node, projection_live(projection), moved, err);
-    if (code == 0 && projection_next(projection) == NULL && world_chance(node->world, 10000))
-        code = projection_rebuild_begin(projection, err);
-    if (code == 0 && projection_next(projection) != NULL) {
-        code = follow_all(node, projection_next(projection), moved, err);
-        if (code == 0)
-            code = projection_switch_when_caught_up(projection, &switched, err);
-    }
-    if (switched)
+    struct follower_progress progress = {.moved = false};
+    int code =
+        follower_step(projector->follower, node->store.logs, atomic_load(&node->store.log_count), &progress, err);
+    if (code == 0 && projection_next(projector->projection) == NULL && world_chance(node->world, 10000))
+        code = follower_rebuild(projector->follower, err);
+    if (progress.switched)
         world_trace(node->world, node, "projection: generation %llu is live",
-                    (unsigned long long)projection_generation(projection));
+                    (unsigned long long)projection_generation(projector->projection));
+    *moved = progress.moved || projection_next(projector->projection) != NULL;
     return code;
 }
 
@@ -109,7 +100,7 @@ static void run_projector(struct world *world, struct task *task)
     struct err err = {0};
     bool moved = false;
     node->projector->waits = false;
-    int code = follow_round(node, node->projector->projection, &moved, &err);
+    int code = follow_round(node, node->projector, &moved, &err);
     world->counts.projected += moved;
     if (code != 0 && code != ERR_IO && !node->rotten)
         world_fail(world, node, "the projection cannot follow: %s", err.message);
@@ -137,6 +128,8 @@ void projector_boot(struct node *node)
     int code = access(folder, F_OK) == 0
                    ? projection_open(folder, &projector->projection, &err)
                    : projection_create(folder, bytes_of_string(sql), &projector->projection, &err);
+    if (code == 0)
+        code = follower_new(projector->projection, &node->config.contexts, &projector->follower, &err);
     if (code != 0)
         world_fail(node->world, node, "the projection does not open: %s", err.message);
     node->projector = projector;
@@ -148,6 +141,7 @@ void projector_crash(struct node *node)
 {
     if (node->projector == NULL)
         return;
+    follower_free(node->projector->follower);
     projection_close(node->projector->projection);
     mem_free(node->projector);
     node->projector = NULL;
@@ -171,22 +165,49 @@ bool projector_caught_up(const struct node *node)
     return true;
 }
 
+/* In passes over the logs, because a change of homes may wait in one for what stands in another. */
+static int fill(struct node *node, struct generation *generation, struct err *err)
+{
+    size_t count = atomic_load(&node->store.log_count);
+    bool moved = true;
+    int code = 0;
+    while (code == 0 && moved) {
+        moved = false;
+        for (size_t i = 0; code == 0 && i < count; i++) {
+            struct generation_progress progress = {.moved = false};
+            code = generation_step(generation, node->store.logs, count, i, UINT64_MAX, FOLLOWER_EVENTS_MAX, &progress,
+                                   err);
+            moved = moved || progress.moved;
+        }
+    }
+    return code;
+}
+
+/* A generation that is told what the live one knows, filled from the start. */
 static int digest_afresh(struct node *node, struct hash *ret, struct err *err)
 {
     struct projection_spec *spec = NULL;
     struct projection_db *db = NULL;
-    bool moved = true;
+    struct generation *generation = NULL;
+    struct buf known;
+    buf_init(&known, GENERATION_AUTHORITY_MAX_BYTES);
     int code = projection_spec_parse(bytes_of_string(sql), &spec, err);
     if (code == 0)
         code = projection_db_open(":memory:", spec, &db, err);
-    while (code == 0 && moved) {
-        moved = false;
-        code = follow_all(node, db, &moved, err);
-    }
+    if (code == 0)
+        code = generation_new(db, &node->config.contexts, &generation, err);
+    if (code == 0)
+        code = follower_known(node->projector->follower, &known, err);
+    if (code == 0)
+        code = generation_tell(generation, buf_bytes(&known), err);
+    if (code == 0)
+        code = fill(node, generation, err);
     if (code == 0)
         code = projection_db_digest(db, ret, NULL, err);
+    generation_free(generation);
     projection_db_close(db);
     projection_spec_free(spec);
+    buf_free(&known);
     return code;
 }
 

@@ -1,4 +1,4 @@
-/* tally projection: create, rebuild, digest, status. */
+/* tally projection: create, rebuild, digest, check, status. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,13 +93,48 @@ static int digest(struct tally_client *client, const char *name, const char *wai
     return rc;
 }
 
-static int execute(struct tally_client *client, const char *action, const char *name, const char *wait,
+/* A difference is printed, and is a failure, too. */
+static int print_check(const struct tally_projection_check *check, bool json, struct err *err)
+{
+    int rc = 0;
+    if (json)
+        rc = print_json(json_pack("{s:o,s:o,s:o,s:o,s:b,s:o,s:o}", "name", json_cstring(check->name), "position",
+                                  json_cstring(check->position), "event_count", json_number(check->event_count),
+                                  "seeds", json_number(check->seeds), "differs", check->differs, "seed",
+                                  json_number(check->seed), "table", json_cstring(check->table)),
+                        err);
+    else if (!check->differs)
+        printf("equal in %" PRIu64 " interleavings of %" PRIu64 " entries, up to %s\n", check->seeds,
+               check->event_count, check->position[0] != '\0' ? check->position : "(start)");
+    if (rc != 0 || !check->differs)
+        return rc;
+    return err_set(err, ERR_MISMATCH,
+                   "table %.200s differs in the interleaving of seed %" PRIu64
+                   ": the statements do not commute between "
+                   "logs, so regions will not agree; see src/projection/README.md, rules for the SQL",
+                   check->table, check->seed);
+}
+
+static int check(struct tally_client *client, const char *name, uint64_t seeds, const struct common *common,
+                 struct err *err)
+{
+    struct tally_projection_check *check = NULL;
+    int rc = tally_projection_check(client, name, seeds, common->timeout_ms, &check, err);
+    if (rc == 0)
+        rc = print_check(check, common->json, err);
+    tally_projection_check_free(check);
+    return rc;
+}
+
+static int execute(struct tally_client *client, const char *action, const char *name, const char *wait, uint64_t seeds,
                    const struct common *common, struct err *err)
 {
     struct tally_projections *projections = NULL;
     int rc = 0;
     if (strcmp(action, "digest") == 0)
         return digest(client, name, wait, common, err);
+    if (strcmp(action, "check") == 0)
+        return check(client, name, seeds, common, err);
     if (strcmp(action, "create") == 0)
         rc = create(client, name, common->timeout_ms, &projections, err);
     else if (strcmp(action, "rebuild") == 0)
@@ -117,16 +152,18 @@ static int execute(struct tally_client *client, const char *action, const char *
 static bool action_known(const char *action)
 {
     return strcmp(action, "create") == 0 || strcmp(action, "rebuild") == 0 || strcmp(action, "digest") == 0 ||
-           strcmp(action, "status") == 0;
+           strcmp(action, "check") == 0 || strcmp(action, "status") == 0;
 }
 
 static int run_projection(const struct command *command, int argc, char **argv)
 {
     struct common common = {.timeout_ms = COMMON_TIMEOUT_MS};
     const char *wait = NULL;
+    uint64_t seeds = 0;
     const struct option options[] = {
         {"wait", "POSITION", OPTION_TEXT, &wait,
          "digest, status NAME: answer once the projection has reached it, for at most --timeout-ms"},
+        {"seeds", "N", OPTION_NUMBER, &seeds, "check: how many interleavings to try (default 10)"},
         OPTION_SERVER(common),
         OPTION_TIMEOUT(common),
         OPTION_JSON(common),
@@ -138,16 +175,18 @@ static int run_projection(const struct command *command, int argc, char **argv)
     const char *action = arguments.items[0];
     const char *name = arguments.count > 1 ? arguments.items[1] : NULL;
     if (!action_known(action))
-        return usage_error(command, "\"%s\" is not create, rebuild, digest or status", action);
+        return usage_error(command, "\"%s\" is not create, rebuild, digest, check or status", action);
     if (name == NULL && strcmp(action, "status") != 0)
         return usage_error(command, "%s wants %s", action, strcmp(action, "create") == 0 ? "a FILE" : "a NAME");
-    if (wait != NULL && (name == NULL || strcmp(action, "create") == 0 || strcmp(action, "rebuild") == 0))
+    if (seeds != 0 && strcmp(action, "check") != 0)
+        return usage_error(command, "--seeds goes with check NAME");
+    if (wait != NULL && (name == NULL || (strcmp(action, "digest") != 0 && strcmp(action, "status") != 0)))
         return usage_error(command, "--wait goes with digest NAME and status NAME");
     struct err err = {0};
     struct tally_client *client = NULL;
     int rc = tally_client_open(server_address(common.server), &client, &err);
     if (rc == 0)
-        rc = execute(client, action, name, wait, &common, &err);
+        rc = execute(client, action, name, wait, seeds, &common, &err);
     if (rc == 0)
         rc = output_flush(&err);
     tally_client_close(client);
@@ -156,15 +195,18 @@ static int run_projection(const struct command *command, int argc, char **argv)
 
 const struct command command_projection = {
     .name = "projection",
-    .arguments = "create FILE | rebuild NAME | digest NAME | status [NAME]",
+    .arguments = "create FILE | rebuild NAME | digest NAME | check NAME | status [NAME]",
     .summary = "read models: create, rebuild, compare",
     .help = "create   makes a projection from a SQL file, which says how each type of event changes its tables\n"
             "rebuild  replays all events into a new generation beside the live one, then switches\n"
             "digest   one hash over the contents: equal position, equal digest, in every region\n"
+            "check    replays the logs in random interleavings and compares the contents; exit 1 when they differ.\n"
+            "         Takes as long as that many rebuilds: give it time with --timeout-ms\n"
             "status   where projections are\n\n"
             "Examples:\n"
             "  tally projection create balances.sql\n"
             "  tally projection digest balances --wait eu@1024,us@998\n"
+            "  tally projection check balances --seeds 20 --timeout-ms 600000\n"
             "  tally projection status --json",
     .run = run_projection,
 };

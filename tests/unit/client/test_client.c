@@ -370,6 +370,41 @@ static void digest_handler(struct fake_call *call, void *context)
     buf_free(&message);
 }
 
+static void check_handler(struct fake_call *call, void *context)
+{
+    char table[] = "sums";
+    bool *asked = context;
+    struct buf message = buffer();
+    Tally__V1__ProjectionCheck response;
+    tally__v1__projection_check__init(&response);
+    response.differs = true;
+    response.seed = 4;
+    response.table = table;
+    if (fake_method_is(call, "/tally.v1.Ledger/CheckProjection") && fake_read(call, &message)) {
+        Tally__V1__CheckProjectionRequest *request =
+            tally__v1__check_projection_request__unpack(NULL, message.size_bytes, message.data);
+        PRE(request != NULL);
+        *asked = strcmp(request->name, "balances") == 0 && request->seeds == 7;
+        tally__v1__check_projection_request__free_unpacked(request, NULL);
+        send_message(call, &response.base);
+    }
+    buf_free(&message);
+}
+
+Test(client, a_check_says_what_differs)
+{
+    bool asked = false;
+    struct session session = start(check_handler, &asked);
+    struct tally_projection_check *check = NULL;
+    cr_assert_eq(tally_projection_check(session.client, "balances", 7, 2000, &check, NULL), 0);
+    cr_expect(asked);
+    cr_expect(check->differs);
+    cr_expect_eq(check->seed, 4);
+    cr_expect_str_eq(check->table, "sums");
+    tally_projection_check_free(check);
+    stop(&session);
+}
+
 Test(client, a_digest_waits_for_a_position)
 {
     bool waited = false;

@@ -1,6 +1,7 @@
 #include "unit/projection/fixture.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 struct projection_spec *spec_of(const char *sql)
 {
@@ -79,4 +80,38 @@ uint64_t row_count(struct projection_db *db)
 void expect_says(const struct err *err, const char *part)
 {
     cr_assert_not_null(strstr(err->message, part), "\"%s\" does not say \"%s\"", err->message, part);
+}
+
+void db_place_init(struct db_place *place)
+{
+    files_temp_folder(place->folder);
+    files_join(place->folder, "db", place->path);
+}
+
+const char *sql_of(const char *schema, const char *statements)
+{
+    static char sql[16 * 1024];
+    snprintf(sql, sizeof(sql), "-- tally: projection p\n-- tally: schema\n%s\n-- tally: on bank Deposited\n%s\n",
+             schema, statements);
+    return sql;
+}
+
+void db_open_new(struct opened *opened, const char *sql)
+{
+    db_place_init(&opened->place);
+    opened->db = open_db(opened->place.path, sql, &opened->spec);
+}
+
+void db_reopen(struct opened *opened)
+{
+    struct err err = {0};
+    projection_db_close(opened->db);
+    cr_assert_eq(projection_db_open(opened->place.path, opened->spec, &opened->db, &err), 0, "%s", err.message);
+}
+
+void db_close_and_remove(struct opened *opened)
+{
+    projection_db_close(opened->db);
+    projection_spec_free(opened->spec);
+    files_remove_folder(opened->place.folder);
 }

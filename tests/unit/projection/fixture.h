@@ -35,4 +35,27 @@ uint64_t row_count(struct projection_db *db);
 
 void expect_says(const struct err *err, const char *part);
 
+#define ORIGIN_EU "demo/eu/1"
+
+/* A path in a temporary folder. */
+struct db_place {
+    char folder[FILES_PATH_MAX];
+    char path[FILES_PATH_MAX];
+};
+void db_place_init(struct db_place *place);
+
+/* A file with this schema, and these statements for "on bank Deposited". Valid until the next call. */
+const char *sql_of(const char *schema, const char *statements);
+
+/* A database at such a place. */
+struct opened {
+    struct db_place place;
+    struct projection_spec *spec;
+    struct projection_db *db;
+};
+void db_open_new(struct opened *opened, const char *sql);
+/* As after a crash. */
+void db_reopen(struct opened *opened);
+void db_close_and_remove(struct opened *opened);
+
 #endif

@@ -133,6 +133,12 @@ Test(spec, names_have_limits)
     projection_spec_free(spec_of(sql));
 }
 
+Test(spec, the_systems_own_events_are_refused)
+{
+    expect_bad(HEAD "-- tally: on bank $LateSettled\n", 4, "the system's own events");
+    expect_bad(HEAD "-- tally: on $system Happened\n", 4, "the system's own events");
+}
+
 Test(spec, the_number_of_sections_has_a_limit)
 {
     struct buf sql;

@@ -1,4 +1,4 @@
-/* One generation: what the SQL may do, exactly once, and the digest. */
+/* One generation: what the SQL may do, and that each event takes effect exactly once. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -7,65 +7,17 @@
 #include "base/mem.h"
 #include "unit/projection/fixture.h"
 
-#define EU "demo/eu/1"
-
-struct place {
-    char folder[FILES_PATH_MAX];
-    char path[FILES_PATH_MAX];
-};
-
-static void place_init(struct place *place)
-{
-    files_temp_folder(place->folder);
-    files_join(place->folder, "db", place->path);
-}
-
-/* A file with this schema, and these statements for "on bank Deposited". */
-static const char *sql_of(const char *schema, const char *statements)
-{
-    static char sql[16 * 1024];
-    snprintf(sql, sizeof(sql), "-- tally: projection p\n-- tally: schema\n%s\n-- tally: on bank Deposited\n%s\n",
-             schema, statements);
-    return sql;
-}
-
-struct opened {
-    struct place place;
-    struct projection_spec *spec;
-    struct projection_db *db;
-};
-
-static void open_new(struct opened *opened, const char *sql)
-{
-    place_init(&opened->place);
-    opened->db = open_db(opened->place.path, sql, &opened->spec);
-}
-
-static void reopen(struct opened *opened)
-{
-    struct err err = {0};
-    projection_db_close(opened->db);
-    cr_assert_eq(projection_db_open(opened->place.path, opened->spec, &opened->db, &err), 0, "%s", err.message);
-}
-
-static void close_and_remove(struct opened *opened)
-{
-    projection_db_close(opened->db);
-    projection_spec_free(opened->spec);
-    files_remove_folder(opened->place.folder);
-}
-
 /* --- Exactly once --- */
 
 Test(sqlite, rows_and_cursor_commit_together)
 {
     struct opened opened;
-    open_new(&opened, DEPOSITS);
-    apply(opened.db, EU, 0, "s", "1");
-    reopen(&opened);
-    cr_assert_eq(applied(opened.db, EU), 1);
+    db_open_new(&opened, DEPOSITS);
+    apply(opened.db, ORIGIN_EU, 0, "s", "1");
+    db_reopen(&opened);
+    cr_assert_eq(applied(opened.db, ORIGIN_EU), 1);
     cr_assert_eq(row_count(opened.db), 1);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 Test(sqlite, what_was_not_committed_is_gone_with_its_cursor)
@@ -73,16 +25,16 @@ Test(sqlite, what_was_not_committed_is_gone_with_its_cursor)
     struct opened opened;
     struct event event;
     struct err err = {0};
-    open_new(&opened, DEPOSITS);
-    apply(opened.db, EU, 0, "s", "1");
+    db_open_new(&opened, DEPOSITS);
+    apply(opened.db, ORIGIN_EU, 0, "s", "1");
     cr_assert_eq(projection_db_begin(opened.db, &err), 0);
-    event_init(&event, EU, 1, "s", "2");
+    event_init(&event, ORIGIN_EU, 1, "s", "2");
     cr_assert_eq(projection_db_apply(opened.db, &event.event, &err), 0);
-    cr_assert_eq(applied(opened.db, EU), 2);
-    reopen(&opened); /* as after a crash */
-    cr_assert_eq(applied(opened.db, EU), 1);
+    cr_assert_eq(applied(opened.db, ORIGIN_EU), 2);
+    db_reopen(&opened); /* as after a crash */
+    cr_assert_eq(applied(opened.db, ORIGIN_EU), 1);
     cr_assert_eq(row_count(opened.db), 1);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 Test(sqlite, a_rollback_gives_rows_and_cursor_back)
@@ -90,16 +42,16 @@ Test(sqlite, a_rollback_gives_rows_and_cursor_back)
     struct opened opened;
     struct event event;
     struct err err = {0};
-    open_new(&opened, DEPOSITS);
+    db_open_new(&opened, DEPOSITS);
     cr_assert_eq(projection_db_begin(opened.db, &err), 0);
-    event_init(&event, EU, 0, "s", "1");
+    event_init(&event, ORIGIN_EU, 0, "s", "1");
     cr_assert_eq(projection_db_apply(opened.db, &event.event, &err), 0);
     projection_db_rollback(opened.db);
-    cr_assert_eq(applied(opened.db, EU), 0);
+    cr_assert_eq(applied(opened.db, ORIGIN_EU), 0);
     cr_assert_eq(row_count(opened.db), 0);
-    apply(opened.db, EU, 0, "s", "1");
+    apply(opened.db, ORIGIN_EU, 0, "s", "1");
     cr_assert_eq(row_count(opened.db), 1);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 Test(sqlite, an_event_twice_or_out_of_order_is_refused)
@@ -107,15 +59,15 @@ Test(sqlite, an_event_twice_or_out_of_order_is_refused)
     struct opened opened;
     struct event event;
     struct err err = {0};
-    open_new(&opened, DEPOSITS);
-    apply(opened.db, EU, 0, "s", "1");
-    event_init(&event, EU, 0, "s", "1");
+    db_open_new(&opened, DEPOSITS);
+    apply(opened.db, ORIGIN_EU, 0, "s", "1");
+    event_init(&event, ORIGIN_EU, 0, "s", "1");
     cr_assert_eq(try_apply(opened.db, &event, &err), ERR_INVALID);
-    event_init(&event, EU, 2, "s", "1");
+    event_init(&event, ORIGIN_EU, 2, "s", "1");
     cr_assert_eq(try_apply(opened.db, &event, &err), ERR_INVALID);
     expect_says(&err, "entry 2 of demo/eu/1 does not follow the 1 applied");
     cr_assert_eq(row_count(opened.db), 1);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 Test(sqlite, every_log_has_a_place_of_its_own_in_the_cursor)
@@ -124,20 +76,20 @@ Test(sqlite, every_log_has_a_place_of_its_own_in_the_cursor)
     size_t position = 0;
     const char *origin = NULL;
     uint64_t size = 0;
-    open_new(&opened, DEPOSITS);
+    db_open_new(&opened, DEPOSITS);
     apply(opened.db, "demo/us/1", 0, "s", "1");
-    apply(opened.db, EU, 0, "s", "1");
-    apply(opened.db, EU, 1, "s", "1");
-    reopen(&opened);
+    apply(opened.db, ORIGIN_EU, 0, "s", "1");
+    apply(opened.db, ORIGIN_EU, 1, "s", "1");
+    db_reopen(&opened);
     cr_assert(projection_db_cursor_next(opened.db, &position, &origin, &size));
-    cr_assert_str_eq(origin, EU);
+    cr_assert_str_eq(origin, ORIGIN_EU);
     cr_assert_eq(size, 2);
     cr_assert(projection_db_cursor_next(opened.db, &position, &origin, &size));
     cr_assert_str_eq(origin, "demo/us/1");
     cr_assert_eq(size, 1);
     cr_assert_not(projection_db_cursor_next(opened.db, &position, &origin, &size));
     cr_assert_eq(applied(opened.db, "demo/ap/1"), 0);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 Test(sqlite, the_number_of_logs_has_a_limit)
@@ -146,16 +98,16 @@ Test(sqlite, the_number_of_logs_has_a_limit)
     struct event event;
     struct err err = {0};
     char origin[32];
-    open_new(&opened, DEPOSITS);
+    db_open_new(&opened, DEPOSITS);
     for (int i = 0; i < PROJECTION_LOGS_MAX; i++) {
         snprintf(origin, sizeof(origin), "demo/r%d/1", i);
         apply(opened.db, origin, 0, "s", "1");
     }
     event_init(&event, "demo/more/1", 0, "s", "1");
     cr_assert_eq(try_apply(opened.db, &event, &err), ERR_TOO_LARGE);
-    reopen(&opened);
+    db_reopen(&opened);
     cr_assert_eq(applied(opened.db, "demo/r63/1"), 1);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 Test(sqlite, events_that_no_section_wants_move_the_cursor_only)
@@ -163,16 +115,16 @@ Test(sqlite, events_that_no_section_wants_move_the_cursor_only)
     struct opened opened;
     struct event event;
     struct err err = {0};
-    open_new(&opened, DEPOSITS);
-    event_init(&event, EU, 0, "s", "1");
+    db_open_new(&opened, DEPOSITS);
+    event_init(&event, ORIGIN_EU, 0, "s", "1");
     event.entry.type = BYTES_LITERAL("Withdrawn");
     cr_assert_eq(try_apply(opened.db, &event, &err), 0, "%s", err.message);
-    event_init(&event, EU, 1, "s", "1");
+    event_init(&event, ORIGIN_EU, 1, "s", "1");
     event.entry.flags = ENTRY_FLAG_CONTROL;
     cr_assert_eq(try_apply(opened.db, &event, &err), 0, "%s", err.message);
-    cr_assert_eq(applied(opened.db, EU), 2);
+    cr_assert_eq(applied(opened.db, ORIGIN_EU), 2);
     cr_assert_eq(row_count(opened.db), 0);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 Test(sqlite, a_statement_that_fails_undoes_the_events_before_it)
@@ -180,17 +132,17 @@ Test(sqlite, a_statement_that_fails_undoes_the_events_before_it)
     struct opened opened;
     struct event event;
     struct err err = {0};
-    open_new(&opened, sql_of("CREATE TABLE t(a TEXT PRIMARY KEY);", "INSERT INTO t VALUES(:payload);"));
+    db_open_new(&opened, sql_of("CREATE TABLE t(a TEXT PRIMARY KEY);", "INSERT INTO t VALUES(:payload);"));
     cr_assert_eq(projection_db_begin(opened.db, &err), 0);
-    event_init(&event, EU, 0, "s", "same");
+    event_init(&event, ORIGIN_EU, 0, "s", "same");
     cr_assert_eq(projection_db_apply(opened.db, &event.event, &err), 0);
-    event_init(&event, EU, 1, "s", "same");
+    event_init(&event, ORIGIN_EU, 1, "s", "same");
     cr_assert_eq(projection_db_apply(opened.db, &event.event, &err), ERR_INVALID);
     expect_says(&err, "entry 1 of demo/eu/1, section \"on bank Deposited\", line 5: UNIQUE");
     projection_db_rollback(opened.db);
     cr_assert_eq(row_count(opened.db), 0);
-    cr_assert_eq(applied(opened.db, EU), 0);
-    close_and_remove(&opened);
+    cr_assert_eq(applied(opened.db, ORIGIN_EU), 0);
+    db_close_and_remove(&opened);
 }
 
 Test(sqlite, a_disk_that_refuses_leaves_the_last_commit_and_is_not_called_a_mistake_of_the_sql)
@@ -201,8 +153,8 @@ Test(sqlite, a_disk_that_refuses_leaves_the_last_commit_and_is_not_called_a_mist
     int code = 0;
     char *payload = mem_alloc_zero(1, 1024 * 1024 + 1);
     memset(payload, 'x', 1024 * 1024);
-    open_new(&opened, DEPOSITS);
-    apply(opened.db, EU, 0, "s", "1");
+    db_open_new(&opened, DEPOSITS);
+    apply(opened.db, ORIGIN_EU, 0, "s", "1");
     signal(SIGXFSZ, SIG_IGN);
     cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
     rlim_t unlimited = limit.rlim_cur;
@@ -211,18 +163,18 @@ Test(sqlite, a_disk_that_refuses_leaves_the_last_commit_and_is_not_called_a_mist
     cr_assert_eq(projection_db_begin(opened.db, &err), 0, "%s", err.message);
     for (uint64_t i = 1; code == 0 && i < 6; i++) { /* more than SQLite keeps in memory */
         struct event event;
-        event_init(&event, EU, i, "s", payload);
+        event_init(&event, ORIGIN_EU, i, "s", payload);
         code = projection_db_apply(opened.db, &event.event, &err);
     }
     cr_assert_eq(code, ERR_IO, "%s", err.message);
     projection_db_rollback(opened.db);
     limit.rlim_cur = unlimited;
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    cr_assert_eq(applied(opened.db, EU), 1);
+    cr_assert_eq(applied(opened.db, ORIGIN_EU), 1);
     cr_assert_eq(row_count(opened.db), 1);
-    apply(opened.db, EU, 1, "s", "2");
+    apply(opened.db, ORIGIN_EU, 1, "s", "2");
     mem_free(payload);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 /* --- Parameters --- */
@@ -232,7 +184,7 @@ Test(sqlite, parameters_are_what_the_event_says)
     struct opened opened;
     struct event event;
     struct err err = {0};
-    open_new(
+    db_open_new(
         &opened,
         sql_of("CREATE TABLE t(ok INTEGER CHECK(ok = 1));",
                "INSERT INTO t VALUES(:context = 'bank' AND :partition = 'north' AND :stream = 'it''s' AND :version "
@@ -240,14 +192,14 @@ Test(sqlite, parameters_are_what_the_event_says)
                "1700000000000 AND :payload = '{}' AND :metadata = 'm' AND :content_type = 'application/json' AND "
                ":origin = 'demo/eu/1' AND :position = 0 AND :epoch = 7 AND :causation_id = "
                "'30313233-3435-3637-3839-616263646566' AND :correlation_id IS NULL);"));
-    event_init(&event, EU, 0, "it's", "{}");
+    event_init(&event, ORIGIN_EU, 0, "it's", "{}");
     event.entry.metadata = BYTES_LITERAL("m");
     event.entry.content_type = BYTES_LITERAL("application/json");
     event.entry.epoch = 7;
     event.entry.causation_id = BYTES_LITERAL("0123456789abcdef");
     cr_assert_eq(try_apply(opened.db, &event, &err), 0, "%s", err.message);
     cr_assert_eq(row_count(opened.db), 1);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 /* Applies one payload to a table that takes only this type of it. */
@@ -258,12 +210,12 @@ static void expect_type(struct bytes payload, bool has_payload, const char *type
     struct err err = {0};
     char schema[128];
     snprintf(schema, sizeof(schema), "CREATE TABLE t(a CHECK(typeof(a) = '%s'), size);", type);
-    open_new(&opened, sql_of(schema, "INSERT INTO t VALUES(:payload, length(:payload));"));
-    event_init(&event, EU, 0, "s", "");
+    db_open_new(&opened, sql_of(schema, "INSERT INTO t VALUES(:payload, length(:payload));"));
+    event_init(&event, ORIGIN_EU, 0, "s", "");
     event.event.payload = payload;
     event.event.has_payload = has_payload;
     cr_assert_eq(try_apply(opened.db, &event, &err), 0, "%s", err.message);
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 Test(sqlite, a_payload_is_text_blob_or_null)
@@ -279,22 +231,22 @@ Test(sqlite, hostile_names_are_data)
     static const char *const names[] = {
         "'); DROP TABLE deposit; --", "\"", "'", "%s%n", ":payload", "\xf0\x9f\x92\xa3"};
     struct opened opened;
-    open_new(&opened, DEPOSITS);
+    db_open_new(&opened, DEPOSITS);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        apply(opened.db, EU, i, names[i], names[i]);
+        apply(opened.db, ORIGIN_EU, i, names[i], names[i]);
     cr_assert_eq(row_count(opened.db), sizeof(names) / sizeof(names[0]));
-    close_and_remove(&opened);
+    db_close_and_remove(&opened);
 }
 
 /* --- What the SQL may do --- */
 
 static void expect_refused(const char *sql, int code, const char *said)
 {
-    struct place place;
+    struct db_place place;
     struct projection_spec *spec = spec_of(sql);
     struct projection_db *db = NULL;
     struct err err = {0};
-    place_init(&place);
+    db_place_init(&place);
     cr_assert_eq(projection_db_open(place.path, spec, &db, &err), code, "%s: %s", sql, err.message);
     cr_assert_null(db);
     expect_says(&err, said);
@@ -343,12 +295,12 @@ Test(sqlite, statements_that_reach_beyond_the_projection_are_refused)
 
 Test(sqlite, a_schema_that_fails_half_way_leaves_no_half)
 {
-    struct place place;
+    struct db_place place;
     struct projection_spec *bad = spec_of(sql_of("CREATE TABLE t(a); CREATE TABEL u(a);", "SELECT 1;"));
     struct projection_spec *good = spec_of(sql_of("CREATE TABLE t(a);", "SELECT 1;"));
     struct projection_db *db = NULL;
     struct err err = {0};
-    place_init(&place);
+    db_place_init(&place);
     cr_assert_eq(projection_db_open(place.path, bad, &db, &err), ERR_INVALID);
     cr_assert_eq(projection_db_open(place.path, good, &db, &err), 0, "%s", err.message);
     projection_db_close(db);
@@ -376,7 +328,7 @@ Test(sqlite, a_file_of_other_sql_is_refused)
     struct opened opened;
     struct projection_db *db = NULL;
     struct err err = {0};
-    open_new(&opened, DEPOSITS);
+    db_open_new(&opened, DEPOSITS);
     struct projection_spec *other = spec_of(DEPOSITS "-- other\n");
     projection_db_close(opened.db);
     cr_assert_eq(projection_db_open(opened.place.path, other, &db, &err), ERR_MISMATCH);
@@ -388,12 +340,12 @@ Test(sqlite, a_file_of_other_sql_is_refused)
 
 Test(sqlite, a_file_that_is_no_database_is_damaged_and_the_message_says_what_to_do)
 {
-    struct place place;
+    struct db_place place;
     struct projection_spec *spec = spec_of(DEPOSITS);
     struct projection_db *db = NULL;
     struct err err = {0};
     uint8_t noise[8192];
-    place_init(&place);
+    db_place_init(&place);
     memset(noise, 0x5a, sizeof(noise));
     files_write(place.path, bytes_of(noise, sizeof(noise)));
     cr_assert_eq(projection_db_open(place.path, spec, &db, &err), ERR_CORRUPT);
@@ -411,9 +363,9 @@ Test(sqlite, damage_inside_is_found_by_whoever_reads_it)
     struct err err = {0};
     struct hash hash;
     buf_init(&file, 16 * 1024 * 1024);
-    open_new(&opened, DEPOSITS);
+    db_open_new(&opened, DEPOSITS);
     for (uint64_t i = 0; i < 400; i++)
-        apply(opened.db, EU, i, "a stream with a name of some length", "a payload of some length");
+        apply(opened.db, ORIGIN_EU, i, "a stream with a name of some length", "a payload of some length");
     projection_db_close(opened.db);
     files_read(opened.place.path, &file);
     memset(file.data + file.size_bytes / 2, 0x5a,
@@ -438,112 +390,4 @@ Test(sqlite, a_path_that_cannot_be_opened_is_named)
     cr_assert_eq(projection_db_open("/nowhere/at/all/db", spec, &db, &err), ERR_IO);
     expect_says(&err, "/nowhere/at/all/db");
     projection_spec_free(spec);
-}
-
-/* --- Digest --- */
-
-/* The digest of a table with this schema after these payloads, inserted by this statement in this order. */
-static struct hash digest_of(const char *schema, const char *statement, const char *const *payloads, size_t count,
-                             bool backwards)
-{
-    struct opened opened;
-    open_new(&opened, sql_of(schema, statement));
-    for (size_t i = 0; i < count; i++)
-        apply(opened.db, EU, i, "s", payloads[backwards ? count - 1 - i : i]);
-    struct hash hash = digest(opened.db, NULL);
-    cr_assert_eq(row_count(opened.db), count);
-    close_and_remove(&opened);
-    return hash;
-}
-
-static void expect_any_order(const char *schema, const char *statement, const char *const *payloads, size_t count)
-{
-    struct hash forwards = digest_of(schema, statement, payloads, count, false);
-    struct hash backwards = digest_of(schema, statement, payloads, count, true);
-    cr_assert(hash_equal(&forwards, &backwards), "%s", schema);
-}
-
-Test(sqlite, the_digest_does_not_depend_on_the_order_of_insertion)
-{
-    static const char *const texts[] = {"b", "a", "c", "", "a"};
-    expect_any_order("CREATE TABLE t(a);", "INSERT INTO t VALUES(:payload);", texts, 5);
-    expect_any_order("CREATE TABLE t(a, b);", "INSERT INTO t VALUES(1, :payload);", texts, 5);
-}
-
-Test(sqlite, the_digest_does_not_depend_on_collations)
-{
-    static const char *const texts[] = {"a", "A", "b ", "b", "B"};
-    expect_any_order("CREATE TABLE t(a TEXT COLLATE NOCASE);", "INSERT INTO t VALUES(:payload);", texts, 5);
-    expect_any_order("CREATE TABLE t(a TEXT COLLATE RTRIM);", "INSERT INTO t VALUES(:payload);", texts, 5);
-}
-
-Test(sqlite, the_digest_orders_equal_numbers_of_two_types)
-{
-    static const char *const numbers[] = {"1", "1.0", "0.0", "-0.0", "0"};
-    expect_any_order("CREATE TABLE t(a);",
-                     "INSERT INTO t VALUES(CASE WHEN instr(:payload, '.') THEN CAST(:payload AS REAL) ELSE "
-                     "CAST(:payload AS INTEGER) END);",
-                     numbers, 5);
-}
-
-Test(sqlite, the_digest_tells_contents_apart)
-{
-    static const char *const schemas[][2] = {
-        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('ab', 'c');"},
-        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', 'bc');"},
-        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', x'6263');"},
-        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('atb', 'c');"},
-        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', 'btc');"},
-        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', NULL);"},
-        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', '');"},
-        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', 1);"},
-        {"CREATE TABLE t(a, b);", "INSERT INTO t VALUES('a', 1.0);"},
-        {"CREATE TABLE t(a, c);", "INSERT INTO t VALUES('a', 1.0);"},
-        {"CREATE TABLE u(a, b);", "INSERT INTO u VALUES('a', 1.0);"},
-        {"CREATE TABLE t(a, b); CREATE TABLE u(a);", "INSERT INTO t VALUES('a', 1.0);"},
-    };
-    enum { COUNT = sizeof(schemas) / sizeof(schemas[0]) };
-    static const char *const payload[] = {""};
-    struct hash digests[COUNT];
-    for (size_t i = 0; i < COUNT; i++) {
-        digests[i] = digest_of(schemas[i][0], schemas[i][1], payload, 1, false);
-        for (size_t other = 0; other < i; other++)
-            cr_assert_not(hash_equal(&digests[i], &digests[other]), "%zu and %zu", other, i);
-    }
-}
-
-Test(sqlite, the_digest_leaves_the_cursor_out)
-{
-    struct opened opened;
-    struct event event;
-    struct err err = {0};
-    open_new(&opened, DEPOSITS);
-    apply(opened.db, EU, 0, "s", "1");
-    struct hash before = digest(opened.db, NULL);
-    event_init(&event, EU, 1, "s", "1");
-    event.entry.type = BYTES_LITERAL("Withdrawn");
-    cr_assert_eq(try_apply(opened.db, &event, &err), 0);
-    struct hash after = digest(opened.db, NULL);
-    cr_assert(hash_equal(&before, &after));
-    close_and_remove(&opened);
-}
-
-Test(sqlite, the_digest_quotes_names_of_tables_and_columns)
-{
-    static const char *const payloads[] = {"2", "1"};
-    expect_any_order("CREATE TABLE \"a \"\"b\"\"; DROP TABLE x\"(\"c \"\"d\"\"\", \"1\", \"select\");",
-                     "INSERT INTO \"a \"\"b\"\"; DROP TABLE x\" VALUES(1, :payload, 1);", payloads, 2);
-}
-
-Test(sqlite, the_digest_of_an_empty_projection_names_its_tables)
-{
-    struct opened one;
-    struct opened other;
-    open_new(&one, sql_of("CREATE TABLE t(a);", "SELECT 1;"));
-    open_new(&other, sql_of("CREATE TABLE t(b);", "SELECT 1;"));
-    struct hash first = digest(one.db, NULL);
-    struct hash second = digest(other.db, NULL);
-    cr_assert_not(hash_equal(&first, &second));
-    close_and_remove(&one);
-    close_and_remove(&other);
 }

@@ -23,7 +23,8 @@ static void begin(void)
     files_join(folder, "log", folder_of_log);
     sha = sha256_new();
     chain_init(&made, sha, bytes_of_string(ORIGIN));
-    cr_assert_eq(log_create(disk_posix(), folder_of_log, bytes_of_string(ORIGIN), &options, &err), 0, "%s", err.message);
+    cr_assert_eq(log_create(disk_posix(), folder_of_log, bytes_of_string(ORIGIN), &options, &err), 0, "%s",
+                 err.message);
     cr_assert_eq(log_open(disk_posix(), folder_of_log, bytes_of(NULL, 0), &options, &served, &recovery, &err), 0, "%s",
                  err.message);
 }

@@ -299,6 +299,17 @@ static int projection_digest(struct rpc_backend *backend, const char *name, stru
     return 0;
 }
 
+static int projection_check(struct rpc_backend *backend, const char *name, uint64_t seeds,
+                            struct rpc_projection_check *ret, struct err *err)
+{
+    (void)backend;
+    (void)name;
+    (void)err;
+    *ret = (struct rpc_projection_check){.event_count = 9, .seeds = seeds, .differs = true, .seed = 2};
+    snprintf(ret->table, sizeof(ret->table), "sums");
+    return 0;
+}
+
 static const struct rpc_backend_ops OPS = {
     .submit = submit,
     .log_count = log_count,
@@ -315,6 +326,7 @@ static const struct rpc_backend_ops OPS = {
     .projection_get = projection_get,
     .projection_list = projection_list,
     .projection_digest = projection_digest,
+    .projection_check = projection_check,
 };
 
 /* --- The stage --- */

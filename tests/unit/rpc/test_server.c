@@ -266,6 +266,34 @@ Test(server, a_projections_digest_comes_with_what_it_stands_for)
     tally__v1__projection_digest__free_unpacked(digest, NULL);
 }
 
+static grpc_status_code ask_check(char *name, uint64_t seeds)
+{
+    Tally__V1__CheckProjectionRequest request;
+    tally__v1__check_projection_request__init(&request);
+    request.name = name;
+    request.seeds = seeds;
+    grpc_status_code status =
+        outside_unary(&outside, stage.port, "/tally.v1.Ledger/CheckProjection", &request.base, &bytes);
+    outside_close(&outside);
+    return status;
+}
+
+Test(server, a_projections_check_says_what_differs)
+{
+    cr_assert_eq(ask_check((char[]){"balances"}, 0), GRPC_STATUS_OK);
+    Tally__V1__ProjectionCheck *check = tally__v1__projection_check__unpack(NULL, bytes.size_bytes, bytes.data);
+    cr_assert_not_null(check);
+    cr_expect_str_eq(check->name, "balances");
+    cr_expect_eq(check->seeds, 10);
+    cr_expect_eq(check->event_count, 9);
+    cr_expect(check->differs);
+    cr_expect_eq(check->seed, 2);
+    cr_expect_str_eq(check->table, "sums");
+    tally__v1__projection_check__free_unpacked(check, NULL);
+    cr_expect_eq(ask_check((char[]){"balances"}, 1001), GRPC_STATUS_INVALID_ARGUMENT);
+    cr_expect_eq(ask_check((char[]){""}, 1), GRPC_STATUS_INVALID_ARGUMENT);
+}
+
 Test(server, projections_are_created_listed_and_rebuilt)
 {
     Tally__V1__CreateProjectionRequest create;

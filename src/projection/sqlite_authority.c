@@ -1,0 +1,108 @@
+/* The authority events that a generation knows, in the bytes of their logs, in the table _tally_authority. They are
+ * written in the transaction that moves the cursor past them, so that what a generation leaves out as late can be told
+ * from its file alone. */
+#include "base/assert.h"
+#include "projection/sqlite.h"
+
+static struct bytes column_bytes(sqlite3_stmt *statement, int column)
+{
+    const void *data = sqlite3_column_blob(statement, column); /* before the size: SQLite asks for this order */
+    return bytes_of(data, (size_t)sqlite3_column_bytes(statement, column));
+}
+
+static void bind_blob(sqlite3_stmt *statement, int at, struct bytes value)
+{
+    sqlite3_bind_blob64(statement, at, value.size_bytes == 0 ? (const void *)"" : value.data, value.size_bytes,
+                        SQLITE_STATIC);
+}
+
+int projection_db_learn(struct projection_db *db, const struct projection_authority *event, struct err *err)
+{
+    PRE(db->in_transaction);
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite_prepare(db,
+                              "INSERT OR IGNORE INTO _tally_authority(origin, idx, entry, payload) "
+                              "VALUES(?1, ?2, ?3, ?4)",
+                              &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, event->origin, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)event->index);
+    bind_blob(statement, 3, event->entry);
+    bind_blob(statement, 4, event->payload);
+    if (sqlite3_step(statement) != SQLITE_DONE)
+        code = sqlite_failed(db, "keeping an authority event", err);
+    sqlite3_finalize(statement);
+    return code;
+}
+
+int projection_db_knows(struct projection_db *db, const char *origin, uint64_t index, bool *ret, struct err *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite_prepare(db, "SELECT 1 FROM _tally_authority WHERE origin = ?1 AND idx = ?2", &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, origin, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)index);
+    int step = sqlite3_step(statement);
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        code = sqlite_failed(db, "looking for an authority event", err);
+    sqlite3_finalize(statement);
+    if (code == 0)
+        *ret = step == SQLITE_ROW;
+    return code;
+}
+
+int projection_db_authority(struct projection_db *db, projection_authority_fn *each, void *context, struct err *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int step = SQLITE_DONE;
+    int code = sqlite_prepare(db, "SELECT origin, idx, entry, payload FROM _tally_authority ORDER BY origin, idx",
+                              &statement, err);
+    while (code == 0 && (step = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct projection_authority event = {.origin = (const char *)sqlite3_column_text(statement, 0),
+                                             .index = (uint64_t)sqlite3_column_int64(statement, 1),
+                                             .entry = column_bytes(statement, 2),
+                                             .payload = column_bytes(statement, 3)};
+        code = each(context, &event, err);
+    }
+    if (code == 0 && step != SQLITE_DONE)
+        code = sqlite_failed(db, "reading the authority events", err);
+    sqlite3_finalize(statement);
+    return code;
+}
+
+static int keep_contexts(struct projection_db *db, const char *text, struct err *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int code =
+        sqlite_prepare(db, "INSERT OR IGNORE INTO _tally_meta(key, value) VALUES('contexts', ?1)", &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, text, -1, SQLITE_STATIC);
+    if (sqlite3_step(statement) != SQLITE_DONE)
+        code = sqlite_failed(db, "keeping the contexts' digest", err);
+    sqlite3_finalize(statement);
+    return code;
+}
+
+int projection_db_same_contexts(struct projection_db *db, const struct hash *contexts, bool *ret, struct err *err)
+{
+    PRE(!db->in_transaction);
+    char text[2 * HASH_SIZE + 1];
+    sqlite3_stmt *statement = NULL;
+    hex_encode(bytes_of(contexts->bytes, HASH_SIZE), text);
+    int code = keep_contexts(db, text, err);
+    if (code == 0)
+        code = sqlite_prepare(db, "SELECT 1 FROM _tally_meta WHERE key = 'contexts' AND value = ?1", &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, text, -1, SQLITE_STATIC);
+    int step = sqlite3_step(statement);
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        code = sqlite_failed(db, "reading the contexts' digest", err);
+    sqlite3_finalize(statement);
+    if (code == 0)
+        *ret = step == SQLITE_ROW;
+    return code;
+}

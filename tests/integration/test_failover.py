@@ -1,0 +1,150 @@
+"""A region is lost with a tail that nobody has, another takes over, the lost one comes back: projections agree everywhere, on effective events only."""
+import json
+import signal
+import sqlite3
+
+from harness import batch, check, event, read_log, run, wait_until, write
+
+from tally.v1 import control_pb2
+
+SUMS = '''-- tally: projection sums
+-- tally: schema
+CREATE TABLE sums (stream TEXT PRIMARY KEY, total INTEGER NOT NULL);
+-- tally: on bank Happened
+INSERT INTO sums VALUES (:stream, json_extract(:payload, '$.n')) ON CONFLICT (stream) DO UPDATE SET total = total + excluded.total;
+'''
+
+
+def append(region, stream, *numbers, partition='eu'):
+    for n in numbers:
+        region.client().append(batch(write(stream, event(json.dumps({'n': n}).encode()), partition=partition)))
+
+
+def create(lab, *regions):
+    sql = lab.folder / 'sums.sql'
+    sql.write_text(SUMS)
+    for region in regions:
+        check('tally', 'projection', 'create', sql, '--server', region.address)
+
+
+def digest(region, position):
+    return json.loads(check('tally', 'projection', 'digest', 'sums', '--wait', position, '--server', region.address, '--json'))
+
+
+def status(region):
+    return json.loads(check('tally', 'projection', 'status', 'sums', '--server', region.address, '--json'))
+
+
+def sums(region, position):
+    """What a reader of the file sees once the projection is there."""
+    digest(region, position)
+    with sqlite3.connect(f'file:{status(region)["file"]}?mode=ro', uri=True) as db:
+        return dict(db.execute('SELECT stream, total FROM sums'))
+
+
+def fail_over(lost, to):
+    check('tally', 'failover', 'bank', '--from', lost.name, '--server', to.address, '--force', '--reason', f'{lost.name} lost power')
+
+
+def basis_of(region):
+    """How much of eu's log the region had when it took over."""
+    seizure = next(e for e in read_log(region.client()) if e.entry.type == '$AuthoritySeized')
+    basis = control_pb2.AuthorityChange.FromString(seizure.payload).basis
+    return int(dict(part.split('@') for part in basis.split(','))['eu'])
+
+
+def same_everywhere(regions, expected):
+    """All regions hold all logs, and their projections the same contents: these."""
+    position = position_of(regions)
+    found = [digest(region, position) for region in regions]
+    assert {f['position'] for f in found} == {position}, found
+    assert len({f['digest'] for f in found}) == 1, found
+    for region in regions:
+        assert sums(region, position) == expected, region.name
+
+
+def position_of(regions):
+    def one():
+        positions = {region.status().position for region in regions}
+        return positions.pop() if len(positions) == 1 else None
+    return wait_until(one, 'all regions to hold the same')
+
+
+def test_check_finds_statements_that_depend_on_the_interleaving(lab):
+    eu, us = lab.started('eu', 'us')
+    sql = lab.folder / 'first.sql'
+    sql.write_text('''-- tally: projection first
+-- tally: schema
+CREATE TABLE first (key TEXT PRIMARY KEY, stream TEXT NOT NULL);
+-- tally: on bank *
+INSERT OR IGNORE INTO first VALUES ('any', :partition);
+''')
+    create(lab, eu)
+    check('tally', 'projection', 'create', sql, '--server', eu.address)
+    append(eu, 'a', 1, 2, 3)
+    append(us, 'b', 4, 5, 6, partition='us')
+    digest(eu, position_of((eu, us)))
+    found = json.loads(check('tally', 'projection', 'check', 'sums', '--seeds', 20, '--server', eu.address, '--json'))
+    assert found['seeds'] == 20 and not found['differs'] and found['event_count'] == 6, found
+    done = run('tally', 'projection', 'check', 'first', '--seeds', 20, '--server', eu.address)
+    assert done.returncode == 1 and 'table first differs' in done.stderr and 'seed' in done.stderr, done
+    done = run('tally', 'projection', 'check', 'none', '--server', eu.address)
+    assert done.returncode == 1 and 'no projection "none"' in done.stderr, done
+
+
+def test_tail_of_a_lost_region_is_left_out_of_projections_everywhere(lab):
+    eu, us, ap = lab.started('eu', 'us', 'ap')
+    create(lab, eu, us, ap)
+    append(eu, 'a', 1, 2, 4)
+    append(us, 'b', 8, partition='us')
+    for region in (us, ap):
+        region.wait_size('bank/eu/1', 3)
+    position_of((eu, us, ap))
+    us.stop()
+    ap.stop()
+    append(eu, 'a', 100, 200)
+    assert sums(eu, eu.status().position) == {'a': 307, 'b': 8}
+    eu.kill()
+    us.start(accepting=False)
+    ap.start(accepting=False)
+    us.wait_accepting()
+    fail_over(eu, us)
+    append(us, 'd', 16)
+    append(us, 'c', 32)
+    assert sums(us, us.status().position) == {'a': 7, 'b': 8, 'c': 32, 'd': 16}
+    assert status(us)['generation'] == 1
+    eu.start()
+    same_everywhere((eu, us, ap), {'a': 7, 'b': 8, 'c': 32, 'd': 16})
+    assert status(eu)['generation'] == 2
+    assert 'projection sums is rebuilt: entry' in eu.said()
+    append(us, 'c', 64)
+    same_everywhere((eu, us, ap), {'a': 7, 'b': 8, 'c': 96, 'd': 16})
+    for region in (eu, us, ap):
+        region.kill()
+        region.start(accepting=False)
+    same_everywhere((eu, us, ap), {'a': 7, 'b': 8, 'c': 96, 'd': 16})
+
+
+def test_two_regions_agree_after_one_was_lost_while_the_other_hung(lab):
+    """How much of the tail reaches us before it hangs is the network's business: us says it."""
+    eu, us = lab.started('eu', 'us')
+    create(lab, eu, us)
+    append(eu, 'a', 0, 1, 2)
+    position_of((eu, us))
+    us.process.send_signal(signal.SIGSTOP)
+    for n in range(3, 33):
+        payload = json.dumps({'n': n, 'padding': 'x' * 512 * 1024}).encode()
+        eu.client().append(batch(write('a', event(payload))))
+    assert sums(eu, eu.status().position) == {'a': sum(range(33))}
+    eu.kill()
+    us.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not us.status().peers[0].connected, 'us to miss eu')
+    wait_until(lambda: us.log('bank/eu/1').size == us.log('bank/eu/1').indexed_size, 'us to have indexed what it has')
+    fail_over(eu, us)
+    held = basis_of(us)
+    assert 3 <= held < 33, held
+    append(us, 'b', 1000)
+    eu.start()
+    same_everywhere((eu, us), {'a': sum(range(held)), 'b': 1000})
+    assert status(eu)['generation'] == 2
+    assert status(us)['generation'] == 1

@@ -413,6 +413,20 @@ static uint64_t end_in(const struct claim *claim, const char *region, uint64_t i
     return own_log ? claim->index : basis_size(claim, region, incarnation);
 }
 
+bool authority_was_home(const struct authority_table *table, struct bytes context, struct bytes partition,
+                        const char *region)
+{
+    struct governing record = governing(table, context, partition);
+    if (was_home(table, &record, context, partition, CONTEXT_EPOCH_FIRST, region))
+        return true;
+    for (const struct claim *claim = next_winner(&record, CONTEXT_EPOCH_FIRST); claim != NULL;
+         claim = next_winner(&record, claim->epoch)) {
+        if (strcmp(claim->region, region) == 0)
+            return true;
+    }
+    return false;
+}
+
 struct authority_span authority_span(const struct authority_table *table, struct bytes context, struct bytes partition,
                                      uint64_t epoch, const char *region, uint64_t incarnation)
 {

@@ -92,14 +92,13 @@ struct authority_now {
 int authority_now(const struct authority_table *table, struct bytes context, struct bytes partition,
                   struct authority_now *ret, struct err *err) MUST_USE;
 
+/* Whether the region was, or is, the home of the partition under some epoch. */
+bool authority_was_home(const struct authority_table *table, struct bytes context, struct bytes partition,
+                        const char *region);
+
 /* The rule at the top, for a client's entry or a decision (authority events themselves are never late). */
 bool authority_is_late(const struct authority_table *table, struct bytes context, struct bytes partition,
                        uint64_t epoch, const char *region, uint64_t incarnation, uint64_t index);
-
-/* Walks the partitions of a context that are governed apart from each other: "*", those that the context gives a home,
- * and those whose own changes or releases count. Start with *at = 0; false at the end. *ret is valid until the next
- * authority_apply. */
-bool authority_partition_next(const struct authority_table *table, struct bytes context, size_t *at, struct bytes *ret);
 /* The same for all entries of one log with this partition and epoch: those with begin <= index < end are not late. */
 struct authority_span {
     uint64_t begin;
@@ -113,6 +112,11 @@ struct authority_span authority_span(const struct authority_table *table, struct
  * partition). */
 uint64_t authority_affected_from(const struct authority_table *table, const struct authority_event *event,
                                  const char *region, uint64_t incarnation);
+
+/* Walks the partitions of a context that are governed apart from each other: "*", those that the context gives a home,
+ * and those whose own changes or releases count. Start with *at = 0; false at the end. *ret is valid until the next
+ * authority_apply. */
+bool authority_partition_next(const struct authority_table *table, struct bytes context, size_t *at, struct bytes *ret);
 
 /* Walks all winning changes, in the order in which partitions were first met, epochs ascending: for status, and for
  * keeping the table on disk. Start with *at zeroed; false at the end. Borrowed until the next authority_apply. */

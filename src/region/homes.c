@@ -354,6 +354,15 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
     return 0;
 }
 
+bool homes_wrote(const struct region *region, const struct region_stream_write *write, uint32_t index_log)
+{
+    char text[INDEX_ORIGIN_MAX_BYTES + 1];
+    struct origin origin;
+    return index_origin(region->index, index_log, text, NULL) == 0 &&
+           origin_parse(bytes_of_string(text), &origin, NULL) == 0 &&
+           authority_was_home(&region->homes.authority, write->context, write->partition, origin.region);
+}
+
 /* --- Commands of the operator --- */
 
 static size_t peer_named(const struct region *region, const char *name)

@@ -66,14 +66,6 @@ void incarnation_note_seen(struct region_log *log, uint64_t size)
         log->known_size = size;
 }
 
-bool incarnation_is_own(const struct region *region, uint32_t index_log)
-{
-    char text[INDEX_ORIGIN_MAX_BYTES + 1];
-    struct origin origin;
-    return index_origin(region->index, index_log, text, NULL) == 0 &&
-           origin_parse(bytes_of_string(text), &origin, NULL) == 0 && names_this_region(region, &origin);
-}
-
 /* --- Ending the own log --- */
 
 static void begin(struct region *region, uint64_t number, bool fresh, const char *why, struct region_update *update)

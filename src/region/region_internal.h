@@ -187,8 +187,6 @@ void incarnation_note_seen(struct region_log *log, uint64_t size);
 void incarnation_isolated(struct region *region, struct region_update *update);
 /* The peers have told and the own log holds what they hold: true when it must not be gone on with (now or for ever). */
 bool incarnation_must_end(struct region *region, struct region_update *update);
-/* Whether the log with this number in the index is one of this region, of whatever incarnation. */
-bool incarnation_is_own(const struct region *region, uint32_t index_log);
 uint64_t incarnation_deadline_us(const struct region *region);
 /* The range that is known to have existed and that nobody heard of holds. */
 bool incarnation_lost(const struct region *region, uint32_t log, uint64_t *ret_from, uint64_t *ret_to);

@@ -92,7 +92,7 @@ static int look_for_head(struct region *region, const struct region_command *com
     }
     if (code != 0)
         return code;
-    if (head.place.log != region->own_index_log && !incarnation_is_own(region, head.place.log))
+    if (head.place.log != region->own_index_log && !homes_wrote(region, write, head.place.log))
         return err_set(
             err, ERR_INVALID,
             "this stream has events of another partition, in another region's log; a stream belongs to one partition");

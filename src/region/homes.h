@@ -33,8 +33,8 @@ int homes_load(struct region *region, struct err *err) MUST_USE;
 /* Decides whether a write may be accepted here: 0 and the epoch, or the refusal. */
 int homes_decide(struct region *region, const struct region_stream_write *write, uint64_t *ret_epoch,
                  struct region_refusal *refusal) MUST_USE;
-/* Whether the log (as the index numbers it) is of a region that is, or was, the home of the write's partition: only then
- * can it hold the stream's head. */
+/* Whether the log (as the index numbers it) is of a region that is, or was, the home of the write's partition: only
+ * then can it hold the stream's head. */
 bool homes_wrote(const struct region *region, const struct region_stream_write *write, uint32_t index_log);
 /* An operator's command; control->changed and ->remaining, and command->ticket on success. */
 int homes_control(struct region *region, struct region_command *command, struct region_update *update) MUST_USE;

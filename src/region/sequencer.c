@@ -75,7 +75,8 @@ static int look_for_event(struct region *region, const struct region_command *co
 }
 
 static int look_for_head(struct region *region, const struct region_command *command,
-                         const struct region_stream_write *write, struct stream_state *ret, struct err *err)
+                         const struct region_stream_write *write, uint64_t epoch, struct stream_state *ret,
+                         struct err *err)
 {
     const struct overlay_item *item = overlay_head(&region->overlay, write->context, write->stream);
     struct index_head head = write->head;
@@ -92,7 +93,9 @@ static int look_for_head(struct region *region, const struct region_command *com
     }
     if (code != 0)
         return code;
-    if (head.place.log != region->own_index_log && !incarnation_is_own(region, head.place.log))
+    /* In the first epoch nobody else was the home: later a stream goes on in the log of the home that took over. */
+    if (head.place.log != region->own_index_log && epoch == CONTEXT_EPOCH_FIRST &&
+        !incarnation_is_own(region, head.place.log))
         return err_set(
             err, ERR_INVALID,
             "this stream has events of another partition, in another region's log; a stream belongs to one partition");
@@ -243,8 +246,8 @@ static int is_repetition(struct region *region, const struct region_command *com
     return 0;
 }
 
-static int decide_write(struct region *region, struct region_command *command, const struct region_stream_write *write,
-                        struct region_result *results)
+int sequencer_write(struct region *region, struct region_command *command, const struct region_stream_write *write,
+                    struct region_result *results)
 {
     struct region_refusal *refusal = &command->refusal;
     struct stream_state state = {.exists = false};
@@ -254,7 +257,7 @@ static int decide_write(struct region *region, struct region_command *command, c
     if (code == 0 && !repetition)
         code = homes_decide(region, write, &epoch, refusal);
     if (code == 0 && !repetition)
-        code = look_for_head(region, command, write, &state, &refusal->err);
+        code = look_for_head(region, command, write, epoch, &state, &refusal->err);
     if (code == 0 && !repetition)
         code = check_version(write, &state, refusal);
     for (size_t i = 0; code == 0 && i < write->event_count; i++) {
@@ -366,6 +369,7 @@ void sequencer_take_back(struct region *region, const struct sequencer_mark *mar
     if (!PLANTED(forget_undo))
         overlay_undo(&region->overlay, 0, mark->chain.range.size);
     homes_undo(region, 0, mark->chain.range.size);
+    settle_undo(region, mark->chain.range.size);
 }
 
 /* --- Control events --- */
@@ -375,6 +379,14 @@ enum { CONTROL_FIXED_BYTES = 512 + 2 * ENTRY_NAME_MAX_BYTES }; /* what an entry 
 int sequencer_control_room(struct region *region, size_t count, size_t payload_max_bytes, struct err *err)
 {
     return make_room(region, count, (count == 0 ? 1 : count) * (payload_max_bytes + CONTROL_FIXED_BYTES), err);
+}
+
+int sequencer_room(struct region *region, const struct region_command *command, size_t controls,
+                   size_t payload_max_bytes, struct err *err)
+{
+    size_t events = 0;
+    size_t size_bytes = command_size_bytes(command, &events);
+    return make_room(region, events + controls, size_bytes + controls * (payload_max_bytes + CONTROL_FIXED_BYTES), err);
 }
 
 /* Id and salt of a control event follow from its place: the core draws no randomness, and its payload is no secret. */
@@ -419,16 +431,14 @@ void sequencer_flush(struct region *region, struct region_update *update)
 static int decide_batch(struct region *region, struct region_command *command)
 {
     struct region_refusal *refusal = &command->refusal;
-    size_t events = 0;
-    size_t size_bytes = command_size_bytes(command, &events);
-    int code = make_room(region, events, size_bytes, &refusal->err);
+    int code = sequencer_room(region, command, 0, 0, &refusal->err);
     if (code != 0)
         return code;
     struct sequencer_mark mark = sequencer_mark(region);
     struct region_result *results = command->results;
     for (size_t i = 0; code == 0 && i < command->write_count; i++) {
         refusal->write_number = i;
-        code = decide_write(region, command, &command->writes[i], results);
+        code = sequencer_write(region, command, &command->writes[i], results);
         results += command->writes[i].event_count;
     }
     if (code != 0)
@@ -444,6 +454,8 @@ static int decide(struct region *region, struct region_command *command, struct 
     if (region->pending_count >= region->config.limits.commands_pending)
         return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause",
                        region->pending_count);
+    if (command->settle != NULL)
+        return settle_decide(region, command);
     return command->control != NULL ? homes_control(region, command, update) : decide_batch(region, command);
 }
 

@@ -28,9 +28,13 @@ int utc_parse(const char *text, uint64_t *ret_unix_ms, struct err *err)
 
 /* --- For machines --- */
 
-static void add(json_t *array, json_t *value)
+/* The array with the value; NULL when memory ran out for either, which the whole then lacks. */
+static json_t *with(json_t *array, json_t *value)
 {
-    (void)json_array_append_new(array, value); /* an absent value leaves the array short: print_json then reports it */
+    if (json_array_append_new(array, value) == 0)
+        return array;
+    json_decref(array);
+    return NULL;
 }
 
 static json_t *time_json(uint64_t unix_ms)
@@ -45,10 +49,10 @@ static json_t *accepted_json(const struct tally_report *report)
     json_t *rows = json_array();
     for (size_t i = 0; i < report->accepted_count; i++) {
         const struct tally_accepted_row *row = &report->accepted[i];
-        add(rows, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(row->origin), "epoch",
-                            json_number(row->epoch), "effective", json_number(row->effective), "late",
-                            json_number(row->late), "published", json_number(row->published), "first",
-                            time_json(row->first_unix_ms), "last", time_json(row->last_unix_ms)));
+        rows = with(rows, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(row->origin), "epoch",
+                                    json_number(row->epoch), "effective", json_number(row->effective), "late",
+                                    json_number(row->late), "published", json_number(row->published), "first",
+                                    time_json(row->first_unix_ms), "last", time_json(row->last_unix_ms)));
     }
     return rows;
 }
@@ -58,9 +62,10 @@ static json_t *logs_json(const struct tally_report *report)
     json_t *logs = json_array();
     for (size_t i = 0; i < report->log_count; i++) {
         const struct tally_report_log *log = &report->logs[i];
-        add(logs, json_pack("{s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(log->origin), "size",
-                            json_number(log->size), "indexed_size", json_number(log->indexed_size), "checkpoint_size",
-                            json_number(log->checkpoint_size), "published_size", json_number(log->published_size)));
+        logs = with(logs,
+                    json_pack("{s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(log->origin), "size",
+                              json_number(log->size), "indexed_size", json_number(log->indexed_size), "checkpoint_size",
+                              json_number(log->checkpoint_size), "published_size", json_number(log->published_size)));
     }
     return logs;
 }
@@ -70,9 +75,9 @@ static json_t *projections_json(const struct tally_report *report)
     json_t *projections = json_array();
     for (size_t i = 0; i < report->projection_count; i++) {
         const struct tally_report_projection *from = &report->projections[i];
-        add(projections, json_pack("{s:o,s:o,s:o,s:o,s:b}", "name", json_cstring(from->name), "state",
-                                   json_cstring(from->state), "position", json_cstring(from->position), "behind",
-                                   json_number(from->behind), "stale", from->stale));
+        projections = with(projections, json_pack("{s:o,s:o,s:o,s:o,s:b}", "name", json_cstring(from->name), "state",
+                                                  json_cstring(from->state), "position", json_cstring(from->position),
+                                                  "behind", json_number(from->behind), "stale", from->stale));
     }
     return projections;
 }
@@ -82,9 +87,9 @@ static json_t *homes_json(const struct tally_report *report)
     json_t *homes = json_array();
     for (size_t i = 0; i < report->home_count; i++) {
         const struct tally_home_status *home = &report->homes[i];
-        add(homes, json_pack("{s:o,s:o,s:o,s:b,s:o}", "partition", json_cstring(home->partition), "region",
-                             json_cstring(home->region), "epoch", json_number(home->epoch), "released", home->released,
-                             "successor", json_cstring(home->successor)));
+        homes = with(homes, json_pack("{s:o,s:o,s:o,s:b,s:o}", "partition", json_cstring(home->partition), "region",
+                                      json_cstring(home->region), "epoch", json_number(home->epoch), "released",
+                                      home->released, "successor", json_cstring(home->successor)));
     }
     return homes;
 }
@@ -94,10 +99,10 @@ static json_t *changes_json(const struct tally_report *report)
     json_t *changes = json_array();
     for (size_t i = 0; i < report->change_count; i++) {
         const struct tally_report_change *change = &report->changes[i];
-        add(changes, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "partition", json_cstring(change->partition), "epoch",
-                               json_number(change->epoch), "kind", json_cstring(change->kind), "region",
-                               json_cstring(change->region), "time", time_json(change->time_unix_ms), "basis",
-                               json_cstring(change->basis)));
+        changes = with(changes, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "partition", json_cstring(change->partition),
+                                          "epoch", json_number(change->epoch), "kind", json_cstring(change->kind),
+                                          "region", json_cstring(change->region), "time",
+                                          time_json(change->time_unix_ms), "basis", json_cstring(change->basis)));
     }
     return changes;
 }
@@ -114,7 +119,7 @@ static json_t *owed_json(const struct tally_report *report)
 {
     json_t *owed = json_array();
     for (size_t i = 0; i < report->owed_count; i++)
-        add(owed, late_item_json(&report->owed[i]));
+        owed = with(owed, late_item_json(&report->owed[i]));
     return owed;
 }
 

@@ -126,6 +126,20 @@ static int ask(struct site *site, struct decision *decision, enum settlement set
     return decide(site, decision);
 }
 
+/* --- After a failover --- */
+
+Test(settle, a_stream_goes_on_at_the_new_home)
+{
+    struct pair pair = reunited();
+    struct order order;
+    order_one(&order, "s", 50, "1");
+    order.writes[0].expectation = STREAM_VERSION;
+    site_submit(pair.us, &order);
+    cr_expect_eq(order.command.refusal.code, 0, "%s", order.command.refusal.err.message);
+    cr_expect_eq(order.results[0].stream_version, 1);
+    end(&pair);
+}
+
 /* --- Accept --- */
 
 Test(settle, a_tail_that_came_back_waits_for_a_decision)
@@ -397,6 +411,27 @@ Test(settle, who_is_not_the_home_names_the_home)
     cr_expect_eq(ask(pair.us, &decision, SETTLED_REJECTED, 1, 0), ERR_WRONG_HOME);
     cr_expect_str_eq(decision.order.command.refusal.home_region, "eu");
     cr_expect_str_eq(decision.order.command.refusal.home_address, "eu.example:7001");
+    end(&pair);
+}
+
+Test(settle, a_decision_of_a_home_that_was_overtaken_is_late_and_the_item_is_open_again)
+{
+    struct pair pair = reunited();
+    struct decision decision;
+    site_meet(pair.eu, pair.us);
+    site_send_blocks(pair.eu, pair.us, "us");
+    site_written_all(pair.eu, site_log_number(pair.eu, "us"));
+    site_indexed(pair.eu, site_log_number(pair.eu, "us"));
+    site_indexed(pair.eu, 0);
+    cr_assert_eq(ask(pair.us, &decision, SETTLED_REJECTED, 1, 0), 0);
+    site_indexed(pair.us, 0);
+    cr_assert_eq(state_at(&pair, 1), INDEX_LATE_REJECTED);
+    site_peer_down(pair.eu, "us");
+    control(pair.eu, REGION_FAILOVER, "us");
+    site_tick(pair.us, 10 * 1000 * 1000);
+    give(&pair);
+    cr_expect_eq(state_at(&pair, 1), INDEX_LATE_OPEN);
+    cr_expect_eq(ask(pair.us, &decision, SETTLED_REJECTED, 1, 0), ERR_WRONG_HOME);
     end(&pair);
 }
 

@@ -123,7 +123,7 @@ static void owe_for(uint64_t index)
     buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
     put_u64_be(settled.event_id, index + 1);
     cr_assert_eq(control_settled_encode(&settled, &payload, NULL), 0);
-    append_control(CONTROL_LATE_SETTLED, buf_bytes(&payload), 12);
+    append_control(CONTROL_LATE_SETTLED, buf_bytes(&payload), 13);
     buf_free(&payload);
 }
 
@@ -140,7 +140,7 @@ static void append_story(void)
     append_event(EU, "bank", 1, 5);
     seize();
     append_event(US, "bank", 2, 11);
-    append_event(US, "bank", 2, 11);
+    append_event(US, "bank", 2, 12);
     owe_for(4);
     cr_assert_eq(applier_new(memory_index, &table, &applier, NULL), 0);
     while (progress.moved)

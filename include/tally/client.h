@@ -434,7 +434,7 @@ struct tally_shown_event {
     struct tally_recorded event;
 };
 
-/* An item, and both versions of its stream from its version on. */
+/* An item, and both versions of its stream from where they part. */
 struct tally_late_shown {
     struct tally_late_item item;
     size_t late_count;

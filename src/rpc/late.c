@@ -263,6 +263,7 @@ struct showing {
     struct call *call;
     struct arena arena; /* of the events */
     size_t size_bytes;
+    uint64_t from_version; /* of the stream: where the two versions part, the item's or that of an earlier late event */
     Tally__V1__ShowLateResponse response;
 };
 
@@ -309,10 +310,13 @@ static int show_late_side(struct showing *showing, const struct index_late *item
     while (code == 0 && count > 0 && !response->cut_off) {
         code = index_late_scan(showing->call->backend->index, &cursor, items, INDEX_LATE_SCAN_MAX, &count, err);
         for (size_t i = 0; code == 0 && i < count; i++) {
-            if (items[i].late && strcmp(items[i].context, item->context) == 0 &&
-                strcmp(items[i].stream, item->stream) == 0)
-                code = show_event(showing, items[i].origin, items[i].place.index, index_late_state_name(items[i].state),
-                                  response->late, &response->n_late, err);
+            if (!items[i].late || strcmp(items[i].context, item->context) != 0 ||
+                strcmp(items[i].stream, item->stream) != 0)
+                continue;
+            code = show_event(showing, items[i].origin, items[i].place.index, index_late_state_name(items[i].state),
+                              response->late, &response->n_late, err);
+            if (items[i].stream_version < showing->from_version)
+                showing->from_version = items[i].stream_version;
         }
         if (code == 0)
             code = call_check(showing->call, err);
@@ -320,8 +324,7 @@ static int show_late_side(struct showing *showing, const struct index_late *item
     return code;
 }
 
-static int show_effective_side(struct showing *showing, const char *context, const char *stream, uint64_t version,
-                               struct err *err)
+static int show_effective_side(struct showing *showing, const char *context, const char *stream, struct err *err)
 {
     Tally__V1__ShowLateResponse *response = &showing->response;
     struct index *index = showing->call->backend->index;
@@ -329,8 +332,8 @@ static int show_effective_side(struct showing *showing, const char *context, con
     size_t count = 0;
     if (places == NULL)
         return no_memory(err);
-    int code = index_scan(index, bytes_of_string(context), bytes_of_string(stream), version, false, places,
-                          SHOWN_MAX + 1, &count, err);
+    int code = index_scan(index, bytes_of_string(context), bytes_of_string(stream), showing->from_version, false,
+                          places, SHOWN_MAX + 1, &count, err);
     for (size_t i = 0; code == 0 && i < count; i++) {
         char origin[INDEX_ORIGIN_MAX_BYTES + 1];
         code = index_origin(index, places[i].log, origin, err);
@@ -355,10 +358,11 @@ static int show_all(struct showing *showing, const Tally__V1__ShowLateRequest *r
         code = find_item(backend, request->place, item, err);
     if (code == 0)
         code = late_fill(backend, item, response->item, &showing->arena, err);
+    showing->from_version = item->stream_version;
     if (code == 0 && item->late)
         code = show_late_side(showing, item, err);
     if (code == 0)
-        code = show_effective_side(showing, response->item->context, response->item->stream, item->stream_version, err);
+        code = show_effective_side(showing, response->item->context, response->item->stream, err);
     return code;
 }
 

@@ -1,3 +1,4 @@
+/* What the methods of the service Operations share (operation.h). */
 #include "rpc/operation.h"
 
 #include "base/assert.h"

@@ -48,8 +48,11 @@ static int take_status(struct making *making, struct err *err)
     size_t count = backend->ops->log_count(backend);
     making->log_count = count < making->status->log_count ? count : making->status->log_count;
     for (size_t i = 0; i < making->log_count; i++) {
+        const struct region_log_status *log = &making->status->logs[i];
         making->logs[i] = backend->ops->log_at(backend, i);
-        making->published_sizes[i] = making->status->logs[i].published_size;
+        making->published_sizes[i] = log->published_size;
+        if (i > 0 && log->checkpoint_size > log->published_size) /* of a mirror: this region cosigns what it stores */
+            making->published_sizes[i] = log->checkpoint_size;
     }
     return 0;
 }
@@ -122,7 +125,7 @@ static int fill_logs(struct making *making, struct err *err)
         logs[i].size = from->size;
         logs[i].indexed_size = from->indexed_size;
         logs[i].checkpoint_size = from->checkpoint_size;
-        logs[i].published_size = from->published_size;
+        logs[i].published_size = making->published_sizes[i];
         if (logs[i].origin == NULL)
             return no_memory(err);
         to->logs[to->n_logs++] = &logs[i];

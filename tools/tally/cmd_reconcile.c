@@ -172,7 +172,7 @@ static int print_shown(const struct tally_late_shown *shown, bool json, struct e
     if (rc == 0)
         rc = print_side("came too late", shown->late, shown->late_count, json, err);
     if (rc == 0)
-        rc = print_side("counts, from there on", shown->effective, shown->effective_count, json, err);
+        rc = print_side("counts, from where they part", shown->effective, shown->effective_count, json, err);
     if (rc == 0 && shown->cut_off)
         (void)fputs("there are more; tally read has all\n", stderr);
     return rc;
@@ -276,7 +276,10 @@ static int print_settled(const struct tally_settled *settled, const char *action
                                     "already", json_number(settled->already), "position",
                                     json_cstring(settled->position)),
                           err);
-    printf("%s: %" PRIu64 " decided", action, settled->settled);
+    if (settled->settled == 0 && settled->already == 0 && settled->position[0] != '\0')
+        printf("%s: the event was appended", action); /* for what was owed */
+    else
+        printf("%s: %" PRIu64 " decided", action, settled->settled);
     if (settled->already > 0)
         printf(", %" PRIu64 " had been decided so before", settled->already);
     if (settled->position[0] != '\0') {

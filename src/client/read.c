@@ -107,6 +107,19 @@ static void recorded_fill(const struct frame *frame, const struct entry *entry, 
     memcpy(ret->event_id, entry->event_id, TALLY_ID_SIZE);
 }
 
+int read_recorded(struct bytes bytes, struct tally_recorded *ret, struct err *err)
+{
+    struct frame frame;
+    struct entry entry;
+    int rc = frame_parse(bytes, &frame, err);
+    if (rc == 0)
+        rc = entry_parse(frame.entry, &entry, err);
+    if (rc != 0)
+        return err_wrap(err, rc, "the server sent an event that breaks the rules");
+    recorded_fill(&frame, &entry, ret);
+    return 0;
+}
+
 int read_batch_next(struct read_batch *batch, struct tally_recorded *ret, struct err *err)
 {
     while (batch->rest.size_bytes > 0) {
@@ -118,15 +131,7 @@ int read_batch_next(struct read_batch *batch, struct tally_recorded *ret, struct
         INVARIANT(taken);
         if (field != FIELD_EVENTS)
             continue;
-        struct frame frame;
-        struct entry entry;
-        int rc = frame_parse(bytes, &frame, err);
-        if (rc == 0)
-            rc = entry_parse(frame.entry, &entry, err);
-        if (rc != 0)
-            return err_wrap(err, rc, "the server sent an event that breaks the rules");
-        recorded_fill(&frame, &entry, ret);
-        return 0;
+        return read_recorded(bytes, ret, err);
     }
     return err_set(err, ERR_END, "no more events in this message");
 }

@@ -22,4 +22,7 @@ int read_batch_parse(struct bytes message, struct read_batch *ret, struct err *e
  */
 int read_batch_next(struct read_batch *batch, struct tally_recorded *ret, struct err *err) MUST_USE;
 
+/* One RecordedEvent, as it is stored. *ret borrows from it. Errors of read_batch_next. */
+int read_recorded(struct bytes bytes, struct tally_recorded *ret, struct err *err) MUST_USE;
+
 #endif

@@ -1,4 +1,5 @@
-/* Contexts and homes: which region may accept an event of a partition. Pure data and pure functions.
+/* Contexts: which region may accept an event of a partition, and what is done about events that came too late. Pure
+ * data and pure functions.
  *
  * Every region of a cluster must hold the same table; the digest is exchanged when peers meet, and a difference is
  * refused. */
@@ -12,11 +13,24 @@
 #include "base/err.h"
 #include "crypto/sha256.h"
 
-enum { CONTEXTS_MAX = 256, CONTEXT_HOMES_MAX = 4096, CONTEXT_EPOCH_FIRST = 1 };
+enum { CONTEXTS_MAX = 256, CONTEXT_HOMES_MAX = 4096, CONTEXT_LATE_TYPES_MAX = 1024, CONTEXT_EPOCH_FIRST = 1 };
 
 struct context_home {
     const char *partition;
     const char *region;
+};
+
+/* What the home does about an event of some type that came too late, and that nobody has repeated since. */
+enum late_policy {
+    LATE_MANUAL,         /* it waits for a person */
+    LATE_ACCEPT,         /* it is appended again */
+    LATE_DROP_DUPLICATE, /* events of this type only repeat what others say: it is dropped as a repetition */
+    LATE_COMPENSATE,     /* it is owed a compensating event */
+};
+
+struct context_late {
+    const char *type;
+    enum late_policy policy;
 };
 
 /* Strings are owned by whoever built the table and outlive it. */
@@ -25,6 +39,8 @@ struct context {
     const char *default_home; /* region */
     size_t home_count;
     const struct context_home *homes; /* partitions that live elsewhere */
+    size_t late_count;
+    const struct context_late *late; /* event types that are not LATE_MANUAL */
 };
 
 struct context_table {
@@ -49,9 +65,16 @@ bool context_has_home(const struct context_table *table, struct bytes context, s
 size_t context_home_count(const struct context_table *table, struct bytes context);
 struct bytes context_home_partition(const struct context_table *table, struct bytes context, size_t at);
 
-/* Names valid and unique, homes unique per context, within limits. ERR_INVALID, ERR_TOO_LARGE naming the context. */
+/* LATE_MANUAL for types that are not listed and contexts that do not exist. */
+enum late_policy context_late_policy(const struct context_table *table, struct bytes context, struct bytes type);
+/* "manual", "accept", "drop-duplicate", "compensate", as the configuration says it. The inverse: ERR_INVALID. */
+const char *late_policy_name(enum late_policy policy);
+int late_policy_parse(const char *name, enum late_policy *ret, struct err *err) MUST_USE;
+
+/* Names valid and unique, homes and late types unique per context, within limits. ERR_INVALID, ERR_TOO_LARGE naming the
+ * context. */
 int context_table_check(const struct context_table *table, struct err *err) MUST_USE;
-/* The same for equal tables, whatever the order of contexts and homes. */
+/* The same for equal tables, whatever the order of contexts, homes and late types. */
 struct hash context_table_digest(const struct context_table *table, struct sha256 *sha);
 
 #endif

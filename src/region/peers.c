@@ -202,6 +202,7 @@ void peers_decide(struct region *region, struct region_update *update)
         return;
     }
     own->state = REGION_LOG_ACCEPTING;
+    settle_begin(region);
     own->detail[0] = '\0';
     pulls_stop(region, 0, update);
 }

@@ -185,6 +185,7 @@ int region_new(const struct region_config *config, const struct region_log_found
     set_limits(&region->config.limits);
     overlay_init(&region->overlay, &region->config.limits);
     homes_init(&region->homes, &region->config.contexts);
+    settle_init(&region->settles);
     region->sha = sha256_new();
     int code = region->sha == NULL ? err_no_memory(err, "the region") : 0;
     if (code == 0)
@@ -214,6 +215,7 @@ void region_free(struct region *region)
         block_release(region->ready[i]);
     if (region->open_block != NULL)
         block_release(region->open_block);
+    settle_free(&region->settles);
     homes_free(&region->homes);
     overlay_free(&region->overlay);
     sha256_free(region->sha);
@@ -266,6 +268,8 @@ static void indexed(struct region *region, const struct region_event *event)
 {
     region->logs[event->log]->indexed_size = event->size;
     overlay_indexed(&region->overlay, event->log, event->size, index_sequence(region->index), region->now.mono_us);
+    if (event->log == 0)
+        settle_indexed(region, event->size);
 }
 
 static void dispatch(struct region *region, const struct region_event *event, struct region_update *update)

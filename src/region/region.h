@@ -44,6 +44,7 @@ enum {
     REGION_ADDRESS_MAX_BYTES = 255,
     REGION_CONTROL_PARTITIONS_MAX = 20000, /* partitions that one control command changes */
     REGION_CHANGES_PENDING_MAX = 100000,   /* authority changes received and not applied yet */
+    REGION_SETTLE_ITEMS_MAX = 256,         /* late events that one command settles */
 };
 
 /* --- Commands --- */
@@ -110,10 +111,33 @@ struct region_control {
     size_t remaining;
 };
 
-/* A batch (or a control command) and its answer. Owned by the caller, who must keep it (and what it borrows) alive
- * until it comes back in an update's `answers`: every accepted or refused command comes back exactly once. */
+/* A decision about late events (index/index.h, items), asked of the home of their partitions: all of them or none.
+ * Write number i of the command belongs to item i. For SETTLED_ACCEPTED it has the late event, as the caller read it
+ * from the log, or no event when the payload is not held; for SETTLED_COMPENSATE it may have the event that
+ * compensates; otherwise it is empty. Refused besides what batches are refused for: ERR_NOT_FOUND (no item, or no
+ * payload), ERR_EXISTS (a duplicate, or decided otherwise), ERR_INVALID, ERR_MISMATCH (not the content of the late
+ * event). */
+struct region_settle_item {
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    uint64_t index;
+    bool already; /* the answer: this was decided before, and nothing changed */
+};
+
+struct region_settle {
+    enum settlement settlement;
+    struct bytes actor;
+    struct bytes reason;
+    size_t item_count; /* from 1; as many as the command has writes, each with a place among the results */
+    struct region_settle_item *items;
+    size_t settled; /* the answer: decisions made now */
+};
+
+/* A batch (or a control command, or a decision about late events) and its answer. Owned by the caller, who must keep it
+ * (and what it borrows) alive until it comes back in an update's `answers`: every accepted or refused command comes
+ * back exactly once. */
 struct region_command {
-    struct region_control *control; /* NULL: a batch */
+    struct region_control *control; /* at most one of these two; */
+    struct region_settle *settle;   /* both NULL: a batch */
     size_t write_count;
     struct region_stream_write *writes;
     uint64_t index_sequence; /* index_sequence() read before the look-ups in events and writes were made */

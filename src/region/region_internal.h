@@ -5,6 +5,7 @@
 #include "region/homes.h"
 #include "region/overlay.h"
 #include "region/region.h"
+#include "region/settle.h"
 #include "replication/mirror.h"
 
 enum {
@@ -78,6 +79,7 @@ struct region {
     struct sha256 *sha;
     struct overlay overlay;
     struct homes homes;
+    struct settles settles;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
     size_t log_count;
     uint32_t own_index_log; /* the index's number of the own log */
@@ -128,6 +130,14 @@ struct control_event {
 int sequencer_control_room(struct region *region, size_t count, size_t payload_max_bytes, struct err *err) MUST_USE;
 /* Appends one at the end of the own log, after sequencer_control_room. On failure nothing has changed. */
 int sequencer_control(struct region *region, const struct control_event *event, struct err *err) MUST_USE;
+/* Whether the command's writes and `controls` control events with payloads of at most payload_max_bytes fit the open
+ * block now, sealing it if need be. ERR_TOO_LARGE, ERR_BUSY, ERR_NO_MEMORY. */
+int sequencer_room(struct region *region, const struct region_command *command, size_t controls,
+                   size_t payload_max_bytes, struct err *err) MUST_USE;
+/* Decides one write of a command: results for each of its events and the command's ticket, or the refusal. On failure
+ * the caller takes back. */
+int sequencer_write(struct region *region, struct region_command *command, const struct region_stream_write *write,
+                    struct region_result *results) MUST_USE;
 /* Lets the open block go out if nothing is in flight. */
 void sequencer_flush(struct region *region, struct region_update *update);
 /* Where the own log's end and all that belongs to it stands, and back to it. */

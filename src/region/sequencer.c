@@ -243,8 +243,8 @@ static int is_repetition(struct region *region, const struct region_command *com
     return 0;
 }
 
-static int decide_write(struct region *region, struct region_command *command, const struct region_stream_write *write,
-                        struct region_result *results)
+int sequencer_write(struct region *region, struct region_command *command, const struct region_stream_write *write,
+                    struct region_result *results)
 {
     struct region_refusal *refusal = &command->refusal;
     struct stream_state state = {.exists = false};
@@ -366,6 +366,7 @@ void sequencer_take_back(struct region *region, const struct sequencer_mark *mar
     if (!PLANTED(forget_undo))
         overlay_undo(&region->overlay, 0, mark->chain.range.size);
     homes_undo(region, 0, mark->chain.range.size);
+    settle_undo(region, mark->chain.range.size);
 }
 
 /* --- Control events --- */
@@ -375,6 +376,14 @@ enum { CONTROL_FIXED_BYTES = 512 + 2 * ENTRY_NAME_MAX_BYTES }; /* what an entry 
 int sequencer_control_room(struct region *region, size_t count, size_t payload_max_bytes, struct err *err)
 {
     return make_room(region, count, (count == 0 ? 1 : count) * (payload_max_bytes + CONTROL_FIXED_BYTES), err);
+}
+
+int sequencer_room(struct region *region, const struct region_command *command, size_t controls,
+                   size_t payload_max_bytes, struct err *err)
+{
+    size_t events = 0;
+    size_t size_bytes = command_size_bytes(command, &events);
+    return make_room(region, events + controls, size_bytes + controls * (payload_max_bytes + CONTROL_FIXED_BYTES), err);
 }
 
 /* Id and salt of a control event follow from its place: the core draws no randomness, and its payload is no secret. */
@@ -419,16 +428,14 @@ void sequencer_flush(struct region *region, struct region_update *update)
 static int decide_batch(struct region *region, struct region_command *command)
 {
     struct region_refusal *refusal = &command->refusal;
-    size_t events = 0;
-    size_t size_bytes = command_size_bytes(command, &events);
-    int code = make_room(region, events, size_bytes, &refusal->err);
+    int code = sequencer_room(region, command, 0, 0, &refusal->err);
     if (code != 0)
         return code;
     struct sequencer_mark mark = sequencer_mark(region);
     struct region_result *results = command->results;
     for (size_t i = 0; code == 0 && i < command->write_count; i++) {
         refusal->write_number = i;
-        code = decide_write(region, command, &command->writes[i], results);
+        code = sequencer_write(region, command, &command->writes[i], results);
         results += command->writes[i].event_count;
     }
     if (code != 0)
@@ -444,6 +451,8 @@ static int decide(struct region *region, struct region_command *command, struct 
     if (region->pending_count >= region->config.limits.commands_pending)
         return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause",
                        region->pending_count);
+    if (command->settle != NULL)
+        return settle_decide(region, command);
     return command->control != NULL ? homes_control(region, command, update) : decide_batch(region, command);
 }
 

@@ -1,31 +1,8 @@
 /* The service Operations: homes, handover and failover. Changes travel as control commands, on the same way as batches
  * (rpc/append.h): the region decides, and the answer leaves when the change is durable. */
-#include "base/assert.h"
-#include "base/mem.h"
-#include "rpc/held.h"
 #include "rpc/methods.h"
+#include "rpc/operation.h"
 #include "tally/v1/operations.pb-c.h"
-
-enum { POSITION_TEXT_MAX_BYTES = 16 * 1024 };
-
-static char *copy_text(struct arena *arena, const char *text)
-{
-    return arena_copy(arena, text, strlen(text) + 1);
-}
-
-typedef int operation_fn(struct call *call, ProtobufCMessage *message, struct arena *arena, struct err *err);
-
-static int run(struct call *call, const ProtobufCMessageDescriptor *type, operation_fn *operation, struct err *err)
-{
-    struct arena arena;
-    ProtobufCMessage *message = NULL;
-    arena_init(&arena, MESSAGE_ARENA_MAX_BYTES);
-    int code = call_read_request(call, type, &arena, &message, err);
-    if (code == 0)
-        code = operation(call, message, &arena, err);
-    arena_free(&arena);
-    return code;
-}
 
 static int check_context(const char *context, struct err *err)
 {
@@ -37,9 +14,9 @@ static int check_context(const char *context, struct err *err)
 static int fill_home(Tally__V1__HomeStatus *to, const struct rpc_home *from, struct arena *arena)
 {
     tally__v1__home_status__init(to);
-    to->partition = copy_text(arena, from->partition);
-    to->region = copy_text(arena, from->region);
-    to->successor = copy_text(arena, from->successor);
+    to->partition = operation_text(arena, from->partition);
+    to->region = operation_text(arena, from->region);
+    to->successor = operation_text(arena, from->successor);
     to->epoch = from->epoch;
     to->released = from->released;
     return to->partition == NULL || to->region == NULL || to->successor == NULL ? ERR_NO_MEMORY : 0;
@@ -78,33 +55,10 @@ static int list_homes(struct call *call, ProtobufCMessage *message, struct arena
 
 int method_list_homes(struct call *call, struct err *err)
 {
-    return run(call, &tally__v1__list_homes_request__descriptor, list_homes, err);
+    return operation_run(call, &tally__v1__list_homes_request__descriptor, list_homes, err);
 }
 
 /* --- Changes --- */
-
-static void refuse(struct region_command *command, int code, const struct err *err)
-{
-    command->refusal.code = code;
-    command->refusal.err = *err;
-}
-
-/* Submits and waits until the region has answered: it owns the append until then. */
-static void decide(struct rpc_backend *backend, struct rpc_append *append)
-{
-    struct err err = {0};
-    INVARIANT(pthread_mutex_init(&append->mutex, NULL) == 0);
-    INVARIANT(pthread_cond_init(&append->finished, NULL) == 0);
-    int code = backend->ops->submit(backend, append, &err);
-    if (code != 0)
-        refuse(&append->command, code, &err);
-    pthread_mutex_lock(&append->mutex);
-    while (code == 0 && !append->done)
-        pthread_cond_wait(&append->finished, &append->mutex);
-    pthread_mutex_unlock(&append->mutex);
-    pthread_cond_destroy(&append->finished);
-    pthread_mutex_destroy(&append->mutex);
-}
 
 static int take_names(char **names, size_t count, struct region_control *control, struct arena *arena, struct err *err)
 {
@@ -149,22 +103,11 @@ static int take_people(const char *actor, const char *reason, bool force, struct
 static int fill_result(struct call *call, const struct rpc_append *append, Tally__V1__ControlResponse *ret,
                        struct arena *arena, struct err *err)
 {
-    struct rpc_backend *backend = call->backend;
-    struct position position = {0};
-    struct buf text;
     tally__v1__control_response__init(ret);
     ret->changed = append->command.control->changed;
     ret->remaining = append->command.control->remaining;
-    buf_init(&text, POSITION_TEXT_MAX_BYTES);
-    int code = held_set_position(&position, log_origin(backend->ops->log_at(backend, 0)), append->command.ticket, err);
-    if (code == 0)
-        code = position_format(&position, &text);
-    if (code == 0)
-        code = buf_terminate(&text);
-    if (code == 0)
-        ret->position = copy_text(arena, (const char *)text.data);
-    buf_free(&text);
-    return code == 0 && ret->position != NULL ? 0 : err_no_memory(err, "an answer");
+    ret->position = operation_own_position(call->backend, append->command.ticket, arena);
+    return ret->position == NULL ? err_no_memory(err, "an answer") : 0;
 }
 
 static int change(struct call *call, struct region_control *control, Tally__V1__ControlResponse *ret,
@@ -174,7 +117,7 @@ static int change(struct call *call, struct region_control *control, Tally__V1__
     if (append == NULL)
         return err_no_memory(err, "a command");
     append->command.control = control;
-    decide(call->backend, append);
+    operation_decide(call->backend, append);
     if (append->command.refusal.code != 0)
         return call_fail_refused(call, &append->command.refusal, &append->command, err);
     return fill_result(call, append, ret, arena, err);
@@ -203,7 +146,7 @@ static int handover(struct call *call, ProtobufCMessage *message, struct arena *
 
 int method_handover(struct call *call, struct err *err)
 {
-    return run(call, &tally__v1__handover_request__descriptor, handover, err);
+    return operation_run(call, &tally__v1__handover_request__descriptor, handover, err);
 }
 
 /* --- Failover --- */
@@ -221,7 +164,7 @@ static int fill_survivors(struct call *call, const struct region_failover_report
             continue;
         Tally__V1__SurvivorEvidence *item = &items[to->n_survivors];
         tally__v1__survivor_evidence__init(item);
-        item->region = copy_text(arena, config->peers[peer].region);
+        item->region = operation_text(arena, config->peers[peer].region);
         item->reachable = report->peer_up[peer];
         item->size = log->held[peer];
         if (item->region == NULL)
@@ -241,7 +184,7 @@ static int fill_logs(struct call *call, const struct region_failover_report *rep
     for (size_t i = 0; i < report->log_count; i++) {
         const struct region_lost_log *log = &report->logs[i];
         tally__v1__log_evidence__init(&items[i]);
-        items[i].origin = copy_text(arena, log->origin);
+        items[i].origin = operation_text(arena, log->origin);
         items[i].size = log->size;
         items[i].indexed_size = log->indexed_size;
         items[i].checkpoint_size = log->checkpoint_size;
@@ -264,8 +207,8 @@ static int fill_checks(const struct region_failover_report *report, Tally__V1__F
         return ERR_NO_MEMORY;
     for (size_t i = 0; i < report->check_count; i++) {
         tally__v1__readiness_check__init(&items[i]);
-        items[i].name = copy_text(arena, report->checks[i].name);
-        items[i].detail = copy_text(arena, report->checks[i].detail);
+        items[i].name = operation_text(arena, report->checks[i].name);
+        items[i].detail = operation_text(arena, report->checks[i].detail);
         items[i].ok = report->checks[i].ok;
         if (items[i].name == NULL || items[i].detail == NULL)
             return ERR_NO_MEMORY;
@@ -279,7 +222,7 @@ static int fill_report(struct call *call, const struct region_failover_report *r
                        Tally__V1__FailoverResponse *ret, struct arena *arena, struct err *err)
 {
     tally__v1__failover_response__init(ret);
-    ret->from = copy_text(arena, from);
+    ret->from = operation_text(arena, from);
     ret->reachable = report->up;
     ret->heard = report->heard;
     ret->last_contact_ms_ago = report->last_contact_us_ago / 1000;
@@ -321,5 +264,5 @@ static int failover(struct call *call, ProtobufCMessage *message, struct arena *
 
 int method_failover(struct call *call, struct err *err)
 {
-    return run(call, &tally__v1__failover_request__descriptor, failover, err);
+    return operation_run(call, &tally__v1__failover_request__descriptor, failover, err);
 }

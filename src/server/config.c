@@ -26,11 +26,18 @@ struct file_home {
     char *home;
 };
 
+struct file_late {
+    char *type;
+    char *settle;
+};
+
 struct file_context {
     char *name;
     char *default_home;
     struct file_home *homes;
     unsigned homes_count;
+    struct file_late *late_events;
+    unsigned late_events_count;
 };
 
 struct config_file {
@@ -74,11 +81,21 @@ static const cyaml_schema_field_t home_fields[] = {
 static const cyaml_schema_value_t home_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_home, home_fields)};
 
+static const cyaml_schema_field_t late_fields[] = {
+    TEXT("type", struct file_late, type),
+    TEXT("settle", struct file_late, settle),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t late_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_late, late_fields)};
+
 static const cyaml_schema_field_t context_fields[] = {
     TEXT("name", struct file_context, name),
     TEXT("default_home", struct file_context, default_home),
     CYAML_FIELD_SEQUENCE("homes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, homes, &home_schema, 0,
                          CONTEXT_HOMES_MAX),
+    CYAML_FIELD_SEQUENCE("late_events", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, late_events,
+                         &late_schema, 0, CONTEXT_LATE_TYPES_MAX),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t context_schema = {
@@ -410,23 +427,40 @@ static int check_homes(const struct server_config *config, const struct context 
     return 0;
 }
 
+/* What was allocated is freed with the configuration, also after a failure. */
+static int take_context(const struct file_context *from, struct context *to, struct err *err)
+{
+    struct context_home *homes = mem_alloc_zero(from->homes_count, sizeof(*homes));
+    struct context_late *late = mem_alloc_zero(from->late_events_count, sizeof(*late));
+    int code = homes == NULL || late == NULL ? err_no_memory(err, "the contexts") : 0;
+    *to = (struct context){.name = from->name,
+                           .default_home = from->default_home,
+                           .home_count = from->homes_count,
+                           .homes = homes,
+                           .late_count = from->late_events_count,
+                           .late = late};
+    for (unsigned i = 0; code == 0 && i < from->homes_count; i++)
+        homes[i] = (struct context_home){.partition = from->homes[i].partition, .region = from->homes[i].home};
+    for (unsigned i = 0; code == 0 && i < from->late_events_count; i++) {
+        late[i].type = from->late_events[i].type;
+        code = late_policy_parse(from->late_events[i].settle, &late[i].policy, err);
+        if (code != 0)
+            err_wrap(err, code, "context %.64s: late_events: type %.64s", from->name, late[i].type);
+    }
+    return code;
+}
+
 static int take_contexts(struct server_config *config, const struct config_file *file, struct err *err)
 {
     config->contexts = mem_alloc_zero(file->contexts_count, sizeof(*config->contexts));
     if (config->contexts == NULL)
         return err_no_memory(err, "the contexts");
     config->region.contexts = (struct context_table){.count = file->contexts_count, .contexts = config->contexts};
-    for (unsigned i = 0; i < file->contexts_count; i++) {
-        const struct file_context *from = &file->contexts[i];
-        struct context_home *homes = mem_alloc_zero(from->homes_count, sizeof(*homes));
-        if (homes == NULL)
-            return err_no_memory(err, "the contexts");
-        for (unsigned h = 0; h < from->homes_count; h++)
-            homes[h] = (struct context_home){.partition = from->homes[h].partition, .region = from->homes[h].home};
-        config->contexts[i] = (struct context){
-            .name = from->name, .default_home = from->default_home, .home_count = from->homes_count, .homes = homes};
-    }
-    int code = context_table_check(&config->region.contexts, err);
+    int code = 0;
+    for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
+        code = take_context(&file->contexts[i], &config->contexts[i], err);
+    if (code == 0)
+        code = context_table_check(&config->region.contexts, err);
     for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
         code = check_homes(config, &config->contexts[i], err);
     return code;
@@ -528,8 +562,10 @@ void server_config_free(struct server_config *config)
     note_signer_wipe(&config->log_signer);
     note_signer_wipe(&config->cosign_signer);
     note_signer_wipe(&config->witness_signer);
-    for (size_t i = 0; config->contexts != NULL && i < config->region.contexts.count; i++)
+    for (size_t i = 0; config->contexts != NULL && i < config->region.contexts.count; i++) {
         mem_free((void *)(uintptr_t)config->contexts[i].homes);
+        mem_free((void *)(uintptr_t)config->contexts[i].late);
+    }
     mem_free(config->contexts);
     if (config->file != NULL)
         cyaml_free(&reader_config, &top_schema, config->file, 0);

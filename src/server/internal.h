@@ -4,6 +4,7 @@
  *   sequencer   region (region_step), the only caller of it; takes messages from `mail`
  *   writer      every log's writing side; takes jobs from `jobs`; creates mirrors
  *   indexer     the index's writing side; reads logs
+ *   settler     nothing; asks the region to settle late events as the contexts say
  *   projector   every projection's database; takes requests
  *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
  *   tiler       every log's Merkle tiles; decides which checkpoint is shown
@@ -102,7 +103,7 @@ struct server {
     struct tiler *tiler;
     struct rpc_server *rpc;
     struct admin *admin;
-    pthread_t sequencer, writer, indexer, scrubber;
+    pthread_t sequencer, writer, indexer, settler, scrubber;
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -128,10 +129,11 @@ void message_free(struct message *message);
 /* Waits for room; frees the message when the sequencer has stopped. */
 void message_send(struct server *server, struct message *message);
 
-/* sequencer.c, writer.c, indexer.c: thread bodies; the context is the server. */
+/* sequencer.c, writer.c, indexer.c, settler.c: thread bodies; the context is the server. */
 void *sequencer_run(void *context);
 void *writer_run(void *context);
 void *indexer_run(void *context);
+void *settler_run(void *context);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
 

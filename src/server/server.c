@@ -143,6 +143,8 @@ static int serve(struct server *server, struct err *err)
         return code;
     set_port(server->config->listen, port);
     code = start_thread(&server->sequencer, sequencer_run, server, err);
+    if (code == 0)
+        code = start_thread(&server->settler, settler_run, server, err);
     if (code != 0)
         server_die(server, "%s", err->message);
     return serve_http(server, err);
@@ -221,6 +223,8 @@ static void stop_threads(struct server *server)
     admin_stop(server->admin);
     if (server->rpc != NULL)
         rpc_server_stop(server->rpc);
+    if (server->rpc != NULL)
+        pthread_join(server->settler, NULL); /* it waits for answers, which end with the mail */
     mailbox_close(
         server->mail); /* from here on messages of other threads are dropped: nobody waits for them any more */
     if (server->rpc != NULL)

@@ -25,7 +25,7 @@ BIN = ROOT / 'build' / 'bin'
 GENERATED = ROOT / 'build' / 'python'
 sys.path.append(str(GENERATED))
 
-from tally.v1 import ledger_pb2, replication_pb2  # noqa: E402
+from tally.v1 import ledger_pb2, operations_pb2, replication_pb2  # noqa: E402
 
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 VERIFIED, VIOLATION, USAGE, UNREADABLE = 0, 1, 2, 3
@@ -296,6 +296,11 @@ class Region:
             answer = self.http(path)
             return answer.body if answer.status == 200 and answer.body.split(b'\n')[1] == str(size).encode() else None
         return wait_until(shown, f'{self.name} to show {path} of size {size}')
+
+    def operations(self):
+        self.clients or self.client()
+        self.clients.append(Client(self.address, operations_pb2.DESCRIPTOR, 'Operations'))
+        return self.clients[-1]
 
     def close_clients(self):
         for client in self.clients:

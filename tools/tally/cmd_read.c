@@ -19,7 +19,7 @@ static int print_all(struct tally_reader *reader, bool json, bool stop_when_caug
         if (rc == 0 && item == TALLY_ITEM_CAUGHT_UP && stop_when_caught_up)
             return output_flush(err);
         if (rc == 0 && item == TALLY_ITEM_EVENT)
-            rc = print_event(&event, json, err);
+            rc = print_event(&event, NULL, json, err);
         if (rc == 0 && !stop_when_caught_up && item == TALLY_ITEM_CAUGHT_UP)
             rc = output_flush(err);
         if (rc != 0)
@@ -58,12 +58,55 @@ static int read_open(struct tally_client *client, const char *stream, const char
     return rc;
 }
 
+static int print_late_event(struct tally_client *client, const struct tally_late_item *item, bool json, struct err *err)
+{
+    const struct tally_range range = {.from = item->place.index, .limit = 1};
+    struct tally_reader *reader = NULL;
+    struct tally_recorded event;
+    enum tally_item kind;
+    int rc = tally_read_log(client, item->place.origin, &range, &reader, err);
+    if (rc == 0)
+        rc = tally_reader_next(reader, &kind, &event, err);
+    if (rc == 0)
+        rc = print_event(&event, item->state, json, err);
+    tally_reader_close(reader);
+    return rc;
+}
+
+/* What the stream would also have, had it not come too late. */
+static int print_late_events(struct tally_client *client, const char *stream, const struct common *common,
+                             struct err *err)
+{
+    struct tally_late_page *page = NULL;
+    char *context = NULL;
+    const char *name = NULL;
+    bool more = true;
+    int rc = split_stream(stream, &context, &name, err);
+    const struct tally_late_filter filter = {.context = context};
+    while (rc == 0 && more) {
+        struct tally_late_page *before = page;
+        rc = tally_late_list(client, &filter, before == NULL ? NULL : &before->next, common->timeout_ms, &page, err);
+        tally_late_page_free(before);
+        if (rc != 0)
+            page = NULL;
+        for (size_t i = 0; rc == 0 && i < page->count; i++) {
+            if (page->items[i].late && strcmp(page->items[i].stream, name) == 0)
+                rc = print_late_event(client, &page->items[i], common->json, err);
+        }
+        more = rc == 0 && page->next.origin != NULL;
+    }
+    tally_late_page_free(page);
+    mem_free(context);
+    return rc;
+}
+
 static int run_read(const struct command *command, int argc, char **argv)
 {
     struct common common = {.timeout_ms = COMMON_TIMEOUT_MS};
     const char *stream = NULL;
     const char *log = NULL;
     uint64_t from = UINT64_MAX;
+    bool late = false;
     struct tally_range range = {0};
     const struct option options[] = {
         {"stream", "CONTEXT/STREAM", OPTION_TEXT, &stream, "the events of one stream"},
@@ -71,6 +114,8 @@ static int run_read(const struct command *command, int argc, char **argv)
         {"from", "N", OPTION_NUMBER, &from, "start at this version or index (default: the first; backwards: the last)"},
         {"backwards", NULL, OPTION_FLAG, &range.backwards, "newest first"},
         {"limit", "N", OPTION_NUMBER, &range.limit, "at most N events"},
+        {"late", NULL, OPTION_FLAG, &late,
+         "with --stream: then the events that came too late, with what became of them"},
         OPTION_SERVER(common),
         OPTION_JSON(common),
     };
@@ -80,6 +125,8 @@ static int run_read(const struct command *command, int argc, char **argv)
         return exit_with;
     if (stream != NULL && log != NULL)
         return usage_error(command, "either --stream or --log, not both");
+    if (late && stream == NULL)
+        return usage_error(command, "--late needs --stream");
     range.from_end = range.backwards && from == UINT64_MAX;
     range.from = from == UINT64_MAX ? 0 : from;
     struct err err = {0};
@@ -91,6 +138,10 @@ static int run_read(const struct command *command, int argc, char **argv)
     if (rc == 0)
         rc = print_all(reader, common.json, false, &err);
     tally_reader_close(reader);
+    if (late && (rc == 0 || rc == ERR_NOT_FOUND)) /* a stream may have nothing but late events */
+        rc = print_late_events(client, stream, &common, &err);
+    if (rc == 0)
+        rc = output_flush(&err);
     tally_client_close(client);
     return rc == 0 ? EXIT_OK : fail(&err, common.json);
 }
@@ -100,9 +151,12 @@ const struct command command_read = {
     .arguments = "",
     .summary = "print the events of a stream, or the entries of a log",
     .help = "Prints the events of a stream, or the entries of a log, one a line:\n"
-            "  ORIGIN INDEX TIME CONTEXT/STREAM@VERSION TYPE PAYLOAD\n\n"
+            "  ORIGIN INDEX TIME CONTEXT/STREAM@VERSION TYPE PAYLOAD\n"
+            "A stream has the events that count. A log has all entries; which of them came too late, tally reconcile\n"
+            "list says.\n\n"
             "Examples:\n"
             "  tally read --stream bank/account-17\n"
+            "  tally read --stream bank/account-17 --late\n"
             "  tally read --stream bank/account-17 --backwards --limit 1\n"
             "  tally read --log bank/us/1 --from 1000 --limit 50 --json",
     .run = run_read,

@@ -20,5 +20,6 @@ extern const struct command command_scrub;
 extern const struct command command_repair;
 extern const struct command command_backup;
 extern const struct command command_restore;
+extern const struct command command_reconcile;
 
 #endif

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OPTION_VALUES_MAX = 64, ARGUMENTS_MAX = 4 };
+enum { OPTION_VALUES_MAX = 64, ARGUMENTS_MAX = 64 };
 
 /* Exit codes of every command. */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };

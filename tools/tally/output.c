@@ -112,8 +112,9 @@ static struct bytes of(struct tally_bytes bytes)
     return bytes_of(bytes.data, bytes.size);
 }
 
-static void time_format(uint64_t unix_ms, char *out, size_t out_size)
+void time_format(uint64_t unix_ms, char out[TIME_TEXT_MAX_BYTES])
 {
+    const size_t out_size = TIME_TEXT_MAX_BYTES;
     time_t seconds = (time_t)(unix_ms / 1000);
     struct tm parts;
     size_t used = gmtime_r(&seconds, &parts) == NULL ? 0 : strftime(out, out_size, "%Y-%m-%dT%H:%M:%S", &parts);
@@ -125,10 +126,15 @@ static bool is_json(struct bytes content_type)
     return bytes_equal(content_type, BYTES_LITERAL("application/json"));
 }
 
-static int print_event_line(const struct tally_recorded *event)
+static int print_event_line(const struct tally_recorded *event, const char *late_state)
 {
-    char time[40];
-    time_format(event->time_unix_ms, time, sizeof(time));
+    char time[TIME_TEXT_MAX_BYTES];
+    time_format(event->time_unix_ms, time);
+    if (late_state != NULL) {
+        printf("late, ");
+        print_string(late_state);
+        printf(": ");
+    }
     print_string(event->origin);
     printf(" %" PRIu64 " %s ", event->index, time);
     print_text(of(event->context));
@@ -175,11 +181,11 @@ static bool set_optional_id(json_t *object, const char *key, struct tally_bytes 
     return set(object, key, json_string(text));
 }
 
-static json_t *event_object(const struct tally_recorded *event)
+static json_t *event_object(const struct tally_recorded *event, const char *late_state)
 {
-    char time[40];
+    char time[TIME_TEXT_MAX_BYTES];
     char id[UUID_TEXT_SIZE + 1];
-    time_format(event->time_unix_ms, time, sizeof(time));
+    time_format(event->time_unix_ms, time);
     uuid_format(event->event_id, id);
     json_t *object = json_object();
     bool made = object != NULL && set(object, "origin", json_cstring(event->origin)) &&
@@ -194,6 +200,8 @@ static json_t *event_object(const struct tally_recorded *event)
                 set_optional_id(object, "correlation_id", event->correlation_id) &&
                 set(object, "content_type", json_text(of(event->content_type))) &&
                 set(object, "payload_size", json_number(event->payload_size));
+    if (made && late_state != NULL)
+        made = set(object, "late", json_cstring(late_state));
     if (made && event->metadata.size > 0)
         made = set(object, "metadata", json_text(of(event->metadata)));
     if (made)
@@ -223,11 +231,11 @@ static int event_append_payload(const struct tally_recorded *event, struct buf *
     return rc;
 }
 
-static int print_event_json(const struct tally_recorded *event, struct err *err)
+static int print_event_json(const struct tally_recorded *event, const char *late_state, struct err *err)
 {
     struct buf line;
     buf_init(&line, EVENT_JSON_MAX_BYTES);
-    json_t *object = event_object(event);
+    json_t *object = event_object(event, late_state);
     char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
     int rc = text == NULL ? ERR_NO_MEMORY : buf_append(&line, bytes_of(text, strlen(text) - 1));
     if (rc == 0)
@@ -244,7 +252,7 @@ static int print_event_json(const struct tally_recorded *event, struct err *err)
     return rc;
 }
 
-int print_event(const struct tally_recorded *event, bool json, struct err *err)
+int print_event(const struct tally_recorded *event, const char *late_state, bool json, struct err *err)
 {
-    return json ? print_event_json(event, err) : print_event_line(event);
+    return json ? print_event_json(event, late_state, err) : print_event_line(event, late_state);
 }

@@ -27,8 +27,13 @@ json_t *json_number(uint64_t value); /* past 2^63 - 1 as a string */
 /* Prints one line and releases the value. An absent value is ERR_NO_MEMORY. */
 int print_json(json_t *value, struct err *err) MUST_USE;
 
-/* One event, a line for people or an object for machines. */
-int print_event(const struct tally_recorded *event, bool json, struct err *err) MUST_USE;
+/* "2026-11-24T10:00:00.000Z" */
+enum { TIME_TEXT_MAX_BYTES = 40 };
+void time_format(uint64_t unix_ms, char out[TIME_TEXT_MAX_BYTES]);
+
+/* One event, a line for people or an object for machines. late_state: what became of an event that came too late; NULL
+ * for one that counts, or when that is not known. */
+int print_event(const struct tally_recorded *event, const char *late_state, bool json, struct err *err) MUST_USE;
 
 /* ERR_IO when what was printed could not be written: a full disk must not look like success. */
 int output_flush(struct err *err) MUST_USE;

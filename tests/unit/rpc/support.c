@@ -121,12 +121,15 @@ static void decide_locked(struct stage *stage, struct rpc_append *append)
     }
     for (size_t i = 0; i < command->write_count && command->refusal.code == 0; i++) {
         char stream[ENTRY_STREAM_MAX_BYTES + 1] = "";
-        memcpy(stream, command->writes[i].stream.data, command->writes[i].stream.size_bytes);
+        if (command->writes[i].event_count > 0) /* a decision about late events may have empty writes */
+            memcpy(stream, command->writes[i].stream.data, command->writes[i].stream.size_bytes);
         for (size_t j = 0; j < command->writes[i].event_count; j++) {
             command->results[result++].index = log_durable_size(stage->logs[0]);
             append_locked(stage, 0, stream, 1, command->writes[i].events[j].payload.size_bytes);
         }
     }
+    if (command->settle != NULL && command->refusal.code == 0)
+        command->settle->settled = command->settle->item_count;
     command->ticket = log_durable_size(stage->logs[0]);
     rpc_append_done(append);
 }

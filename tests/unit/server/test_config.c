@@ -124,6 +124,22 @@ Test(server_config, takes_a_full_file_and_fills_in_the_defaults)
     server_config_free(config);
 }
 
+Test(server_config, rules_for_late_events_are_taken_and_checked)
+{
+    static const char rules[] = "contexts:\n  - name: bank\n    default_home: eu\n    late_events:\n"
+                                "      - type: CardFrozen\n        settle: accept\n";
+    static const char unknown[] = "contexts:\n  - name: bank\n    default_home: eu\n    late_events:\n"
+                                  "      - type: CardFrozen\n        settle: maybe\n";
+    struct server_config *config = NULL;
+    struct err err = {0};
+    cr_assert_eq(load(head, peers, rules, &config, &err), 0, "%s", err.message);
+    cr_expect_eq(context_late_policy(&config->region.contexts, BYTES_LITERAL("bank"), BYTES_LITERAL("CardFrozen")),
+                 LATE_ACCEPT);
+    server_config_free(config);
+    refused(head, peers, unknown, ERR_INVALID, "maybe");
+    refused(head, peers, unknown, ERR_INVALID, "CardFrozen");
+}
+
 Test(server_config, a_missing_file_says_how_to_make_one)
 {
     struct server_config *config = NULL;

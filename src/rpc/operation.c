@@ -1,0 +1,65 @@
+/* What the methods of the service Operations share (operation.h). */
+#include "rpc/operation.h"
+
+#include "base/assert.h"
+#include "rpc/held.h"
+
+enum { POSITION_TEXT_MAX_BYTES = 16 * 1024 };
+
+int operation_run(struct call *call, const ProtobufCMessageDescriptor *type, operation_fn *operation, struct err *err)
+{
+    struct arena arena;
+    ProtobufCMessage *message = NULL;
+    arena_init(&arena, MESSAGE_ARENA_MAX_BYTES);
+    int code = call_read_request(call, type, &arena, &message, err);
+    if (code == 0)
+        code = operation(call, message, &arena, err);
+    arena_free(&arena);
+    return code;
+}
+
+static void refuse(struct region_command *command, int code, const struct err *err)
+{
+    command->refusal.code = code;
+    command->refusal.err = *err;
+}
+
+void operation_decide(struct rpc_backend *backend, struct rpc_append *append)
+{
+    struct err err = {0};
+    INVARIANT(pthread_mutex_init(&append->mutex, NULL) == 0);
+    INVARIANT(pthread_cond_init(&append->finished, NULL) == 0);
+    int code = backend->ops->submit(backend, append, &err);
+    if (code != 0)
+        refuse(&append->command, code, &err);
+    pthread_mutex_lock(&append->mutex);
+    while (code == 0 && !append->done)
+        pthread_cond_wait(&append->finished, &append->mutex);
+    pthread_mutex_unlock(&append->mutex);
+    pthread_cond_destroy(&append->finished);
+    pthread_mutex_destroy(&append->mutex);
+}
+
+char *operation_text(struct arena *arena, const char *text)
+{
+    return arena_copy(arena, text, strlen(text) + 1);
+}
+
+char *operation_position_text(struct arena *arena, const struct position *position)
+{
+    struct buf text;
+    char *copy = NULL;
+    buf_init(&text, POSITION_TEXT_MAX_BYTES);
+    if (position_format(position, &text) == 0 && buf_terminate(&text) == 0)
+        copy = operation_text(arena, (const char *)text.data);
+    buf_free(&text);
+    return copy;
+}
+
+char *operation_own_position(struct rpc_backend *backend, uint64_t size, struct arena *arena)
+{
+    struct position position = {.count = 0};
+    if (held_set_position(&position, log_origin(backend->ops->log_at(backend, 0)), size, NULL) != 0)
+        return NULL;
+    return operation_position_text(arena, &position);
+}

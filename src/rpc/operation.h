@@ -1,0 +1,23 @@
+/* What the methods of the service Operations share. */
+#ifndef RPC_OPERATION_H
+#define RPC_OPERATION_H
+
+#include "domain/position.h"
+#include "rpc/call.h"
+
+/* Serves a method with one request: decodes it and gives it to the operation, with an arena for the answer. */
+typedef int operation_fn(struct call *call, ProtobufCMessage *message, struct arena *arena, struct err *err);
+int operation_run(struct call *call, const ProtobufCMessageDescriptor *type, operation_fn *operation,
+                  struct err *err) MUST_USE;
+
+/* Submits the command and waits until the region has answered: it has the append until then. The answer, or why it
+ * could not be submitted, is in append->command. Any thread. */
+void operation_decide(struct rpc_backend *backend, struct rpc_append *append);
+
+/* Texts for answers; NULL when memory runs out. */
+char *operation_text(struct arena *arena, const char *text);
+char *operation_position_text(struct arena *arena, const struct position *position);
+/* The position at which the own log has this size. */
+char *operation_own_position(struct rpc_backend *backend, uint64_t size, struct arena *arena);
+
+#endif

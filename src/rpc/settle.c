@@ -1,0 +1,177 @@
+/* Settling places (settle.h). The places are taken in chunks that fit one command of the region. The events to accept
+ * are copied out of their blocks: same id, content and salt, so that the commitment is the same too. What the region
+ * needs to be sure of (that it is a late event, that the content is that of the item) it checks itself. */
+#include "rpc/settle.h"
+
+#include "base/mem.h"
+#include "entry/frame.h"
+#include "rpc/held.h"
+#include "rpc/operation.h"
+
+enum { CHUNK_ARENA_MAX_BYTES = 16 * 1024 * 1024 };
+
+struct chunk_of_places {
+    struct rpc_backend *backend;
+    const struct settle_request *request;
+    struct rpc_append *append;
+    size_t payload_bytes;
+};
+
+/* --- Reading what is accepted --- */
+
+static int copy_bytes(struct arena *arena, struct bytes *bytes)
+{
+    void *copy = bytes->size_bytes == 0 ? NULL : arena_copy(arena, bytes->data, bytes->size_bytes);
+    if (bytes->size_bytes > 0 && copy == NULL)
+        return ERR_NO_MEMORY;
+    bytes->data = copy;
+    return 0;
+}
+
+static int copy_event(struct arena *arena, const struct entry *entry, const struct frame *frame,
+                      struct region_stream_write *write)
+{
+    struct region_new_event *event = arena_alloc_zero(arena, 1, sizeof(*event));
+    if (event == NULL)
+        return ERR_NO_MEMORY;
+    *event = (struct region_new_event){.type = entry->type,
+                                       .content_type = entry->content_type,
+                                       .metadata = entry->metadata,
+                                       .payload = frame->payload,
+                                       .causation_id = entry->causation_id,
+                                       .correlation_id = entry->correlation_id};
+    memcpy(event->id, entry->event_id, ENTRY_ID_SIZE);
+    memcpy(event->salt, frame->salt, ENTRY_SALT_SIZE);
+    *write = (struct region_stream_write){.context = entry->context,
+                                          .partition = entry->partition,
+                                          .stream = entry->stream,
+                                          .expectation = STREAM_ANY,
+                                          .events = event};
+    write->event_count = frame->has_payload ? 1 : 0;
+    struct bytes *const copied[] = {&event->type,    &event->content_type, &event->metadata,
+                                    &event->payload, &event->causation_id, &event->correlation_id,
+                                    &write->context, &write->partition,    &write->stream};
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < sizeof(copied) / sizeof(copied[0]); i++)
+        code = copy_bytes(arena, copied[i]);
+    return code;
+}
+
+static int read_event(struct chunk_of_places *chunk, const struct settle_place *place,
+                      struct region_stream_write *write, struct err *err)
+{
+    struct log *log = NULL;
+    struct block *block = NULL;
+    struct bytes encoded;
+    struct frame frame;
+    struct entry entry;
+    int code = held_find(chunk->backend, bytes_of_string(place->origin), &log, NULL, err);
+    if (code == 0)
+        code = log_read_block(log, place->index, &block, err);
+    if (code != 0)
+        return code;
+    code = block_find(block, place->index, &encoded, err);
+    if (code == 0)
+        code = frame_parse(encoded, &frame, err);
+    if (code == 0)
+        code = entry_parse(frame.entry, &entry, err);
+    if (code == 0 && copy_event(&chunk->append->arena, &entry, &frame, write) != 0)
+        code = err_no_memory(err, "events to be accepted");
+    if (code == 0)
+        chunk->payload_bytes += frame.payload.size_bytes;
+    block_release(block);
+    return code;
+}
+
+/* --- One command --- */
+
+static int add_place(struct chunk_of_places *chunk, const struct settle_place *place, struct err *err)
+{
+    struct region_command *command = &chunk->append->command;
+    struct region_settle *settle = command->settle;
+    struct region_stream_write *write = &command->writes[command->write_count];
+    struct region_settle_item *item = &settle->items[settle->item_count];
+    int code = 0;
+    if (place->origin[0] == '\0' || strlen(place->origin) > ENTRY_ORIGIN_MAX_BYTES)
+        return err_set(err, ERR_INVALID, "a place needs the origin of a log");
+    if (settle->settlement == SETTLED_ACCEPTED)
+        code = read_event(chunk, place, write, err);
+    else if (chunk->request->compensation != NULL)
+        *write = *chunk->request->compensation;
+    if (code != 0)
+        return code;
+    copy_string(item->origin, sizeof(item->origin), place->origin);
+    item->index = place->index;
+    settle->item_count++;
+    command->write_count++;
+    return 0;
+}
+
+/* Takes places from *next on, as many as fit. */
+static int fill_chunk(struct chunk_of_places *chunk, size_t *next, struct err *err)
+{
+    const struct settle_request *request = chunk->request;
+    struct region_command *command = &chunk->append->command;
+    struct arena *arena = &chunk->append->arena;
+    size_t max = request->place_count - *next;
+    max = max < SETTLE_CHUNK_ITEMS_MAX ? max : SETTLE_CHUNK_ITEMS_MAX;
+    struct region_settle *settle = arena_alloc_zero(arena, 1, sizeof(*settle));
+    command->writes = arena_alloc_zero(arena, max, sizeof(*command->writes));
+    command->results = arena_alloc_zero(arena, max, sizeof(*command->results));
+    struct region_settle_item *items = arena_alloc_zero(arena, max, sizeof(*items));
+    if (settle == NULL || command->writes == NULL || command->results == NULL || items == NULL)
+        return err_no_memory(err, "a decision");
+    *settle = (struct region_settle){
+        .settlement = request->settlement, .actor = request->actor, .reason = request->reason, .items = items};
+    command->settle = settle;
+    int code = 0;
+    while (code == 0 && settle->item_count < max && chunk->payload_bytes < SETTLE_CHUNK_MAX_BYTES) {
+        code = add_place(chunk, &request->places[*next], err);
+        *next += code == 0;
+    }
+    return code;
+}
+
+static int submit_chunk(struct rpc_backend *backend, struct rpc_append *append, struct settle_outcome *outcome,
+                        struct err *err)
+{
+    struct region_command *command = &append->command;
+    struct sha256 *sha = sha256_new();
+    if (sha == NULL)
+        return err_no_memory(err, "a decision");
+    int code = region_command_prepare(command, sha, backend->index, err);
+    sha256_free(sha);
+    if (code != 0)
+        return code;
+    operation_decide(backend, append);
+    if (command->refusal.code != 0) {
+        outcome->refusal = command->refusal;
+        return err_set(err, command->refusal.code, "%s", command->refusal.err.message);
+    }
+    outcome->settled += command->settle->settled;
+    for (size_t i = 0; i < command->settle->item_count; i++)
+        outcome->already += command->settle->items[i].already;
+    if (command->ticket > outcome->ticket)
+        outcome->ticket = command->ticket;
+    return 0;
+}
+
+int settle_places(struct rpc_backend *backend, const struct settle_request *request, struct settle_outcome *ret,
+                  struct err *err)
+{
+    struct rpc_append *append = mem_alloc_zero(1, sizeof(*append));
+    size_t next = 0;
+    int code = append == NULL ? err_no_memory(err, "a decision") : 0;
+    memset(ret, 0, sizeof(*ret));
+    while (code == 0 && next < request->place_count) {
+        struct chunk_of_places chunk = {.backend = backend, .request = request, .append = append};
+        memset(append, 0, sizeof(*append));
+        arena_init(&append->arena, CHUNK_ARENA_MAX_BYTES);
+        code = fill_chunk(&chunk, &next, err);
+        if (code == 0)
+            code = submit_chunk(backend, append, ret, err);
+        arena_free(&append->arena);
+    }
+    mem_free(append);
+    return code;
+}

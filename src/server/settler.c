@@ -1,0 +1,134 @@
+/* The settler: a thread that asks the region for the decisions that the contexts' rules make about late events
+ * (reconcile/policy.h). It has no state that must survive: the open items are in the index, and what is decided is not
+ * open any more.
+ *
+ * It looks only when the region accepts and the index has applied everything that is durable here: a duplicate that is
+ * on its way into the index must not be appended again for want of a moment's patience. (The region would refuse it.)
+ * Its rate is bounded: one page of items, then a pause. */
+#include "base/mem.h"
+#include "reconcile/policy.h"
+#include "rpc/settle.h"
+#include "server/internal.h"
+
+enum { WAIT_MS = 250, PAUSE_MS = 50 };
+
+struct page {
+    struct index_late items[INDEX_LATE_SCAN_MAX];
+    struct policy_decision decisions[POLICY_DECISIONS_MAX];
+    struct settle_place places[POLICY_DECISIONS_MAX];
+};
+
+static bool has_rules(const struct context_table *contexts)
+{
+    for (size_t i = 0; i < contexts->count; i++) {
+        if (contexts->contexts[i].late_count > 0)
+            return true;
+    }
+    return false;
+}
+
+static bool all_applied(struct server *server)
+{
+    for (size_t i = 0; i < atomic_load(&server->store.log_count); i++) {
+        uint32_t number = 0;
+        if (index_log(server->index, log_origin(server->store.logs[i]), &number, NULL) != 0 ||
+            index_applied_size(server->index, number) < log_durable_size(server->store.logs[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool is_transient(int code)
+{
+    return code == ERR_BUSY || code == ERR_UNAVAILABLE || code == ERR_NO_MEMORY || code == ERR_WRONG_HOME;
+}
+
+static int ask(struct server *server, enum settlement settlement, const struct settle_place *places, size_t count,
+               struct err *err)
+{
+    struct settle_outcome outcome;
+    const struct settle_request request = {.settlement = settlement,
+                                           .actor = BYTES_LITERAL("policy"),
+                                           .reason = BYTES_LITERAL("late_events of the context"),
+                                           .place_count = count,
+                                           .places = places};
+    int code = settle_places(&server->backend, &request, &outcome, err);
+    if (outcome.settled > 0)
+        server_say(server, "settled %llu late events as their context says: %s", (unsigned long long)outcome.settled,
+                   settlement_name(settlement));
+    return code;
+}
+
+/* All together; if that is refused for one of them, each alone, so that it does not hold back the others. */
+static int ask_all(struct server *server, enum settlement settlement, const struct settle_place *places, size_t count)
+{
+    struct err err = {0};
+    int code = count == 0 ? 0 : ask(server, settlement, places, count, &err);
+    for (size_t i = 0; i < count && code != 0 && !is_transient(code); i++) {
+        int alone = ask(server, settlement, &places[i], 1, &err);
+        if (is_transient(alone))
+            return alone;
+        if (alone != 0)
+            server_say(server, "a late event waits for a person: %s", err.message);
+    }
+    return is_transient(code) ? code : 0;
+}
+
+static int settle_page(struct server *server, struct page *page, size_t count)
+{
+    static const enum settlement order[] = {SETTLED_ACCEPTED, SETTLED_DROPPED, SETTLED_COMPENSATE};
+    int code = 0;
+    for (size_t s = 0; code == 0 && s < sizeof(order) / sizeof(order[0]); s++) {
+        size_t places = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (page->decisions[i].settlement == order[s])
+                page->places[places++] =
+                    (struct settle_place){.origin = page->decisions[i].origin, .index = page->decisions[i].place.index};
+        }
+        code = ask_all(server, order[s], page->places, places);
+    }
+    return code;
+}
+
+/* One run over all items. 0: everything that can be decided is. */
+static int run_over_items(struct server *server, struct page *page)
+{
+    const struct region_config *config = &server->config->region;
+    struct index_late_cursor cursor = {.started = false};
+    struct authority_table authority;
+    bool end = false;
+    authority_table_init(&authority, &config->contexts);
+    int code = index_authority(server->index, &authority, NULL);
+    while (code == 0 && !end && !atomic_load(&server->stopping)) {
+        size_t count = 0;
+        code = policy_next(server->index, &config->contexts, &authority, config->region, &cursor, page->items,
+                           page->decisions, &count, &end, NULL);
+        if (code == 0 && count > 0) {
+            code = settle_page(server, page, count);
+            clock_sleep_ms(PAUSE_MS);
+        }
+    }
+    authority_table_free(&authority);
+    return code;
+}
+
+void *settler_run(void *context)
+{
+    struct server *server = context;
+    uint64_t seen = 0;
+    uint64_t looked_at = UINT64_MAX;
+    if (!has_rules(&server->config->region.contexts))
+        return NULL;
+    struct page *page = mem_alloc_zero(1, sizeof(*page));
+    if (page == NULL)
+        server_die(server, "memory ran out");
+    while (!atomic_load(&server->stopping)) {
+        uint64_t sequence = index_sequence(server->index);
+        if (sequence != looked_at && index_late_count(server->index) > 0 && atomic_load(&server->accepting) &&
+            all_applied(server) && run_over_items(server, page) == 0)
+            looked_at = sequence;
+        seen = server_wait_change(server, seen, WAIT_MS);
+    }
+    mem_free(page);
+    return NULL;
+}

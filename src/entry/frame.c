@@ -92,6 +92,15 @@ int frame_next_element(struct bytes *elements, struct bytes *ret_frame, struct e
     return 0;
 }
 
+int frame_next_entry(struct bytes *elements, struct frame *ret_frame, struct entry *ret_entry, struct err *err)
+{
+    struct bytes encoded;
+    int code = frame_next_element(elements, &encoded, err);
+    if (code == 0)
+        code = frame_parse(encoded, ret_frame, err);
+    return code == 0 ? entry_parse(ret_frame->entry, ret_entry, err) : code;
+}
+
 int frame_check_payload(struct sha256 *sha, const struct frame *frame, const struct entry *entry, struct err *err)
 {
     if (!frame->has_payload)

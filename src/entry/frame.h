@@ -38,6 +38,10 @@ int frame_parse(struct bytes encoded, struct frame *ret, struct err *err) MUST_U
  * empty, ERR_CORRUPT. */
 int frame_next_element(struct bytes *elements, struct bytes *ret_frame, struct err *err) MUST_USE;
 
+/* The same, taken apart: the frame and its entry, both borrowing from the element. Adds the errors of entry_parse. */
+int frame_next_entry(struct bytes *elements, struct frame *ret_frame, struct entry *ret_entry,
+                     struct err *err) MUST_USE;
+
 /* Pair assertion between entry and payload: when the payload is held, its size and commitment must be the entry's.
  * ERR_CORRUPT. */
 int frame_check_payload(struct sha256 *sha, const struct frame *frame, const struct entry *entry,

@@ -45,14 +45,9 @@ static int check_next(struct chain_tip *tip, struct sha256 *sha, struct bytes *e
                       struct err *err)
 {
     const uint8_t *start = elements->data;
-    struct bytes frame_bytes;
-    int code = frame_next_element(elements, &frame_bytes, err);
+    int code = frame_next_entry(elements, &ret->frame, &ret->entry, err);
     if (code == ERR_END)
         return err_set(err, ERR_CORRUPT, "the block holds fewer entries than it says");
-    if (code == 0)
-        code = frame_parse(frame_bytes, &ret->frame, err);
-    if (code == 0)
-        code = entry_parse(ret->frame.entry, &ret->entry, err);
     if (code == 0)
         code = check_entry(tip, &ret->entry, err);
     if (code == 0)

@@ -226,14 +226,9 @@ static int advance_chain(struct chain *chain, struct sha256 *sha, const struct b
 {
     struct bytes elements = block_body(block);
     for (uint32_t i = 0; i < block->entry_count; i++) {
-        struct bytes frame_bytes;
         struct frame frame;
         struct entry entry;
-        int code = frame_next_element(&elements, &frame_bytes, err);
-        if (code == 0)
-            code = frame_parse(frame_bytes, &frame, err);
-        if (code == 0)
-            code = entry_parse(frame.entry, &entry, err);
+        int code = frame_next_entry(&elements, &frame, &entry, err);
         if (code != 0)
             return err_wrap(err, code, "a block handed to the log is malformed");
         INVARIANT(entry.index == chain->range.size);

@@ -21,14 +21,9 @@
 static int chain_before(struct bytes body, const struct block_header *block, struct chain *ret, struct err *err)
 {
     struct bytes elements = body;
-    struct bytes frame_bytes;
     struct frame frame;
     struct entry entry;
-    int code = frame_next_element(&elements, &frame_bytes, err);
-    if (code == 0)
-        code = frame_parse(frame_bytes, &frame, err);
-    if (code == 0)
-        code = entry_parse(frame.entry, &entry, err);
+    int code = frame_next_entry(&elements, &frame, &entry, err);
     if (code != 0)
         return code;
     if (entry.time == 0)

@@ -72,11 +72,7 @@ struct item {
 
 static int next_item(struct bytes *elements, struct item *ret, struct err *err)
 {
-    struct bytes encoded;
-    int code = frame_next_element(elements, &encoded, err);
-    if (code == 0)
-        code = frame_parse(encoded, &ret->frame, err);
-    return code == 0 ? entry_parse(ret->frame.entry, &ret->entry, err) : code;
+    return frame_next_entry(elements, &ret->frame, &ret->entry, err);
 }
 
 static int origin_of(const struct log *log, char name[ENTRY_ORIGIN_MAX_BYTES + 1], struct origin *ret, struct err *err)

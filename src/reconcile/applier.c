@@ -52,13 +52,8 @@ struct applier {
 static int next_entry(struct applier *applier, struct bytes *elements, struct entry *entry, struct index_entry *ret,
                       struct err *err)
 {
-    struct bytes encoded;
     struct frame frame;
-    int code = frame_next_element(elements, &encoded, err);
-    if (code == 0)
-        code = frame_parse(encoded, &frame, err);
-    if (code == 0)
-        code = entry_parse(frame.entry, entry, err);
+    int code = frame_next_entry(elements, &frame, entry, err);
     if (code != 0)
         return code;
     if ((entry->flags & ENTRY_FLAG_CONTROL) != 0 && !frame.has_payload)

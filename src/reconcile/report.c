@@ -65,12 +65,8 @@ static int count_entry(struct gathering *gathering, size_t log, const struct ori
 
 static int next_entry(struct bytes *elements, struct entry *ret, struct err *err)
 {
-    struct bytes encoded;
     struct frame frame;
-    int code = frame_next_element(elements, &encoded, err);
-    if (code == 0)
-        code = frame_parse(encoded, &frame, err);
-    return code == 0 ? entry_parse(frame.entry, ret, err) : code;
+    return frame_next_entry(elements, &frame, ret, err);
 }
 
 /* The time of the first entry of the block that holds `index`, and that entry's index. */

@@ -85,15 +85,10 @@ int region_found_block(struct region *region, uint32_t log, const struct block *
     PRE(log < region->log_count);
     struct taking taking = {.region = region, .log = log};
     struct bytes elements = block_body(block);
-    struct bytes encoded;
     int code = 0;
     for (uint32_t i = 0; code == 0 && i < block->entry_count; i++) {
         struct chain_entry found;
-        code = frame_next_element(&elements, &encoded, err);
-        if (code == 0)
-            code = frame_parse(encoded, &found.frame, err);
-        if (code == 0)
-            code = entry_parse(found.frame.entry, &found.entry, err);
+        code = frame_next_entry(&elements, &found.frame, &found.entry, err);
         if (code == 0 && found.entry.index >= region->logs[log]->indexed_size)
             code = take_entry(&taking, &found, err);
     }

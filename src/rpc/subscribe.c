@@ -76,14 +76,9 @@ static int send_position(struct subscription *subscription, struct bytes origin,
 /* Whether the filter lets the element pass; the entry's own bytes say what it is. */
 static int matches(const struct subscription *subscription, struct bytes element, bool *ret, struct err *err)
 {
-    struct bytes frame_bytes;
     struct frame frame;
     struct entry entry;
-    int code = frame_next_element(&element, &frame_bytes, err);
-    if (code == 0)
-        code = frame_parse(frame_bytes, &frame, err);
-    if (code == 0)
-        code = entry_parse(frame.entry, &entry, err);
+    int code = frame_next_entry(&element, &frame, &entry, err);
     if (code != 0)
         return code;
     *ret = bytes_equal(entry.context, subscription->context) &&

@@ -39,14 +39,9 @@ static int open_log(struct node *node, const char *origin, bool make, struct err
 
 static int apply_element(struct node *node, uint32_t number, struct bytes *elements, uint64_t applied, struct err *err)
 {
-    struct bytes encoded;
     struct frame frame;
     struct entry entry;
-    int code = frame_next_element(elements, &encoded, err);
-    if (code == 0)
-        code = frame_parse(encoded, &frame, err);
-    if (code == 0)
-        code = entry_parse(frame.entry, &entry, err);
+    int code = frame_next_entry(elements, &frame, &entry, err);
     if (code != 0 || entry.index < applied)
         return code;
     struct index_entry item = {

@@ -12,6 +12,7 @@ struct change_options {
     const char *actor;
     const char *reason;
     bool force;
+    bool dry_run; /* failover only */
 };
 
 #define OPTION_PARTITION(change)                                                                                       \
@@ -31,7 +32,13 @@ struct change_options {
         "force", NULL, OPTION_FLAG, &(change).force, "go on although a readiness check fails; needs --reason"          \
     }
 
-/* The change that the options ask for; borrows from them. */
-struct tally_change change_of(const struct change_options *options, const char *context);
+/* Does it, and prints what came of it. */
+typedef int change_fn(struct tally_client *client, const struct tally_change *change,
+                      const struct change_options *options, struct err *err);
+
+/* A whole command: parses (the first option names the region, and is required), connects, carries out. Returns the exit
+ * code. */
+int change_run(const struct command *command, struct change_options *change, const struct option *options,
+               size_t option_count, int argc, char **argv, change_fn *carry_out);
 
 #endif

@@ -123,13 +123,19 @@ static int seize(struct tally_client *client, const struct tally_change *change,
     return rc;
 }
 
+static int carry_out(struct tally_client *client, const struct tally_change *change,
+                     const struct change_options *options, struct err *err)
+{
+    return options->dry_run ? show(client, change, &options->common, err)
+                            : seize(client, change, &options->common, err);
+}
+
 static int run_failover(const struct command *command, int argc, char **argv)
 {
     struct change_options change = {.common = {.timeout_ms = COMMON_TIMEOUT_MS}};
-    bool dry_run = false;
     const struct option options[] = {
         {"from", "REGION", OPTION_TEXT, &change.region, "the region that is lost (required)"},
-        {"dry-run", NULL, OPTION_FLAG, &dry_run, "show the evidence and change nothing"},
+        {"dry-run", NULL, OPTION_FLAG, &change.dry_run, "show the evidence and change nothing"},
         OPTION_PARTITION(change),
         OPTION_ACTOR(change),
         OPTION_REASON(change),
@@ -138,24 +144,7 @@ static int run_failover(const struct command *command, int argc, char **argv)
         OPTION_TIMEOUT(change.common),
         OPTION_JSON(change.common),
     };
-    struct arguments arguments;
-    struct tally_client *client = NULL;
-    struct err err = {0};
-    int exit_with = 0;
-    if (!options_parse(command, OPTIONS(options), argc, argv, 1, 1, &arguments, &exit_with))
-        return exit_with;
-    if (change.region == NULL)
-        return usage_error(command, "say which region is lost: --from REGION");
-    if (change.force && change.reason == NULL)
-        return usage_error(command, "--force needs --reason TEXT, which stays in the log");
-    struct tally_change wanted = change_of(&change, arguments.items[0]);
-    int rc = tally_client_open(server_address(change.common.server), &client, &err);
-    if (rc == 0)
-        rc = dry_run ? show(client, &wanted, &change.common, &err) : seize(client, &wanted, &change.common, &err);
-    if (rc == 0)
-        rc = output_flush(&err);
-    tally_client_close(client);
-    return rc == 0 ? EXIT_OK : fail(&err, change.common.json);
+    return change_run(command, &change, OPTIONS(options), argc, argv, carry_out);
 }
 
 const struct command command_failover = {

@@ -6,17 +6,6 @@
 #include "commands.h"
 #include "output.h"
 
-struct tally_change change_of(const struct change_options *options, const char *context)
-{
-    return (struct tally_change){.context = context,
-                                 .partitions = options->partitions.items,
-                                 .partition_count = options->partitions.count,
-                                 .region = options->region,
-                                 .actor = options->actor,
-                                 .reason = options->reason,
-                                 .force = options->force};
-}
-
 /* One block of the log holds only so many changes: asks again until nothing remains. */
 static int hand_over(struct tally_client *client, const struct tally_change *change, uint64_t timeout_ms,
                      struct tally_changed *ret, struct err *err)
@@ -45,6 +34,14 @@ static int print_changed(const struct tally_changed *changed, const struct chang
     return 0;
 }
 
+static int carry_out(struct tally_client *client, const struct tally_change *change,
+                     const struct change_options *options, struct err *err)
+{
+    struct tally_changed changed = {0};
+    int rc = hand_over(client, change, options->common.timeout_ms, &changed, err);
+    return rc == 0 ? print_changed(&changed, options, err) : rc;
+}
+
 static int run_handover(const struct command *command, int argc, char **argv)
 {
     struct change_options change = {.common = {.timeout_ms = COMMON_TIMEOUT_MS}};
@@ -58,27 +55,7 @@ static int run_handover(const struct command *command, int argc, char **argv)
         OPTION_TIMEOUT(change.common),
         OPTION_JSON(change.common),
     };
-    struct arguments arguments;
-    struct tally_client *client = NULL;
-    struct tally_changed changed = {0};
-    struct err err = {0};
-    int exit_with = 0;
-    if (!options_parse(command, OPTIONS(options), argc, argv, 1, 1, &arguments, &exit_with))
-        return exit_with;
-    if (change.region == NULL)
-        return usage_error(command, "say where to: --to REGION");
-    if (change.force && change.reason == NULL)
-        return usage_error(command, "--force needs --reason TEXT, which stays in the log");
-    struct tally_change wanted = change_of(&change, arguments.items[0]);
-    int rc = tally_client_open(server_address(change.common.server), &client, &err);
-    if (rc == 0)
-        rc = hand_over(client, &wanted, change.common.timeout_ms, &changed, &err);
-    if (rc == 0)
-        rc = print_changed(&changed, &change, &err);
-    if (rc == 0)
-        rc = output_flush(&err);
-    tally_client_close(client);
-    return rc == 0 ? EXIT_OK : fail(&err, change.common.json);
+    return change_run(command, &change, OPTIONS(options), argc, argv, carry_out);
 }
 
 const struct command command_handover = {

@@ -93,14 +93,9 @@ static int each_entry(void *context, const struct chain_entry *entry, struct err
 /* The first entry is believed for the moment; the whole compares what it follows. */
 static int start(struct stretch *stretch, struct bytes elements, struct err *err)
 {
-    struct bytes frame_bytes;
     struct frame frame;
     struct entry entry;
-    int code = frame_next_element(&elements, &frame_bytes, err);
-    if (code == 0)
-        code = frame_parse(frame_bytes, &frame, err);
-    if (code == 0)
-        code = entry_parse(frame.entry, &entry, err);
+    int code = frame_next_entry(&elements, &frame, &entry, err);
     if (code != 0)
         return code;
     stretch->started = true;

@@ -210,3 +210,25 @@ Test(frame, payload_must_match_size_and_commitment)
     cr_assert_eq(frame_check_payload(sha, &frame, &entry, NULL), 0);
     sha256_free(sha);
 }
+
+Test(frame, next_entry_gives_the_frame_and_its_entry_and_passes_over_both)
+{
+    struct entry entry = sample_entry();
+    struct frame frame = sample_frame();
+    struct buf encoded, elements;
+    buf_init(&elements, FRAME_ELEMENT_MAX_BYTES);
+    frame.entry = encode_sample(&entry, &encoded);
+    cr_assert_eq(frame_encode_element(&frame, &elements), 0);
+    struct bytes rest = buf_bytes(&elements);
+    struct frame back;
+    struct entry parsed;
+    cr_assert_eq(frame_next_entry(&rest, &back, &parsed, NULL), 0);
+    cr_assert(bytes_equal(back.payload, frame.payload));
+    cr_assert_eq(parsed.index, entry.index);
+    cr_assert_eq(frame_next_entry(&rest, &back, &parsed, NULL), ERR_END);
+    elements.data[6] ^= 0x40; /* the tag that the entry begins with */
+    rest = buf_bytes(&elements);
+    cr_assert_eq(frame_next_entry(&rest, &back, &parsed, NULL), ERR_CORRUPT);
+    buf_free(&elements);
+    buf_free(&encoded);
+}

@@ -203,7 +203,11 @@ Test(settle, what_is_not_the_late_events_content_is_not_accepted)
     struct pair pair = reunited();
     struct decision decision;
     uint64_t size = size_of(pair.us);
-    cr_expect_eq(ask(pair.us, &decision, SETTLED_ACCEPTED, 1, OTHER_LATE_ID), ERR_MISMATCH);
+    cr_expect_eq(ask(pair.us, &decision, SETTLED_ACCEPTED, 1, OTHER_LATE_ID), ERR_MISMATCH, "another id");
+    decision_init(&decision, SETTLED_ACCEPTED);
+    decision_add(&decision, 1, 0);
+    order_event(&decision.order, LATE_ID, "2");
+    cr_expect_eq(decide(pair.us, &decision), ERR_MISMATCH, "another payload");
     cr_expect_eq(size_of(pair.us), size);
     end(&pair);
 }
@@ -319,6 +323,28 @@ Test(settle, after_a_restart_decisions_are_known_from_the_index)
     site_meet(pair.us, pair.eu);
     cr_expect_eq(ask(pair.us, &decision, SETTLED_REJECTED, 1, 0), 0, "%s", decision.order.command.refusal.err.message);
     cr_expect(decision.items[0].already);
+    end(&pair);
+}
+
+Test(settle, a_log_that_was_pulled_back_is_indexed_before_anything_is_decided)
+{
+    struct pair pair = reunited();
+    struct decision decision;
+    cr_assert_eq(ask(pair.us, &decision, SETTLED_REJECTED, 1, 0), 0);
+    site_meet(pair.eu, pair.us);
+    site_send_blocks(pair.eu, pair.us, "us");
+    site_written_all(pair.eu, site_log_number(pair.eu, "us"));
+    site_free(pair.us);
+    pair.us = site_new("us", "eu");
+    site_tick(pair.us, 0);
+    site_meet(pair.us, pair.eu);
+    site_send_blocks(pair.us, pair.eu, "us");
+    site_written_all(pair.us, 0);
+    site_send_blocks(pair.us, pair.eu, "eu");
+    site_written_all(pair.us, site_log_number(pair.us, "eu"));
+    site_tick(pair.us, 1000 * 1000);
+    cr_assert(region_accepting(pair.us->region));
+    cr_expect_eq(ask(pair.us, &decision, SETTLED_ACCEPTED, 1, LATE_ID), ERR_BUSY, "it was rejected in another life");
     end(&pair);
 }
 

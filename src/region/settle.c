@@ -110,6 +110,7 @@ void settle_indexed(struct region *region, uint64_t size)
 
 void settle_begin(struct region *region)
 {
+    settle_free(&region->settles); /* of a log that has ended since, or indexed before the next decision */
     region->settles.needed_size = mirror_size(&region_own(region)->mirror);
 }
 

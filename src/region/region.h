@@ -70,6 +70,7 @@ struct region_stream_write {
     struct region_new_event *events;
     bool head_known;        /* the index had this stream … */
     struct index_head head; /* … at this head */
+    uint64_t epoch;         /* the answer: that it was accepted under; 0: it is a repetition */
 };
 
 struct region_result {
@@ -140,11 +141,14 @@ struct region_command {
     struct region_settle *settle;   /* both NULL: a batch */
     size_t write_count;
     struct region_stream_write *writes;
+    uint64_t number;         /* of the caller's choice, unique: for REGION_GIVE_UP */
     uint64_t index_sequence; /* index_sequence() read before the look-ups in events and writes were made */
     /* The answer: */
     struct region_refusal refusal; /* code 0: accepted */
     struct region_result *results; /* room for all events, provided by the caller */
     uint64_t ticket;               /* own log's size after it */
+    uint32_t copies;               /* peers that had stored it before it was answered */
+    bool degraded;                 /* fewer than its contexts ask for: that many peers did not answer */
     struct region_command *next;   /* for region.c, while it is in there */
 };
 
@@ -236,6 +240,8 @@ enum region_event_type {
     REGION_PULL_CHECKPOINT,  /* a note came in on a pull of ours: peer, log, note */
     REGION_ACKNOWLEDGED,     /* a peer that pulls from us has stored: peer, log, size, cosignature line (may be empty),
                                 cosigned_size */
+    REGION_GIVE_UP,          /* nobody waits for the command with `number` any more: if it only waits for copies, it is
+                                answered with ERR_TIMEOUT */
     REGION_TIMER,            /* the deadline of the last update was reached */
 };
 
@@ -249,7 +255,8 @@ struct region_event {
     enum region_event_type type;
     struct time_now now;
     struct region_command *command;
-    size_t peer; /* place in config.peers */
+    uint64_t number; /* GIVE_UP */
+    size_t peer;     /* place in config.peers */
     uint32_t log;
     uint64_t size;
     struct block *block; /* the region takes a reference of its own if it keeps it */
@@ -340,9 +347,15 @@ struct region_peer_status {
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 
+struct region_context_status {
+    bool away;               /* fewer peers answer than its durability needs */
+    uint64_t degraded_count; /* writes since the start that were accepted on fewer copies */
+};
+
 size_t region_log_count(const struct region *region);
 void region_log_status(const struct region *region, uint32_t log, struct region_log_status *ret);
 void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret);
+void region_context_status(const struct region *region, size_t context, struct region_context_status *ret);
 bool region_accepting(const struct region *region);
 /* What an operator must see before a failover, and what stands against it. */
 enum { REGION_CHECKS_MAX = 8, REGION_CHECK_DETAIL_MAX_BYTES = 300 };

@@ -5,7 +5,7 @@
 #include "domain/authority.h"
 
 static const struct context_home homes[] = {{"JP", "asia"}};
-static const struct context contexts[] = {{"payments", "eu", 1, homes, 0, NULL}};
+static const struct context contexts[] = {{.name = "payments", .default_home = "eu", .home_count = 1, .homes = homes}};
 static const struct context_table context_table = {1, contexts};
 
 static struct authority_table table;
@@ -39,16 +39,12 @@ static struct authority_event change(enum control_kind kind, const char *partiti
 
 static struct authority_event seized(const char *partition, uint64_t epoch, const char *region, hlc time,
                                      const char *basis)
-{
-    return change(CONTROL_AUTHORITY_SEIZED, partition, epoch, region, time, basis);
-}
+{.name = return change(CONTROL_AUTHORITY_SEIZED, .default_home = partition, .home_count = epoch, .homes = region, .late_count = time, .late = basis);}
 
 static struct authority_event released(const char *partition, uint64_t epoch, const char *region, const char *successor)
-{
-    struct authority_event event = change(CONTROL_AUTHORITY_RELEASED, partition, epoch, region, 50, "");
+{.name = struct authority_event event = change(CONTROL_AUTHORITY_RELEASED, .default_home = partition, .home_count = epoch, .homes = region, .late_count = 50, .late = "");
     event.change.successor = bytes_of_string(successor);
-    return event;
-}
+    return event;}
 
 static void apply(struct authority_event event)
 {

@@ -91,7 +91,7 @@ Test(durability, a_context_without_copies_does_not_wait_behind_one_that_does)
     struct order local;
     submit_durable(site, &waits, 1);
     order_one(&local, "t", 2, "1");
-    local.writes[0].context = BYTES_LITERAL("shop");
+    local.writes[0].context = BYTES_LITERAL("till");
     site_submit(site, &local);
     site_written_all(site, 0);
     expect_answered(&local, 0);

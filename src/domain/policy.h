@@ -1,5 +1,6 @@
-/* What a context promises about its events: on how many copies an append is answered, and how far the home may run ahead
- * of its copies. Pure data and pure functions; part of the table of contexts, so that every region holds the same. */
+/* What a context promises about its events: on how many copies an append is answered, and how far the home may run
+ * ahead of its copies. Pure data and pure functions; part of the table of contexts, so that every region holds the
+ * same. */
 #ifndef DOMAIN_POLICY_H
 #define DOMAIN_POLICY_H
 

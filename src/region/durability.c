@@ -1,17 +1,18 @@
 /* Waiting for copies: an append to a context with durability `peers(k)` is answered when it is durable here and k peers
  * have stored it.
  *
- * Commands that were accepted wait in lists, one for each number of copies, in the order of acceptance. A list lets go of
- * its head as soon as the size that stands on so many copies reaches the head's ticket. So what needs only the own disk
- * never waits for a peer.
+ * Commands that were accepted wait in lists, one for each number of copies, in the order of acceptance. A list lets go
+ * of its head as soon as the size that stands on so many copies reaches the head's ticket. So what needs only the own
+ * disk never waits for a peer.
  *
  * What counts as a copy. A peer tells how much of the own log it has stored, by acknowledgements on its pull and in its
  * hellos. It is only counted while what that peer had in logs of its own when it came up is here, and applied: it may
- * have seized a partition while it was away, and then what it stores of it is late, not kept. Whatever was counted stays
- * counted. Entries that are late by what this region knows are never acknowledged: their command ends with WRONG_HOME.
+ * have seized a partition while it was away, and then what it stores of it is late, not kept. Whatever was counted
+ * stays counted. Entries that are late by what this region knows are never acknowledged: their command ends with
+ * WRONG_HOME.
  *
- * Giving up. A caller that is gone takes its command back by number; the entries stay, and a repetition with the same ids
- * finds them.
+ * Giving up. A caller that is gone takes its command back by number; the entries stay, and a repetition with the same
+ * ids finds them.
  *
  * Invariants:
  *  1. An accepted command waits in exactly one list until it is answered.
@@ -29,11 +30,12 @@ int policies_init(struct region *region, struct err *err)
 {
     size_t count = region->config.contexts.count;
     region->states = mem_alloc_zero(count, sizeof(*region->states));
-    return region->states == NULL && count > 0 ? err_no_memory(err, "the contexts") : 0;
+    return region->states == NULL ? err_no_memory(err, "the contexts") : bounds_init(region, err);
 }
 
 void policies_free(struct region *region)
 {
+    bounds_free(region);
     mem_free(region->states);
 }
 
@@ -201,16 +203,17 @@ static int check_late(const struct region *region, struct region_command *comman
     for (size_t i = 0; command->copies > 0 && command->settle == NULL && i < command->write_count; i++) {
         const struct region_stream_write *write = &command->writes[i];
         for (size_t event = 0; event < write->event_count; event++, result++) {
-            if (result->duplicate || !authority_is_late(&region->homes.authority, write->context, write->partition,
-                                                        write->epoch, region->config.region,
-                                                        region_own(region)->parts.incarnation, result->index))
+            if (result->duplicate ||
+                !authority_is_late(&region->homes.authority, write->context, write->partition, write->epoch,
+                                   region->config.region, region_own(region)->parts.incarnation, result->index))
                 continue;
             command->refusal.write_number = i;
-            return err_set(&command->refusal.err, ERR_WRONG_HOME,
-                           "entry %llu was accepted here under epoch %llu, and another region had become the home "
-                           "before its copies were made: it is late, and settled there; append it at the home, with the "
-                           "same ids",
-                           (unsigned long long)result->index, (unsigned long long)write->epoch);
+            return err_set(
+                &command->refusal.err, ERR_WRONG_HOME,
+                "entry %llu was accepted here under epoch %llu, and another region had become the home "
+                "before its copies were made: it is late, and settled there; append it at the home, with the "
+                "same ids",
+                (unsigned long long)result->index, (unsigned long long)write->epoch);
         }
     }
     return 0;
@@ -260,10 +263,10 @@ void durability_give_up(struct region *region, uint64_t number, struct region_up
         struct region_command *command = take_numbered(region, &region->waiting[copies], number);
         if (command == NULL)
             continue;
-        command->refusal.code =
-            err_set(&command->refusal.err, ERR_TIMEOUT,
-                    "region %s has accepted it, and %u peers have not stored it yet; append it again, with the same ids",
-                    region->config.region, (unsigned)copies);
+        command->refusal.code = err_set(
+            &command->refusal.err, ERR_TIMEOUT,
+            "region %s has accepted it, and %u peers have not stored it yet; append it again, with the same ids",
+            region->config.region, (unsigned)copies);
         region_add(update, REGION_ANSWER)->command = command;
         return;
     }
@@ -287,6 +290,7 @@ void region_context_status(const struct region *region, size_t context, struct r
     PRE(context < region->config.contexts.count);
     const struct context_state *state = &region->states[context];
     *ret = (struct region_context_status){.away = state->away, .degraded_count = state->degraded_count};
+    bounds_status(region, context, ret);
 }
 
 static void watch_peers(struct region *region, size_t at, struct region_update *update)
@@ -309,9 +313,13 @@ void policies_watch(struct region *region, struct region_update *update)
 {
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         return;
+    if (!region->watching)
+        bounds_begin(region);
+    region->watching = true;
     for (size_t i = 0; i < region->config.contexts.count; i++) {
         if (update->effect_count + REGION_EFFECTS_SLACK / 2 > update->effect_capacity)
             return; /* the rest at the next step */
         watch_peers(region, i, update);
+        bounds_watch(region, i, update);
     }
 }

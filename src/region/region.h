@@ -90,6 +90,7 @@ struct region_refusal {
     char home_region[64];
     char home_address[REGION_ADDRESS_MAX_BYTES + 1];
     uint8_t event_id[ENTRY_ID_SIZE];
+    uint64_t retry_after_ms; /* ERR_BUSY for a recovery point: a pause that helps; 0: not known */
 };
 
 /* What an operator asks of a region, instead of a batch: who is to be the home of partitions. */
@@ -350,6 +351,9 @@ struct region_peer_status {
 struct region_context_status {
     bool away;               /* fewer peers answer than its durability needs */
     uint64_t degraded_count; /* writes since the start that were accepted on fewer copies */
+    uint64_t ahead_events;   /* at this region alone; 0 when the context has no recovery point */
+    uint64_t ahead_ms;       /* since the oldest of them was accepted, as of the last step */
+    bool past_bound;         /* the recovery point is not kept, or writes were held back for it */
 };
 
 size_t region_log_count(const struct region *region);

@@ -55,7 +55,7 @@ struct region_log {
     uint64_t held[REGION_PEERS_MAX]; /* what each peer is known to hold */
     uint64_t start_size;             /* what its owner had when this region first met it */
     uint64_t known_size; /* largest size that its key signed, as far as this region has seen: incarnation.c */
-    uint64_t met_size;               /* what its owner had when it last came up */
+    uint64_t met_size;   /* what its owner had when it last came up */
     /* The pull, for logs that are pulled. */
     size_t source;                  /* REGION_NO_PEER: none */
     bool closing[REGION_PEERS_MAX]; /* a pull that was closed has not reported so yet */
@@ -80,10 +80,13 @@ struct region_waiting {
     struct region_command *last;
 };
 
+struct bound; /* bounds.c */
+
 /* What the region knows about a context beside its policy. */
 struct context_state {
     bool away; /* fewer peers answer than its durability needs */
     uint64_t degraded_count;
+    struct bound *bound; /* NULL: no recovery point */
 };
 
 struct region {
@@ -108,6 +111,7 @@ struct region {
     struct region_waiting waiting[REGION_PEERS_MAX + 1]; /* by the copies that they need beside the own disk */
     size_t pending_count;                                /* of all lists */
     uint64_t counted[REGION_PEERS_MAX];                  /* entries of the own log that count as stored by a peer */
+    bool watching;                                       /* has accepted since the start */
     bool met[REGION_PEERS_MAX];                          /* since it last came up */
     struct context_state *states;                        /* by place in config.contexts */
 
@@ -151,6 +155,17 @@ void durability_release(struct region *region, struct region_update *update);
 void durability_give_up(struct region *region, uint64_t number, struct region_update *update);
 /* The size of the own log that is durable here and on `copies` peers. */
 uint64_t durability_copied(const struct region *region, uint32_t copies);
+
+/* bounds.c: recovery points. */
+int bounds_init(struct region *region, struct err *err) MUST_USE;
+void bounds_free(struct region *region);
+/* The region begins to accept: what nobody else is known to hold is ahead. */
+void bounds_begin(struct region *region);
+/* Whether a batch that is decided otherwise keeps within the recovery points. ERR_BUSY, ERR_UNAVAILABLE,
+ * ERR_TOO_LARGE (it never could). */
+int bounds_decide(struct region *region, struct region_command *command) MUST_USE;
+void bounds_watch(struct region *region, size_t at, struct region_update *update);
+void bounds_status(const struct region *region, size_t at, struct region_context_status *ret);
 
 /* A control event to append. */
 struct control_event {

@@ -8,8 +8,8 @@
  * when the write is durable, the next block goes out with all of it. A batch never spans two blocks; when the open
  * block is full it is sealed and waits, and past its limit callers are told to retry.
  *
- * Promise 1: an accepted command waits (durability.c) until the durable size has reached its ticket, here and on as many
- * peers as its contexts ask for. Repetitions wait too, for the ticket of the original.
+ * Promise 1: an accepted command waits (durability.c) until the durable size has reached its ticket, here and on as
+ * many peers as its contexts ask for. Repetitions wait too, for the ticket of the original.
  *
  * Invariants:
  *  1. The chain's size is the number of entries in durable, in-flight, ready and open blocks.
@@ -440,6 +440,8 @@ static int decide_batch(struct region *region, struct region_command *command)
         code = sequencer_write(region, command, &command->writes[i], results);
         results += command->writes[i].event_count;
     }
+    if (code == 0)
+        code = bounds_decide(region, command);
     if (code != 0)
         sequencer_take_back(region, &mark);
     return code;

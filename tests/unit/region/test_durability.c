@@ -10,8 +10,7 @@ static const struct policy two_degrade = {.durability = {.peers = 2, .when_away 
 
 static void acknowledge(struct site *site, const char *peer, uint64_t size)
 {
-    site_step(site,
-              (struct region_event){.type = REGION_ACKNOWLEDGED, .peer = site_peer(site, peer), .size = size});
+    site_step(site, (struct region_event){.type = REGION_ACKNOWLEDGED, .peer = site_peer(site, peer), .size = size});
 }
 
 static void expect_waiting(const struct order *order)

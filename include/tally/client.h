@@ -90,6 +90,7 @@ struct tally_refusal {
     char stream[TALLY_STREAM_MAX_BYTES + 1];
     char expected[32];      /* ERR_VERSION_CONFLICT: "any", "none", "exists" or a version */
     char actual[32];        /* ERR_VERSION_CONFLICT: "none" or a version */
+    uint64_t retry_after_ms; /* ERR_BUSY at a recovery point: a pause that helps; 0: not said */
     char home_region[64];   /* ERR_WRONG_HOME */
     char home_address[256]; /* ERR_WRONG_HOME: host:port */
     bool has_event_id;      /* ERR_ID_REUSED */
@@ -110,6 +111,8 @@ struct tally_answer {
         err; /* code 0: appended. Otherwise nothing of the batch was appended; only the refusal below is meaningful */
     struct tally_refusal refusal;
     const char *position; /* a read that demands it sees at least this append */
+    bool degraded;        /* on fewer copies than its contexts ask for: that many peers did not answer */
+    uint32_t copies;      /* peers that had stored it, as far as they were waited for */
     size_t result_count;  /* one an event, in the order of the batch */
     const struct tally_result *results;
 };
@@ -250,6 +253,16 @@ struct tally_context_status {
     const char *default_home;
     size_t home_count;
     const struct tally_home *homes;
+    uint32_t durability_peers; /* that must have stored an append before it is answered; 0: its home alone */
+    const char *when_away;     /* "refuse", "degrade" */
+    bool away;                 /* fewer peers answer than that */
+    uint64_t degraded_writes;  /* since the start */
+    uint64_t recovery_events;  /* that may be at the home alone; 0: any number */
+    uint64_t recovery_seconds; /* that the oldest of them may be old; 0: any age */
+    const char *recovery_then; /* "warn", "throttle", "refuse" */
+    uint64_t ahead_events;     /* in this region alone; 0 when there is no bound */
+    uint64_t ahead_ms;         /* since the oldest of them was accepted */
+    bool past_bound;           /* the bound is not kept, or writes were held back for it */
 };
 
 struct tally_region_address {

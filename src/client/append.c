@@ -161,6 +161,8 @@ static int answer_fill(const Tally__V1__AppendResponse *response, struct answer 
 {
     answer->public.tag = response->tag;
     answer->public.position = response->position;
+    answer->public.degraded = response->degraded;
+    answer->public.copies = response->copies;
     if (response->error != NULL)
         return answer_error(response->error, answer, err);
     struct tally_result *results = arena_alloc_zero(&answer->arena, response->n_results, sizeof(*results));

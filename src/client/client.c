@@ -84,6 +84,7 @@ void client_refusal(struct bytes bytes, struct tally_refusal *ret)
         copy_text(ret->actual, sizeof(ret->actual), detail->actual);
         copy_text(ret->home_region, sizeof(ret->home_region), detail->home_region);
         copy_text(ret->home_address, sizeof(ret->home_address), detail->home_address);
+        ret->retry_after_ms = detail->retry_after_ms;
         ret->has_event_id = detail->event_id.len == TALLY_ID_SIZE;
         if (ret->has_event_id)
             memcpy(ret->event_id, detail->event_id.data, TALLY_ID_SIZE);

@@ -8,7 +8,9 @@
  * whoever submitted waits for `done`, even when the client is long gone. */
 #include "rpc/append.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -155,14 +157,22 @@ static int decode(struct append_job *job, struct bytes encoded, struct err *err)
     return convert(job, request, err);
 }
 
+/* Of commands: 0 is none. */
+static atomic_uint_fast64_t next_number = 1;
+
 int append_job_new(struct bytes encoded, struct append_job **ret, struct err *err)
 {
+    pthread_condattr_t monotonic;
     struct append_job *job = mem_alloc_zero(1, sizeof(*job));
     if (job == NULL)
         return err_no_memory(err, "an append");
     arena_init(&job->append.arena, APPEND_ARENA_MAX_BYTES);
     INVARIANT(pthread_mutex_init(&job->append.mutex, NULL) == 0);
-    INVARIANT(pthread_cond_init(&job->append.finished, NULL) == 0);
+    INVARIANT(pthread_condattr_init(&monotonic) == 0);
+    INVARIANT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    INVARIANT(pthread_cond_init(&job->append.finished, &monotonic) == 0);
+    pthread_condattr_destroy(&monotonic);
+    job->append.command.number = atomic_fetch_add(&next_number, 1);
     job->size_bytes = encoded.size_bytes;
     struct err why = {0};
     int code = decode(job, encoded, &why);
@@ -200,12 +210,26 @@ void append_job_submit(struct append_job *job, struct rpc_backend *backend, stru
     rpc_append_done(&job->append);
 }
 
-void append_job_wait(struct append_job *job)
+static bool wait_done(struct append_job *job, uint64_t until_us)
 {
+    struct timespec until = {.tv_sec = (time_t)(until_us / 1000000), .tv_nsec = (long)(until_us % 1000000) * 1000};
+    int waited = 0;
     pthread_mutex_lock(&job->append.mutex);
-    while (!job->append.done)
-        pthread_cond_wait(&job->append.finished, &job->append.mutex);
+    while (!job->append.done && waited == 0)
+        waited = pthread_cond_timedwait(&job->append.finished, &job->append.mutex, &until);
+    bool done = job->append.done;
     pthread_mutex_unlock(&job->append.mutex);
+    return done;
+}
+
+void append_job_wait(struct append_job *job, struct call *call)
+{
+    const struct rpc_backend_ops *ops = call->backend->ops;
+    bool given_up = false;
+    while (!wait_done(job, clock_now().mono_us + CALL_POLL_MS * 1000)) {
+        if (!given_up && call_check(call, NULL) != 0)
+            given_up = ops->give_up(call->backend, job->append.command.number, NULL) == 0;
+    }
 }
 
 /* --- The answer --- */
@@ -311,6 +335,8 @@ int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally
         code = position_format(&answer.position, &position);
     if (code == 0) {
         ret->tag = job->tag;
+        ret->degraded = job->append.command.degraded;
+        ret->copies = job->append.command.copies;
         ret->origin = answer.own_origin;
         ret->position = copy_text(answer.arena, buf_bytes(&position));
         if (ret->position == NULL)
@@ -326,7 +352,7 @@ static int run_job(struct call *call, struct append_job *job, struct sha256 *sha
 {
     const struct region_command *command = &job->append.command;
     append_job_submit(job, call->backend, sha);
-    append_job_wait(job);
+    append_job_wait(job, call);
     if (command->refusal.code != 0)
         return call_fail_refused(call, &command->refusal, command, err);
     Tally__V1__AppendResponse response;

@@ -24,7 +24,9 @@ void append_job_free(struct append_job *job);
 /* Checks, prepares and submits, unless it is refused already; what fails becomes the refusal. Call append_job_wait
  * before anything else. */
 void append_job_submit(struct append_job *job, struct rpc_backend *backend, struct sha256 *sha);
-void append_job_wait(struct append_job *job);
+/* Waits until the region is done with it. When the caller is gone, or the server stops, the region is told that nobody
+ * waits for copies any more. */
+void append_job_wait(struct append_job *job, struct call *call);
 /* After the wait, when the region accepted: the answer, in the job's arena. */
 int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally__V1__AppendResponse *ret,
                       struct err *err) MUST_USE;

@@ -24,6 +24,16 @@ static int submit(struct rpc_backend *backend, struct rpc_append *append, struct
     return 0;
 }
 
+static int give_up(struct rpc_backend *backend, uint64_t number, struct err *err)
+{
+    struct message *message = message_new(REGION_GIVE_UP);
+    if (message == NULL)
+        return err_no_memory(err, "a message");
+    message->event.number = number;
+    message_send(server_of(backend), message);
+    return 0;
+}
+
 static size_t log_count(struct rpc_backend *backend)
 {
     return atomic_load(&server_of(backend)->store.log_count);
@@ -83,6 +93,8 @@ static int answer_status(struct server *server, struct question *question)
     ret->peer_count = server->config->region.peer_count;
     for (size_t i = 0; i < ret->peer_count; i++)
         region_peer_status(server->region, i, &ret->peers[i]);
+    for (size_t i = 0; i < server->config->region.contexts.count; i++)
+        region_context_status(server->region, i, &ret->contexts[i]);
     return 0;
 }
 
@@ -195,6 +207,7 @@ static void peer_contact(struct rpc_backend *backend, const char *peer_region)
 
 const struct rpc_backend_ops server_backend_ops = {
     .submit = submit,
+    .give_up = give_up,
     .log_count = log_count,
     .log_at = log_at,
     .wait_change = wait_change,

@@ -124,7 +124,9 @@ static int print_answer_json(const struct batch *batch, const struct tally_answe
                                               "index", json_number(result->index), "version",
                                               json_number(result->stream_version), "duplicate", result->duplicate));
     }
-    return print_json(json_pack("{s:o,s:o}", "position", json_cstring(answer->position), "results", results), err);
+    return print_json(json_pack("{s:o,s:b,s:i,s:o}", "position", json_cstring(answer->position), "degraded",
+                                answer->degraded, "copies", (int)answer->copies, "results", results),
+                      err);
 }
 
 static void print_answer(const struct batch *batch, const struct tally_answer *answer)
@@ -142,6 +144,8 @@ static void print_answer(const struct batch *batch, const struct tally_answer *a
     printf("position ");
     print_string(answer->position);
     putchar('\n');
+    if (answer->degraded)
+        printf("DEGRADED: on %" PRIu32 " peers, fewer than its context asks for\n", answer->copies);
 }
 
 /* --- The command --- */

@@ -110,7 +110,7 @@ def test_a_seizure_needs_the_copies_that_hold_every_acknowledged_append(lab):
     eu.kill()
     ap.kill()
     wait_connected(us, 0)
-    failover = ('tally', 'failover', '--server', us.address, '--context', 'bank', '--from', 'eu')
+    failover = ('tally', 'failover', 'bank', '--from', 'eu', '--dry-run', '--server', us.address)
     shown = json.loads(run(*failover, '--json').stdout)
     copies = next(c for c in shown['checks'] if c['name'] == 'copies')
     assert not copies['ok'] and '2 of their copies' in copies['detail'], copies

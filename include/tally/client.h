@@ -88,12 +88,12 @@ struct tally_refusal {
     char context[TALLY_NAME_MAX_BYTES + 1];
     char partition[TALLY_NAME_MAX_BYTES + 1];
     char stream[TALLY_STREAM_MAX_BYTES + 1];
-    char expected[32];      /* ERR_VERSION_CONFLICT: "any", "none", "exists" or a version */
-    char actual[32];        /* ERR_VERSION_CONFLICT: "none" or a version */
+    char expected[32];       /* ERR_VERSION_CONFLICT: "any", "none", "exists" or a version */
+    char actual[32];         /* ERR_VERSION_CONFLICT: "none" or a version */
     uint64_t retry_after_ms; /* ERR_BUSY at a recovery point: a pause that helps; 0: not said */
-    char home_region[64];   /* ERR_WRONG_HOME */
-    char home_address[256]; /* ERR_WRONG_HOME: host:port */
-    bool has_event_id;      /* ERR_ID_REUSED */
+    char home_region[64];    /* ERR_WRONG_HOME */
+    char home_address[256];  /* ERR_WRONG_HOME: host:port */
+    bool has_event_id;       /* ERR_ID_REUSED */
     uint8_t event_id[TALLY_ID_SIZE];
 };
 
@@ -175,11 +175,21 @@ struct tally_reader;
 
 enum tally_item { TALLY_ITEM_EVENT, TALLY_ITEM_CAUGHT_UP };
 
+/* What a read insists on. */
+struct tally_demand {
+    const char *at_least;      /* a position, as an append answers it: wait until all of it is there. ERR_MISMATCH: its
+                                  last entry is late, a failover has overtaken it; ERR_TIMEOUT */
+    uint64_t max_staleness_ms; /* ERR_UNAVAILABLE when the answer may be older; 0: any age */
+    bool home_only;            /* ERR_WRONG_HOME anywhere but at the home */
+    uint64_t timeout_ms;       /* of the wait; 0: 30,000 */
+};
+
 struct tally_range {
     uint64_t from; /* version or index of the first one wanted */
     bool from_end; /* start at the last one instead: for reading backwards */
     bool backwards;
-    uint64_t limit; /* events; 0 is no limit */
+    uint64_t limit;                    /* events; 0 is no limit */
+    const struct tally_demand *demand; /* NULL: whatever is there */
 };
 
 int tally_read_stream(struct tally_client *client, const char *context, const char *stream,
@@ -198,6 +208,15 @@ int tally_reader_next(struct tally_reader *reader, enum tally_item *ret_item, st
 /* Subscriptions: where to go on later. It never covers an event that tally_reader_next has not returned; it may be a
  * few events behind. Valid until the next call on the reader. */
 const char *tally_reader_position(const struct tally_reader *reader);
+/* How old the answer to a read with a demand may be; NULL before the first tally_reader_next, and for others. Lives as
+ * long as the reader. */
+struct tally_as_of {
+    const char *position; /* that the read reflects, at least */
+    uint64_t staleness_ms;
+    bool staleness_unknown; /* the region has not heard of the home since its start */
+    const char *home;       /* that staleness is against */
+};
+const struct tally_as_of *tally_reader_as_of(const struct tally_reader *reader);
 /* Any thread: makes a waiting tally_reader_next fail with ERR_CANCELLED. */
 void tally_reader_cancel(struct tally_reader *reader);
 void tally_reader_close(struct tally_reader *reader);

@@ -396,6 +396,24 @@ struct region_failover_report {
 int region_failover_report(const struct region *region, struct bytes context, const char *from,
                            struct region_failover_report *ret, struct err *err) MUST_USE;
 
+/* How old a read of a partition may be here, against its home. */
+#define REGION_STALENESS_UNKNOWN UINT64_MAX
+struct region_freshness {
+    uint64_t staleness_us; /* as of the last step; REGION_STALENESS_UNKNOWN: never heard of the home's log */
+    bool at_home;
+    char home[64]; /* the home that is furthest behind here */
+    char home_address[REGION_ADDRESS_MAX_BYTES + 1];
+};
+/* partition empty: the worst of the context. Same thread as region_step. ERR_NOT_FOUND: no such context. */
+int region_freshness(const struct region *region, struct bytes context, struct bytes partition,
+                     struct region_freshness *ret, struct err *err) MUST_USE;
+/* The same for the logs of one region. */
+uint64_t region_log_staleness(const struct region *region, const char *home);
+/* Whether an entry that may not be here is late if it is of this partition: its log's region is its home no more, and
+ * it is at or past the basis of the epoch after. */
+bool region_tail_is_late(const struct region *region, struct bytes context, struct bytes partition, const char *home,
+                         uint64_t incarnation, uint64_t index);
+
 /* Homes and epochs as this region knows them: what it has applied. Borrowed until the next region_step. */
 const struct authority_table *region_authority(const struct region *region);
 const char *region_log_state_name(enum region_log_state state);

@@ -56,6 +56,11 @@ struct region_log {
     uint64_t start_size;             /* what its owner had when this region first met it */
     uint64_t known_size; /* largest size that its key signed, as far as this region has seen: incarnation.c */
     uint64_t met_size;   /* what its owner had when it last came up */
+    bool told;           /* its owner said, when asked at told_us, that it has told_size entries */
+    uint64_t told_size;
+    uint64_t told_us;
+    bool fresh; /* all that its owner had at fresh_us is indexed here: freshness.c */
+    uint64_t fresh_us;
     /* The pull, for logs that are pulled. */
     size_t source;                  /* REGION_NO_PEER: none */
     bool closing[REGION_PEERS_MAX]; /* a pull that was closed has not reported so yet */
@@ -70,6 +75,7 @@ struct region_peer {
     bool reported; /* answered or failed at least once since the start */
     bool hello_outstanding;
     uint64_t next_hello_us;
+    uint64_t hello_sent_us;
     uint64_t last_contact_us;
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
@@ -166,6 +172,10 @@ void bounds_begin(struct region *region);
 int bounds_decide(struct region *region, struct region_command *command) MUST_USE;
 void bounds_watch(struct region *region, size_t at, struct region_update *update);
 void bounds_status(const struct region *region, size_t at, struct region_context_status *ret);
+
+/* freshness.c: how old a read here may be. */
+void freshness_hello(struct region *region, size_t peer);
+void freshness_update(struct region *region);
 
 /* A control event to append. */
 struct control_event {

@@ -135,6 +135,12 @@ struct rpc_backend_ops {
     /* Likewise: homes of a context from `from` on (0, or rpc_homes.next). ERR_NOT_FOUND: no such context. */
     int (*homes)(struct rpc_backend *backend, struct bytes context, uint64_t from, struct rpc_homes *ret,
                  struct err *err);
+    /* Likewise: see region_freshness; and region_log_staleness when context is empty, of region `home`. */
+    int (*freshness)(struct rpc_backend *backend, struct bytes context, struct bytes partition, const char *home,
+                     struct region_freshness *ret, struct err *err);
+    /* Likewise: see region_tail_is_late. ERR_EXISTS when it is. */
+    int (*check_tail)(struct rpc_backend *backend, struct bytes context, struct bytes partition,
+                      const struct origin *log, uint64_t index, struct err *err);
     /* Likewise: see region_failover_report. */
     int (*failover_report)(struct rpc_backend *backend, struct bytes context, const char *from,
                            struct region_failover_report *ret, struct err *err);

@@ -156,6 +156,40 @@ static int failover_report(struct rpc_backend *backend, struct bytes context, co
     return ask(backend, &question);
 }
 
+static int answer_freshness(struct server *server, struct question *question)
+{
+    struct region_freshness *ret = question->ret;
+    if (question->context.size_bytes > 0)
+        return region_freshness(server->region, question->context, question->partition, ret, question->err);
+    *ret = (struct region_freshness){.staleness_us = region_log_staleness(server->region, question->region),
+                                     .at_home = strcmp(question->region, server->config->region.region) == 0};
+    copy_string(ret->home, sizeof(ret->home), question->region);
+    return 0;
+}
+
+static int freshness(struct rpc_backend *backend, struct bytes context, struct bytes partition, const char *home,
+                     struct region_freshness *ret, struct err *err)
+{
+    struct question question = {
+        .answer = answer_freshness, .context = context, .partition = partition, .region = home, .ret = ret, .err = err};
+    return ask(backend, &question);
+}
+
+static int answer_tail(struct server *server, struct question *question)
+{
+    bool late = region_tail_is_late(server->region, question->context, question->partition, question->log->region,
+                                    question->log->incarnation, question->from);
+    return late ? ERR_EXISTS : 0;
+}
+
+static int check_tail(struct rpc_backend *backend, struct bytes context, struct bytes partition,
+                      const struct origin *log, uint64_t index, struct err *err)
+{
+    struct question question = {
+        .answer = answer_tail, .context = context, .partition = partition, .log = log, .from = index, .err = err};
+    return ask(backend, &question);
+}
+
 static int checkpoint(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err)
 {
     struct log *found = log_at(backend, log);
@@ -214,6 +248,8 @@ const struct rpc_backend_ops server_backend_ops = {
     .stopping = stopping,
     .status = status,
     .homes = homes,
+    .freshness = freshness,
+    .check_tail = check_tail,
     .failover_report = failover_report,
     .checkpoint = checkpoint,
     .prove = prove,

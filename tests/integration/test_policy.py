@@ -3,7 +3,9 @@ import json
 import threading
 import time
 
-from harness import Refused, batch, check, event, refused, run, wait_until, write
+from harness import Refused, batch, check, collect, event, events_of, ndjson, refused, run, wait_until, write
+
+from tally.v1 import ledger_pb2
 
 
 def promise(region, text):
@@ -11,16 +13,22 @@ def promise(region, text):
     region.edit_config(r'^  - name: bank$', '  - name: bank\n    ' + text)
 
 
-def promised(lab, text, *names):
+def quick(lab, *names, text=None):
+    """Regions that notice within a second who is away."""
     made = lab.cluster(*names)
     for region in made:
-        promise(region, text)
+        if text:
+            promise(region, text)
         region.edit_config(r'^hello_interval_ms: .*', 'hello_interval_ms: 100')
         region.edit_config(r'^peer_timeout_ms: .*', 'peer_timeout_ms: 1000')
         region.start(accepting=False)
     for region in made:
         region.wait_accepting()
     return made
+
+
+def promised(lab, text, *names):
+    return quick(lab, *names, text=text)
 
 
 def wait_connected(region, count):
@@ -63,6 +71,8 @@ def test_degraded_appends_say_so_everywhere(lab):
     eu.serve_http()
     for region in (eu, us):
         promise(region, 'durability: { peers: 1, when_away: degrade }')
+        region.edit_config(r'^hello_interval_ms: .*', 'hello_interval_ms: 100')
+        region.edit_config(r'^peer_timeout_ms: .*', 'peer_timeout_ms: 1000')
         region.start(accepting=False)
     eu.wait_accepting()
     us.kill()
@@ -152,8 +162,83 @@ def test_throttled_callers_are_told_to_pause_and_an_import_gets_through(lab):
         assert error.detail.retry_after_ms > 0
     finally:
         us.process.send_signal(18)
-    wait_until(lambda: context(eu).ahead_events == 0, 'the copy')
-    eu.client().append(batch(write('s')))
+    file = lab.folder / 'events.ndjson'
+    file.write_text(ndjson(30))
+    assert '30 new' in check('tally', 'import', file, '--batch-events', 2, '--server', eu.address)
+
+
+# --- Reads -----------------------------------------------------------------------------------------------------------
+
+def demanding(region, stream='s', **demand):
+    """(what the first message says, events)"""
+    request = ledger_pb2.ReadStreamRequest(context='bank', stream=stream, demand=ledger_pb2.ReadDemand(**demand))
+    responses = collect(region.client().read_stream(request, timeout=20))
+    assert not responses[0].events
+    return responses[0], events_of(responses)
+
+
+def test_a_read_elsewhere_sees_what_its_position_names_and_says_how_old_it_is(lab):
+    eu, us = quick(lab, 'eu', 'us')
+    for i in range(10):
+        position = eu.client().append(batch(write('s'))).position
+        said, events = demanding(us, at_least=position)
+        assert len(events) == i + 1
+    assert said.home == 'eu' and said.as_of.startswith('eu@10')
+    wait_until(lambda: not demanding(us)[0].staleness_unknown, 'a hello')
+    assert demanding(eu)[0].staleness_ms == 0
+    error = refused('FAILED_PRECONDITION', demanding, us, home_only=True)
+    assert error.detail.code == 'WRONG_HOME' and error.detail.home_region == 'eu' and error.detail.home_address == eu.address
+    assert len(demanding(eu, home_only=True)[1]) == 10
+    eu.kill()
+    error = wait_until(lambda: too_old(us, 300), 'the copy to be too old')
+    assert 'may be' in error.message
+    said, events = demanding(us)
+    assert said.staleness_ms >= 300 and len(events) == 10
+    done = run('tally', 'read', '--stream', 'bank/s', '--at-least', position, '--server', us.address)
+    assert done.returncode == 0 and 'behind region eu' in done.stderr and len(done.stdout.splitlines()) == 10, done
+    done = run('tally', 'read', '--log', eu.origin, '--max-staleness', '300', '--server', us.address)
+    assert done.returncode != 0 and 'may be' in done.stderr, done
+    refused('DEADLINE_EXCEEDED', demanding, us, at_least='eu@11', timeout_ms=200)
+
+
+def too_old(region, age_ms):
+    try:
+        demanding(region, max_staleness_ms=age_ms)
+    except Refused as error:
+        assert error.code == 'UNAVAILABLE', error
+        return error
+    return None
+
+
+def test_a_position_that_names_late_entries_is_never_waited_for(lab):
+    eu, us, ap = quick(lab, 'eu', 'us', 'ap')
+    kept = eu.client().append(batch(write('s'))).position
+    for region in (us, ap):
+        region.wait_size(eu.origin, 1)
+        region.stop()
+    lost = eu.client().append(batch(write('s'))).position
+    eu.kill()
+    for region in (us, ap):
+        region.start(accepting=False)
+    us.wait_accepting()
+    wait_connected(us, 1)
+    check('tally', 'failover', 'bank', '--from', 'eu', '--server', us.address, '--force', '--reason', 'eu burns')
+    assert len(demanding(us, at_least=kept)[1]) == 1
+    error = refused('FAILED_PRECONDITION', demanding, us, at_least=lost, timeout_ms=20000)
+    assert error.detail.code == 'MISMATCH' and 'entry 1 is late' in error.message, error
+    eu.start(accepting=False)
+    us.wait_size(eu.origin, 2)
+    for region in (us, eu):
+        error = wait_until(lambda: late_at(region, lost), f'{region.name} to know that it is late')
+        assert 'entry 1 is late' in error.message, error
+
+
+def late_at(region, position):
+    try:
+        demanding(region, at_least=position, timeout_ms=100)
+    except Refused as error:
+        return error if error.code == 'FAILED_PRECONDITION' else None
+    return None
 
 
 # --- Settings --------------------------------------------------------------------------------------------------------

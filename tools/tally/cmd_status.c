@@ -166,11 +166,10 @@ static json_t *contexts_json(const struct tally_status *status)
         json_t *homes = json_object();
         for (size_t h = 0; h < context->home_count; h++)
             (void)json_object_set_new(homes, context->homes[h].partition, json_cstring(context->homes[h].region));
-        (void)json_array_append_new(contexts,
-                                    json_pack("{s:o,s:o,s:o,s:o,s:o}", "name", json_cstring(context->name),
-                                              "default_home", json_cstring(context->default_home), "homes", homes,
-                                              "durability", durability_json(context), "recovery_point",
-                                              recovery_point_json(context)));
+        (void)json_array_append_new(contexts, json_pack("{s:o,s:o,s:o,s:o,s:o}", "name", json_cstring(context->name),
+                                                        "default_home", json_cstring(context->default_home), "homes",
+                                                        homes, "durability", durability_json(context), "recovery_point",
+                                                        recovery_point_json(context)));
     }
     return contexts;
 }

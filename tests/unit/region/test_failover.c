@@ -1,0 +1,105 @@
+/* The evidence for a failover: every check, held and broken. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "unit/region/fixture.h"
+
+static const struct region_check *check_named(const struct region_failover_report *report, const char *name)
+{
+    for (size_t i = 0; i < report->check_count; i++) {
+        if (strcmp(report->checks[i].name, name) == 0)
+            return &report->checks[i];
+    }
+    cr_assert_fail("there is no check %s", name);
+    abort(); /* not reached */
+}
+
+static struct region_failover_report *report_of(struct site *site, const char *from)
+{
+    struct region_failover_report *report = calloc(1, sizeof(*report));
+    struct err err = {0};
+    cr_assert_not_null(report);
+    cr_assert_eq(region_failover_report(site->region, BYTES_LITERAL("bank"), from, report, &err), 0, "%s", err.message);
+    return report;
+}
+
+static void expect(struct site *site, const char *from, const char *name, bool ok, const char *part)
+{
+    struct region_failover_report *report = report_of(site, from);
+    const struct region_check *check = check_named(report, name);
+    cr_assert_eq(check->ok, ok, "%s: %s", name, check->detail);
+    cr_assert_not_null(strstr(check->detail, part), "%s: %s", name, check->detail);
+    free(report);
+}
+
+Test(failover, a_region_that_answers_fails_the_check_and_a_silent_one_passes)
+{
+    struct site *eu = site_accepting("us ap");
+    expect(eu, "us", "silent", false, "answers");
+    site_peer_down(eu, "us");
+    site_tick(eu, 3000000);
+    expect(eu, "us", "silent", true, "3000 ms ago");
+    site_free(eu);
+}
+
+Test(failover, survivors_that_do_not_answer_are_named)
+{
+    struct site *eu = site_accepting("us ap");
+    expect(eu, "us", "survivors", true, "every other");
+    site_peer_down(eu, "ap");
+    expect(eu, "us", "survivors", false, "ap");
+    site_free(eu);
+}
+
+Test(failover, what_a_survivor_holds_and_this_region_does_not_is_told)
+{
+    struct site *eu = site_accepting("us ap");
+    struct region_held held[] = {{.origin = "demo/us/1", .size = 7}};
+    site_hello(eu, "ap", held, 1);
+    expect(eu, "us", "complete", false, "ap holds 7");
+    struct region_failover_report *report = report_of(eu, "us");
+    cr_assert_eq(report->log_count, 1);
+    cr_assert_eq(report->logs[0].known_size, 7);
+    cr_assert_eq(report->logs[0].held[site_peer(eu, "ap")], 7);
+    cr_assert_eq(report->partition_count, 1, "west");
+    free(report);
+    site_peer_down(eu, "ap");
+    expect(eu, "us", "complete", true, "here");
+    site_free(eu);
+}
+
+Test(failover, entries_that_are_received_and_not_indexed_fail_the_check)
+{
+    struct site *eu = site_accepting("us");
+    struct site *us = site_new("us", "eu");
+    site_tick(us, 0);
+    site_hello(us, "eu", NULL, 0);
+    struct order order;
+    order_init(&order);
+    order_write(&order, "s", STREAM_ANY, 0)->partition = BYTES_LITERAL("west");
+    order_event(&order, 1, "{}");
+    site_submit(us, &order);
+    site_written_all(us, 0);
+    site_meet(eu, us);
+    site_send_blocks(eu, us, "us");
+    expect(eu, "us", "indexed", false, "0 of 1");
+    uint32_t log = site_log_number(eu, "us");
+    site_written_all(eu, log);
+    expect(eu, "us", "indexed", false, "0 of 1");
+    site_indexed(eu, log);
+    expect(eu, "us", "indexed", true, "applied");
+    expect(eu, "us", "signed", true, "rest on its chain");
+    site_free(us);
+    site_free(eu);
+}
+
+Test(failover, only_peers_and_known_contexts_can_be_asked_about)
+{
+    struct site *eu = site_accepting("us");
+    struct region_failover_report *report = calloc(1, sizeof(*report));
+    cr_assert_eq(region_failover_report(eu->region, BYTES_LITERAL("bank"), "mars", report, NULL), ERR_INVALID);
+    cr_assert_eq(region_failover_report(eu->region, BYTES_LITERAL("bank"), "eu", report, NULL), ERR_INVALID);
+    cr_assert_eq(region_failover_report(eu->region, BYTES_LITERAL("none"), "us", report, NULL), ERR_NOT_FOUND);
+    free(report);
+    site_free(eu);
+}

@@ -47,6 +47,9 @@ struct tally_client;
 /* address is "host:port". Connects when first used, and again by itself after a loss. ERR_INVALID for a malformed
  * address. */
 int tally_client_open(const char *address, struct tally_client **ret, struct err *err);
+/* Whether tally_append asks a region that is not the home to pass the batch on to it (at first: no, it is refused with
+ * ERR_WRONG_HOME and the home's address). An appender's batches are never passed on. Any thread. */
+void tally_client_set_forward(struct tally_client *client, bool forward);
 /* After everything opened on it was closed. NULL is fine. */
 void tally_client_close(struct tally_client *client);
 

@@ -28,6 +28,11 @@ void tally_client_close(struct tally_client *client)
     mem_free(client);
 }
 
+void tally_client_set_forward(struct tally_client *client, bool forward)
+{
+    atomic_store(&client->forward, forward);
+}
+
 char *client_text(const char *text)
 {
     static char empty[1];

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "platform/clock.h"
+#include "rpc/forward.h"
 #include "rpc/held.h"
 #include "rpc/methods.h"
 
@@ -154,6 +155,11 @@ static int decode(struct append_job *job, struct bytes encoded, struct err *err)
         return code;
     const Tally__V1__AppendRequest *request = (const Tally__V1__AppendRequest *)message;
     job->tag = request->tag;
+    job->forward = request->at_wrong_home == TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_FORWARD;
+    job->hops = request->hops;
+    if (!job->forward && request->at_wrong_home != TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_REDIRECT)
+        return err_set(err, ERR_INVALID, "at_wrong_home %d is neither REDIRECT nor FORWARD",
+                       (int)request->at_wrong_home);
     return convert(job, request, err);
 }
 
@@ -348,11 +354,13 @@ int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally
 
 /* --- Append --- */
 
-static int run_job(struct call *call, struct append_job *job, struct sha256 *sha, struct err *err)
+static int run_job(struct call *call, struct append_job *job, struct bytes encoded, struct sha256 *sha, struct err *err)
 {
     const struct region_command *command = &job->append.command;
     append_job_submit(job, call->backend, sha);
     append_job_wait(job, call);
+    if (forward_wanted(job))
+        return forward_append(call, job, encoded, err);
     if (command->refusal.code != 0)
         return call_fail_refused(call, &command->refusal, command, err);
     Tally__V1__AppendResponse response;
@@ -370,16 +378,18 @@ int method_append(struct call *call, struct err *err)
         return code;
     struct append_job *job = NULL;
     code = append_job_new(message.bytes, &job, err);
-    call_message_free(&message);
-    if (code != 0)
+    if (code != 0) {
+        call_message_free(&message);
         return code;
+    }
     struct sha256 *sha = sha256_new();
     if (sha == NULL)
         code = err_no_memory(err, "a hash");
     else
         code = call_check(call, err);
     if (code == 0)
-        code = run_job(call, job, sha, err);
+        code = run_job(call, job, message.bytes, sha, err);
+    call_message_free(&message);
     sha256_free(sha);
     append_job_free(job);
     return code;

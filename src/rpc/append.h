@@ -12,6 +12,8 @@ enum {
 struct append_job {
     struct rpc_append append;
     uint64_t tag;
+    bool forward;      /* the caller wants it passed on when the home is elsewhere … */
+    uint32_t hops;     /* … and so many regions did so already */
     size_t size_bytes; /* of the request */
     struct queue_link link;
 };

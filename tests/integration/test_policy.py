@@ -2,8 +2,9 @@
 import json
 import threading
 import time
+import uuid
 
-from harness import Refused, batch, check, collect, event, events_of, ndjson, refused, run, wait_until, write
+from harness import Refused, batch, check, collect, event, events_of, ndjson, read, read_log, refused, run, wait_until, write
 
 from tally.v1 import ledger_pb2
 
@@ -239,6 +240,56 @@ def late_at(region, position):
     except Refused as error:
         return error if error.code == 'FAILED_PRECONDITION' else None
     return None
+
+
+# --- The right answer at the wrong region ----------------------------------------------------------------------------
+
+def forwarded(*writes, **fields):
+    return ledger_pb2.AppendRequest(writes=writes, at_wrong_home=ledger_pb2.AT_WRONG_HOME_FORWARD, **fields)
+
+
+def test_an_append_at_the_wrong_region_is_forwarded_if_the_caller_wants_it(lab):
+    eu, us = quick(lab, 'eu', 'us')
+    one = event()
+    error = refused('FAILED_PRECONDITION', us.client().append, batch(write('s', one)))
+    assert error.detail.home_region == 'eu'
+    answer = us.client().append(forwarded(write('s', one), tag=7))
+    assert answer.origin == eu.origin and answer.tag == 7 and not answer.results[0].duplicate
+    assert eu.size() == 1 and us.size() == 0
+    assert eu.client().append(batch(write('s', one))).results[0].duplicate, 'a repetition by the other way'
+    error = refused('ABORTED', us.client().append, forwarded(write('s', version=5)))
+    assert (error.detail.code, error.detail.expected, error.detail.actual, error.detail.stream) == ('VERSION_CONFLICT', '5', '0', 's')
+    refused('FAILED_PRECONDITION', us.client().append, forwarded(write('s'), hops=2))
+    refused('INVALID_ARGUMENT', us.client().append, ledger_pb2.AppendRequest(writes=[write('s')], at_wrong_home=9))
+    append = ('tally', 'append', '--context', 'bank', '--partition', 'eu', '--stream', 's', '--type', 'x', '--server', us.address)
+    assert 'home in region eu' in run(*append).stderr
+    assert eu.origin in check(*append, '--forward')
+    eu.kill()
+    begun = time.monotonic()
+    error = refused('UNAVAILABLE', us.client().append, forwarded(write('s')))
+    assert 'region eu, the home' in error.message and time.monotonic() - begun < 15
+
+
+def test_an_import_follows_a_partition_that_is_handed_over_meanwhile(lab):
+    eu, us = quick(lab, 'eu', 'us')
+    total = 6000
+    file = lab.folder / 'events.ndjson'
+    file.write_text(ndjson(total))
+    imported = []
+    thread = threading.Thread(target=lambda: imported.append(run('tally', 'import', file, '--batch-events', 10, '--lanes', 3, '--server', eu.address)))
+    thread.start()
+    wait_until(lambda: eu.size() > 100, 'the import to be under way')
+    check('tally', 'handover', 'bank', '--to', 'us', '--server', eu.address)
+    thread.join(timeout=60)
+    assert imported and imported[0].returncode == 0 and f'{total} new' in imported[0].stdout, imported
+    us.wait_size(eu.origin, eu.size())
+    events = [e.entry for origin in (eu.origin, us.origin) for e in read_log(us.client(), origin) if not e.entry.flags]
+    assert len(events) == total and len({e.event_id for e in events}) == total
+    assert sum(e.epoch == 1 for e in events) > 0 and sum(e.epoch == 2 for e in events) > 0, 'it moved in the middle'
+    order = {json.loads(line)['id']: number for number, line in enumerate(file.read_text().splitlines())}
+    for stream in {e.stream for e in events}:
+        found = [order[str(uuid.UUID(bytes=e.entry.event_id))] for e in read(us.client(), stream)]
+        assert found == sorted(found) and len(found) == len([e for e in events if e.stream == stream]), f'{stream} is out of order'
 
 
 # --- Settings --------------------------------------------------------------------------------------------------------

@@ -39,12 +39,16 @@ static struct authority_event change(enum control_kind kind, const char *partiti
 
 static struct authority_event seized(const char *partition, uint64_t epoch, const char *region, hlc time,
                                      const char *basis)
-{.name = return change(CONTROL_AUTHORITY_SEIZED, .default_home = partition, .home_count = epoch, .homes = region, .late_count = time, .late = basis);}
+{
+    return change(CONTROL_AUTHORITY_SEIZED, partition, epoch, region, time, basis);
+}
 
 static struct authority_event released(const char *partition, uint64_t epoch, const char *region, const char *successor)
-{.name = struct authority_event event = change(CONTROL_AUTHORITY_RELEASED, .default_home = partition, .home_count = epoch, .homes = region, .late_count = 50, .late = "");
+{
+    struct authority_event event = change(CONTROL_AUTHORITY_RELEASED, partition, epoch, region, 50, "");
     event.change.successor = bytes_of_string(successor);
-    return event;}
+    return event;
+}
 
 static void apply(struct authority_event event)
 {

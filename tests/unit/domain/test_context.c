@@ -5,8 +5,9 @@
 #include "entry/entry.h"
 
 static const struct context_home payment_homes[] = {{"US", "us"}, {"JP", "asia"}};
-static const struct context contexts[] = {{.name = "payments", .default_home = "eu", .home_count = 2, .homes = payment_homes},
-                                          {.name = "audit", .default_home = "us"}};
+static const struct context contexts[] = {
+    {.name = "payments", .default_home = "eu", .home_count = 2, .homes = payment_homes},
+    {.name = "audit", .default_home = "us"}};
 static const struct context_table table = {2, contexts};
 
 static struct authority authority_of(const char *context, const char *partition)
@@ -137,23 +138,29 @@ Test(context, a_home_needs_a_partition_and_a_region)
     const struct context_home no_partition = {"", "us"};
     const struct context_home no_region = {"US", ""};
     const struct context_home null_region = {"US", NULL};
-    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .home_count = 1, .homes = &no_partition}, ERR_INVALID,
-                       "partition must not be");
-    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .home_count = 1, .homes = &no_region}, ERR_INVALID, "must name a region");
-    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .home_count = 1, .homes = &null_region}, ERR_INVALID,
-                       "must name a region");
+    expect_bad_context(
+        &(struct context){.name = "payments", .default_home = "eu", .home_count = 1, .homes = &no_partition},
+        ERR_INVALID, "partition must not be");
+    expect_bad_context(
+        &(struct context){.name = "payments", .default_home = "eu", .home_count = 1, .homes = &no_region}, ERR_INVALID,
+        "must name a region");
+    expect_bad_context(
+        &(struct context){.name = "payments", .default_home = "eu", .home_count = 1, .homes = &null_region},
+        ERR_INVALID, "must name a region");
 }
 
 Test(context, a_partition_has_one_home)
 {
     const struct context_home homes[] = {{"US", "us"}, {"JP", "asia"}, {"US", "asia"}};
-    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .home_count = 3, .homes = homes}, ERR_INVALID, "partition US two homes");
+    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .home_count = 3, .homes = homes},
+                       ERR_INVALID, "partition US two homes");
 }
 
 Test(context, a_context_is_declared_once)
 {
-    const struct context twice[] = {
-        {.name = "audit", .default_home = "us"}, {.name = "payments", .default_home = "eu"}, {.name = "audit", .default_home = "us"}};
+    const struct context twice[] = {{.name = "audit", .default_home = "us"},
+                                    {.name = "payments", .default_home = "eu"},
+                                    {.name = "audit", .default_home = "us"}};
     expect_bad(&(struct context_table){3, twice}, ERR_INVALID, "audit is declared twice");
 }
 
@@ -183,10 +190,12 @@ Test(context, homes_are_limited)
         snprintf(names[i], sizeof(names[i]), "p%zu", i);
         many[i] = (struct context_home){names[i], "eu"};
     }
-    const struct context most = {.name = "payments", .default_home = "eu", .home_count = CONTEXT_HOMES_MAX, .homes = many};
+    const struct context most = {
+        .name = "payments", .default_home = "eu", .home_count = CONTEXT_HOMES_MAX, .homes = many};
     cr_assert_eq(context_table_check(&(struct context_table){1, &most}, NULL), 0);
-    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .home_count = CONTEXT_HOMES_MAX + 1, .homes = many}, ERR_TOO_LARGE,
-                       "limit is 4096");
+    expect_bad_context(
+        &(struct context){.name = "payments", .default_home = "eu", .home_count = CONTEXT_HOMES_MAX + 1, .homes = many},
+        ERR_TOO_LARGE, "limit is 4096");
 }
 
 /* --- The digest --- */
@@ -200,14 +209,18 @@ static struct hash digest_of(const struct context *of, size_t count)
 }
 
 static void expect_other_digest(const struct context *of, size_t count, const char *what)
-{.name = struct hash usual = digest_of(contexts, .default_home = 2);
-    struct hash other = digest_of(of, .home_count = count);
-    cr_assert_not(hash_equal(&usual, .homes = &other), .late_count = "%s", .late = what);}
+{
+    struct hash usual = digest_of(contexts, 2);
+    struct hash other = digest_of(of, count);
+    cr_assert_not(hash_equal(&usual, &other), "%s", what);
+}
 
 Test(context, the_digest_does_not_depend_on_the_order)
 {
     const struct context_home turned_homes[] = {{"JP", "asia"}, {"US", "us"}};
-    const struct context turned[] = {{.name = "audit", .default_home = "us"}, {.name = "payments", .default_home = "eu", .home_count = 2, .homes = turned_homes}};
+    const struct context turned[] = {
+        {.name = "audit", .default_home = "us"},
+        {.name = "payments", .default_home = "eu", .home_count = 2, .homes = turned_homes}};
     struct hash a = digest_of(contexts, 2);
     struct hash b = digest_of(turned, 2);
     cr_assert(hash_equal(&a, &b));
@@ -219,26 +232,33 @@ Test(context, the_digest_depends_on_everything_else)
     const struct context_home other_partition[] = {{"CA", "us"}, {"JP", "asia"}};
     const struct context_home swapped[] = {{"US", "asia"}, {"JP", "us"}};
     expect_other_digest(
-        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 2, .homes = other_region}, {.name = "audit", .default_home = "us"}}, 2,
-        "region of a home");
+        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 2, .homes = other_region},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "region of a home");
     expect_other_digest(
-        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 2, .homes = other_partition}, {.name = "audit", .default_home = "us"}}, 2,
-        "partition of a home");
+        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 2, .homes = other_partition},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "partition of a home");
     expect_other_digest(
-        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 2, .homes = swapped}, {.name = "audit", .default_home = "us"}}, 2,
-        "which home is where");
+        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 2, .homes = swapped},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "which home is where");
     expect_other_digest(
-        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 1, .homes = payment_homes}, {.name = "audit", .default_home = "us"}}, 2,
-        "a home less");
+        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 1, .homes = payment_homes},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "a home less");
     expect_other_digest(
-        (const struct context[]){{.name = "payments", .default_home = "eu"}, {.name = "audit", .default_home = "us", .home_count = 2, .homes = payment_homes}}, 2,
-        "homes of the other context");
+        (const struct context[]){{.name = "payments", .default_home = "eu"},
+                                 {.name = "audit", .default_home = "us", .home_count = 2, .homes = payment_homes}},
+        2, "homes of the other context");
     expect_other_digest(
-        (const struct context[]){{.name = "payments", .default_home = "us", .home_count = 2, .homes = payment_homes}, {.name = "audit", .default_home = "us"}}, 2,
-        "a default home");
+        (const struct context[]){{.name = "payments", .default_home = "us", .home_count = 2, .homes = payment_homes},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "a default home");
     expect_other_digest(
-        (const struct context[]){{.name = "payment", .default_home = "eu", .home_count = 2, .homes = payment_homes}, {.name = "audit", .default_home = "us"}}, 2,
-        "a name");
+        (const struct context[]){{.name = "payment", .default_home = "eu", .home_count = 2, .homes = payment_homes},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "a name");
     expect_other_digest(contexts, 1, "a context less");
     expect_other_digest(contexts, 0, "nothing at all");
 }
@@ -255,7 +275,8 @@ Test(context, the_digest_keeps_neighbouring_names_apart)
 /* --- Late events --- */
 
 static const struct context_late frozen_rules[] = {{"CardFrozen", LATE_ACCEPT}, {"Heartbeat", LATE_DROP_DUPLICATE}};
-static const struct context with_rules = {.name = "payments", .default_home = "eu", .late_count = 2, .late = frozen_rules};
+static const struct context with_rules = {
+    .name = "payments", .default_home = "eu", .late_count = 2, .late = frozen_rules};
 
 Test(context, a_late_event_is_settled_by_the_rule_of_its_type_or_by_a_person)
 {
@@ -282,9 +303,11 @@ Test(context, the_names_of_policies_are_read_as_they_are_written)
 Test(context, two_rules_for_one_type_are_refused)
 {
     const struct context_late twice[] = {{"Paid", LATE_ACCEPT}, {"Paid", LATE_COMPENSATE}};
-    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = twice}, ERR_INVALID, "type Paid");
+    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = twice},
+                       ERR_INVALID, "type Paid");
     const struct context_late nameless[] = {{"", LATE_ACCEPT}};
-    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .late_count = 1, .late = nameless}, ERR_INVALID, "type must not be");
+    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .late_count = 1, .late = nameless},
+                       ERR_INVALID, "type must not be");
 }
 
 Test(context, the_digest_depends_on_rules_for_late_events_but_not_on_their_order)
@@ -293,10 +316,13 @@ Test(context, the_digest_depends_on_rules_for_late_events_but_not_on_their_order
     const struct context_late other[] = {{"CardFrozen", LATE_COMPENSATE}, {"Heartbeat", LATE_DROP_DUPLICATE}};
     const struct context_late spoken[] = {{"Paid", LATE_MANUAL}};
     struct hash usual = digest_of(&with_rules, 1);
-    struct hash same = digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = turned}, 1);
-    struct hash differs = digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = other}, 1);
+    struct hash same =
+        digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = turned}, 1);
+    struct hash differs =
+        digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = other}, 1);
     struct hash none = digest_of(&(struct context){.name = "payments", .default_home = "eu"}, 1);
-    struct hash manual = digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 1, .late = spoken}, 1);
+    struct hash manual =
+        digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 1, .late = spoken}, 1);
     cr_expect(hash_equal(&usual, &same));
     cr_expect_not(hash_equal(&usual, &differs));
     cr_expect_not(hash_equal(&usual, &none));

@@ -47,6 +47,9 @@ struct tally_client;
 /* address is "host:port". Connects when first used, and again by itself after a loss. ERR_INVALID for a malformed
  * address. */
 int tally_client_open(const char *address, struct tally_client **ret, struct err *err);
+/* Whether tally_append asks a region that is not the home to pass the batch on to it (at first: no, it is refused with
+ * ERR_WRONG_HOME and the home's address). An appender's batches are never passed on. Any thread. */
+void tally_client_set_forward(struct tally_client *client, bool forward);
 /* After everything opened on it was closed. NULL is fine. */
 void tally_client_close(struct tally_client *client);
 
@@ -88,11 +91,12 @@ struct tally_refusal {
     char context[TALLY_NAME_MAX_BYTES + 1];
     char partition[TALLY_NAME_MAX_BYTES + 1];
     char stream[TALLY_STREAM_MAX_BYTES + 1];
-    char expected[32];      /* ERR_VERSION_CONFLICT: "any", "none", "exists" or a version */
-    char actual[32];        /* ERR_VERSION_CONFLICT: "none" or a version */
-    char home_region[64];   /* ERR_WRONG_HOME */
-    char home_address[256]; /* ERR_WRONG_HOME: host:port */
-    bool has_event_id;      /* ERR_ID_REUSED */
+    char expected[32];       /* ERR_VERSION_CONFLICT: "any", "none", "exists" or a version */
+    char actual[32];         /* ERR_VERSION_CONFLICT: "none" or a version */
+    uint64_t retry_after_ms; /* ERR_BUSY at a recovery point: a pause that helps; 0: not said */
+    char home_region[64];    /* ERR_WRONG_HOME */
+    char home_address[256];  /* ERR_WRONG_HOME: host:port */
+    bool has_event_id;       /* ERR_ID_REUSED */
     uint8_t event_id[TALLY_ID_SIZE];
 };
 
@@ -110,6 +114,8 @@ struct tally_answer {
         err; /* code 0: appended. Otherwise nothing of the batch was appended; only the refusal below is meaningful */
     struct tally_refusal refusal;
     const char *position; /* a read that demands it sees at least this append */
+    bool degraded;        /* on fewer copies than its contexts ask for: that many peers did not answer */
+    uint32_t copies;      /* peers that had stored it, as far as they were waited for */
     size_t result_count;  /* one an event, in the order of the batch */
     const struct tally_result *results;
 };
@@ -172,11 +178,21 @@ struct tally_reader;
 
 enum tally_item { TALLY_ITEM_EVENT, TALLY_ITEM_CAUGHT_UP };
 
+/* What a read insists on. */
+struct tally_demand {
+    const char *at_least;      /* a position, as an append answers it: wait until all of it is there. ERR_MISMATCH: its
+                                  last entry is late, a failover has overtaken it; ERR_TIMEOUT */
+    uint64_t max_staleness_ms; /* ERR_UNAVAILABLE when the answer may be older; 0: any age */
+    bool home_only;            /* ERR_WRONG_HOME anywhere but at the home */
+    uint64_t timeout_ms;       /* of the wait; 0: 30,000 */
+};
+
 struct tally_range {
     uint64_t from; /* version or index of the first one wanted */
     bool from_end; /* start at the last one instead: for reading backwards */
     bool backwards;
-    uint64_t limit; /* events; 0 is no limit */
+    uint64_t limit;                    /* events; 0 is no limit */
+    const struct tally_demand *demand; /* NULL: whatever is there */
 };
 
 int tally_read_stream(struct tally_client *client, const char *context, const char *stream,
@@ -195,6 +211,15 @@ int tally_reader_next(struct tally_reader *reader, enum tally_item *ret_item, st
 /* Subscriptions: where to go on later. It never covers an event that tally_reader_next has not returned; it may be a
  * few events behind. Valid until the next call on the reader. */
 const char *tally_reader_position(const struct tally_reader *reader);
+/* How old the answer to a read with a demand may be; NULL before the first tally_reader_next, and for others. Lives as
+ * long as the reader. */
+struct tally_as_of {
+    const char *position; /* that the read reflects, at least */
+    uint64_t staleness_ms;
+    bool staleness_unknown; /* the region has not heard of the home since its start */
+    const char *home;       /* that staleness is against */
+};
+const struct tally_as_of *tally_reader_as_of(const struct tally_reader *reader);
 /* Any thread: makes a waiting tally_reader_next fail with ERR_CANCELLED. */
 void tally_reader_cancel(struct tally_reader *reader);
 void tally_reader_close(struct tally_reader *reader);
@@ -250,6 +275,16 @@ struct tally_context_status {
     const char *default_home;
     size_t home_count;
     const struct tally_home *homes;
+    uint32_t durability_peers; /* that must have stored an append before it is answered; 0: its home alone */
+    const char *when_away;     /* "refuse", "degrade" */
+    bool away;                 /* fewer peers answer than that */
+    uint64_t degraded_writes;  /* since the start */
+    uint64_t recovery_events;  /* that may be at the home alone; 0: any number */
+    uint64_t recovery_seconds; /* that the oldest of them may be old; 0: any age */
+    const char *recovery_then; /* "warn", "throttle", "refuse" */
+    uint64_t ahead_events;     /* in this region alone; 0 when there is no bound */
+    uint64_t ahead_ms;         /* since the oldest of them was accepted */
+    bool past_bound;           /* the bound is not kept, or writes were held back for it */
 };
 
 struct tally_region_address {

@@ -34,6 +34,7 @@ struct admin_status {
     char tiles_errors[REGION_LOGS_MAX][TALLY_ERROR_MESSAGE_MAX_BYTES]; /* "": none */
     size_t peer_count;
     struct region_peer_status peers[REGION_PEERS_MAX];
+    struct region_context_status contexts[CONTEXTS_MAX]; /* as in the configuration */
     uint64_t now_mono_us;
 };
 

@@ -5,7 +5,7 @@
 
 struct sample {
     const struct admin_status *status;
-    size_t at; /* which log or peer */
+    size_t at; /* which log, peer or context */
 };
 
 struct family {
@@ -94,6 +94,45 @@ static const struct family peer_families[] = {
     {"tally_peer_mirrored_entries", "gauge", "Entries of this region's log that the peer has stored.", peer_mirrored},
 };
 
+/* --- Contexts --- */
+
+static double context_away(const struct sample *sample)
+{
+    return sample->status->contexts[sample->at].away;
+}
+
+static double context_degraded(const struct sample *sample)
+{
+    return (double)sample->status->contexts[sample->at].degraded_count;
+}
+
+static double context_ahead(const struct sample *sample)
+{
+    return (double)sample->status->contexts[sample->at].ahead_events;
+}
+
+static double context_ahead_seconds(const struct sample *sample)
+{
+    return (double)sample->status->contexts[sample->at].ahead_ms / 1e3;
+}
+
+static double context_past(const struct sample *sample)
+{
+    return sample->status->contexts[sample->at].past_bound;
+}
+
+static const struct family context_families[] = {
+    {"tally_context_peers_away", "gauge", "1 when fewer peers answer than the context's durability needs.",
+     context_away},
+    {"tally_context_degraded_writes_total", "counter", "Writes accepted on fewer copies than the context asks for.",
+     context_degraded},
+    {"tally_context_ahead_events", "gauge", "Events of the context, if it has a recovery point, that are here alone.",
+     context_ahead},
+    {"tally_context_ahead_seconds", "gauge", "Time since the oldest of them was accepted.", context_ahead_seconds},
+    {"tally_context_past_recovery_point", "gauge", "1 when the recovery point is not kept, or held writes back.",
+     context_past},
+};
+
 /* --- Writing --- */
 
 static int head(struct buf *out, const char *name, const char *type, const char *help)
@@ -125,6 +164,37 @@ static int peers(const struct admin *admin, const struct admin_status *status, s
             const struct sample sample = {.status = status, .at = i};
             code = buf_append_format(out, "%s{region=\"%s\"} %.3f\n", peer_families[f].name,
                                      admin->backend->config->peers[i].region, peer_families[f].read(&sample));
+        }
+    }
+    return code;
+}
+
+/* Names of contexts are any UTF-8 without control characters. */
+static int label(struct buf *out, const char *text)
+{
+    int code = 0;
+    for (; code == 0 && *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            code = buf_append_byte(out, '\\');
+        if (code == 0)
+            code = buf_append_byte(out, (uint8_t)*text);
+    }
+    return code;
+}
+
+static int contexts(const struct admin *admin, const struct admin_status *status, struct buf *out)
+{
+    const struct context_table *table = &admin->backend->config->contexts;
+    int code = 0;
+    for (size_t f = 0; code == 0 && f < sizeof(context_families) / sizeof(context_families[0]); f++) {
+        code = head(out, context_families[f].name, context_families[f].type, context_families[f].help);
+        for (size_t i = 0; code == 0 && i < table->count; i++) {
+            const struct sample sample = {.status = status, .at = i};
+            code = buf_append_format(out, "%s{context=\"", context_families[f].name);
+            if (code == 0)
+                code = label(out, table->contexts[i].name);
+            if (code == 0)
+                code = buf_append_format(out, "\"} %.3f\n", context_families[f].read(&sample));
         }
     }
     return code;
@@ -162,6 +232,8 @@ void page_metrics(struct admin *admin, struct response *response)
         code = logs(status, &response->body);
     if (code == 0)
         code = peers(admin, status, &response->body);
+    if (code == 0)
+        code = contexts(admin, status, &response->body);
     if (code == 0)
         code = answers(admin, &response->body);
     mem_free(status);

@@ -82,8 +82,20 @@ static bool context_fill(const Tally__V1__ContextStatus *from, struct arena *are
         return false;
     for (size_t i = 0; i < from->n_homes; i++)
         homes[i] = (struct tally_home){.partition = from->homes[i]->key, .region = from->homes[i]->value};
-    *ret = (struct tally_context_status){
-        .name = from->name, .default_home = from->default_home, .home_count = from->n_homes, .homes = homes};
+    *ret = (struct tally_context_status){.name = from->name,
+                                         .default_home = from->default_home,
+                                         .home_count = from->n_homes,
+                                         .homes = homes,
+                                         .durability_peers = from->durability_peers,
+                                         .when_away = from->when_away,
+                                         .away = from->away,
+                                         .degraded_writes = from->degraded_writes,
+                                         .recovery_events = from->recovery_events,
+                                         .recovery_seconds = from->recovery_seconds,
+                                         .recovery_then = from->recovery_then,
+                                         .ahead_events = from->ahead_events,
+                                         .ahead_ms = from->ahead_ms,
+                                         .past_bound = from->past_bound};
     return true;
 }
 

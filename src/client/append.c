@@ -161,6 +161,8 @@ static int answer_fill(const Tally__V1__AppendResponse *response, struct answer 
 {
     answer->public.tag = response->tag;
     answer->public.position = response->position;
+    answer->public.degraded = response->degraded;
+    answer->public.copies = response->copies;
     if (response->error != NULL)
         return answer_error(response->error, answer, err);
     struct tally_result *results = arena_alloc_zero(&answer->arena, response->n_results, sizeof(*results));
@@ -203,6 +205,8 @@ int tally_append(struct tally_client *client, const struct tally_write *writes, 
     int rc = answer == NULL ? err_no_memory(err, "an answer") : 0;
     if (rc == 0)
         rc = request_message(writes, write_count, 0, &arena, &request, err);
+    if (rc == 0 && atomic_load(&client->forward))
+        request.at_wrong_home = TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_FORWARD;
     if (rc == 0)
         rc = client_call(client, "/tally.v1.Ledger/Append", &request.base, &tally__v1__append_response__descriptor,
                          timeout_ms, &answer->arena, &response, ret_refusal, err);

@@ -28,6 +28,11 @@ void tally_client_close(struct tally_client *client)
     mem_free(client);
 }
 
+void tally_client_set_forward(struct tally_client *client, bool forward)
+{
+    atomic_store(&client->forward, forward);
+}
+
 char *client_text(const char *text)
 {
     static char empty[1];
@@ -84,6 +89,7 @@ void client_refusal(struct bytes bytes, struct tally_refusal *ret)
         copy_text(ret->actual, sizeof(ret->actual), detail->actual);
         copy_text(ret->home_region, sizeof(ret->home_region), detail->home_region);
         copy_text(ret->home_address, sizeof(ret->home_address), detail->home_address);
+        ret->retry_after_ms = detail->retry_after_ms;
         ret->has_event_id = detail->event_id.len == TALLY_ID_SIZE;
         if (ret->has_event_id)
             memcpy(ret->event_id, detail->event_id.data, TALLY_ID_SIZE);

@@ -3,6 +3,7 @@
 #define CLIENT_CLIENT_INTERNAL_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdatomic.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -17,6 +18,7 @@ enum {
 
 struct tally_client {
     struct channel *channel;
+    atomic_bool forward;
 };
 
 /* Appends the encoding. ERR_TOO_LARGE past out->max_bytes, ERR_NO_MEMORY. */

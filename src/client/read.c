@@ -19,7 +19,18 @@
 #include "entry/wire.h"
 #include "tally/v1/ledger.pb-c.h"
 
-enum { FIELD_EVENTS = 1, FIELD_ORIGIN = 2, FIELD_POSITION = 3, FIELD_CAUGHT_UP = 4, POSITION_TEXT_MAX_BYTES = 8192 };
+enum {
+    FIELD_EVENTS = 1,
+    FIELD_ORIGIN = 2,
+    FIELD_POSITION = 3,
+    FIELD_CAUGHT_UP = 4,
+    FIELD_AS_OF = 5,
+    FIELD_STALENESS = 6,
+    FIELD_STALENESS_UNKNOWN = 7,
+    FIELD_HOME = 8,
+    POSITION_TEXT_MAX_BYTES = 8192,
+    HOME_MAX_BYTES = 63,
+};
 
 struct tally_reader {
     struct channel_call *call;
@@ -27,6 +38,9 @@ struct tally_reader {
     struct read_batch batch;
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
     char position[POSITION_TEXT_MAX_BYTES + 1];
+    char as_of_position[POSITION_TEXT_MAX_BYTES + 1];
+    char home[HOME_MAX_BYTES + 1];
+    struct tally_as_of as_of; /* position NULL: nothing was said */
 };
 
 /* --- One message --- */
@@ -46,6 +60,31 @@ static bool take_field(struct bytes *in, uint32_t *ret_field, enum wire_type *re
         return wire_take_bytes(in, ret_bytes);
     }
     return false;
+}
+
+/* Fields of the answer to a demand. */
+static void take_as_of(uint32_t field, enum wire_type type, struct bytes bytes, uint64_t number,
+                       struct read_batch *batch)
+{
+    if (field == FIELD_AS_OF && type == WIRE_BYTES)
+        batch->as_of = bytes;
+    if (field == FIELD_HOME && type == WIRE_BYTES)
+        batch->home = bytes;
+    if (field == FIELD_STALENESS && type == WIRE_VARINT)
+        batch->staleness_ms = number;
+    if (field == FIELD_STALENESS_UNKNOWN && type == WIRE_VARINT)
+        batch->staleness_unknown = number != 0;
+}
+
+static int check_texts(const struct read_batch *batch, struct err *err)
+{
+    if (batch->origin.size_bytes > ENTRY_ORIGIN_MAX_BYTES || batch->position.size_bytes > POSITION_TEXT_MAX_BYTES ||
+        batch->as_of.size_bytes > POSITION_TEXT_MAX_BYTES || batch->home.size_bytes > HOME_MAX_BYTES)
+        return err_set(err, ERR_CORRUPT, "a ReadResponse whose origin or position is too long");
+    if (!utf8_valid(batch->origin) || !utf8_valid(batch->position) || !utf8_valid(batch->as_of) ||
+        !utf8_valid(batch->home))
+        return err_set(err, ERR_CORRUPT, "a ReadResponse whose origin or position is not UTF-8");
+    return 0;
 }
 
 int read_batch_parse(struct bytes message, struct read_batch *ret, struct err *err)
@@ -68,13 +107,12 @@ int read_batch_parse(struct bytes message, struct read_batch *ret, struct err *e
             batch.position = bytes;
         if (field == FIELD_CAUGHT_UP && type == WIRE_VARINT)
             batch.caught_up = number != 0;
+        take_as_of(field, type, bytes, number, &batch);
     }
-    if (batch.origin.size_bytes > ENTRY_ORIGIN_MAX_BYTES || batch.position.size_bytes > POSITION_TEXT_MAX_BYTES)
-        return err_set(err, ERR_CORRUPT, "a ReadResponse whose origin or position is too long");
-    if (!utf8_valid(batch.origin) || !utf8_valid(batch.position))
-        return err_set(err, ERR_CORRUPT, "a ReadResponse whose origin or position is not UTF-8");
-    *ret = batch;
-    return 0;
+    int rc = check_texts(&batch, err);
+    if (rc == 0)
+        *ret = batch;
+    return rc;
 }
 
 static struct tally_bytes borrowed(struct bytes bytes)
@@ -171,9 +209,22 @@ free_reader:
     return rc;
 }
 
+static Tally__V1__ReadDemand *demand_message(const struct tally_demand *demand, Tally__V1__ReadDemand *storage)
+{
+    if (demand == NULL)
+        return NULL;
+    tally__v1__read_demand__init(storage);
+    storage->at_least = client_text(demand->at_least);
+    storage->max_staleness_ms = demand->max_staleness_ms;
+    storage->home_only = demand->home_only;
+    storage->timeout_ms = demand->timeout_ms;
+    return storage;
+}
+
 int tally_read_stream(struct tally_client *client, const char *context, const char *stream,
                       const struct tally_range *range, struct tally_reader **ret, struct err *err)
 {
+    Tally__V1__ReadDemand demand;
     Tally__V1__ReadStreamRequest request;
     tally__v1__read_stream_request__init(&request);
     request.context = client_text(context);
@@ -182,12 +233,14 @@ int tally_read_stream(struct tally_client *client, const char *context, const ch
     request.from_end = range->from_end;
     request.backwards = range->backwards;
     request.limit = range->limit;
+    request.demand = demand_message(range->demand, &demand);
     return reader_open(client, "/tally.v1.Ledger/ReadStream", &request.base, ret, err);
 }
 
 int tally_read_log(struct tally_client *client, const char *origin, const struct tally_range *range,
                    struct tally_reader **ret, struct err *err)
 {
+    Tally__V1__ReadDemand demand;
     Tally__V1__ReadLogRequest request;
     tally__v1__read_log_request__init(&request);
     request.origin = client_text(origin);
@@ -195,6 +248,7 @@ int tally_read_log(struct tally_client *client, const char *origin, const struct
     request.from_end = range->from_end;
     request.backwards = range->backwards;
     request.limit = range->limit;
+    request.demand = demand_message(range->demand, &demand);
     return reader_open(client, "/tally.v1.Ledger/ReadLog", &request.base, ret, err);
 }
 
@@ -214,6 +268,19 @@ static void text_keep(char *out, struct bytes text)
     if (text.size_bytes > 0)
         memcpy(out, text.data, text.size_bytes);
     out[text.size_bytes] = '\0';
+}
+
+static void as_of_keep(struct tally_reader *reader)
+{
+    const struct read_batch *batch = &reader->batch;
+    if (batch->as_of.size_bytes == 0 && batch->home.size_bytes == 0)
+        return;
+    text_keep(reader->as_of_position, batch->as_of);
+    text_keep(reader->home, batch->home);
+    reader->as_of = (struct tally_as_of){.position = reader->as_of_position,
+                                         .home = reader->home,
+                                         .staleness_ms = batch->staleness_ms,
+                                         .staleness_unknown = batch->staleness_unknown};
 }
 
 int tally_reader_next(struct tally_reader *reader, enum tally_item *ret_item, struct tally_recorded *ret,
@@ -243,7 +310,13 @@ int tally_reader_next(struct tally_reader *reader, enum tally_item *ret_item, st
         if (rc != 0)
             return rc;
         text_keep(reader->origin, reader->batch.origin);
+        as_of_keep(reader);
     }
+}
+
+const struct tally_as_of *tally_reader_as_of(const struct tally_reader *reader)
+{
+    return reader->as_of.position == NULL ? NULL : &reader->as_of;
 }
 
 const char *tally_reader_position(const struct tally_reader *reader)

@@ -14,6 +14,10 @@ struct read_batch {
     struct bytes origin;
     struct bytes position;
     bool caught_up;
+    struct bytes as_of; /* the answer to a demand, with the three below; empty: there is none in this message */
+    struct bytes home;
+    uint64_t staleness_ms;
+    bool staleness_unknown;
 };
 
 /* Checks the whole message's shape and finds the fields that stand once. *ret borrows from message. ERR_CORRUPT. */

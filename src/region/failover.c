@@ -2,7 +2,8 @@
  * outcome. A pure look at the region; homes.c acts on it, and an operator sees it first.
  *
  * The checks: the region does not answer; the other survivors do; what anybody within reach holds of its logs is here;
- * the index has applied it; a signature covers it. */
+ * the index has applied it; a signature covers it; enough copies were looked at to hold whatever was acknowledged; and
+ * what may be missing is within the context's recovery point. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -124,6 +125,45 @@ static void check_signed(struct region_failover_report *report)
     add_check(report, "signed", true, "signatures cover what is here");
 }
 
+/* Rule 4: what k of n peers have stored is with at least one of any n - k + 1 of them. */
+static void check_promised(const struct region *region, const struct policy *policy,
+                           struct region_failover_report *report)
+{
+    size_t peers = region->config.peer_count; /* as many as the lost region has */
+    size_t within_reach = 1;                  /* this one */
+    if (policy->durability.peers == 0) {
+        add_check(report, "copies", true,
+                  "the context answers appends that only their home holds: the newest may be missing here");
+        return;
+    }
+    for (size_t peer = 0; peer < peers; peer++)
+        within_reach += peer != report->peer && region->peers[peer].up;
+    size_t needed = peers + 1 - policy->durability.peers;
+    add_check(report, "copies", within_reach >= needed,
+              "every acknowledged append is with %u of %zu regions, so %zu of their copies must be looked at; %zu are "
+              "within reach%s",
+              (unsigned)policy->durability.peers, peers, needed, within_reach,
+              policy->durability.when_away == AWAY_DEGRADE ? " (degraded appends may be with fewer)" : "");
+}
+
+static void check_recovery_point(const struct policy *policy, struct region_failover_report *report)
+{
+    const struct recovery_point *point = &policy->recovery_point;
+    uint64_t missing = 0;
+    if (point->events == 0 && point->seconds == 0) {
+        add_check(report, "recovery-point", true, "the context sets no bound for what its home may hold alone");
+        return;
+    }
+    for (size_t i = 0; i < report->log_count; i++)
+        missing += report->logs[i].known_size - report->logs[i].size;
+    add_check(report, "recovery-point", point->events == 0 || missing <= point->events,
+              "%llu entries are known to be missing here; the context's bound is %llu events and %llu s (0: any), then "
+              "%s: %s",
+              (unsigned long long)missing, (unsigned long long)point->events, (unsigned long long)point->seconds,
+              bound_action_name(point->then),
+              point->then == BOUND_WARN ? "the home may have gone past it" : "the home accepted nothing past it");
+}
+
 static uint64_t count_partitions(const struct region *region, struct bytes context, const char *from)
 {
     const struct authority_table *table = &region->homes.authority;
@@ -142,6 +182,7 @@ int region_failover_report(const struct region *region, struct bytes context, co
                            struct region_failover_report *ret, struct err *err)
 {
     struct authority_now now;
+    size_t number = 0;
     size_t peer = 0;
     while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, from) != 0)
         peer++;
@@ -166,5 +207,9 @@ int region_failover_report(const struct region *region, struct bytes context, co
     check_copies(region, ret);
     check_indexed(region, ret);
     check_signed(ret);
+    const struct policy *policy = context_policy(&region->config.contexts, context, &number);
+    INVARIANT(policy != NULL); /* authority_now found the context */
+    check_promised(region, policy, ret);
+    check_recovery_point(policy, ret);
     return 0;
 }

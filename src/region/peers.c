@@ -73,6 +73,7 @@ void peers_said_hello(struct region *region, const struct region_event *event, s
     contact(region, event->peer);
     for (size_t i = 0; i < event->held_count; i++)
         take_held(region, &event->held[i], event->peer, update);
+    freshness_hello(region, event->peer);
     peers_decide(region, update);
     if (region_own(region)->state == REGION_LOG_ACCEPTING)
         incarnation_report(region, update);
@@ -210,6 +211,7 @@ void peers_decide(struct region *region, struct region_update *update)
 static void say_hello(struct region *region, size_t peer, struct region_update *update)
 {
     region->peers[peer].hello_outstanding = true;
+    region->peers[peer].hello_sent_us = region->now.mono_us;
     region_add(update, REGION_HELLO)->peer = peer;
 }
 

@@ -178,6 +178,7 @@ int region_new(const struct region_config *config, const struct region_log_found
     PRE(found_count >= 1);
     PRE(config->peer_count <= REGION_PEERS_MAX);
     struct region *region = mem_alloc_zero(1, sizeof(*region));
+    int code = 0;
     if (region == NULL)
         return err_no_memory(err, "the region");
     region->config = *config;
@@ -186,8 +187,10 @@ int region_new(const struct region_config *config, const struct region_log_found
     overlay_init(&region->overlay, &region->config.limits);
     homes_init(&region->homes, &region->config.contexts);
     settle_init(&region->settles);
+    code = policies_init(region, err);
     region->sha = sha256_new();
-    int code = region->sha == NULL ? err_no_memory(err, "the region") : 0;
+    if (code == 0 && region->sha == NULL)
+        code = err_no_memory(err, "the region");
     if (code == 0)
         code = take_logs(region, found, found_count, err);
     if (code == 0)
@@ -216,6 +219,7 @@ void region_free(struct region *region)
     if (region->open_block != NULL)
         block_release(region->open_block);
     settle_free(&region->settles);
+    policies_free(region);
     homes_free(&region->homes);
     overlay_free(&region->overlay);
     sha256_free(region->sha);
@@ -306,6 +310,9 @@ static void dispatch(struct region *region, const struct region_event *event, st
     case REGION_ACKNOWLEDGED:
         peers_acknowledged(region, event, update);
         return;
+    case REGION_GIVE_UP:
+        durability_give_up(region, event->number, update);
+        return;
     case REGION_TIMER:
         peers_decide(region, update);
         return;
@@ -337,6 +344,9 @@ int region_step(struct region *region, const struct region_event *event, struct 
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         peers_decide(region, update);
     peers_timer(region, update);
+    durability_release(region, update);
+    policies_watch(region, update);
+    freshness_update(region);
     pulls_choose(region, update);
     checkpoint_resume(region, update);
     update->deadline_mono_us = earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)),

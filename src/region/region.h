@@ -70,6 +70,7 @@ struct region_stream_write {
     struct region_new_event *events;
     bool head_known;        /* the index had this stream … */
     struct index_head head; /* … at this head */
+    uint64_t epoch;         /* the answer: that it was accepted under; 0: it is a repetition */
 };
 
 struct region_result {
@@ -89,6 +90,7 @@ struct region_refusal {
     char home_region[64];
     char home_address[REGION_ADDRESS_MAX_BYTES + 1];
     uint8_t event_id[ENTRY_ID_SIZE];
+    uint64_t retry_after_ms; /* ERR_BUSY for a recovery point: a pause that helps; 0: not known */
 };
 
 /* What an operator asks of a region, instead of a batch: who is to be the home of partitions. */
@@ -140,11 +142,14 @@ struct region_command {
     struct region_settle *settle;   /* both NULL: a batch */
     size_t write_count;
     struct region_stream_write *writes;
+    uint64_t number;         /* of the caller's choice, unique: for REGION_GIVE_UP */
     uint64_t index_sequence; /* index_sequence() read before the look-ups in events and writes were made */
     /* The answer: */
     struct region_refusal refusal; /* code 0: accepted */
     struct region_result *results; /* room for all events, provided by the caller */
     uint64_t ticket;               /* own log's size after it */
+    uint32_t copies;               /* peers that had stored it before it was answered */
+    bool degraded;                 /* fewer than its contexts ask for: that many peers did not answer */
     struct region_command *next;   /* for region.c, while it is in there */
 };
 
@@ -236,6 +241,8 @@ enum region_event_type {
     REGION_PULL_CHECKPOINT,  /* a note came in on a pull of ours: peer, log, note */
     REGION_ACKNOWLEDGED,     /* a peer that pulls from us has stored: peer, log, size, cosignature line (may be empty),
                                 cosigned_size */
+    REGION_GIVE_UP,          /* nobody waits for the command with `number` any more: if it only waits for copies, it is
+                                answered with ERR_TIMEOUT */
     REGION_TIMER,            /* the deadline of the last update was reached */
 };
 
@@ -249,7 +256,8 @@ struct region_event {
     enum region_event_type type;
     struct time_now now;
     struct region_command *command;
-    size_t peer; /* place in config.peers */
+    uint64_t number; /* GIVE_UP */
+    size_t peer;     /* place in config.peers */
     uint32_t log;
     uint64_t size;
     struct block *block; /* the region takes a reference of its own if it keeps it */
@@ -340,9 +348,18 @@ struct region_peer_status {
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 
+struct region_context_status {
+    bool away;               /* fewer peers answer than its durability needs */
+    uint64_t degraded_count; /* writes since the start that were accepted on fewer copies */
+    uint64_t ahead_events;   /* at this region alone; 0 when the context has no recovery point */
+    uint64_t ahead_ms;       /* since the oldest of them was accepted, as of the last step */
+    bool past_bound;         /* the recovery point is not kept, or writes were held back for it */
+};
+
 size_t region_log_count(const struct region *region);
 void region_log_status(const struct region *region, uint32_t log, struct region_log_status *ret);
 void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret);
+void region_context_status(const struct region *region, size_t context, struct region_context_status *ret);
 bool region_accepting(const struct region *region);
 /* What an operator must see before a failover, and what stands against it. */
 enum { REGION_CHECKS_MAX = 8, REGION_CHECK_DETAIL_MAX_BYTES = 300 };
@@ -378,6 +395,24 @@ struct region_failover_report {
 /* Same thread as region_step. ERR_INVALID: `from` is not a peer; ERR_NOT_FOUND: no such context. */
 int region_failover_report(const struct region *region, struct bytes context, const char *from,
                            struct region_failover_report *ret, struct err *err) MUST_USE;
+
+/* How old a read of a partition may be here, against its home. */
+#define REGION_STALENESS_UNKNOWN UINT64_MAX
+struct region_freshness {
+    uint64_t staleness_us; /* as of the last step; REGION_STALENESS_UNKNOWN: never heard of the home's log */
+    bool at_home;
+    char home[64]; /* the home that is furthest behind here */
+    char home_address[REGION_ADDRESS_MAX_BYTES + 1];
+};
+/* partition empty: the worst of the context. Same thread as region_step. ERR_NOT_FOUND: no such context. */
+int region_freshness(const struct region *region, struct bytes context, struct bytes partition,
+                     struct region_freshness *ret, struct err *err) MUST_USE;
+/* The same for the logs of one region. */
+uint64_t region_log_staleness(const struct region *region, const char *home);
+/* Whether an entry that may not be here is late if it is of this partition: its log's region is its home no more, and
+ * it is at or past the basis of the epoch after. */
+bool region_tail_is_late(const struct region *region, struct bytes context, struct bytes partition, const char *home,
+                         uint64_t incarnation, uint64_t index);
 
 /* Homes and epochs as this region knows them: what it has applied. Borrowed until the next region_step. */
 const struct authority_table *region_authority(const struct region *region);

@@ -55,6 +55,12 @@ struct region_log {
     uint64_t held[REGION_PEERS_MAX]; /* what each peer is known to hold */
     uint64_t start_size;             /* what its owner had when this region first met it */
     uint64_t known_size; /* largest size that its key signed, as far as this region has seen: incarnation.c */
+    uint64_t met_size;   /* what its owner had when it last came up */
+    bool told;           /* its owner said, when asked at told_us, that it has told_size entries */
+    uint64_t told_size;
+    uint64_t told_us;
+    bool fresh; /* all that its owner had at fresh_us is indexed here: freshness.c */
+    uint64_t fresh_us;
     /* The pull, for logs that are pulled. */
     size_t source;                  /* REGION_NO_PEER: none */
     bool closing[REGION_PEERS_MAX]; /* a pull that was closed has not reported so yet */
@@ -69,8 +75,24 @@ struct region_peer {
     bool reported; /* answered or failed at least once since the start */
     bool hello_outstanding;
     uint64_t next_hello_us;
+    uint64_t hello_sent_us;
     uint64_t last_contact_us;
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
+};
+
+/* Accepted commands that wait for one number of copies: in the order of acceptance. */
+struct region_waiting {
+    struct region_command *first;
+    struct region_command *last;
+};
+
+struct bound; /* bounds.c */
+
+/* What the region knows about a context beside its policy. */
+struct context_state {
+    bool away; /* fewer peers answer than its durability needs */
+    uint64_t degraded_count;
+    struct bound *bound; /* NULL: no recovery point */
 };
 
 struct region {
@@ -92,9 +114,12 @@ struct region {
     struct block *open_block;
     struct block *ready[REGION_READY_BLOCKS_MAX];
     size_t ready_count;
-    struct region_command *pending_first; /* accepted, not durable: by ticket */
-    struct region_command *pending_last;
-    size_t pending_count;
+    struct region_waiting waiting[REGION_PEERS_MAX + 1]; /* by the copies that they need beside the own disk */
+    size_t pending_count;                                /* of all lists */
+    uint64_t counted[REGION_PEERS_MAX];                  /* entries of the own log that count as stored by a peer */
+    bool watching;                                       /* has accepted since the start */
+    bool met[REGION_PEERS_MAX];                          /* since it last came up */
+    struct context_state *states;                        /* by place in config.contexts */
 
     struct kept_note kept[REGION_KEPT_NOTES_MAX]; /* ring, newest last */
     size_t kept_count;
@@ -117,6 +142,41 @@ void region_alarm(struct region_update *update, uint32_t log, struct bytes evide
 void sequencer_command(struct region *region, struct region_command *command, struct region_update *update);
 void sequencer_written(struct region *region, uint64_t size, struct region_update *update);
 
+/* durability.c: the policies of contexts, and waiting for copies. */
+int policies_init(struct region *region, struct err *err) MUST_USE;
+void policies_free(struct region *region);
+/* At the end of each step: alarms for what contexts cannot keep. */
+void policies_watch(struct region *region, struct region_update *update);
+/* How many copies the command needs for this write: raises command->copies, or sets degraded. ERR_UNAVAILABLE. */
+int durability_decide(const struct region *region, struct region_command *command,
+                      const struct region_stream_write *write, bool repetition) MUST_USE;
+/* An event of the command is in a log already: what must hold before the answer. ERR_UNAVAILABLE. */
+int durability_repetition(struct region *region, struct region_command *command,
+                          const struct index_place *place) MUST_USE;
+/* Keeps an accepted command until its ticket stands on its copies. */
+void durability_wait(struct region *region, struct region_command *command);
+/* An accepted command enters the counters of its contexts. */
+void durability_count(struct region *region, const struct region_command *command);
+void durability_release(struct region *region, struct region_update *update);
+void durability_give_up(struct region *region, uint64_t number, struct region_update *update);
+/* The size of the own log that is durable here and on `copies` peers. */
+uint64_t durability_copied(const struct region *region, uint32_t copies);
+
+/* bounds.c: recovery points. */
+int bounds_init(struct region *region, struct err *err) MUST_USE;
+void bounds_free(struct region *region);
+/* The region begins to accept: what nobody else is known to hold is ahead. */
+void bounds_begin(struct region *region);
+/* Whether a batch that is decided otherwise keeps within the recovery points. ERR_BUSY, ERR_UNAVAILABLE,
+ * ERR_TOO_LARGE (it never could). */
+int bounds_decide(struct region *region, struct region_command *command) MUST_USE;
+void bounds_watch(struct region *region, size_t at, struct region_update *update);
+void bounds_status(const struct region *region, size_t at, struct region_context_status *ret);
+
+/* freshness.c: how old a read here may be. */
+void freshness_hello(struct region *region, size_t peer);
+void freshness_update(struct region *region);
+
 /* A control event to append. */
 struct control_event {
     enum control_kind kind;
@@ -136,7 +196,7 @@ int sequencer_room(struct region *region, const struct region_command *command, 
                    size_t payload_max_bytes, struct err *err) MUST_USE;
 /* Decides one write of a command: results for each of its events and the command's ticket, or the refusal. On failure
  * the caller takes back. */
-int sequencer_write(struct region *region, struct region_command *command, const struct region_stream_write *write,
+int sequencer_write(struct region *region, struct region_command *command, struct region_stream_write *write,
                     struct region_result *results) MUST_USE;
 /* Lets the open block go out if nothing is in flight. */
 void sequencer_flush(struct region *region, struct region_update *update);

@@ -8,13 +8,12 @@
  * when the write is durable, the next block goes out with all of it. A batch never spans two blocks; when the open
  * block is full it is sealed and waits, and past its limit callers are told to retry.
  *
- * Promise 1: an accepted command stays in the pending list until the durable size has reached its ticket. Repetitions
- * wait too, for the ticket of the original.
+ * Promise 1: an accepted command waits (durability.c) until the durable size has reached its ticket, here and on as
+ * many peers as its contexts ask for. Repetitions wait too, for the ticket of the original.
  *
  * Invariants:
  *  1. The chain's size is the number of entries in durable, in-flight, ready and open blocks.
- *  2. Pending commands are in an order in which their tickets become durable.
- *  3. An id that was accepted is in the overlay or in the index, at any time. */
+ *  2. An id that was accepted is in the overlay or in the index, at any time. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -212,7 +211,7 @@ static int decide_event(struct region *region, struct region_command *command, c
                                          .place = sighting.place};
         if (sighting.own_pending && sighting.place.index + 1 > command->ticket)
             command->ticket = sighting.place.index + 1;
-        return 0;
+        return durability_repetition(region, command, &sighting.place);
     }
     uint64_t version = state->exists ? state->version + 1 : 0;
     uint64_t index = mirror_size(&region_own(region)->mirror);
@@ -243,7 +242,7 @@ static int is_repetition(struct region *region, const struct region_command *com
     return 0;
 }
 
-int sequencer_write(struct region *region, struct region_command *command, const struct region_stream_write *write,
+int sequencer_write(struct region *region, struct region_command *command, struct region_stream_write *write,
                     struct region_result *results)
 {
     struct region_refusal *refusal = &command->refusal;
@@ -253,6 +252,8 @@ int sequencer_write(struct region *region, struct region_command *command, const
     int code = is_repetition(region, command, write, &repetition, &refusal->err);
     if (code == 0 && !repetition)
         code = homes_decide(region, write, &epoch, refusal);
+    if (code == 0)
+        code = durability_decide(region, command, write, repetition);
     if (code == 0 && !repetition)
         code = look_for_head(region, command, write, &state, &refusal->err);
     if (code == 0 && !repetition)
@@ -265,6 +266,7 @@ int sequencer_write(struct region *region, struct region_command *command, const
                            "a write is repeated as a whole",
                            i);
     }
+    write->epoch = epoch;
     return code;
 }
 
@@ -438,6 +440,8 @@ static int decide_batch(struct region *region, struct region_command *command)
         code = sequencer_write(region, command, &command->writes[i], results);
         results += command->writes[i].event_count;
     }
+    if (code == 0)
+        code = bounds_decide(region, command);
     if (code != 0)
         sequencer_take_back(region, &mark);
     return code;
@@ -465,10 +469,14 @@ void sequencer_command(struct region *region, struct region_command *command, st
 {
     memset(&command->refusal, 0, sizeof(command->refusal));
     command->ticket = 0;
+    command->copies = 0;
+    command->degraded = false;
     command->next = NULL;
     int code = decide(region, command, update);
     command->refusal.code = code;
-    if (code != 0 || command->ticket <= region_own(region)->durable_size) {
+    if (code == 0)
+        durability_count(region, command);
+    if (code != 0 || command->ticket <= durability_copied(region, command->copies)) {
         answer(command, update);
         return;
     }
@@ -477,12 +485,7 @@ void sequencer_command(struct region *region, struct region_command *command, st
         write_next(region, update);
         return;
     }
-    if (region->pending_last == NULL)
-        region->pending_first = command;
-    else
-        region->pending_last->next = command;
-    region->pending_last = command;
-    region->pending_count++;
+    durability_wait(region, command);
     write_next(region, update);
 }
 
@@ -492,13 +495,5 @@ void sequencer_written(struct region *region, uint64_t size, struct region_updat
     PRE(size > own->durable_size);
     own->durable_size = size;
     own->writes_in_flight--;
-    while (region->pending_first != NULL && region->pending_first->ticket <= size) {
-        struct region_command *command = region->pending_first;
-        region->pending_first = command->next;
-        region->pending_count--;
-        answer(command, update);
-    }
-    if (region->pending_first == NULL)
-        region->pending_last = NULL;
     write_next(region, update);
 }

@@ -127,7 +127,7 @@ static int check_indexed(const struct region *region, struct err *err)
 
 struct subject {
     struct region_settle_item *item;
-    const struct region_stream_write *write;
+    struct region_stream_write *write;
     struct region_result *result;
     struct index_late late;
     const struct settle_pending *pending;

@@ -8,11 +8,14 @@
  * whoever submitted waits for `done`, even when the client is long gone. */
 #include "rpc/append.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "platform/clock.h"
+#include "rpc/forward.h"
 #include "rpc/held.h"
 #include "rpc/methods.h"
 
@@ -152,17 +155,30 @@ static int decode(struct append_job *job, struct bytes encoded, struct err *err)
         return code;
     const Tally__V1__AppendRequest *request = (const Tally__V1__AppendRequest *)message;
     job->tag = request->tag;
+    job->forward = request->at_wrong_home == TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_FORWARD;
+    job->hops = request->hops;
+    if (!job->forward && request->at_wrong_home != TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_REDIRECT)
+        return err_set(err, ERR_INVALID, "at_wrong_home %d is neither REDIRECT nor FORWARD",
+                       (int)request->at_wrong_home);
     return convert(job, request, err);
 }
 
+/* Of commands: 0 is none. */
+static atomic_uint_fast64_t next_number = 1;
+
 int append_job_new(struct bytes encoded, struct append_job **ret, struct err *err)
 {
+    pthread_condattr_t monotonic;
     struct append_job *job = mem_alloc_zero(1, sizeof(*job));
     if (job == NULL)
         return err_no_memory(err, "an append");
     arena_init(&job->append.arena, APPEND_ARENA_MAX_BYTES);
     INVARIANT(pthread_mutex_init(&job->append.mutex, NULL) == 0);
-    INVARIANT(pthread_cond_init(&job->append.finished, NULL) == 0);
+    INVARIANT(pthread_condattr_init(&monotonic) == 0);
+    INVARIANT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    INVARIANT(pthread_cond_init(&job->append.finished, &monotonic) == 0);
+    pthread_condattr_destroy(&monotonic);
+    job->append.command.number = atomic_fetch_add(&next_number, 1);
     job->size_bytes = encoded.size_bytes;
     struct err why = {0};
     int code = decode(job, encoded, &why);
@@ -200,12 +216,26 @@ void append_job_submit(struct append_job *job, struct rpc_backend *backend, stru
     rpc_append_done(&job->append);
 }
 
-void append_job_wait(struct append_job *job)
+static bool wait_done(struct append_job *job, uint64_t until_us)
 {
+    struct timespec until = {.tv_sec = (time_t)(until_us / 1000000), .tv_nsec = (long)(until_us % 1000000) * 1000};
+    int waited = 0;
     pthread_mutex_lock(&job->append.mutex);
-    while (!job->append.done)
-        pthread_cond_wait(&job->append.finished, &job->append.mutex);
+    while (!job->append.done && waited == 0)
+        waited = pthread_cond_timedwait(&job->append.finished, &job->append.mutex, &until);
+    bool done = job->append.done;
     pthread_mutex_unlock(&job->append.mutex);
+    return done;
+}
+
+void append_job_wait(struct append_job *job, struct call *call)
+{
+    const struct rpc_backend_ops *ops = call->backend->ops;
+    bool given_up = false;
+    while (!wait_done(job, clock_now().mono_us + CALL_POLL_MS * 1000)) {
+        if (!given_up && call_check(call, NULL) != 0)
+            given_up = ops->give_up(call->backend, job->append.command.number, NULL) == 0;
+    }
 }
 
 /* --- The answer --- */
@@ -311,6 +341,8 @@ int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally
         code = position_format(&answer.position, &position);
     if (code == 0) {
         ret->tag = job->tag;
+        ret->degraded = job->append.command.degraded;
+        ret->copies = job->append.command.copies;
         ret->origin = answer.own_origin;
         ret->position = copy_text(answer.arena, buf_bytes(&position));
         if (ret->position == NULL)
@@ -322,11 +354,13 @@ int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally
 
 /* --- Append --- */
 
-static int run_job(struct call *call, struct append_job *job, struct sha256 *sha, struct err *err)
+static int run_job(struct call *call, struct append_job *job, struct bytes encoded, struct sha256 *sha, struct err *err)
 {
     const struct region_command *command = &job->append.command;
     append_job_submit(job, call->backend, sha);
-    append_job_wait(job);
+    append_job_wait(job, call);
+    if (forward_wanted(job))
+        return forward_append(call, job, encoded, err);
     if (command->refusal.code != 0)
         return call_fail_refused(call, &command->refusal, command, err);
     Tally__V1__AppendResponse response;
@@ -344,16 +378,18 @@ int method_append(struct call *call, struct err *err)
         return code;
     struct append_job *job = NULL;
     code = append_job_new(message.bytes, &job, err);
-    call_message_free(&message);
-    if (code != 0)
+    if (code != 0) {
+        call_message_free(&message);
         return code;
+    }
     struct sha256 *sha = sha256_new();
     if (sha == NULL)
         code = err_no_memory(err, "a hash");
     else
         code = call_check(call, err);
     if (code == 0)
-        code = run_job(call, job, sha, err);
+        code = run_job(call, job, message.bytes, sha, err);
+    call_message_free(&message);
     sha256_free(sha);
     append_job_free(job);
     return code;

@@ -12,6 +12,8 @@ enum {
 struct append_job {
     struct rpc_append append;
     uint64_t tag;
+    bool forward;      /* the caller wants it passed on when the home is elsewhere … */
+    uint32_t hops;     /* … and so many regions did so already */
     size_t size_bytes; /* of the request */
     struct queue_link link;
 };
@@ -24,7 +26,9 @@ void append_job_free(struct append_job *job);
 /* Checks, prepares and submits, unless it is refused already; what fails becomes the refusal. Call append_job_wait
  * before anything else. */
 void append_job_submit(struct append_job *job, struct rpc_backend *backend, struct sha256 *sha);
-void append_job_wait(struct append_job *job);
+/* Waits until the region is done with it. When the caller is gone, or the server stops, the region is told that nobody
+ * waits for copies any more. */
+void append_job_wait(struct append_job *job, struct call *call);
 /* After the wait, when the region accepted: the answer, in the job's arena. */
 int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally__V1__AppendResponse *ret,
                       struct err *err) MUST_USE;

@@ -143,7 +143,7 @@ static int answer_all(struct append_stream *stream, struct err *err)
     int code = 0;
     struct append_job *job = NULL;
     while ((job = next_job(stream)) != NULL) {
-        append_job_wait(job);
+        append_job_wait(job, stream->call);
         if (code == 0) {
             code = answer(stream->call, job, err);
             if (code != 0)

@@ -117,6 +117,15 @@ int call_wait_change(struct call *call, uint64_t *seen, uint64_t timeout_ms, str
     return 0;
 }
 
+uint64_t call_remaining_ms(const struct call *call, uint64_t most_ms)
+{
+    gpr_timespec deadline = gpr_convert_clock_type(call->details.deadline, GPR_CLOCK_MONOTONIC);
+    if (gpr_time_cmp(deadline, in_ms(most_ms)) >= 0)
+        return most_ms;
+    int32_t left_ms = gpr_time_to_millis(gpr_time_sub(deadline, gpr_now(GPR_CLOCK_MONOTONIC)));
+    return left_ms < 1 ? 1 : (uint64_t)left_ms;
+}
+
 void call_message_free(struct call_message *message)
 {
     grpc_slice_unref(message->slice);

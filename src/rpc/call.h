@@ -67,6 +67,9 @@ int call_read(struct call *call, struct call_message *ret, struct err *err) MUST
 int call_read_request(struct call *call, const ProtobufCMessageDescriptor *type, struct arena *arena,
                       ProtobufCMessage **ret, struct err *err) MUST_USE;
 
+/* Until the caller's deadline, at most most_ms and at least 1. */
+uint64_t call_remaining_ms(const struct call *call, uint64_t most_ms);
+
 /* Sends the slices as one message and waits until there is room for more (flow control). Takes the slices over, also on
  * failure. ERR_CANCELLED. */
 int call_write(struct call *call, grpc_slice *slices, size_t slice_count, struct err *err) MUST_USE;

@@ -58,6 +58,7 @@ void error_detail_init(struct error_detail *detail, const struct region_refusal 
     message->code = name.out;
     message->number = refusal->code;
     message->message = detail->refusal.err.message;
+    message->retry_after_ms = refusal->retry_after_ms;
     if (!concerns_a_write(refusal->code))
         return;
     if (command != NULL && refusal->write_number < command->write_count) {

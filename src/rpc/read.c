@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "rpc/chunk.h"
+#include "rpc/demand.h"
 #include "rpc/held.h"
 #include "rpc/methods.h"
 #include "rpc/send.h"
@@ -118,7 +119,10 @@ static int read_log(struct call *call, const Tally__V1__ReadLogRequest *request,
         return code;
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1] = "";
     memcpy(origin, log_origin(read.log).data, log_origin(read.log).size_bytes);
-    code = log_range(request, log_durable_size(read.log), origin, &from, &count, err);
+    if (request->demand != NULL)
+        code = demand_log(call, request->demand, read.log, err);
+    if (code == 0)
+        code = log_range(request, log_durable_size(read.log), origin, &from, &count, err);
     if (code != 0 || count == 0)
         return code;
     code = log_cursor_open(read.log, from, &read.cursor, err);
@@ -261,6 +265,9 @@ static int read_stream(struct call *call, const Tally__V1__ReadStreamRequest *re
     int code = check_stream_names(request, err);
     if (code == 0)
         code = held_wait_indexed(call, err);
+    if (code == 0 && request->demand != NULL)
+        code = demand_stream(call, request->demand, bytes_of_string(request->context), bytes_of_string(request->stream),
+                             err);
     if (code == 0)
         code = index_head(call->backend->index, bytes_of_string(request->context), bytes_of_string(request->stream),
                           &head, err);

@@ -89,6 +89,7 @@ struct rpc_status {
     struct region_log_status logs[REGION_LOGS_MAX]; /* 0 is the own log */
     size_t peer_count;
     struct region_peer_status peers[REGION_PEERS_MAX];
+    struct region_context_status contexts[CONTEXTS_MAX]; /* as in the configuration */
     uint64_t now_mono_us;
     size_t damage_count;
     struct rpc_damage damages[RPC_DAMAGES_MAX];
@@ -118,6 +119,8 @@ struct rpc_backend_ops {
     /* Hands append->command to the region: ERR_BUSY when its queue is full, ERR_UNAVAILABLE when it is stopping; then
      * done is not called. Does not wait. */
     int (*submit)(struct rpc_backend *backend, struct rpc_append *append, struct err *err);
+    /* Nobody waits for the command with that number any more: if it waits for copies alone, done is called soon. */
+    int (*give_up)(struct rpc_backend *backend, uint64_t number, struct err *err);
     /* Logs held: 0 is the own one. They stay open until rpc_server_stop has returned. log_at: NULL past the end. */
     size_t (*log_count)(struct rpc_backend *backend);
     struct log *(*log_at)(struct rpc_backend *backend, size_t log);
@@ -132,6 +135,12 @@ struct rpc_backend_ops {
     /* Likewise: homes of a context from `from` on (0, or rpc_homes.next). ERR_NOT_FOUND: no such context. */
     int (*homes)(struct rpc_backend *backend, struct bytes context, uint64_t from, struct rpc_homes *ret,
                  struct err *err);
+    /* Likewise: see region_freshness; and region_log_staleness when context is empty, of region `home`. */
+    int (*freshness)(struct rpc_backend *backend, struct bytes context, struct bytes partition, const char *home,
+                     struct region_freshness *ret, struct err *err);
+    /* Likewise: see region_tail_is_late. ERR_EXISTS when it is. */
+    int (*check_tail)(struct rpc_backend *backend, struct bytes context, struct bytes partition,
+                      const struct origin *log, uint64_t index, struct err *err);
     /* Likewise: see region_failover_report. */
     int (*failover_report)(struct rpc_backend *backend, struct bytes context, const char *from,
                            struct region_failover_report *ret, struct err *err);

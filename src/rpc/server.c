@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "platform/clock.h"
 #include "rpc/descriptors.h"
+#include "rpc/forward.h"
 #include "rpc/methods.h"
 #include "rpc/server.h"
 
@@ -87,6 +88,7 @@ struct rpc_server {
     bool stopping;
     bool serving;
     struct reflection reflection;
+    struct forwarder *forwarder;
     char tag_shutdown; /* only its address is used */
 };
 
@@ -115,6 +117,11 @@ bool rpc_server_wait_serving(struct rpc_server *server, bool before, uint64_t ti
     bool serving = server->serving;
     pthread_mutex_unlock(&server->mutex);
     return serving;
+}
+
+struct forwarder *rpc_server_forwarder(struct rpc_server *server)
+{
+    return server->forwarder;
 }
 
 const struct reflection *rpc_server_reflection(const struct rpc_server *server)
@@ -304,6 +311,7 @@ static void destroy_core(struct rpc_server *server)
     grpc_completion_queue_destroy(server->queue);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->mutex);
+    forwarder_free(server->forwarder);
     mem_free(server);
     grpc_shutdown();
 }
@@ -334,7 +342,12 @@ int rpc_server_start(struct rpc_backend *backend, const char *listen, struct rpc
     if (server == NULL)
         return err_no_memory(err, "the gRPC server");
     server->backend = backend;
-    int code = reflection_init(&server->reflection, bytes_of(descriptors_data, descriptors_size_bytes), err);
+    int code = forwarder_new(backend->config, &server->forwarder, err);
+    if (code != 0) {
+        mem_free(server);
+        return code;
+    }
+    code = reflection_init(&server->reflection, bytes_of(descriptors_data, descriptors_size_bytes), err);
     INVARIANT(code == 0);
     init_sync(server);
     if (getenv("GRPC_VERBOSITY") == NULL)

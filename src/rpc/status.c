@@ -84,7 +84,24 @@ static int add_peers(Tally__V1__StatusResponse *response, const struct region_co
     return 0;
 }
 
-static int fill_context(Tally__V1__ContextStatus *to, const struct context *from, struct arena *arena)
+static int fill_policy(Tally__V1__ContextStatus *to, const struct policy *policy,
+                       const struct region_context_status *status, struct arena *arena)
+{
+    to->durability_peers = policy->durability.peers;
+    to->when_away = copy_text(arena, when_away_name(policy->durability.when_away));
+    to->away = status->away;
+    to->degraded_writes = status->degraded_count;
+    to->recovery_events = policy->recovery_point.events;
+    to->recovery_seconds = policy->recovery_point.seconds;
+    to->recovery_then = copy_text(arena, bound_action_name(policy->recovery_point.then));
+    to->ahead_events = status->ahead_events;
+    to->ahead_ms = status->ahead_ms;
+    to->past_bound = status->past_bound;
+    return to->when_away == NULL || to->recovery_then == NULL ? ERR_NO_MEMORY : 0;
+}
+
+static int fill_context(Tally__V1__ContextStatus *to, const struct context *from,
+                        const struct region_context_status *status, struct arena *arena)
 {
     tally__v1__context_status__init(to);
     to->name = copy_text(arena, from->name);
@@ -102,17 +119,18 @@ static int fill_context(Tally__V1__ContextStatus *to, const struct context *from
         to->homes[i] = &homes[i];
     }
     to->n_homes = from->home_count;
-    return 0;
+    return fill_policy(to, &from->policy, status, arena);
 }
 
-static int add_contexts(Tally__V1__StatusResponse *response, const struct context_table *table, struct arena *arena)
+static int add_contexts(Tally__V1__StatusResponse *response, const struct context_table *table,
+                        const struct rpc_status *status, struct arena *arena)
 {
     Tally__V1__ContextStatus *contexts = arena_alloc_zero(arena, table->count, sizeof(*contexts));
     response->contexts = arena_alloc_zero(arena, table->count, sizeof(*response->contexts));
     if (contexts == NULL || response->contexts == NULL)
         return ERR_NO_MEMORY;
     for (size_t i = 0; i < table->count; i++) {
-        int code = fill_context(&contexts[i], &table->contexts[i], arena);
+        int code = fill_context(&contexts[i], &table->contexts[i], &status->contexts[i], arena);
         if (code != 0)
             return code;
         response->contexts[i] = &contexts[i];
@@ -221,7 +239,7 @@ static int build(struct rpc_backend *backend, const struct rpc_status *status, s
     if (code == 0)
         code = add_peers(response, config, status, arena);
     if (code == 0)
-        code = add_contexts(response, &config->contexts, arena);
+        code = add_contexts(response, &config->contexts, status, arena);
     if (code == 0)
         code = add_regions(response, config, arena);
     if (code == 0)

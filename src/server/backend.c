@@ -24,6 +24,16 @@ static int submit(struct rpc_backend *backend, struct rpc_append *append, struct
     return 0;
 }
 
+static int give_up(struct rpc_backend *backend, uint64_t number, struct err *err)
+{
+    struct message *message = message_new(REGION_GIVE_UP);
+    if (message == NULL)
+        return err_no_memory(err, "a message");
+    message->event.number = number;
+    message_send(server_of(backend), message);
+    return 0;
+}
+
 static size_t log_count(struct rpc_backend *backend)
 {
     return atomic_load(&server_of(backend)->store.log_count);
@@ -83,6 +93,8 @@ static int answer_status(struct server *server, struct question *question)
     ret->peer_count = server->config->region.peer_count;
     for (size_t i = 0; i < ret->peer_count; i++)
         region_peer_status(server->region, i, &ret->peers[i]);
+    for (size_t i = 0; i < server->config->region.contexts.count; i++)
+        region_context_status(server->region, i, &ret->contexts[i]);
     return 0;
 }
 
@@ -144,6 +156,40 @@ static int failover_report(struct rpc_backend *backend, struct bytes context, co
     return ask(backend, &question);
 }
 
+static int answer_freshness(struct server *server, struct question *question)
+{
+    struct region_freshness *ret = question->ret;
+    if (question->context.size_bytes > 0)
+        return region_freshness(server->region, question->context, question->partition, ret, question->err);
+    *ret = (struct region_freshness){.staleness_us = region_log_staleness(server->region, question->region),
+                                     .at_home = strcmp(question->region, server->config->region.region) == 0};
+    copy_string(ret->home, sizeof(ret->home), question->region);
+    return 0;
+}
+
+static int freshness(struct rpc_backend *backend, struct bytes context, struct bytes partition, const char *home,
+                     struct region_freshness *ret, struct err *err)
+{
+    struct question question = {
+        .answer = answer_freshness, .context = context, .partition = partition, .region = home, .ret = ret, .err = err};
+    return ask(backend, &question);
+}
+
+static int answer_tail(struct server *server, struct question *question)
+{
+    bool late = region_tail_is_late(server->region, question->context, question->partition, question->log->region,
+                                    question->log->incarnation, question->from);
+    return late ? ERR_EXISTS : 0;
+}
+
+static int check_tail(struct rpc_backend *backend, struct bytes context, struct bytes partition,
+                      const struct origin *log, uint64_t index, struct err *err)
+{
+    struct question question = {
+        .answer = answer_tail, .context = context, .partition = partition, .log = log, .from = index, .err = err};
+    return ask(backend, &question);
+}
+
 static int checkpoint(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err)
 {
     struct log *found = log_at(backend, log);
@@ -195,12 +241,15 @@ static void peer_contact(struct rpc_backend *backend, const char *peer_region)
 
 const struct rpc_backend_ops server_backend_ops = {
     .submit = submit,
+    .give_up = give_up,
     .log_count = log_count,
     .log_at = log_at,
     .wait_change = wait_change,
     .stopping = stopping,
     .status = status,
     .homes = homes,
+    .freshness = freshness,
+    .check_tail = check_tail,
     .failover_report = failover_report,
     .checkpoint = checkpoint,
     .prove = prove,

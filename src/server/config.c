@@ -31,6 +31,17 @@ struct file_late {
     char *settle;
 };
 
+struct file_durability {
+    uint64_t peers;
+    char *when_away;
+};
+
+struct file_recovery_point {
+    uint64_t events;
+    uint64_t seconds;
+    char *then;
+};
+
 struct file_context {
     char *name;
     char *default_home;
@@ -38,6 +49,8 @@ struct file_context {
     unsigned homes_count;
     struct file_late *late_events;
     unsigned late_events_count;
+    struct file_durability *durability;
+    struct file_recovery_point *recovery_point;
 };
 
 struct config_file {
@@ -89,6 +102,19 @@ static const cyaml_schema_field_t late_fields[] = {
 static const cyaml_schema_value_t late_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_late, late_fields)};
 
+static const cyaml_schema_field_t durability_fields[] = {
+    CYAML_FIELD_UINT("peers", CYAML_FLAG_DEFAULT, struct file_durability, peers),
+    CYAML_FIELD_STRING_PTR("when_away", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_durability, when_away, 1,
+                           TEXT_MAX),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t recovery_point_fields[] = {
+    CYAML_FIELD_UINT("events", CYAML_FLAG_OPTIONAL, struct file_recovery_point, events),
+    CYAML_FIELD_UINT("seconds", CYAML_FLAG_OPTIONAL, struct file_recovery_point, seconds),
+    TEXT("then", struct file_recovery_point, then),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t context_fields[] = {
     TEXT("name", struct file_context, name),
     TEXT("default_home", struct file_context, default_home),
@@ -96,6 +122,10 @@ static const cyaml_schema_field_t context_fields[] = {
                          CONTEXT_HOMES_MAX),
     CYAML_FIELD_SEQUENCE("late_events", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, late_events,
                          &late_schema, 0, CONTEXT_LATE_TYPES_MAX),
+    CYAML_FIELD_MAPPING_PTR("durability", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, durability,
+                            durability_fields),
+    CYAML_FIELD_MAPPING_PTR("recovery_point", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context,
+                            recovery_point, recovery_point_fields),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t context_schema = {
@@ -427,6 +457,38 @@ static int check_homes(const struct server_config *config, const struct context 
     return 0;
 }
 
+static int take_policy(const struct file_context *from, struct policy *ret, struct err *err)
+{
+    const struct file_durability *durability = from->durability;
+    const struct file_recovery_point *point = from->recovery_point;
+    int code = 0;
+    if (durability != NULL) {
+        bool fits = durability->peers <= POLICY_PEERS_MAX;
+        ret->durability.peers = fits ? (uint32_t)durability->peers : POLICY_PEERS_MAX + 1; /* refused by its check */
+        if (durability->when_away != NULL)
+            code = when_away_parse(durability->when_away, &ret->durability.when_away, err);
+    }
+    if (code == 0 && point != NULL) {
+        ret->recovery_point.events = point->events;
+        ret->recovery_point.seconds = point->seconds;
+        code = bound_action_parse(point->then, &ret->recovery_point.then, err);
+    }
+    return code == 0 ? 0 : err_wrap(err, code, "context %.64s", from->name);
+}
+
+/* What needs peers needs as many as there are. */
+static int check_policy(const struct server_config *config, const struct context *context, struct err *err)
+{
+    const struct policy *policy = &context->policy;
+    bool bounded = policy->recovery_point.events > 0 || policy->recovery_point.seconds > 0;
+    if (policy->durability.peers > config->region.peer_count)
+        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu",
+                       context->name, (unsigned)policy->durability.peers, config->region.peer_count);
+    if (bounded && config->region.peer_count == 0)
+        return err_set(err, ERR_INVALID, "context %.64s: recovery_point needs a peer that holds a copy", context->name);
+    return 0;
+}
+
 /* What was allocated is freed with the configuration, also after a failure. */
 static int take_context(const struct file_context *from, struct context *to, struct err *err)
 {
@@ -447,6 +509,8 @@ static int take_context(const struct file_context *from, struct context *to, str
         if (code != 0)
             err_wrap(err, code, "context %.64s: late_events: type %.64s", from->name, late[i].type);
     }
+    if (code == 0)
+        code = take_policy(from, &to->policy, err);
     return code;
 }
 
@@ -463,6 +527,8 @@ static int take_contexts(struct server_config *config, const struct config_file 
         code = context_table_check(&config->region.contexts, err);
     for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
         code = check_homes(config, &config->contexts[i], err);
+    for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
+        code = check_policy(config, &config->contexts[i], err);
     return code;
 }
 

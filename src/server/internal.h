@@ -44,7 +44,9 @@ enum message_type { MESSAGE_EVENT, MESSAGE_QUESTION };
 struct question {
     int (*answer)(struct server *server, struct question *question);
     struct bytes context;
+    struct bytes partition;
     const char *region;
+    const struct origin *log;
     uint64_t from;
     void *ret;
     struct err *err;

@@ -31,6 +31,7 @@ struct append_options {
     const char *metadata;
     const char *expect;
     const char *receipt;
+    bool forward;
 };
 
 /* --- Making the batch --- */
@@ -124,7 +125,9 @@ static int print_answer_json(const struct batch *batch, const struct tally_answe
                                               "index", json_number(result->index), "version",
                                               json_number(result->stream_version), "duplicate", result->duplicate));
     }
-    return print_json(json_pack("{s:o,s:o}", "position", json_cstring(answer->position), "results", results), err);
+    return print_json(json_pack("{s:o,s:b,s:i,s:o}", "position", json_cstring(answer->position), "degraded",
+                                answer->degraded, "copies", (int)answer->copies, "results", results),
+                      err);
 }
 
 static void print_answer(const struct batch *batch, const struct tally_answer *answer)
@@ -142,6 +145,8 @@ static void print_answer(const struct batch *batch, const struct tally_answer *a
     printf("position ");
     print_string(answer->position);
     putchar('\n');
+    if (answer->degraded)
+        printf("DEGRADED: on %" PRIu32 " peers, fewer than its context asks for\n", answer->copies);
 }
 
 /* --- The command --- */
@@ -189,6 +194,7 @@ static int append(const struct append_options *options, struct buf *storage, str
     if (rc == 0)
         rc = tally_client_open(server_address(options->common.server), &client, err);
     if (rc == 0) {
+        tally_client_set_forward(client, options->forward);
         rc = tally_append(client, writes, write_count, options->common.timeout_ms, &answer, NULL, err);
         if (rc != 0)
             rc = explain_retry(rc, batch, err);
@@ -239,6 +245,8 @@ static int run_append(const struct command *command, int argc, char **argv)
         {"receipt", "FILE", OPTION_TEXT, &options.receipt,
          "then wait until a published checkpoint covers it, and write its receipt"},
         {"batch", "FILE", OPTION_TEXT, &options.batch_file, "a JSON array of events, all or nothing"},
+        {"forward", NULL, OPTION_FLAG, &options.forward,
+         "let a region that is not the home pass it on (default: it names the home)"},
         OPTION_SERVER(options.common),
         OPTION_TIMEOUT(options.common),
         OPTION_JSON(options.common),
@@ -274,6 +282,6 @@ const struct command command_append = {
         "  tally append --context bank --partition eu --stream account-17 --type Deposited \\\n"
         "      --payload '{\"amount\":\"12.50\"}' --expect 3\n"
         "  tally append --context bank --partition eu --stream account-17 --type Closed --receipt closed.tlog-proof\n"
-        "  tally append --batch transfer.json",
+        "  tally append --batch transfer.json --forward",
     .run = run_append,
 };

@@ -58,20 +58,11 @@ struct import {
     size_t region_count;
     struct import_region regions[REGIONS_MAX];
     struct lane_counts counts;
+    struct routes *routes;
     atomic_bool done; /* ends the progress thread */
 };
 
 /* --- Regions --- */
-
-/* The address in a --to for this region, or NULL. */
-static const char *given_address(const struct option_values *to, const char *region)
-{
-    size_t size = strlen(region);
-    for (size_t i = 0; i < to->count; i++)
-        if (strncmp(to->items[i], region, size) == 0 && to->items[i][size] == '=')
-            return to->items[i] + size + 1;
-    return NULL;
-}
 
 static int status_from(const char *address, uint64_t timeout_ms, struct tally_status **ret, struct err *err)
 {
@@ -107,7 +98,7 @@ static int learn_homes(struct import *import, struct err *err)
 static int add_region(struct import *import, const char *name, struct import_region **ret, struct err *err)
 {
     const struct import_options *options = import->options;
-    const char *address = given_address(&options->to, name);
+    const char *address = routes_given_address(&options->to, name);
     if (address == NULL)
         address = tally_status_address(import->status, name);
     if (address == NULL || address[0] == '\0')
@@ -155,7 +146,7 @@ static int flush_lane(struct import *import, struct import_region *region, size_
         return 0;
     }
     if (region->lanes[lane] == NULL) {
-        int rc = lane_start(&region->target, &import->counts, &region->lanes[lane], err);
+        int rc = lane_start(&region->target, import->routes, &import->counts, &region->lanes[lane], err);
         if (rc != 0) {
             batch_free(batch);
             return rc;
@@ -359,12 +350,15 @@ static int import_run(const struct import_options *options)
         return fail(&err, options->common.json);
     }
     import->options = options;
-    int rc = import_all(import, &err);
+    int rc = routes_new(&options->to, &import->routes, &err);
+    if (rc == 0)
+        rc = import_all(import, &err);
     print_summary(import, options->common.json);
     if (rc == 0)
         rc = output_flush(&err);
     for (size_t i = 0; i < import->region_count; i++)
         tally_client_close(import->regions[i].target.client);
+    routes_free(import->routes);
     tally_status_free(import->status);
     mem_free(import);
     return rc == 0 ? EXIT_OK : fail(&err, options->common.json);
@@ -419,7 +413,8 @@ const struct command command_import = {
         "The payload is any JSON value, or \"payload_base64\"; \"content_type\", \"causation_id\" and "
         "\"correlation_id\"\n"
         "may be there too. The order within a stream is kept. Running it again is safe: an event whose id is there\n"
-        "already is counted, not repeated. A line that is wrong ends the import after all lines before it are in.\n\n"
+        "already is counted, not repeated. A line that is wrong ends the import after all lines before it are in.\n"
+        "When a partition moves to another home meanwhile, the import follows it.\n\n"
         "Examples:\n"
         "  tally import events.ndjson --server 127.0.0.1:7401\n"
         "  zcat old.gz | tally import - --to eu=10.0.0.1:7401 --to us=10.1.0.1:7401 --progress",

@@ -304,6 +304,11 @@ static int config_contexts(const struct init_options *options, struct buf *out)
         "#   late_events:\n"
         "#     - type: CardFrozen\n"
         "#       settle: accept\n"
+        "# A context may promise more (default: neither; tools/README.md, \"What a context can promise\"):\n"
+        "#   durability: { peers: 1, when_away: refuse }    an append is answered when so many peers have stored it;\n"
+        "#                                                  when_away: refuse or degrade\n"
+        "#   recovery_point: { events: 1000, seconds: 10, then: warn }   how much the home may hold alone;\n"
+        "#                                                  then: warn, throttle or refuse\n"
         "contexts:\n");
     for (size_t i = 0; rc == 0 && i < options->contexts.count; i++) {
         struct pair context;

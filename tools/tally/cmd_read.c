@@ -1,4 +1,5 @@
 /* tally read and tally tail. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -100,6 +101,17 @@ static int print_late_events(struct tally_client *client, const char *stream, co
     return rc;
 }
 
+static void say_as_of(const struct tally_as_of *as_of)
+{
+    if (as_of == NULL)
+        return;
+    if (as_of->staleness_unknown)
+        (void)fprintf(stderr, "as of %s; region %s was not heard of\n", as_of->position, as_of->home);
+    else
+        (void)fprintf(stderr, "as of %s; at most %" PRIu64 " ms behind region %s\n", as_of->position,
+                      as_of->staleness_ms, as_of->home);
+}
+
 static int run_read(const struct command *command, int argc, char **argv)
 {
     struct common common = {.timeout_ms = COMMON_TIMEOUT_MS};
@@ -108,6 +120,7 @@ static int run_read(const struct command *command, int argc, char **argv)
     uint64_t from = UINT64_MAX;
     bool late = false;
     struct tally_range range = {0};
+    struct tally_demand demand = {0};
     const struct option options[] = {
         {"stream", "CONTEXT/STREAM", OPTION_TEXT, &stream, "the events of one stream"},
         {"log", "ORIGIN", OPTION_TEXT, &log, "the entries of one log (default: the region's own)"},
@@ -116,6 +129,10 @@ static int run_read(const struct command *command, int argc, char **argv)
         {"limit", "N", OPTION_NUMBER, &range.limit, "at most N events"},
         {"late", NULL, OPTION_FLAG, &late,
          "with --stream: then the events that came too late, with what became of them"},
+        {"at-least", "POSITION", OPTION_TEXT, &demand.at_least, "wait until this position, of an append, is there"},
+        {"max-staleness", "MS", OPTION_NUMBER, &demand.max_staleness_ms, "refuse when the answer may be older"},
+        {"home-only", NULL, OPTION_FLAG, &demand.home_only, "refuse anywhere but at the home"},
+        OPTION_TIMEOUT(common),
         OPTION_SERVER(common),
         OPTION_JSON(common),
     };
@@ -127,6 +144,9 @@ static int run_read(const struct command *command, int argc, char **argv)
         return usage_error(command, "either --stream or --log, not both");
     if (late && stream == NULL)
         return usage_error(command, "--late needs --stream");
+    demand.timeout_ms = common.timeout_ms;
+    if (demand.at_least != NULL || demand.max_staleness_ms > 0 || demand.home_only)
+        range.demand = &demand;
     range.from_end = range.backwards && from == UINT64_MAX;
     range.from = from == UINT64_MAX ? 0 : from;
     struct err err = {0};
@@ -137,6 +157,8 @@ static int run_read(const struct command *command, int argc, char **argv)
         rc = read_open(client, stream, log, &range, &reader, &err);
     if (rc == 0)
         rc = print_all(reader, common.json, false, &err);
+    if (rc == 0)
+        say_as_of(tally_reader_as_of(reader));
     tally_reader_close(reader);
     if (late && (rc == 0 || rc == ERR_NOT_FOUND)) /* a stream may have nothing but late events */
         rc = print_late_events(client, stream, &common, &err);
@@ -158,6 +180,7 @@ const struct command command_read = {
             "  tally read --stream bank/account-17\n"
             "  tally read --stream bank/account-17 --late\n"
             "  tally read --stream bank/account-17 --backwards --limit 1\n"
+            "  tally read --stream bank/account-17 --at-least eu@1024 --max-staleness 5000\n"
             "  tally read --log bank/us/1 --from 1000 --limit 50 --json",
     .run = run_read,
 };

@@ -66,6 +66,33 @@ static void print_health(const struct tally_status *status)
     }
 }
 
+/* A context that promises no more than its home's disk needs no line. */
+static void print_promises(const struct tally_context_status *context)
+{
+    bool bounded = context->recovery_events > 0 || context->recovery_seconds > 0;
+    if (context->durability_peers == 0 && !bounded)
+        return;
+    printf("  context ");
+    print_string(context->name);
+    if (context->durability_peers > 0) {
+        printf(": answers on %" PRIu32 " peers, else ", context->durability_peers);
+        print_string(context->when_away);
+        printf("%s, %" PRIu64 " degraded writes", context->away ? ", PEERS ARE AWAY" : "", context->degraded_writes);
+    }
+    if (bounded) {
+        printf("%s %" PRIu64 " events here alone, the oldest for %" PRIu64 " ms; bound",
+               context->durability_peers > 0 ? ";" : ":", context->ahead_events, context->ahead_ms);
+        if (context->recovery_events > 0)
+            printf(" %" PRIu64 " events", context->recovery_events);
+        if (context->recovery_seconds > 0)
+            printf(" %" PRIu64 " s", context->recovery_seconds);
+        printf(", then ");
+        print_string(context->recovery_then);
+        printf("%s", context->past_bound ? ", PAST IT" : "");
+    }
+    putchar('\n');
+}
+
 static void print_status(const char *address, const struct tally_status *status)
 {
     printf("region ");
@@ -79,6 +106,8 @@ static void print_status(const char *address, const struct tally_status *status)
     putchar('\n');
     print_logs(status);
     print_peers(status);
+    for (size_t i = 0; i < status->context_count; i++)
+        print_promises(&status->contexts[i]);
     print_health(status);
 }
 
@@ -114,6 +143,21 @@ static json_t *peers_json(const struct tally_status *status)
     return peers;
 }
 
+static json_t *durability_json(const struct tally_context_status *context)
+{
+    return json_pack("{s:i,s:o,s:b,s:o}", "peers", (int)context->durability_peers, "when_away",
+                     json_cstring(context->when_away), "away", context->away, "degraded_writes",
+                     json_number(context->degraded_writes));
+}
+
+static json_t *recovery_point_json(const struct tally_context_status *context)
+{
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:b}", "events", json_number(context->recovery_events), "seconds",
+                     json_number(context->recovery_seconds), "then", json_cstring(context->recovery_then),
+                     "ahead_events", json_number(context->ahead_events), "ahead_ms", json_number(context->ahead_ms),
+                     "past", context->past_bound);
+}
+
 static json_t *contexts_json(const struct tally_status *status)
 {
     json_t *contexts = json_array();
@@ -122,9 +166,10 @@ static json_t *contexts_json(const struct tally_status *status)
         json_t *homes = json_object();
         for (size_t h = 0; h < context->home_count; h++)
             (void)json_object_set_new(homes, context->homes[h].partition, json_cstring(context->homes[h].region));
-        (void)json_array_append_new(contexts,
-                                    json_pack("{s:o,s:o,s:o}", "name", json_cstring(context->name), "default_home",
-                                              json_cstring(context->default_home), "homes", homes));
+        (void)json_array_append_new(contexts, json_pack("{s:o,s:o,s:o,s:o,s:o}", "name", json_cstring(context->name),
+                                                        "default_home", json_cstring(context->default_home), "homes",
+                                                        homes, "durability", durability_json(context), "recovery_point",
+                                                        recovery_point_json(context)));
     }
     return contexts;
 }

@@ -2,7 +2,10 @@
  *
  * A region has several lanes, and all events of a stream go through the same one. So batches are under way together,
  * and yet the order within a stream holds whatever fails in between: a lane never begins a batch before the one in
- * front of it is in. */
+ * front of it is in.
+ *
+ * When a partition turns out to have another home, the same lane sends its events there (routes.h): the order holds
+ * across the change, too. */
 #ifndef TALLY_LANE_H
 #define TALLY_LANE_H
 
@@ -11,6 +14,7 @@
 
 #include "base/err.h"
 #include "batch.h"
+#include "routes.h"
 #include "tally/client.h"
 
 /* A region that events go to. Shared by its lanes; owned by the import. */
@@ -31,8 +35,9 @@ struct lane_counts {
 
 struct lane;
 
-/* Starts the thread. target and counts outlive the lane. */
-int lane_start(struct lane_target *target, struct lane_counts *counts, struct lane **ret, struct err *err) MUST_USE;
+/* Starts the thread. target, routes and counts outlive the lane. */
+int lane_start(struct lane_target *target, struct routes *routes, struct lane_counts *counts, struct lane **ret,
+               struct err *err) MUST_USE;
 /* Takes the batch over; waits while the lane has enough to do. ERR_CANCELLED when the lane has failed: lane_finish
  * tells why. */
 int lane_send(struct lane *lane, struct batch *batch) MUST_USE;

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
 #include <grpc/status.h>
+#include <stdio.h>
 
 #include "base/assert.h"
 #include "fake_server.h"
@@ -13,13 +14,17 @@ enum { MESSAGE_MAX_BYTES = 1024 * 1024, SEEN_MAX = 64 };
 struct region {
     int refuse_count; /* the first requests are refused */
     int refuse_code;
-    uint8_t bad_id; /* an event with this id is always refused as reused */
+    char *home_address; /* what is refused has its home there, in region us */
+    uint8_t bad_id;     /* an event with this id is always refused as reused */
     size_t seen_count;
     uint8_t seen[SEEN_MAX];
 };
 
-static void refuse(struct fake_call *call, int code, uint8_t *id)
+static void refuse(struct fake_call *call, int code, uint8_t *id, char *home_address)
 {
+    char context[] = "bank";
+    char partition[] = "eu";
+    char home[] = "us";
     uint8_t packed[256];
     char message[] = "refused by the test";
     uint8_t event_id[16] = {0};
@@ -27,6 +32,12 @@ static void refuse(struct fake_call *call, int code, uint8_t *id)
     tally__v1__error_detail__init(&detail);
     detail.number = code;
     detail.message = message;
+    if (home_address != NULL) {
+        detail.context = context;
+        detail.partition = partition;
+        detail.home_region = home;
+        detail.home_address = home_address;
+    }
     if (id != NULL) {
         event_id[0] = *id;
         detail.event_id = (ProtobufCBinaryData){.len = sizeof(event_id), .data = event_id};
@@ -64,9 +75,9 @@ static void region_handler(struct fake_call *call, void *context)
         uint8_t id = request->writes[0]->events[0]->id.data[0];
         if (region->refuse_count > 0) {
             region->refuse_count--;
-            refuse(call, region->refuse_code, NULL);
+            refuse(call, region->refuse_code, NULL, region->home_address);
         } else if (id == region->bad_id && id != 0) {
-            refuse(call, ERR_ID_REUSED, &id);
+            refuse(call, ERR_ID_REUSED, &id, NULL);
         } else {
             take(call, region, request);
         }
@@ -78,6 +89,8 @@ static void region_handler(struct fake_call *call, void *context)
 struct fixture {
     struct fake_server *server;
     struct lane_target target;
+    struct option_values to;
+    struct routes *routes;
     struct lane_counts counts;
     struct lane *lane;
 };
@@ -93,12 +106,14 @@ static void start(struct fixture *fixture, struct region *region, uint64_t retry
     else
         fixture->target.address = "127.0.0.1:1";
     cr_assert_eq(tally_client_open(fixture->target.address, &fixture->target.client, NULL), 0);
-    cr_assert_eq(lane_start(&fixture->target, &fixture->counts, &fixture->lane, NULL), 0);
+    cr_assert_eq(routes_new(&fixture->to, &fixture->routes, NULL), 0);
+    cr_assert_eq(lane_start(&fixture->target, fixture->routes, &fixture->counts, &fixture->lane, NULL), 0);
 }
 
 static void stop(struct fixture *fixture)
 {
     tally_client_close(fixture->target.client);
+    routes_free(fixture->routes);
     if (fixture->server != NULL)
         fake_server_stop(fixture->server);
 }
@@ -174,5 +189,37 @@ Test(lane, a_region_that_stays_away_is_given_up_after_a_while)
     cr_assert_eq(send_event(&fixture, 1, 1), 0);
     cr_expect_eq(lane_finish(fixture.lane, &err), ERR_UNAVAILABLE);
     cr_expect_not_null(strstr(err.message, "region eu"), "%s", err.message);
+    stop(&fixture);
+}
+
+Test(lane, follows_a_home_that_moves_and_keeps_the_order)
+{
+    struct region us = {0};
+    const char *address = NULL;
+    struct fake_server *server = fake_server_start(region_handler, &us, &address);
+    char home_address[64];
+    (void)snprintf(home_address, sizeof(home_address), "%s", address);
+    struct region eu = {.refuse_count = 1, .refuse_code = ERR_WRONG_HOME, .home_address = home_address};
+    struct fixture fixture = {0};
+    start(&fixture, &eu, 5000);
+    for (uint8_t i = 1; i <= 5; i++)
+        cr_assert_eq(send_event(&fixture, i, i), 0);
+    cr_assert_eq(lane_finish(fixture.lane, NULL), 0);
+    cr_assert_eq(eu.seen_count, 0, "it was asked once");
+    cr_assert_eq(us.seen_count, 5);
+    for (uint8_t i = 0; i < 5; i++)
+        cr_expect_eq(us.seen[i], i + 1);
+    stop(&fixture);
+    fake_server_stop(server);
+}
+
+Test(lane, a_wrong_home_without_an_address_ends_it)
+{
+    struct region eu = {.refuse_count = 1, .refuse_code = ERR_WRONG_HOME};
+    struct fixture fixture = {0};
+    struct err err = {0};
+    start(&fixture, &eu, 5000);
+    cr_assert_eq(send_event(&fixture, 1, 1), 0);
+    cr_assert_eq(lane_finish(fixture.lane, &err), ERR_WRONG_HOME);
     stop(&fixture);
 }

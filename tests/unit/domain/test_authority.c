@@ -5,7 +5,7 @@
 #include "domain/authority.h"
 
 static const struct context_home homes[] = {{"JP", "asia"}};
-static const struct context contexts[] = {{"payments", "eu", 1, homes, 0, NULL}};
+static const struct context contexts[] = {{.name = "payments", .default_home = "eu", .home_count = 1, .homes = homes}};
 static const struct context_table context_table = {1, contexts};
 
 static struct authority_table table;

@@ -5,8 +5,9 @@
 #include "entry/entry.h"
 
 static const struct context_home payment_homes[] = {{"US", "us"}, {"JP", "asia"}};
-static const struct context contexts[] = {{"payments", "eu", 2, payment_homes, 0, NULL},
-                                          {"audit", "us", 0, NULL, 0, NULL}};
+static const struct context contexts[] = {
+    {.name = "payments", .default_home = "eu", .home_count = 2, .homes = payment_homes},
+    {.name = "audit", .default_home = "us"}};
 static const struct context_table table = {2, contexts};
 
 static struct authority authority_of(const char *context, const char *partition)
@@ -111,25 +112,25 @@ Test(context, a_context_needs_a_name_that_an_entry_can_carry)
     char long_name[ENTRY_NAME_MAX_BYTES + 2];
     memset(long_name, 'x', sizeof(long_name) - 1);
     long_name[sizeof(long_name) - 1] = '\0';
-    expect_bad_context(&(struct context){"", "eu", 0, NULL, 0, NULL}, ERR_INVALID, "context must not be empty");
-    expect_bad_context(&(struct context){"a\nb", "eu", 0, NULL, 0, NULL}, ERR_INVALID, "control characters");
-    expect_bad_context(&(struct context){"\xFF", "eu", 0, NULL, 0, NULL}, ERR_INVALID, "UTF-8");
-    expect_bad_context(&(struct context){long_name, "eu", 0, NULL, 0, NULL}, ERR_TOO_LARGE, "limit is 255");
+    expect_bad_context(&(struct context){.name = "", .default_home = "eu"}, ERR_INVALID, "context must not be empty");
+    expect_bad_context(&(struct context){.name = "a\nb", .default_home = "eu"}, ERR_INVALID, "control characters");
+    expect_bad_context(&(struct context){.name = "\xFF", .default_home = "eu"}, ERR_INVALID, "UTF-8");
+    expect_bad_context(&(struct context){.name = long_name, .default_home = "eu"}, ERR_TOO_LARGE, "limit is 255");
     long_name[ENTRY_NAME_MAX_BYTES] = '\0';
-    const struct context longest = {long_name, "eu", 0, NULL, 0, NULL};
+    const struct context longest = {.name = long_name, .default_home = "eu"};
     cr_assert_eq(context_table_check(&(struct context_table){1, &longest}, NULL), 0);
 }
 
 Test(context, names_of_the_system_are_kept_for_it)
 {
-    expect_bad_context(&(struct context){"$system", "eu", 0, NULL, 0, NULL}, ERR_INVALID, "start with $");
+    expect_bad_context(&(struct context){.name = "$system", .default_home = "eu"}, ERR_INVALID, "start with $");
 }
 
 Test(context, a_context_needs_a_default_home)
 {
-    expect_bad_context(&(struct context){"payments", NULL, 0, NULL, 0, NULL}, ERR_INVALID,
+    expect_bad_context(&(struct context){.name = "payments", .default_home = NULL}, ERR_INVALID,
                        "payments: a home must name a region");
-    expect_bad_context(&(struct context){"payments", "", 0, NULL, 0, NULL}, ERR_INVALID, "must name a region");
+    expect_bad_context(&(struct context){.name = "payments", .default_home = ""}, ERR_INVALID, "must name a region");
 }
 
 Test(context, a_home_needs_a_partition_and_a_region)
@@ -137,29 +138,35 @@ Test(context, a_home_needs_a_partition_and_a_region)
     const struct context_home no_partition = {"", "us"};
     const struct context_home no_region = {"US", ""};
     const struct context_home null_region = {"US", NULL};
-    expect_bad_context(&(struct context){"payments", "eu", 1, &no_partition, 0, NULL}, ERR_INVALID,
-                       "partition must not be");
-    expect_bad_context(&(struct context){"payments", "eu", 1, &no_region, 0, NULL}, ERR_INVALID, "must name a region");
-    expect_bad_context(&(struct context){"payments", "eu", 1, &null_region, 0, NULL}, ERR_INVALID,
-                       "must name a region");
+    expect_bad_context(
+        &(struct context){.name = "payments", .default_home = "eu", .home_count = 1, .homes = &no_partition},
+        ERR_INVALID, "partition must not be");
+    expect_bad_context(
+        &(struct context){.name = "payments", .default_home = "eu", .home_count = 1, .homes = &no_region}, ERR_INVALID,
+        "must name a region");
+    expect_bad_context(
+        &(struct context){.name = "payments", .default_home = "eu", .home_count = 1, .homes = &null_region},
+        ERR_INVALID, "must name a region");
 }
 
 Test(context, a_partition_has_one_home)
 {
     const struct context_home homes[] = {{"US", "us"}, {"JP", "asia"}, {"US", "asia"}};
-    expect_bad_context(&(struct context){"payments", "eu", 3, homes, 0, NULL}, ERR_INVALID, "partition US two homes");
+    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .home_count = 3, .homes = homes},
+                       ERR_INVALID, "partition US two homes");
 }
 
 Test(context, a_context_is_declared_once)
 {
-    const struct context twice[] = {
-        {"audit", "us", 0, NULL, 0, NULL}, {"payments", "eu", 0, NULL, 0, NULL}, {"audit", "us", 0, NULL, 0, NULL}};
+    const struct context twice[] = {{.name = "audit", .default_home = "us"},
+                                    {.name = "payments", .default_home = "eu"},
+                                    {.name = "audit", .default_home = "us"}};
     expect_bad(&(struct context_table){3, twice}, ERR_INVALID, "audit is declared twice");
 }
 
 Test(context, one_fault_behind_good_contexts_is_found)
 {
-    const struct context second[] = {{"audit", "us", 0, NULL, 0, NULL}, {"$x", "us", 0, NULL, 0, NULL}};
+    const struct context second[] = {{.name = "audit", .default_home = "us"}, {.name = "$x", .default_home = "us"}};
     expect_bad(&(struct context_table){2, second}, ERR_INVALID, "$x");
 }
 
@@ -169,7 +176,7 @@ Test(context, contexts_are_limited)
     static char names[CONTEXTS_MAX + 1][8];
     for (size_t i = 0; i <= CONTEXTS_MAX; i++) {
         snprintf(names[i], sizeof(names[i]), "c%zu", i);
-        many[i] = (struct context){names[i], "eu", 0, NULL, 0, NULL};
+        many[i] = (struct context){.name = names[i], .default_home = "eu"};
     }
     cr_assert_eq(context_table_check(&(struct context_table){CONTEXTS_MAX, many}, NULL), 0);
     expect_bad(&(struct context_table){CONTEXTS_MAX + 1, many}, ERR_TOO_LARGE, "limit is 256");
@@ -183,10 +190,12 @@ Test(context, homes_are_limited)
         snprintf(names[i], sizeof(names[i]), "p%zu", i);
         many[i] = (struct context_home){names[i], "eu"};
     }
-    const struct context most = {"payments", "eu", CONTEXT_HOMES_MAX, many, 0, NULL};
+    const struct context most = {
+        .name = "payments", .default_home = "eu", .home_count = CONTEXT_HOMES_MAX, .homes = many};
     cr_assert_eq(context_table_check(&(struct context_table){1, &most}, NULL), 0);
-    expect_bad_context(&(struct context){"payments", "eu", CONTEXT_HOMES_MAX + 1, many, 0, NULL}, ERR_TOO_LARGE,
-                       "limit is 4096");
+    expect_bad_context(
+        &(struct context){.name = "payments", .default_home = "eu", .home_count = CONTEXT_HOMES_MAX + 1, .homes = many},
+        ERR_TOO_LARGE, "limit is 4096");
 }
 
 /* --- The digest --- */
@@ -209,7 +218,9 @@ static void expect_other_digest(const struct context *of, size_t count, const ch
 Test(context, the_digest_does_not_depend_on_the_order)
 {
     const struct context_home turned_homes[] = {{"JP", "asia"}, {"US", "us"}};
-    const struct context turned[] = {{"audit", "us", 0, NULL, 0, NULL}, {"payments", "eu", 2, turned_homes, 0, NULL}};
+    const struct context turned[] = {
+        {.name = "audit", .default_home = "us"},
+        {.name = "payments", .default_home = "eu", .home_count = 2, .homes = turned_homes}};
     struct hash a = digest_of(contexts, 2);
     struct hash b = digest_of(turned, 2);
     cr_assert(hash_equal(&a, &b));
@@ -221,34 +232,41 @@ Test(context, the_digest_depends_on_everything_else)
     const struct context_home other_partition[] = {{"CA", "us"}, {"JP", "asia"}};
     const struct context_home swapped[] = {{"US", "asia"}, {"JP", "us"}};
     expect_other_digest(
-        (const struct context[]){{"payments", "eu", 2, other_region, 0, NULL}, {"audit", "us", 0, NULL, 0, NULL}}, 2,
-        "region of a home");
+        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 2, .homes = other_region},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "region of a home");
     expect_other_digest(
-        (const struct context[]){{"payments", "eu", 2, other_partition, 0, NULL}, {"audit", "us", 0, NULL, 0, NULL}}, 2,
-        "partition of a home");
+        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 2, .homes = other_partition},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "partition of a home");
     expect_other_digest(
-        (const struct context[]){{"payments", "eu", 2, swapped, 0, NULL}, {"audit", "us", 0, NULL, 0, NULL}}, 2,
-        "which home is where");
+        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 2, .homes = swapped},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "which home is where");
     expect_other_digest(
-        (const struct context[]){{"payments", "eu", 1, payment_homes, 0, NULL}, {"audit", "us", 0, NULL, 0, NULL}}, 2,
-        "a home less");
+        (const struct context[]){{.name = "payments", .default_home = "eu", .home_count = 1, .homes = payment_homes},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "a home less");
     expect_other_digest(
-        (const struct context[]){{"payments", "eu", 0, NULL, 0, NULL}, {"audit", "us", 2, payment_homes, 0, NULL}}, 2,
-        "homes of the other context");
+        (const struct context[]){{.name = "payments", .default_home = "eu"},
+                                 {.name = "audit", .default_home = "us", .home_count = 2, .homes = payment_homes}},
+        2, "homes of the other context");
     expect_other_digest(
-        (const struct context[]){{"payments", "us", 2, payment_homes, 0, NULL}, {"audit", "us", 0, NULL, 0, NULL}}, 2,
-        "a default home");
+        (const struct context[]){{.name = "payments", .default_home = "us", .home_count = 2, .homes = payment_homes},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "a default home");
     expect_other_digest(
-        (const struct context[]){{"payment", "eu", 2, payment_homes, 0, NULL}, {"audit", "us", 0, NULL, 0, NULL}}, 2,
-        "a name");
+        (const struct context[]){{.name = "payment", .default_home = "eu", .home_count = 2, .homes = payment_homes},
+                                 {.name = "audit", .default_home = "us"}},
+        2, "a name");
     expect_other_digest(contexts, 1, "a context less");
     expect_other_digest(contexts, 0, "nothing at all");
 }
 
 Test(context, the_digest_keeps_neighbouring_names_apart)
 {
-    const struct context a[] = {{"ab", "c", 0, NULL, 0, NULL}};
-    const struct context b[] = {{"a", "bc", 0, NULL, 0, NULL}};
+    const struct context a[] = {{.name = "ab", .default_home = "c"}};
+    const struct context b[] = {{.name = "a", .default_home = "bc"}};
     struct hash first = digest_of(a, 1);
     struct hash second = digest_of(b, 1);
     cr_assert_not(hash_equal(&first, &second));
@@ -257,7 +275,8 @@ Test(context, the_digest_keeps_neighbouring_names_apart)
 /* --- Late events --- */
 
 static const struct context_late frozen_rules[] = {{"CardFrozen", LATE_ACCEPT}, {"Heartbeat", LATE_DROP_DUPLICATE}};
-static const struct context with_rules = {"payments", "eu", 0, NULL, 2, frozen_rules};
+static const struct context with_rules = {
+    .name = "payments", .default_home = "eu", .late_count = 2, .late = frozen_rules};
 
 Test(context, a_late_event_is_settled_by_the_rule_of_its_type_or_by_a_person)
 {
@@ -284,9 +303,11 @@ Test(context, the_names_of_policies_are_read_as_they_are_written)
 Test(context, two_rules_for_one_type_are_refused)
 {
     const struct context_late twice[] = {{"Paid", LATE_ACCEPT}, {"Paid", LATE_COMPENSATE}};
-    expect_bad_context(&(struct context){"payments", "eu", 0, NULL, 2, twice}, ERR_INVALID, "type Paid");
+    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = twice},
+                       ERR_INVALID, "type Paid");
     const struct context_late nameless[] = {{"", LATE_ACCEPT}};
-    expect_bad_context(&(struct context){"payments", "eu", 0, NULL, 1, nameless}, ERR_INVALID, "type must not be");
+    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .late_count = 1, .late = nameless},
+                       ERR_INVALID, "type must not be");
 }
 
 Test(context, the_digest_depends_on_rules_for_late_events_but_not_on_their_order)
@@ -295,10 +316,13 @@ Test(context, the_digest_depends_on_rules_for_late_events_but_not_on_their_order
     const struct context_late other[] = {{"CardFrozen", LATE_COMPENSATE}, {"Heartbeat", LATE_DROP_DUPLICATE}};
     const struct context_late spoken[] = {{"Paid", LATE_MANUAL}};
     struct hash usual = digest_of(&with_rules, 1);
-    struct hash same = digest_of(&(struct context){"payments", "eu", 0, NULL, 2, turned}, 1);
-    struct hash differs = digest_of(&(struct context){"payments", "eu", 0, NULL, 2, other}, 1);
-    struct hash none = digest_of(&(struct context){"payments", "eu", 0, NULL, 0, NULL}, 1);
-    struct hash manual = digest_of(&(struct context){"payments", "eu", 0, NULL, 1, spoken}, 1);
+    struct hash same =
+        digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = turned}, 1);
+    struct hash differs =
+        digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = other}, 1);
+    struct hash none = digest_of(&(struct context){.name = "payments", .default_home = "eu"}, 1);
+    struct hash manual =
+        digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 1, .late = spoken}, 1);
     cr_expect(hash_equal(&usual, &same));
     cr_expect_not(hash_equal(&usual, &differs));
     cr_expect_not(hash_equal(&usual, &none));

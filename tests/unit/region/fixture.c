@@ -37,14 +37,13 @@ void site_cosign_signer(const char *region, struct note_signer *ret)
     signer(name, NOTE_KEY_COSIGNATURE, 2, ret);
 }
 
-static struct context_table contexts(void)
+static struct context_table contexts(struct site *site)
 {
     static const struct context_home homes[] = {{.partition = "west", .region = "us"}};
-    static const struct context table[] = {
-        {.name = "bank", .default_home = "eu", .home_count = 1, .homes = homes},
-        {.name = "shop", .default_home = "us"},
-    };
-    return (struct context_table){.count = 2, .contexts = table};
+    site->table[0] = (struct context){.name = "bank", .default_home = "eu", .home_count = 1, .homes = homes};
+    site->table[1] = (struct context){.name = "shop", .default_home = "us"};
+    site->table[2] = (struct context){.name = "till", .default_home = "eu"};
+    return (struct context_table){.count = 3, .contexts = site->table};
 }
 
 static void add_peer(struct site *site, const char *name, size_t size)
@@ -84,7 +83,7 @@ static struct site *site_bare(void)
 {
     struct site *site = mem_alloc_zero(1, sizeof(*site));
     cr_assert_not_null(site);
-    site->contexts = contexts();
+    site->contexts = contexts(site);
     site->index = index_memory_new(&site->contexts);
     site->sha = sha256_new();
     cr_assert(site->index != NULL && site->sha != NULL);
@@ -101,8 +100,15 @@ static struct site *site_bare(void)
 
 struct site *site_new(const char *region, const char *peers)
 {
+    return site_new_promising(region, peers, NULL);
+}
+
+struct site *site_new_promising(const char *region, const char *peers, const struct policy *policy)
+{
     struct site *site = site_bare();
     struct region_log_found found = {.checkpoint = {0}};
+    if (policy != NULL)
+        site->table[0].policy = *policy;
     struct err err = {0};
     site_configure(site, region, peers);
     origin_of(region, found.origin);
@@ -146,6 +152,8 @@ struct site *site_restart(struct site *before)
     size_t count = region_log_count(before->region);
     site->now = before->now;
     site->config = before->config;
+    site->table[0].policy = before->table[0].policy;
+    site->config.contexts = site->contexts;
     site->log_signer = before->log_signer;
     site->cosign_signer = before->cosign_signer;
     site->config.log_signer = &site->log_signer;
@@ -187,7 +195,12 @@ struct site *site_alone(void)
 
 struct site *site_accepting(const char *peers)
 {
-    struct site *site = site_new("eu", peers);
+    return site_promising(peers, NULL);
+}
+
+struct site *site_promising(const char *peers, const struct policy *policy)
+{
+    struct site *site = site_new_promising("eu", peers, policy);
     site_tick(site, 0);
     for (size_t i = 0; i < site->config.peer_count; i++)
         site_hello(site, site->config.peers[i].region, NULL, 0);

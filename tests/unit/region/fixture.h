@@ -7,7 +7,7 @@
  * no deadline in the past without an effect.
  *
  * The cluster is called demo; its regions are eu, us and ap. Context "bank" has its home in eu, but for partition
- * "west", which lives in us; context "shop" lives in us. */
+ * "west", which lives in us; context "shop" lives in us, context "till" in eu. */
 #ifndef UNIT_REGION_FIXTURE_H
 #define UNIT_REGION_FIXTURE_H
 
@@ -35,6 +35,7 @@ struct site_log {
 
 struct site {
     struct region *region;
+    struct context table[3];
     struct context_table contexts;
     struct index *index;
     struct sha256 *sha;
@@ -61,6 +62,10 @@ void site_free(struct site *site);
 struct site *site_alone(void);
 /* eu, with these peers, that accepts because all peers said hello and hold nothing. */
 struct site *site_accepting(const char *peers);
+
+/* The same when context "bank" has this policy: a region that waits for its peers, and eu that accepts. */
+struct site *site_new_promising(const char *region, const char *peers, const struct policy *policy);
+struct site *site_promising(const char *peers, const struct policy *policy);
 
 /* --- Events --- */
 

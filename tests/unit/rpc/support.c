@@ -166,6 +166,14 @@ void stage_wait_submitted(struct stage *stage, size_t count)
     pthread_mutex_unlock(&stage->mutex);
 }
 
+void stage_wait_given_up(struct stage *stage, size_t count)
+{
+    pthread_mutex_lock(&stage->mutex);
+    while (stage->given_up < count)
+        pthread_cond_wait(&stage->changed, &stage->mutex);
+    pthread_mutex_unlock(&stage->mutex);
+}
+
 static size_t log_count(struct rpc_backend *backend)
 {
     struct stage *stage = stage_of(backend);
@@ -313,8 +321,44 @@ static int projection_check(struct rpc_backend *backend, const char *name, uint6
     return 0;
 }
 
+static int give_up(struct rpc_backend *backend, uint64_t number, struct err *err)
+{
+    struct stage *stage = (struct stage *)(void *)backend;
+    (void)err;
+    cr_expect_gt(number, 0);
+    pthread_mutex_lock(&stage->mutex);
+    stage->given_up++;
+    pthread_cond_broadcast(&stage->changed);
+    pthread_mutex_unlock(&stage->mutex);
+    return 0;
+}
+
+static int freshness(struct rpc_backend *backend, struct bytes context, struct bytes partition, const char *home,
+                     struct region_freshness *ret, struct err *err)
+{
+    struct stage *stage = (struct stage *)(void *)backend;
+    (void)partition;
+    (void)err;
+    *ret = (struct region_freshness){.staleness_us = stage->staleness_us, .at_home = stage->staleness_us == 0};
+    snprintf(ret->home, sizeof(ret->home), "%s", context.size_bytes > 0 ? "us" : home);
+    return 0;
+}
+
+static int check_tail(struct rpc_backend *backend, struct bytes context, struct bytes partition,
+                      const struct origin *log, uint64_t index, struct err *err)
+{
+    struct stage *stage = (struct stage *)(void *)backend;
+    (void)context;
+    (void)err;
+    cr_expect(bytes_equal(partition, BYTES_LITERAL("p")));
+    return strcmp(log->region, "us") == 0 && index >= stage->late_from ? ERR_EXISTS : 0;
+}
+
 static const struct rpc_backend_ops OPS = {
     .submit = submit,
+    .give_up = give_up,
+    .freshness = freshness,
+    .check_tail = check_tail,
     .log_count = log_count,
     .log_at = log_at,
     .wait_change = wait_change,

@@ -48,6 +48,9 @@ struct stage {
     bool hold;       /* commands stay with the region until stage_release */
     int refuse_with; /* 0: accept */
     struct rpc_append *held;
+    size_t given_up;
+    uint64_t staleness_us; /* 0: this is the home */
+    uint64_t late_from;    /* entries of us from here on are late, if they are not here */
     size_t acknowledgements;
     uint64_t acknowledged_size;
     uint64_t cosigned_size;
@@ -66,6 +69,7 @@ void stage_change(struct stage *stage);
 /* Lets go of what was held. */
 void stage_release(struct stage *stage);
 void stage_wait_submitted(struct stage *stage, size_t count);
+void stage_wait_given_up(struct stage *stage, size_t count);
 
 /* One call from the outside. */
 struct outside {

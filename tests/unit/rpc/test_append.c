@@ -309,6 +309,7 @@ Test(append_stream, a_client_that_leaves_does_not_take_its_batch_along)
     outside_cancel(&outside);
     cr_expect_eq(outside_finish(&outside), GRPC_STATUS_CANCELLED);
     outside_close(&outside);
+    stage_wait_given_up(&stage, 1); /* once, however long it takes */
     stage_release(&stage);
     cr_expect_eq(log_durable_size(stage.logs[0]), 1);
     stage_free(&stage);

@@ -1,0 +1,325 @@
+/* Waiting for copies: an append to a context with durability `peers(k)` is answered when it is durable here and k peers
+ * have stored it.
+ *
+ * Commands that were accepted wait in lists, one for each number of copies, in the order of acceptance. A list lets go
+ * of its head as soon as the size that stands on so many copies reaches the head's ticket. So what needs only the own
+ * disk never waits for a peer.
+ *
+ * What counts as a copy. A peer tells how much of the own log it has stored, by acknowledgements on its pull and in its
+ * hellos. It is only counted while what that peer had in logs of its own when it came up is here, and applied: it may
+ * have seized a partition while it was away, and then what it stores of it is late, not kept. Whatever was counted
+ * stays counted. Entries that are late by what this region knows are never acknowledged: their command ends with
+ * WRONG_HOME.
+ *
+ * Giving up. A caller that is gone takes its command back by number; the entries stay, and a repetition with the same
+ * ids finds them.
+ *
+ * Invariants:
+ *  1. An accepted command waits in exactly one list until it is answered.
+ *  2. With code 0 and `copies` k a command is answered only when k counted sizes and the durable size have reached its
+ *     ticket. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "region/region_internal.h"
+
+enum { NAME_SHOWN_MAX = 100 };
+
+int policies_init(struct region *region, struct err *err)
+{
+    size_t count = region->config.contexts.count;
+    region->states = mem_alloc_zero(count, sizeof(*region->states));
+    return region->states == NULL ? err_no_memory(err, "the contexts") : bounds_init(region, err);
+}
+
+void policies_free(struct region *region)
+{
+    bounds_free(region);
+    mem_free(region->states);
+}
+
+static int shown(struct bytes name)
+{
+    return (int)(name.size_bytes > NAME_SHOWN_MAX ? NAME_SHOWN_MAX : name.size_bytes);
+}
+
+/* --- Which copies there are --- */
+
+uint64_t durability_copied(const struct region *region, uint32_t copies)
+{
+    uint64_t sizes[REGION_PEERS_MAX];
+    size_t count = region->config.peer_count;
+    if (copies == 0)
+        return region_own(region)->durable_size;
+    if (copies > count)
+        return 0;
+    for (size_t i = 0; i < count; i++) { /* descending */
+        size_t at = i;
+        for (; at > 0 && sizes[at - 1] < region->counted[i]; at--)
+            sizes[at] = sizes[at - 1];
+        sizes[at] = region->counted[i];
+    }
+    uint64_t copied = sizes[copies - 1];
+    return copied < region_own(region)->durable_size ? copied : region_own(region)->durable_size;
+}
+
+static uint32_t peers_up(const struct region *region)
+{
+    uint32_t up = 0;
+    for (size_t i = 0; i < region->config.peer_count; i++)
+        up += region->peers[i].up;
+    return up;
+}
+
+/* What the peer had in its own logs when it came up is what must be here before its copies count. */
+static void meet(struct region *region, size_t peer)
+{
+    for (size_t i = 1; i < region->log_count; i++) {
+        if (region->logs[i]->owner == peer)
+            region->logs[i]->met_size = region->logs[i]->held[peer];
+    }
+}
+
+static bool caught_up(const struct region *region, size_t peer)
+{
+    for (size_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (log->owner == peer && (log->durable_size < log->met_size || !queue_empty(&region->homes.changes[i])))
+            return false;
+    }
+    return true;
+}
+
+static void count_copies(struct region *region)
+{
+    const struct region_log *own = region_own(region);
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        bool up = region->peers[i].up;
+        if (up && !region->met[i])
+            meet(region, i);
+        region->met[i] = up;
+        bool believed = own->held[i] <= mirror_size(&own->mirror) && own->state != REGION_LOG_FORKED;
+        if (up && believed && own->held[i] > region->counted[i] && caught_up(region, i))
+            region->counted[i] = own->held[i];
+    }
+}
+
+/* --- Deciding --- */
+
+static int refuse_away(const struct region *region, const struct region_stream_write *write, uint32_t wanted,
+                       uint32_t up, struct err *err)
+{
+    return err_set(err, ERR_UNAVAILABLE,
+                   "context \"%.*s\" answers an append when %u peers have stored it, and %u of region %s's %zu peers "
+                   "answer; retry",
+                   shown(write->context), (const char *)write->context.data, (unsigned)wanted, (unsigned)up,
+                   region->config.region, region->config.peer_count);
+}
+
+int durability_decide(const struct region *region, struct region_command *command,
+                      const struct region_stream_write *write, bool repetition)
+{
+    size_t number = 0;
+    const struct policy *policy = context_policy(&region->config.contexts, write->context, &number);
+    if (policy == NULL || policy->durability.peers == 0)
+        return 0; /* what is not a context was refused before */
+    uint32_t wanted = policy->durability.peers;
+    uint32_t up = peers_up(region);
+    if (up < wanted && policy->durability.when_away == AWAY_DEGRADE) {
+        wanted = up;
+        command->degraded = true;
+    } else if (up < wanted && !repetition) {
+        return refuse_away(region, write, wanted, up, &command->refusal.err);
+    }
+    if (wanted > command->copies)
+        command->copies = wanted;
+    return 0;
+}
+
+/* The region's number of a log that the index knows as `number`; log_count when it is none of them. */
+static uint32_t log_numbered(struct region *region, uint32_t number)
+{
+    for (uint32_t i = 0; i < region->log_count; i++) {
+        uint32_t found = 0;
+        if (index_log(region->index, bytes_of_string(region->logs[i]->origin), &found, NULL) == 0 && found == number)
+            return i;
+    }
+    return (uint32_t)region->log_count;
+}
+
+int durability_repetition(struct region *region, struct region_command *command, const struct index_place *place)
+{
+    if (command->copies == 0)
+        return 0;
+    if (place->log == region->own_index_log) {
+        if (place->index + 1 > command->ticket)
+            command->ticket = place->index + 1;
+        return 0;
+    }
+    uint32_t number = log_numbered(region, place->log);
+    uint32_t copies = 0;
+    if (number < region->log_count) {
+        const struct region_log *log = region->logs[number];
+        copies = log->durable_size > place->index; /* this region is one of its owner's peers */
+        for (size_t i = 0; i < region->config.peer_count; i++)
+            copies += i != log->owner && log->held[i] > place->index;
+    }
+    if (copies >= command->copies)
+        return 0;
+    return err_set(&command->refusal.err, ERR_UNAVAILABLE,
+                   "an event of the batch is in the log of another region already, and %u of the %u peers that must "
+                   "have stored it are known to have it; retry",
+                   (unsigned)copies, (unsigned)command->copies);
+}
+
+/* --- Waiting --- */
+
+void durability_wait(struct region *region, struct region_command *command)
+{
+    struct region_waiting *waiting = &region->waiting[command->copies];
+    if (waiting->last == NULL)
+        waiting->first = command;
+    else
+        waiting->last->next = command;
+    waiting->last = command;
+    region->pending_count++;
+}
+
+static struct region_command *take_first(struct region *region, struct region_waiting *waiting)
+{
+    struct region_command *command = waiting->first;
+    waiting->first = command->next;
+    if (waiting->first == NULL)
+        waiting->last = NULL;
+    region->pending_count--;
+    return command;
+}
+
+/* Whether a seizure has made a batch's entries late while it waited. */
+static int check_late(const struct region *region, struct region_command *command)
+{
+    const struct region_result *result = command->results;
+    for (size_t i = 0; command->copies > 0 && command->settle == NULL && i < command->write_count; i++) {
+        const struct region_stream_write *write = &command->writes[i];
+        for (size_t event = 0; event < write->event_count; event++, result++) {
+            if (result->duplicate ||
+                !authority_is_late(&region->homes.authority, write->context, write->partition, write->epoch,
+                                   region->config.region, region_own(region)->parts.incarnation, result->index))
+                continue;
+            command->refusal.write_number = i;
+            return err_set(
+                &command->refusal.err, ERR_WRONG_HOME,
+                "entry %llu was accepted here under epoch %llu, and another region had become the home "
+                "before its copies were made: it is late, and settled there; append it at the home, with the "
+                "same ids",
+                (unsigned long long)result->index, (unsigned long long)write->epoch);
+        }
+    }
+    return 0;
+}
+
+static void let_go(struct region *region, uint32_t copies, struct region_update *update)
+{
+    struct region_waiting *waiting = &region->waiting[copies];
+    if (waiting->first == NULL)
+        return;
+    uint64_t size = durability_copied(region, copies);
+    while (waiting->first != NULL && waiting->first->ticket <= size) {
+        struct region_command *command = take_first(region, waiting);
+        command->refusal.code = check_late(region, command);
+        region_add(update, REGION_ANSWER)->command = command;
+    }
+}
+
+void durability_release(struct region *region, struct region_update *update)
+{
+    count_copies(region);
+    for (uint32_t copies = 0; copies <= region->config.peer_count; copies++)
+        let_go(region, copies, update);
+}
+
+/* The command with that number, taken out of the list; NULL when it is not there. */
+static struct region_command *take_numbered(struct region *region, struct region_waiting *waiting, uint64_t number)
+{
+    struct region_command *before = NULL;
+    struct region_command *command = waiting->first;
+    while (command != NULL && command->number != number) {
+        before = command;
+        command = command->next;
+    }
+    if (command == NULL || before == NULL)
+        return command == NULL ? NULL : take_first(region, waiting);
+    before->next = command->next;
+    if (command->next == NULL)
+        waiting->last = before;
+    region->pending_count--;
+    return command;
+}
+
+void durability_give_up(struct region *region, uint64_t number, struct region_update *update)
+{
+    for (uint32_t copies = 1; copies <= region->config.peer_count; copies++) {
+        struct region_command *command = take_numbered(region, &region->waiting[copies], number);
+        if (command == NULL)
+            continue;
+        command->refusal.code = err_set(
+            &command->refusal.err, ERR_TIMEOUT,
+            "region %s has accepted it, and %u peers have not stored it yet; append it again, with the same ids",
+            region->config.region, (unsigned)copies);
+        region_add(update, REGION_ANSWER)->command = command;
+        return;
+    }
+}
+
+/* --- Saying so --- */
+
+void durability_count(struct region *region, const struct region_command *command)
+{
+    uint32_t up = peers_up(region);
+    for (size_t i = 0; command->degraded && i < command->write_count; i++) {
+        size_t number = 0;
+        const struct policy *policy = context_policy(&region->config.contexts, command->writes[i].context, &number);
+        if (policy != NULL && policy->durability.peers > up)
+            region->states[number].degraded_count++;
+    }
+}
+
+void region_context_status(const struct region *region, size_t context, struct region_context_status *ret)
+{
+    PRE(context < region->config.contexts.count);
+    const struct context_state *state = &region->states[context];
+    *ret = (struct region_context_status){.away = state->away, .degraded_count = state->degraded_count};
+    bounds_status(region, context, ret);
+}
+
+static void watch_peers(struct region *region, size_t at, struct region_update *update)
+{
+    const struct context *context = &region->config.contexts.contexts[at];
+    const struct durability *durability = &context->policy.durability;
+    uint32_t up = peers_up(region);
+    bool away = up < durability->peers;
+    if (away == region->states[at].away)
+        return;
+    region->states[at].away = away;
+    if (away)
+        region_alarm(update, 0, bytes_of(NULL, 0), "context %.64s needs %u peers that store its appends, %u answer: %s",
+                     context->name, (unsigned)durability->peers, (unsigned)up,
+                     durability->when_away == AWAY_DEGRADE ? "appends are DEGRADED, answered on fewer copies"
+                                                           : "its appends are refused");
+}
+
+void policies_watch(struct region *region, struct region_update *update)
+{
+    if (region_own(region)->state != REGION_LOG_ACCEPTING)
+        return;
+    if (!region->watching)
+        bounds_begin(region);
+    region->watching = true;
+    for (size_t i = 0; i < region->config.contexts.count; i++) {
+        if (update->effect_count + REGION_EFFECTS_SLACK / 2 > update->effect_capacity)
+            return; /* the rest at the next step */
+        watch_peers(region, i, update);
+        bounds_watch(region, i, update);
+    }
+}

@@ -10,11 +10,18 @@
 #include "base/mem.h"
 #include "base/siphash.h"
 
+/* Short keys, the usual ones, stand in the slot itself: no allocation for each, and no second place in memory to look
+ * at. */
+enum { MAP_KEY_INSIDE_BYTES = 24 };
+
 struct map_slot {
-    uint8_t *key; /* owned; NULL for a hole */
+    union {
+        uint8_t inside[MAP_KEY_INSIDE_BYTES];
+        uint8_t *outside; /* owned */
+    } key;
     size_t key_size_bytes;
     uint64_t hash;
-    void *value;
+    void *value; /* NULL for a hole */
 };
 
 enum { MAP_CELL_FREE = 0, MAP_TABLE_MIN = 32 };
@@ -28,10 +35,22 @@ void map_init(struct map *map, size_t max_count, const uint8_t hash_key[16])
         memcpy(map->hash_key, hash_key, sizeof(map->hash_key));
 }
 
+static struct bytes key_of(const struct map_slot *slot)
+{
+    bool inside = slot->key_size_bytes <= MAP_KEY_INSIDE_BYTES;
+    return bytes_of(inside ? slot->key.inside : slot->key.outside, slot->key_size_bytes);
+}
+
+static void free_key(struct map_slot *slot)
+{
+    if (slot->key_size_bytes > MAP_KEY_INSIDE_BYTES)
+        mem_free(slot->key.outside);
+}
+
 void map_free(struct map *map)
 {
     for (size_t i = 0; i < map->slot_count; i++)
-        mem_free(map->slots[i].key);
+        free_key(&map->slots[i]);
     mem_free(map->slots);
     mem_free(map->table);
     *map = (struct map){.max_count = map->max_count};
@@ -47,7 +66,7 @@ static size_t find_cell(const struct map *map, struct bytes key, uint64_t hash)
         if (map->table[cell] == cell_tombstone)
             continue;
         const struct map_slot *slot = &map->slots[map->table[cell] - 1];
-        if (slot->hash == hash && bytes_equal(bytes_of(slot->key, slot->key_size_bytes), key))
+        if (slot->hash == hash && bytes_equal(key_of(slot), key))
             return cell;
     }
     return SIZE_MAX;
@@ -77,7 +96,7 @@ static int rebuild(struct map *map)
     }
     size_t live = 0;
     for (size_t i = 0; i < map->slot_count; i++) {
-        if (map->slots[i].key != NULL)
+        if (map->slots[i].value != NULL)
             slots[live++] = map->slots[i];
     }
     INVARIANT(live == map->live_count);
@@ -114,13 +133,15 @@ int map_put(struct map *map, struct bytes key, void *value)
         if (code != 0)
             return code;
     }
-    uint8_t *copy = mem_alloc(key.size_bytes);
+    struct map_slot slot = {.key_size_bytes = key.size_bytes, .hash = hash, .value = value};
+    uint8_t *copy = slot.key.inside;
+    if (key.size_bytes > MAP_KEY_INSIDE_BYTES)
+        copy = slot.key.outside = mem_alloc(key.size_bytes);
     if (copy == NULL)
         return ERR_NO_MEMORY;
     if (key.size_bytes > 0)
         memcpy(copy, key.data, key.size_bytes);
-    map->slots[map->slot_count] =
-        (struct map_slot){.key = copy, .key_size_bytes = key.size_bytes, .hash = hash, .value = value};
+    map->slots[map->slot_count] = slot;
     link_slot(map, map->slot_count);
     map->slot_count++;
     map->live_count++;
@@ -134,7 +155,7 @@ void *map_remove(struct map *map, struct bytes key)
         return NULL;
     struct map_slot *slot = &map->slots[map->table[cell] - 1];
     void *value = slot->value;
-    mem_free(slot->key);
+    free_key(slot);
     *slot = (struct map_slot){0};
     map->table[cell] = cell_tombstone;
     map->live_count--;
@@ -145,9 +166,9 @@ bool map_next(const struct map *map, size_t *position, struct bytes *ret_key, vo
 {
     while (*position < map->slot_count) {
         const struct map_slot *slot = &map->slots[(*position)++];
-        if (slot->key == NULL)
+        if (slot->value == NULL)
             continue;
-        *ret_key = bytes_of(slot->key, slot->key_size_bytes);
+        *ret_key = key_of(slot);
         *ret_value = slot->value;
         return true;
     }

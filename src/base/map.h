@@ -36,7 +36,7 @@ int map_put(struct map *map, struct bytes key, void *value) MUST_USE;
 /* Removes and returns the value, or NULL. */
 void *map_remove(struct map *map, struct bytes key);
 /* Walks in insertion order: start with *position = 0; false at the end. The current entry may be removed meanwhile;
- * nothing may be inserted. ret_key is valid until that entry is removed. */
+ * nothing may be inserted. ret_key is valid until that entry is removed, or another is inserted. */
 bool map_next(const struct map *map, size_t *position, struct bytes *ret_key, void **ret_value);
 
 #endif

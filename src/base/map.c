@@ -27,6 +27,11 @@ struct map_slot {
 enum { MAP_CELL_FREE = 0, MAP_TABLE_MIN = 32 };
 static const uint32_t cell_tombstone = UINT32_MAX;
 
+static uint32_t tag_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32);
+}
+
 void map_init(struct map *map, size_t max_count, const uint8_t hash_key[16])
 {
     PRE(max_count < UINT32_MAX / 4);
@@ -62,10 +67,10 @@ static size_t find_cell(const struct map *map, struct bytes key, uint64_t hash)
     if (map->table_size == 0)
         return SIZE_MAX;
     size_t mask = map->table_size - 1;
-    for (size_t cell = hash & mask; map->table[cell] != MAP_CELL_FREE; cell = (cell + 1) & mask) {
-        if (map->table[cell] == cell_tombstone)
+    for (size_t cell = hash & mask; map->table[cell].slot != MAP_CELL_FREE; cell = (cell + 1) & mask) {
+        if (map->table[cell].slot == cell_tombstone || map->table[cell].tag != tag_of(hash))
             continue;
-        const struct map_slot *slot = &map->slots[map->table[cell] - 1];
+        const struct map_slot *slot = &map->slots[map->table[cell].slot - 1];
         if (slot->hash == hash && bytes_equal(key_of(slot), key))
             return cell;
     }
@@ -76,9 +81,9 @@ static void link_slot(struct map *map, size_t slot)
 {
     size_t mask = map->table_size - 1;
     size_t cell = map->slots[slot].hash & mask;
-    while (map->table[cell] != MAP_CELL_FREE)
+    while (map->table[cell].slot != MAP_CELL_FREE)
         cell = (cell + 1) & mask;
-    map->table[cell] = (uint32_t)(slot + 1);
+    map->table[cell] = (struct map_cell){.slot = (uint32_t)(slot + 1), .tag = tag_of(map->slots[slot].hash)};
 }
 
 /* Moves the live slots together into fresh tables with room for at least one more. */
@@ -88,7 +93,7 @@ static int rebuild(struct map *map)
     while (table_size / 4 < map->live_count + 1)
         table_size *= 2;
     struct map_slot *slots = mem_alloc(table_size / 2 * sizeof(*slots));
-    uint32_t *table = mem_alloc_zero(table_size, sizeof(*table));
+    struct map_cell *table = mem_alloc_zero(table_size, sizeof(*table));
     if (slots == NULL || table == NULL) {
         mem_free(slots);
         mem_free(table);
@@ -114,7 +119,7 @@ static int rebuild(struct map *map)
 void *map_get(const struct map *map, struct bytes key)
 {
     size_t cell = find_cell(map, key, siphash24(map->hash_key, key));
-    return cell == SIZE_MAX ? NULL : map->slots[map->table[cell] - 1].value;
+    return cell == SIZE_MAX ? NULL : map->slots[map->table[cell].slot - 1].value;
 }
 
 int map_put(struct map *map, struct bytes key, void *value)
@@ -123,7 +128,7 @@ int map_put(struct map *map, struct bytes key, void *value)
     uint64_t hash = siphash24(map->hash_key, key);
     size_t cell = find_cell(map, key, hash);
     if (cell != SIZE_MAX) {
-        map->slots[map->table[cell] - 1].value = value;
+        map->slots[map->table[cell].slot - 1].value = value;
         return 0;
     }
     if (map->live_count >= map->max_count)
@@ -153,11 +158,11 @@ void *map_remove(struct map *map, struct bytes key)
     size_t cell = find_cell(map, key, siphash24(map->hash_key, key));
     if (cell == SIZE_MAX)
         return NULL;
-    struct map_slot *slot = &map->slots[map->table[cell] - 1];
+    struct map_slot *slot = &map->slots[map->table[cell].slot - 1];
     void *value = slot->value;
     free_key(slot);
     *slot = (struct map_slot){0};
-    map->table[cell] = cell_tombstone;
+    map->table[cell].slot = cell_tombstone;
     map->live_count--;
     return value;
 }

@@ -14,9 +14,15 @@
 
 struct map_slot;
 
+/* Where a slot is, and the upper half of its key's hash: a slot is looked at only when that is equal. */
+struct map_cell {
+    uint32_t slot; /* position in slots + 1 */
+    uint32_t tag;
+};
+
 struct map {
     struct map_slot *slots; /* insertion-ordered, with holes where entries were removed */
-    uint32_t *table;        /* open addressing: positions in slots + 1, 0 is free */
+    struct map_cell *table; /* open addressing */
     size_t slot_count;      /* used prefix of slots, holes included */
     size_t live_count;
     size_t table_size;

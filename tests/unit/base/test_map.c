@@ -191,7 +191,7 @@ Test(map, keys_are_found_whatever_their_length)
     for (size_t i = 0; i < 200; i++)
         cr_assert_eq(map_put(&map, key_of((uint32_t)(1000 + i)), &values[i]), 0, "a rebuild moves the keys");
     for (size_t size = 0; size <= sizeof(key); size++)
-        cr_assert_eq(map_get(&map, bytes_of(key, size)), size % 2 == 0 ? NULL : &values[size]);
+        cr_assert_eq(map_get(&map, bytes_of(key, size)), size % 2 == 0 ? NULL : (void *)&values[size]);
     size_t position = 0;
     struct bytes found;
     void *value;

@@ -62,7 +62,7 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash sim sim-ci lint format bench clean FORCE
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash sim sim-ci lint format bench bench-peers clean FORCE
 BINARIES := tallyd tally tally-verify tally-sim
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
@@ -82,7 +82,8 @@ make crash      kill -9 and power loss, again and again; KILLS=500 KILL_SECONDS=
 make sim        the simulator, on all cores: SEEDS=1000, FIRST=1, or MINUTES=10
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
-make bench      append and verification throughput, as ratios
+make bench      what is promised, measured here: RUNS=3, SCALE=1 (million events), ONLY=part of a name
+make bench-peers  the same appends on RocksDB, Redis, PostgreSQL and NATS JetStream, as far as they are installed
 make deps       installs the Debian packages that are missing
 make clean      removes build/
 MODE=release|asan|tsan|clang picks the flavour; V=1 shows the commands.
@@ -368,10 +369,17 @@ demo: deps-check
 	$(RUN) all
 	@bash tools/demo/demo.sh
 
+# bench/README.md says what is measured and how; results go to build/bench/. Nothing here runs in `make test`.
+RUNS ?= 3
+SCALE ?= 1
+ONLY ?=
 bench: deps-check
 	$(RUN) all
-	@bash bench/append.sh
-	@bash bench/verify.sh
+	@$(PYTHON) bench/run.py --runs $(RUNS) --scale $(SCALE) --only '$(ONLY)'
+
+bench-peers: deps-check
+	$(RUN) all
+	@$(PYTHON) bench/peers.py --runs $(RUNS) --only '$(ONLY)'
 
 # --- Source ----------------------------------------------------------------------------------------------------------
 C_FILES = $(shell find src include tools tests bench -name '*.[ch]')

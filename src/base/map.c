@@ -10,15 +10,27 @@
 #include "base/mem.h"
 #include "base/siphash.h"
 
+/* Short keys, the usual ones, stand in the slot itself: no allocation for each, and no second place in memory to look
+ * at. */
+enum { MAP_KEY_INSIDE_BYTES = 24 };
+
 struct map_slot {
-    uint8_t *key; /* owned; NULL for a hole */
+    union {
+        uint8_t inside[MAP_KEY_INSIDE_BYTES];
+        uint8_t *outside; /* owned */
+    } key;
     size_t key_size_bytes;
     uint64_t hash;
-    void *value;
+    void *value; /* NULL for a hole */
 };
 
 enum { MAP_CELL_FREE = 0, MAP_TABLE_MIN = 32 };
 static const uint32_t cell_tombstone = UINT32_MAX;
+
+static uint32_t tag_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32);
+}
 
 void map_init(struct map *map, size_t max_count, const uint8_t hash_key[16])
 {
@@ -28,10 +40,22 @@ void map_init(struct map *map, size_t max_count, const uint8_t hash_key[16])
         memcpy(map->hash_key, hash_key, sizeof(map->hash_key));
 }
 
+static struct bytes key_of(const struct map_slot *slot)
+{
+    bool inside = slot->key_size_bytes <= MAP_KEY_INSIDE_BYTES;
+    return bytes_of(inside ? slot->key.inside : slot->key.outside, slot->key_size_bytes);
+}
+
+static void free_key(struct map_slot *slot)
+{
+    if (slot->key_size_bytes > MAP_KEY_INSIDE_BYTES)
+        mem_free(slot->key.outside);
+}
+
 void map_free(struct map *map)
 {
     for (size_t i = 0; i < map->slot_count; i++)
-        mem_free(map->slots[i].key);
+        free_key(&map->slots[i]);
     mem_free(map->slots);
     mem_free(map->table);
     *map = (struct map){.max_count = map->max_count};
@@ -43,11 +67,11 @@ static size_t find_cell(const struct map *map, struct bytes key, uint64_t hash)
     if (map->table_size == 0)
         return SIZE_MAX;
     size_t mask = map->table_size - 1;
-    for (size_t cell = hash & mask; map->table[cell] != MAP_CELL_FREE; cell = (cell + 1) & mask) {
-        if (map->table[cell] == cell_tombstone)
+    for (size_t cell = hash & mask; map->table[cell].slot != MAP_CELL_FREE; cell = (cell + 1) & mask) {
+        if (map->table[cell].slot == cell_tombstone || map->table[cell].tag != tag_of(hash))
             continue;
-        const struct map_slot *slot = &map->slots[map->table[cell] - 1];
-        if (slot->hash == hash && bytes_equal(bytes_of(slot->key, slot->key_size_bytes), key))
+        const struct map_slot *slot = &map->slots[map->table[cell].slot - 1];
+        if (slot->hash == hash && bytes_equal(key_of(slot), key))
             return cell;
     }
     return SIZE_MAX;
@@ -57,9 +81,9 @@ static void link_slot(struct map *map, size_t slot)
 {
     size_t mask = map->table_size - 1;
     size_t cell = map->slots[slot].hash & mask;
-    while (map->table[cell] != MAP_CELL_FREE)
+    while (map->table[cell].slot != MAP_CELL_FREE)
         cell = (cell + 1) & mask;
-    map->table[cell] = (uint32_t)(slot + 1);
+    map->table[cell] = (struct map_cell){.slot = (uint32_t)(slot + 1), .tag = tag_of(map->slots[slot].hash)};
 }
 
 /* Moves the live slots together into fresh tables with room for at least one more. */
@@ -69,7 +93,7 @@ static int rebuild(struct map *map)
     while (table_size / 4 < map->live_count + 1)
         table_size *= 2;
     struct map_slot *slots = mem_alloc(table_size / 2 * sizeof(*slots));
-    uint32_t *table = mem_alloc_zero(table_size, sizeof(*table));
+    struct map_cell *table = mem_alloc_zero(table_size, sizeof(*table));
     if (slots == NULL || table == NULL) {
         mem_free(slots);
         mem_free(table);
@@ -77,7 +101,7 @@ static int rebuild(struct map *map)
     }
     size_t live = 0;
     for (size_t i = 0; i < map->slot_count; i++) {
-        if (map->slots[i].key != NULL)
+        if (map->slots[i].value != NULL)
             slots[live++] = map->slots[i];
     }
     INVARIANT(live == map->live_count);
@@ -95,7 +119,7 @@ static int rebuild(struct map *map)
 void *map_get(const struct map *map, struct bytes key)
 {
     size_t cell = find_cell(map, key, siphash24(map->hash_key, key));
-    return cell == SIZE_MAX ? NULL : map->slots[map->table[cell] - 1].value;
+    return cell == SIZE_MAX ? NULL : map->slots[map->table[cell].slot - 1].value;
 }
 
 int map_put(struct map *map, struct bytes key, void *value)
@@ -104,7 +128,7 @@ int map_put(struct map *map, struct bytes key, void *value)
     uint64_t hash = siphash24(map->hash_key, key);
     size_t cell = find_cell(map, key, hash);
     if (cell != SIZE_MAX) {
-        map->slots[map->table[cell] - 1].value = value;
+        map->slots[map->table[cell].slot - 1].value = value;
         return 0;
     }
     if (map->live_count >= map->max_count)
@@ -114,13 +138,15 @@ int map_put(struct map *map, struct bytes key, void *value)
         if (code != 0)
             return code;
     }
-    uint8_t *copy = mem_alloc(key.size_bytes);
+    struct map_slot slot = {.key_size_bytes = key.size_bytes, .hash = hash, .value = value};
+    uint8_t *copy = slot.key.inside;
+    if (key.size_bytes > MAP_KEY_INSIDE_BYTES)
+        copy = slot.key.outside = mem_alloc(key.size_bytes);
     if (copy == NULL)
         return ERR_NO_MEMORY;
     if (key.size_bytes > 0)
         memcpy(copy, key.data, key.size_bytes);
-    map->slots[map->slot_count] =
-        (struct map_slot){.key = copy, .key_size_bytes = key.size_bytes, .hash = hash, .value = value};
+    map->slots[map->slot_count] = slot;
     link_slot(map, map->slot_count);
     map->slot_count++;
     map->live_count++;
@@ -132,11 +158,11 @@ void *map_remove(struct map *map, struct bytes key)
     size_t cell = find_cell(map, key, siphash24(map->hash_key, key));
     if (cell == SIZE_MAX)
         return NULL;
-    struct map_slot *slot = &map->slots[map->table[cell] - 1];
+    struct map_slot *slot = &map->slots[map->table[cell].slot - 1];
     void *value = slot->value;
-    mem_free(slot->key);
+    free_key(slot);
     *slot = (struct map_slot){0};
-    map->table[cell] = cell_tombstone;
+    map->table[cell].slot = cell_tombstone;
     map->live_count--;
     return value;
 }
@@ -145,9 +171,9 @@ bool map_next(const struct map *map, size_t *position, struct bytes *ret_key, vo
 {
     while (*position < map->slot_count) {
         const struct map_slot *slot = &map->slots[(*position)++];
-        if (slot->key == NULL)
+        if (slot->value == NULL)
             continue;
-        *ret_key = bytes_of(slot->key, slot->key_size_bytes);
+        *ret_key = key_of(slot);
         *ret_value = slot->value;
         return true;
     }

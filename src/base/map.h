@@ -14,9 +14,15 @@
 
 struct map_slot;
 
+/* Where a slot is, and the upper half of its key's hash: a slot is looked at only when that is equal. */
+struct map_cell {
+    uint32_t slot; /* position in slots + 1 */
+    uint32_t tag;
+};
+
 struct map {
     struct map_slot *slots; /* insertion-ordered, with holes where entries were removed */
-    uint32_t *table;        /* open addressing: positions in slots + 1, 0 is free */
+    struct map_cell *table; /* open addressing */
     size_t slot_count;      /* used prefix of slots, holes included */
     size_t live_count;
     size_t table_size;
@@ -36,7 +42,7 @@ int map_put(struct map *map, struct bytes key, void *value) MUST_USE;
 /* Removes and returns the value, or NULL. */
 void *map_remove(struct map *map, struct bytes key);
 /* Walks in insertion order: start with *position = 0; false at the end. The current entry may be removed meanwhile;
- * nothing may be inserted. ret_key is valid until that entry is removed. */
+ * nothing may be inserted. ret_key is valid until that entry is removed, or another is inserted. */
 bool map_next(const struct map *map, size_t *position, struct bytes *ret_key, void **ret_value);
 
 #endif

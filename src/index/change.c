@@ -86,6 +86,20 @@ static int write_heads(struct change *change, struct err *err)
     return code;
 }
 
+/* After the commit, before anybody is told of it. */
+static void keep_heads(struct change *change)
+{
+    struct bytes key;
+    void *value = NULL;
+    for (size_t at = 0; map_next(&change->heads, &at, &key, &value);) {
+        const struct staged_head *head = value;
+        if (head->changed && head->exists)
+            heads_set(&change->index->heads, key, &head->head);
+        else if (head->changed)
+            heads_remove(&change->index->heads, key);
+    }
+}
+
 int change_commit(struct change *change, struct err *err)
 {
     struct index *index = change->index;
@@ -96,6 +110,7 @@ int change_commit(struct change *change, struct err *err)
     }
     code = store_commit(index->store, err);
     if (code == 0) {
+        keep_heads(change);
         atomic_fetch_add_explicit(&index->item_count, (uint64_t)change->items_added, memory_order_release);
         index->owed_count += (uint64_t)change->owed_added;
     }
@@ -270,8 +285,13 @@ static int stage_head(struct change *change, const struct item *item, struct sta
     head = arena_alloc_zero(&change->arena, 1, sizeof(*head));
     if (head == NULL)
         return err_no_memory(err, "stream heads of a batch");
-    int code = read_back(change, name, &head->exists, err);
-    if (code == 0 && head->exists && !head_decode(buf_bytes(&change->found), &head->head))
+    int code = 0;
+    bool kept = heads_find(&change->index->heads, name, &head->head);
+    if (kept)
+        head->exists = true;
+    else
+        code = read_back(change, name, &head->exists, err);
+    if (code == 0 && !kept && head->exists && !head_decode(buf_bytes(&change->found), &head->head))
         code = index_corrupt(change->index, "a stream's head cannot be read", err);
     if (code == 0 && head->exists)
         code = index_check_place(change->index, head->head.place, err);

@@ -106,21 +106,28 @@ uint64_t index_sequence(struct index *index)
 
 /* --- Look-ups --- */
 
+static int read_head(struct index *index, struct bytes key, struct head_record *ret, struct err *err)
+{
+    struct buf value;
+    bool found = false;
+    buf_init(&value, STORE_VALUE_MAX_BYTES);
+    int code = store_get(index->store, STORE_LATEST, key, &value, &found, err);
+    if (code == 0 && !found)
+        code = err_set(err, ERR_NOT_FOUND, "the stream has no events");
+    if (code == 0 && !head_decode(buf_bytes(&value), ret))
+        code = index_corrupt(index, "a stream's head cannot be read", err);
+    if (code == 0)
+        code = index_check_place(index, ret->place, err);
+    buf_free(&value);
+    return code;
+}
+
 int index_head(struct index *index, struct bytes context, struct bytes stream, struct index_head *ret, struct err *err)
 {
     struct key key;
-    struct buf value;
     struct head_record head;
-    bool found = false;
-    buf_init(&value, STORE_VALUE_MAX_BYTES);
-    int code = store_get(index->store, STORE_LATEST, head_key(&key, context, stream), &value, &found, err);
-    if (code == 0 && !found)
-        code = err_set(err, ERR_NOT_FOUND, "the stream has no events");
-    if (code == 0 && !head_decode(buf_bytes(&value), &head))
-        code = index_corrupt(index, "a stream's head cannot be read", err);
-    if (code == 0)
-        code = index_check_place(index, head.place, err);
-    buf_free(&value);
+    struct bytes name = head_key(&key, context, stream);
+    int code = heads_find(&index->heads, name, &head) ? 0 : read_head(index, name, &head, err);
     if (code == 0)
         *ret = (struct index_head){.version = head.version, .place = head.place};
     return code;
@@ -332,6 +339,7 @@ static int load(struct index *index, struct buf *value, struct err *err)
 static void free_index(struct index *index)
 {
     index->store->ops->close(index->store);
+    heads_free(&index->heads);
     authority_table_free(&index->table);
     INVARIANT(pthread_rwlock_destroy(&index->table_lock) == 0);
     logs_free(&index->logs);
@@ -351,6 +359,7 @@ static int index_over(struct store *store, const struct context_table *contexts,
     INVARIANT(pthread_rwlock_init(&index->table_lock, NULL) == 0);
     authority_table_init(&index->table, contexts);
     entropy_fill(index->hash_key, sizeof(index->hash_key));
+    heads_init(&index->heads, index->hash_key);
     struct buf value;
     buf_init(&value, STORE_VALUE_MAX_BYTES);
     int code = load(index, &value, err);

@@ -3,6 +3,7 @@
 #define INDEX_INDEX_INTERNAL_H
 
 #include "base/arena.h"
+#include "index/heads.h"
 #include "index/logs.h"
 #include "index/records.h"
 #include "index/store.h"
@@ -17,6 +18,7 @@ struct index {
     pthread_rwlock_t table_lock;
     struct authority_table table; /* all authority events applied */
     atomic_uint_fast64_t item_count;
+    struct heads heads;   /* the store's, that were written last */
     uint64_t owed_count;  /* ids that some decision wants compensated. Applying thread */
     uint8_t hash_key[16]; /* of a change's maps: outsiders choose streams */
 };

@@ -3,8 +3,9 @@
  * Everything lies in one column family. RocksDB's own write-ahead log is off, because the segments are the log: what is
  * lost here is replayed from them.
  *
- * A batch is an indexed write batch: puts and deletes are collected in memory, sorted, so that the batch's own reads
- * see them before anybody else does, and written at once.
+ * A batch is collected in memory, so that its own reads see it before anybody else does, and is written at once, in
+ * the order of keys. As long as there are only puts, they are in a hash map; with the first removal or walk they move
+ * into RocksDB's indexed write batch.
  *
  * Invariants:
  *   1. One commit is one WriteBatch. RocksDB switches memtables only between batches and makes the memtables of one
@@ -17,6 +18,7 @@
  * Memory is bounded: memtables, block cache (index and filter blocks are charged to it) and open files have limits.
  * RocksDB itself aborts when memory runs out; only our own allocations answer ERR_NO_MEMORY. */
 #include <rocksdb/c.h>
+#include <stdlib.h>
 
 #include "base/arena.h"
 #include "base/assert.h"
@@ -47,18 +49,15 @@ struct store_view {
 
 /* One put of a batch. */
 struct put {
-    struct put *next;
     struct bytes key;
     struct bytes value;
 };
 
 struct batch {
+    bool open;
     rocksdb_writebatch_wi_t *sorted; /* NULL as long as there were only puts and gets: then all is in the others */
-    rocksdb_writebatch_t *plain;
-    struct arena arena; /* of the puts */
-    struct map puts;    /* key -> the latest struct put of it */
-    struct put *first;
-    struct put **last_next;
+    struct arena arena;              /* of the puts */
+    struct map puts;                 /* key -> the latest struct put of it */
 };
 
 struct store_rocksdb {
@@ -127,9 +126,13 @@ static rocksdb_writebatch_wi_t *sort_batch(struct store_rocksdb *rocks)
     if (batch->sorted != NULL)
         return batch->sorted;
     batch->sorted = rocksdb_writebatch_wi_create(0, 1);
-    for (const struct put *put = batch->first; put != NULL; put = put->next)
+    struct bytes key;
+    void *value = NULL;
+    for (size_t at = 0; map_next(&batch->puts, &at, &key, &value);) {
+        const struct put *put = value;
         rocksdb_writebatch_wi_put(batch->sorted, (const char *)put->key.data, put->key.size_bytes,
                                   (const char *)put->value.data, put->value.size_bytes);
+    }
     return batch->sorted;
 }
 
@@ -249,8 +252,8 @@ static int rocks_begin(struct store *store, struct store_view **ret, struct err 
     (void)err;
     struct store_rocksdb *rocks = from_store(store);
     struct batch *batch = &rocks->batch;
-    PRE(batch->plain == NULL);
-    *batch = (struct batch){.plain = rocksdb_writebatch_create(), .last_next = &batch->first};
+    PRE(!batch->open);
+    *batch = (struct batch){.open = true};
     arena_init(&batch->arena, BATCH_MAX_BYTES);
     map_init(&batch->puts, BATCH_PUTS_MAX, rocks->hash_key);
     *ret = &rocks->batch_view;
@@ -261,10 +264,9 @@ static void end_batch(struct batch *batch)
 {
     map_free(&batch->puts);
     arena_free(&batch->arena);
-    rocksdb_writebatch_destroy(batch->plain);
     if (batch->sorted != NULL)
         rocksdb_writebatch_wi_destroy(batch->sorted);
-    *batch = (struct batch){.plain = NULL};
+    *batch = (struct batch){.open = false};
 }
 
 static struct put *new_put(struct batch *batch, struct bytes key, struct bytes value)
@@ -292,10 +294,6 @@ static int rocks_put(struct store *store, struct bytes key, struct bytes value, 
     struct put *put = new_put(batch, key, value);
     if (put == NULL || map_put(&batch->puts, put->key, put) != 0)
         return err_no_memory(err, "a batch of the index");
-    *batch->last_next = put;
-    batch->last_next = &put->next;
-    rocksdb_writebatch_put(batch->plain, (const char *)key.data, key.size_bytes, (const char *)value.data,
-                           value.size_bytes);
     return 0;
 }
 
@@ -311,14 +309,68 @@ static void rocks_abort(struct store *store)
     end_batch(&from_store(store)->batch);
 }
 
+/* A put and the first bytes of its key as numbers: most comparisons end there. */
+struct sorting {
+    uint64_t first, second;
+    const struct put *put;
+};
+
+static uint64_t key_word(struct bytes key, size_t at)
+{
+    uint8_t word[8] = {0};
+    if (key.size_bytes > at)
+        memcpy(word, key.data + at, key.size_bytes - at < sizeof(word) ? key.size_bytes - at : sizeof(word));
+    return get_u64_be(word);
+}
+
+static int compare_puts(const void *a, const void *b)
+{
+    const struct sorting *left = a;
+    const struct sorting *right = b;
+    if (left->first != right->first)
+        return left->first < right->first ? -1 : 1;
+    if (left->second != right->second)
+        return left->second < right->second ? -1 : 1;
+    return bytes_compare(left->put->key, right->put->key);
+}
+
+/* The latest put of each key, in the order of keys: each then goes into the memtable beside the one before it, where
+ * the skip list need not be searched from its top and the nodes to compare with are in the processor's cache. */
+static rocksdb_writebatch_t *batch_in_order(struct batch *batch)
+{
+    struct sorting *puts = mem_alloc(batch->puts.live_count * sizeof(*puts));
+    struct bytes key;
+    void *value = NULL;
+    size_t count = 0;
+    if (puts == NULL)
+        return NULL;
+    for (size_t at = 0; map_next(&batch->puts, &at, &key, &value); count++)
+        puts[count] = (struct sorting){.first = key_word(key, 0), .second = key_word(key, 8), .put = value};
+    qsort(puts, count, sizeof(*puts), compare_puts);
+    rocksdb_writebatch_t *in_order = rocksdb_writebatch_create();
+    for (size_t i = 0; i < count; i++)
+        rocksdb_writebatch_put(in_order, (const char *)puts[i].put->key.data, puts[i].put->key.size_bytes,
+                               (const char *)puts[i].put->value.data, puts[i].put->value.size_bytes);
+    mem_free(puts);
+    return in_order;
+}
+
 static int rocks_commit(struct store *store, struct err *err)
 {
     struct store_rocksdb *rocks = from_store(store);
+    rocksdb_writebatch_t *in_order = NULL;
     char *message = NULL;
-    if (rocks->batch.sorted != NULL)
+    if (rocks->batch.sorted == NULL) {
+        in_order = batch_in_order(&rocks->batch);
+        if (in_order == NULL) {
+            end_batch(&rocks->batch);
+            return err_no_memory(err, "a batch of the index");
+        }
+        rocksdb_write(rocks->db, rocks->write_options, in_order, &message);
+        rocksdb_writebatch_destroy(in_order);
+    } else {
         rocksdb_write_writebatch_wi(rocks->db, rocks->write_options, rocks->batch.sorted, &message);
-    else
-        rocksdb_write(rocks->db, rocks->write_options, rocks->batch.plain, &message);
+    }
     end_batch(&rocks->batch);
     return message == NULL ? 0 : failure(rocks, "writing", message, err);
 }
@@ -354,6 +406,7 @@ static void set_table_options(rocksdb_options_t *options)
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
     rocksdb_block_based_options_set_pin_top_level_index_and_filter(table, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
     rocksdb_options_set_block_based_table_factory(options, table);
     rocksdb_cache_destroy(cache);
     rocksdb_block_based_options_destroy(table);

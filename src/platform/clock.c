@@ -21,11 +21,16 @@ struct time_now clock_now(void)
     return (struct time_now){.wall_us = read_us(CLOCK_REALTIME), .mono_us = read_us(CLOCK_MONOTONIC)};
 }
 
-void clock_sleep_ms(uint64_t duration_ms)
+void clock_sleep_us(uint64_t duration_us)
 {
-    struct timespec left = {.tv_sec = (time_t)(duration_ms / 1000), .tv_nsec = (long)(duration_ms % 1000) * 1000000};
+    struct timespec left = {.tv_sec = (time_t)(duration_us / 1000000), .tv_nsec = (long)(duration_us % 1000000) * 1000};
     while (nanosleep(&left, &left) != 0)
         INVARIANT(errno == EINTR);
+}
+
+void clock_sleep_ms(uint64_t duration_ms)
+{
+    clock_sleep_us(duration_ms * 1000);
 }
 
 void entropy_fill(void *out, size_t size_bytes)

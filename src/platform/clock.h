@@ -12,6 +12,7 @@
 /* CLOCK_REALTIME and CLOCK_MONOTONIC, microseconds. Any thread. */
 struct time_now clock_now(void);
 void clock_sleep_ms(uint64_t duration_ms);
+void clock_sleep_us(uint64_t duration_us);
 
 /* Random bytes fit for keys and salts, straight from the kernel (getrandom(2)). One system call per call: draw for a
  * whole batch at once. Dies if the kernel cannot give any. Any thread. */

@@ -1,7 +1,8 @@
 /* The applier (applier.h).
  *
  * One step takes the first log, in turn, that has something to apply:
- *   - ordinary entries of the block are applied in batches, up to the next entry that begins an epoch;
+ *   - ordinary entries of a block, or of some small ones, are applied in batches, up to the next entry that begins an
+ *     epoch;
  *   - such an entry stands first in its turn. If it is not ready, the log waits. If it is, what it makes late is taken
  *     back first, then it is applied alone, and the step ends.
  *
@@ -243,25 +244,26 @@ static int apply_change(struct applier *applier, struct log *const *logs, size_t
     return code == 0 ? index_apply(applier->index, number, &alone, 1, err) : code;
 }
 
-/* Applies what the block has from the applied size on: up to the first entry that begins an epoch, or that entry. */
-static int apply_block(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, uint32_t number,
-                       const struct block *block, struct applier_progress *progress, struct err *err)
+/* Adds what the block has from `from` on to the batch: up to an entry that begins an epoch, and then *ret_more is
+ * false. Such an entry is applied alone, when it is the first. */
+static int gather_block(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, uint32_t number,
+                        const struct block *block, uint64_t from, struct applier_progress *progress, bool *ret_more,
+                        struct err *err)
 {
     struct batch *batch = &applier->batch;
     struct bytes elements = block_body(block);
     struct origin origin;
-    uint64_t applied = index_applied_size(applier->index, number);
     int code = origin_of(logs[at], &origin);
-    batch->count = 0;
     for (uint32_t i = 0; code == 0 && i < block->entry_count; i++) {
         struct entry *entry = &batch->entries[batch->count];
         struct index_entry *item = &batch->items[batch->count];
         code = next_entry(applier, &elements, entry, item, err);
-        if (code != 0 || entry->index < applied)
+        if (code != 0 || entry->index < from)
             continue;
         if (control_begins_epoch(control_kind_of(entry))) {
+            *ret_more = false;
             if (batch->count > 0)
-                break;
+                return 0;
             if (!index_ready(applier->index, item))
                 return wait_for(applier, logs, log_count, at, item, err);
             return apply_change(applier, logs, log_count, at, number, item, progress, err);
@@ -270,13 +272,43 @@ static int apply_block(struct applier *applier, struct log *const *logs, size_t 
         if (code == 0 && ++batch->count == APPLIER_BATCH_MAX)
             code = apply_batch(applier, number, err);
     }
-    return code == 0 && batch->count > 0 ? apply_batch(applier, number, err) : code;
+    return code;
+}
+
+/* Takes blocks together as long as they are small: with one event a block, a batch for each would cost the index ten
+ * times what its entry does. A block that cannot be read is the next step's, when others were taken before it. */
+static int apply_blocks(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, uint32_t number,
+                        struct applier_progress *progress, struct err *err)
+{
+    struct block *blocks[APPLIER_BLOCKS_MAX];
+    size_t block_count = 0;
+    size_t size_bytes = 0;
+    uint64_t next = index_applied_size(applier->index, number);
+    uint64_t end = log_durable_size(logs[at]);
+    bool more = true;
+    int code = 0;
+    applier->batch.count = 0;
+    while (code == 0 && more && next < end && block_count < APPLIER_BLOCKS_MAX && size_bytes < APPLIER_BLOCKS_BYTES) {
+        code = log_read_block(logs[at], next, &blocks[block_count], err);
+        if (code != 0) {
+            code = block_count > 0 ? 0 : code;
+            break;
+        }
+        const struct block *block = blocks[block_count++];
+        size_bytes += block->size_bytes;
+        code = gather_block(applier, logs, log_count, at, number, block, next, progress, &more, err);
+        next = block->first_index + block->entry_count;
+    }
+    if (code == 0 && applier->batch.count > 0)
+        code = apply_batch(applier, number, err);
+    while (block_count > 0)
+        block_release(blocks[--block_count]);
+    return code;
 }
 
 static int step_log(struct applier *applier, struct log *const *logs, size_t log_count, size_t at,
                     struct applier_progress *progress, struct err *err)
 {
-    struct block *block = NULL;
     uint32_t number = 0;
     int code = number_of(applier, logs[at], &number, err);
     if (code != 0)
@@ -288,14 +320,11 @@ static int step_log(struct applier *applier, struct log *const *logs, size_t log
     code = still_waits(applier, logs, log_count, at, &waits, err);
     if (code != 0 || waits)
         return code;
-    code = log_read_block(logs[at], before, &block, err);
-    if (code != 0)
-        return code;
-    code = apply_block(applier, logs, log_count, at, number, block, progress, err);
-    block_release(block);
+    code = apply_blocks(applier, logs, log_count, at, number, progress, err);
     progress->log = at;
     progress->size = index_applied_size(applier->index, number);
     progress->moved = progress->size > before;
+    progress->applied = progress->size - before;
     return code;
 }
 

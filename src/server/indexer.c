@@ -5,7 +5,12 @@
 #include "base/mem.h"
 #include "server/internal.h"
 
-enum { WAIT_MS = 100, FLUSH_EVERY_ENTRIES = 2 * 1000 * 1000 };
+enum {
+    WAIT_MS = 100,
+    FLUSH_EVERY_ENTRIES = 2 * 1000 * 1000,
+    FEW_ENTRIES = 512, /* when a step had fewer, more are let gather: */
+    GATHER_MS = 2,     /* a batch of one entry costs the index ten times what an entry does */
+};
 
 static int step(struct server *server, struct applier_progress *ret, struct err *err)
 {
@@ -38,15 +43,14 @@ static void report(struct server *server, const struct applier_progress *progres
                    (unsigned long long)progress->demoted);
 }
 
-static bool apply_some(struct server *server)
+static void apply_some(struct server *server, struct applier_progress *ret)
 {
     struct err err = {0};
-    struct applier_progress progress = {.moved = false};
-    if (step(server, &progress, &err) != 0)
+    *ret = (struct applier_progress){.moved = false};
+    if (step(server, ret, &err) != 0)
         server_die(server, "the index cannot follow the logs, stopping: %s", err.message);
-    if (progress.moved)
-        report(server, &progress);
-    return progress.moved;
+    if (ret->moved)
+        report(server, ret);
 }
 
 void *indexer_run(void *context)
@@ -56,8 +60,12 @@ void *indexer_run(void *context)
     uint64_t seen = 0;
     uint64_t flushed = index_sequence(server->index);
     while (!atomic_load(&server->indexer_stopping)) {
-        if (apply_some(server)) {
+        struct applier_progress progress;
+        apply_some(server, &progress);
+        if (progress.moved) {
             server_changed(server);
+            if (progress.applied < FEW_ENTRIES)
+                clock_sleep_ms(GATHER_MS);
             continue;
         }
         if (index_sequence(server->index) - flushed > FLUSH_EVERY_ENTRIES) {

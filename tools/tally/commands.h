@@ -21,5 +21,6 @@ extern const struct command command_repair;
 extern const struct command command_backup;
 extern const struct command command_restore;
 extern const struct command command_reconcile;
+extern const struct command command_bench;
 
 #endif

@@ -1,0 +1,253 @@
+"""What the benchmarks share: regions in temporary folders, figures with their spread, and what the machine did meanwhile."""
+import json
+import mmap
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = ROOT / 'build' / 'bin'
+RESULTS = ROOT / 'build' / 'bench'
+CONTEXT = ('--context', 'bench', '--partition', 'p')
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(*command, timeout=600, **options):
+    """Runs to the end and returns standard output; a failure ends the benchmark with what was said."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, **options)
+    if done.returncode != 0:
+        raise RuntimeError(f'{" ".join(map(str, command))}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}')
+    return done.stdout
+
+
+def tally(*arguments, timeout=600):
+    return run(BIN / 'tally', *arguments, timeout=timeout)
+
+
+def bench(kind, *arguments, timeout=600):
+    """One `tally bench`, as its JSON."""
+    return json.loads(tally('bench', kind, '--json', *arguments, timeout=timeout))
+
+
+def free_ports(count):
+    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def wait_until(condition, timeout=60):
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError(f'waited {timeout} s in vain')
+        time.sleep(0.02)
+
+
+class Region:
+    """One tallyd with a data folder."""
+
+    def __init__(self, folder, name, address, peers=(), home=None):
+        self.folder, self.name, self.address = folder / name, name, address
+        options = [option for peer, where in peers for option in ('--peer', f'{peer}={where}')]
+        tally('init', self.folder, '--cluster', 'bench', '--region', name, '--listen', address, '--context', f'bench={home or name}', *options)
+        self.process = None
+
+    def start(self):
+        """Returns how many seconds it took until it was ready."""
+        begun = time.monotonic()
+        with open(self.folder.parent / f'{self.name}.err', 'ab') as err:
+            self.process = subprocess.Popen([BIN / 'tallyd', '--data', self.folder], stdout=subprocess.PIPE, stderr=err, text=True)
+        for line in self.process.stdout:
+            if 'ready' in line:
+                return time.monotonic() - begun
+        raise RuntimeError('tallyd did not start: ' + (self.folder.parent / f'{self.name}.err').read_text()[-2000:])
+
+    def end(self, signal_number):
+        self.process.send_signal(signal_number)
+        self.process.wait(timeout=120)
+        self.process.stdout.close()
+        self.process = None
+
+    def stop(self):
+        self.end(signal.SIGTERM)
+
+    def kill(self):
+        self.end(signal.SIGKILL)
+
+    def append(self, *arguments, timeout=600):
+        result = bench('append', '--server', self.address, *CONTEXT, *arguments, timeout=timeout)
+        if result['duplicates'] != 0:
+            raise RuntimeError(f'{result["duplicates"]} fresh events were answered as duplicates')
+        return result
+
+    def read(self, *arguments):
+        return bench('read', '--server', self.address, *arguments)
+
+    def status(self):
+        return json.loads(tally('status', '--server', self.address, '--json'))
+
+    def wait_indexed(self):
+        """Until the index reflects the whole log; returns its size."""
+        def own():
+            return next(log for log in self.status()['logs'] if log['own'])
+        wait_until(lambda: own()['indexed_size'] == own()['size'], timeout=600)
+        return own()['size']
+
+    def log_folder(self):
+        return self.folder / 'logs' / f'{self.name}-1'
+
+    def verifying(self):
+        return [str(BIN / 'tally-verify'), 'log', str(self.log_folder()), '--key', str(self.folder / 'keys' / 'region.pub')]
+
+    def memory_bytes(self):
+        """Resident now, and at most so far."""
+        status = open(f'/proc/{self.process.pid}/status').read()
+        return tuple(int(re.search(rf'{field}:\s+(\d+) kB', status)[1]) * 1024 for field in ('VmRSS', 'VmHWM'))
+
+    def processor_seconds(self):
+        fields = open(f'/proc/{self.process.pid}/stat').read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+class Lab:
+    """A temporary folder and the processes in it; nothing stays behind."""
+
+    def __enter__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix='tally-bench-'))
+        self.regions = []
+        return self
+
+    def __exit__(self, *_):
+        for region in self.regions:
+            if region.process is not None:
+                region.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def region(self):
+        region = Region(self.folder, 'solo', f'127.0.0.1:{free_ports(1)[0]}')
+        self.regions.append(region)
+        region.start()
+        return region
+
+    def pair(self):
+        """Two regions; the first is the home, the second mirrors it."""
+        a, b = (f'127.0.0.1:{port}' for port in free_ports(2))
+        first = Region(self.folder, 'a', a, [('b', b)], home='a')
+        second = Region(self.folder, 'b', b, [('a', a)], home='a')
+        shutil.copy(first.folder / 'keys' / 'region.pub', second.folder / 'keys' / 'peer-a.pub')
+        shutil.copy(second.folder / 'keys' / 'region.pub', first.folder / 'keys' / 'peer-b.pub')
+        self.regions += [first, second]
+        first.start()
+        second.start()
+        wait_until(lambda: first.status()['accepting'])
+        first.append('--batch', 100, '--events', 1000)
+        wait_until(lambda: any(not log['own'] and log['size'] >= 1000 for log in second.status()['logs']))
+        return first, second
+
+
+def folder_bytes(folder):
+    return sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())
+
+
+def forget_pages(folder):
+    """Takes the files out of the page cache."""
+    os.sync()
+    for path in folder.rglob('*'):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
+
+def durable_write_us(folder, count=400, size=4096):
+    """The median time of one durable write into a file that was written before, as a segment is."""
+    path = folder / 'durable'
+    path.write_bytes(bytes(count * size))
+    os.sync()
+    buffer = mmap.mmap(-1, size)
+    descriptor = os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_DSYNC)
+    times = []
+    try:
+        for i in range(count):
+            begun = time.perf_counter()
+            os.pwrite(descriptor, buffer, i * size)
+            times.append((time.perf_counter() - begun) * 1e6)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return statistics.median(times)
+
+
+def db_bench(folder, events):
+    """Entries a second of RocksDB's own benchmark: batches of 1,000 × 256 B, each synced, in key order (its best case)."""
+    path = folder / 'rocksdb'
+    out = run('db_bench', '--benchmarks=fillseq', f'--num={events}', '--batch_size=1000', '--value_size=256', '--key_size=16', '--sync=1',
+              '--compression_type=none', f'--db={path}')
+    shutil.rmtree(path)
+    return float(re.search(r'fillseq\s*:.*?(\d+) ops/sec', out)[1])
+
+
+# --- Figures ---------------------------------------------------------------------------------------------------------
+
+def machine():
+    model = re.search(r'model name\s*:\s*(.*)', open('/proc/cpuinfo').read())
+    return {'processors': os.cpu_count(), 'model': model[1] if model else '?', 'kernel': os.uname().release, 'load': os.getloadavg()}
+
+
+def number(value):
+    if abs(value) >= 1e6:
+        return f'{value / 1e6:.2f} M'
+    if abs(value) >= 1e4:
+        return f'{value / 1e3:.1f} k'
+    return f'{value:.3g}' if abs(value) < 100 else f'{value:.0f}'
+
+
+class Figures:
+    """What was measured: named samples, each with its aim."""
+
+    def __init__(self):
+        self.rows = []
+        self.machine = machine()
+
+    def add(self, name, unit, samples, at_least=None, at_most=None, note=''):
+        median = statistics.median(samples)
+        aim, reached = '', None
+        if at_least is not None:
+            aim, reached = f'≥ {number(at_least)}', median >= at_least
+        elif at_most is not None:
+            aim, reached = f'≤ {number(at_most)}', median <= at_most
+        self.rows.append({'name': name.strip(), 'unit': unit, 'aim': aim, 'reached': reached, 'median': median, 'min': min(samples),
+                          'max': max(samples), 'samples': samples, 'load': os.getloadavg()[0], 'note': note, 'shown': name})
+        say(f'    {name.strip()}: {number(median)} {unit} ({number(min(samples))} – {number(max(samples))})')
+
+    def table(self):
+        lines = [('figure', 'median', 'least – most', 'aim', '', 'what')]
+        for row in self.rows:
+            verdict = {True: 'reached', False: 'NOT reached', None: ''}[row['reached']]
+            lines.append((row['shown'], f'{number(row["median"])} {row["unit"]}', f'{number(row["min"])} – {number(row["max"])}', row['aim'], verdict,
+                          row['note']))
+        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+        return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+    def finish(self, name):
+        """Prints the table and writes build/bench/<name>."""
+        loads = [row['load'] for row in self.rows]
+        commit = subprocess.run(['git', 'describe', '--always', '--dirty'], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+        path = RESULTS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({'commit': commit, 'machine': self.machine, 'figures': self.rows}, indent=1, ensure_ascii=False) + '\n')
+        print(self.table())
+        print(f'\nload of the machine meanwhile: {statistics.median(loads):.1f} ({min(loads):.1f} – {max(loads):.1f}); all samples: {path}')

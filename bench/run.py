@@ -1,0 +1,230 @@
+"""The figures that Tallystick promises, measured on this machine: `make bench` (RUNS=3, SCALE=1, ONLY=name).
+
+Each figure is measured several times; the table shows the median, the least and the most, the aim, and whether the median reached it. What is
+compared with something is measured alternately with it, so that a busy machine slows both, and the ratio of each pair counts. Servers are processes of
+their own with folders of their own; loads come from `tally bench` through the real gRPC interface, on the same processors.
+
+What was durable: every append counted here was acknowledged, and tallyd acknowledges only what its segment file holds by O_DIRECT|O_DSYNC.
+What was checked: each answer has one result an event; the server checked ids for duplicates, and there were none; entries that were read have
+consecutive indexes; a mirror counts when it holds all of the log; verified logs verify to their last entry.
+"""
+import argparse
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import time
+
+from lab import Figures, Lab, bench, db_bench, durable_write_us, folder_bytes, forget_pages, run, say, tally, wait_until
+
+MEGA = 1_000_000
+BATCHES = ('--batch', 1000, '--payload', 256, '--streams', 10000, '--in-flight', 4)
+
+
+def append_batches(figures, options):
+    """batches of 1,000 × 256 B over 10,000 streams, and RocksDB with synced batches beside it"""
+    events = 300 * 1000
+    ours, theirs, processor = [], [], []
+    for _ in range(options.runs):
+        with Lab() as lab:
+            region = lab.region()
+            region.append(*BATCHES, '--events', 20000)
+            used = region.processor_seconds()
+            ours.append(region.append(*BATCHES, '--events', events)['events_per_second'])
+            region.wait_indexed()
+            processor.append((region.processor_seconds() - used) * 1e6 / events)
+            region.stop()
+            if shutil.which('db_bench'):
+                theirs.append(db_bench(lab.folder, events))
+    figures.add('append, 1,000 × 256 B', 'events/s', ours, at_least=MEGA, note='durable, ids checked for duplicates')
+    figures.add('  processor time of tallyd', 'µs/event', processor, note='index included')
+    if theirs:
+        figures.add('  RocksDB, fillseq, synced batches', 'entries/s', theirs, note='durable; no server, nothing checked')
+        figures.add('  ratio', '× RocksDB', [a / b for a, b in zip(ours, theirs)], at_least=1.5)
+    else:
+        say('    db_bench is not installed (Debian: rocksdb-tools): no comparison with RocksDB')
+
+
+def append_calls(figures, options):
+    """one event at a time: many callers, and one"""
+    many, many_p99, unary, one, one_unary, write = [], [], [], [], [], []
+    single = ('--batch', 1, '--in-flight', 1, '--seconds', 2)
+    with Lab() as lab:
+        region = lab.region()
+        for _ in range(options.runs):
+            result = region.append(*single, '--callers', 64)
+            many.append(result['events_per_second'])
+            many_p99.append(result['latency_us']['p99'] / 1000)
+            unary.append(region.append(*single, '--callers', 64, '--unary')['events_per_second'])
+            write.append(durable_write_us(lab.folder))
+            one.append(region.append(*single)['latency_us']['p50'])
+            one_unary.append(region.append(*single, '--unary')['latency_us']['p50'])
+    figures.add('append, 1 event, 64 callers', 'events/s', many, at_least=60000, note='durable; each caller waits for its answer, on a stream of its own')
+    figures.add('  p99', 'ms', many_p99, at_most=5)
+    figures.add('  with a gRPC call for each', 'events/s', unary)
+    figures.add('durable write of 4 KiB', 'µs', write, note='O_DIRECT|O_DSYNC into a file written before')
+    figures.add('append, 1 event, 1 caller', '× write', [a / b for a, b in zip(one, write)], at_most=2, note='median latency')
+    figures.add('  in time', 'µs', one)
+    figures.add('  with a gRPC call for each', 'µs', one_unary)
+
+
+def read(figures, options):
+    """reading a log, cold and warm, and catching up"""
+    cold, warm, subscribed = [], [], []
+    with Lab() as lab:
+        region = lab.region()
+        region.append(*BATCHES, '--events', MEGA)
+        region.wait_indexed()
+        for _ in range(options.runs):
+            region.stop()
+            forget_pages(region.folder)
+            region.start()
+            cold.append(region.read()['events_per_second'])
+            warm.append(region.read()['events_per_second'])
+            subscribed.append(region.read('--subscribe')['events_per_second'])
+    figures.add('read a log, cold', 'events/s', cold, at_least=3 * MEGA, note='after a restart, files not in the page cache')
+    figures.add('read a log, warm', 'events/s', warm, at_least=3 * MEGA)
+    figures.add('subscribe from the start', 'events/s', subscribed, at_least=3 * MEGA)
+
+
+def replicate(figures, options):
+    """appends with a mirror on the same machine: two servers and the load share the processors"""
+    alone, mirrored, complete, lag = [], [], [], []
+    events = 200 * 1000
+    for _ in range(options.runs):
+        with Lab() as lab:
+            region = lab.region()
+            region.append(*BATCHES, '--events', 20000)
+            alone.append(region.append(*BATCHES, '--events', events)['events_per_second'])
+        with Lab() as lab:
+            home, mirror = lab.pair()
+            both = ('--server', home.address, '--mirror', mirror.address, '--context', 'bench', '--partition', 'p', *BATCHES)
+            result = bench('replicate', *both, '--events', events, '--probes', 0)
+            mirrored.append(result['events_per_second'])
+            complete.append(result['replicated_per_second'])
+            half = int(result['replicated_per_second'] / 2)
+            result = bench('replicate', *both, '--batch', 100, '--rate', half, '--seconds', 5)
+            lag.append(result['lag_us']['p99'] / 1000)
+    figures.add('append with one mirror', 'events/s', mirrored, note='durable here')
+    figures.add('  ratio', '× without', [a / b for a, b in zip(mirrored, alone)], at_least=0.6)
+    figures.add('  until the mirror holds all', 'events/s', complete, note='durable and checked there too')
+    figures.add('lag at half of that rate, p99', 'ms', lag, at_most=50, note='from acknowledged here to delivered there')
+
+
+def sizes(figures, options):
+    """memory, sizes, the index, and the start after SIGKILL, with SCALE million events in a million streams"""
+    events = options.scale * MEGA
+    starts, rebuilds = [], []
+    with Lab() as lab:
+        region = lab.region()
+        region.append(*BATCHES, '--streams', MEGA, '--events', events, timeout=3600)
+        total = region.wait_indexed()
+        now, most = region.memory_bytes()
+        figures.add(f'memory, {options.scale} M events, 1 M streams', 'MiB', [now / 2**20], at_most=1024, note='resident after appending them')
+        figures.add('  the most so far', 'MiB', [most / 2**20])
+        frame_bytes = region.read()['bytes']
+        region.stop()
+        used = json.loads(run(*region.verifying(), '--json'))['bytes']
+        figures.add('log on disk', '× frames', [used / frame_bytes], at_most=1.15, note='without the space reserved ahead')
+        figures.add('  in bytes', 'B/event', [used / total])
+        figures.add('index on disk', 'B/event', [folder_bytes(region.folder / 'index') / total], at_most=60, note='as RocksDB left it when stopped')
+        region.start()
+        for _ in range(options.runs):
+            region.append(*BATCHES, '--events', 20000)
+            region.kill()
+            starts.append(region.start())
+        figures.add(f'start after SIGKILL, {options.scale} M events', 's', starts, at_most=3, note='20,000 events just before')
+        total = region.wait_indexed()
+        for _ in range(min(options.runs, 2)):
+            region.stop()
+            shutil.rmtree(region.folder / 'index')
+            rebuilds.append(region.start() * MEGA / total)
+        figures.add('index from nothing', 'µs/event', rebuilds, note='one thread, at the start, from the log')
+
+
+def verify(figures, options):
+    """tally-verify from the page cache, against what the machine can hash"""
+    rates, shares, hashed = [], [], []
+    with Lab() as lab:
+        region = lab.region()
+        region.append(*BATCHES, '--events', MEGA)
+        region.wait_indexed()
+        region.stop()
+        report = json.loads(run(*region.verifying(), '--json'))
+        events = report['verified_to']
+        for _ in range(options.runs):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            begun = time.monotonic()
+            subprocess.run(region.verifying(), check=True, stdout=subprocess.DEVNULL)
+            took = time.monotonic() - begun
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            out = run('openssl', 'speed', '-seconds', 1, '-bytes', 256, '-evp', 'sha256')
+            per_second = float(re.search(r'^sha256\s+([\d.]+)k', out, re.MULTILINE | re.IGNORECASE)[1]) * 1000
+            # Each event is hashed as a leaf (1 byte more), a commitment (46 more) and a node of the tree (65).
+            bound = per_second / (report['bytes'] / events + 1 + 46 + 65)
+            rates.append(events / took)
+            hashed.append(bound)
+            shares.append(events / processor / bound)
+    figures.add('verify a log', 'events/s', rates, at_least=2.5 * MEGA, note='every byte, chain, payload, root and checkpoint')
+    figures.add('  hashing alone, one processor', 'events/s', hashed, note='openssl speed')
+    figures.add('  share of that', '×', shares, at_least=0.8, note='by processor time')
+
+
+PROJECTION = """-- tally: projection measured
+-- tally: schema
+CREATE TABLE seen(stream TEXT PRIMARY KEY, events INTEGER NOT NULL) WITHOUT ROWID;
+-- tally: on bench *
+INSERT INTO seen(stream, events) VALUES(:stream, 1) ON CONFLICT(stream) DO UPDATE SET events = events + 1;
+"""
+
+
+def projection(figures, options):
+    """rebuilding a projection by replay: one row a stream, one statement an event"""
+    rates = []
+    events = 500 * 1000
+    with Lab() as lab:
+        region = lab.region()
+        region.append(*BATCHES, '--events', events)
+        region.wait_indexed()
+        (lab.folder / 'measured.sql').write_text(PROJECTION)
+        server = ('--server', region.address, '--json')
+
+        def status():
+            answer = json.loads(tally('projection', 'status', 'measured', *server))
+            return answer[0] if isinstance(answer, list) else answer
+
+        tally('projection', 'create', lab.folder / 'measured.sql', *server)
+        position = region.status()['position']
+        wait_until(lambda: status()['position'] == position, timeout=600)
+        for _ in range(options.runs):
+            generation = status()['generation']
+            begun = time.monotonic()
+            tally('projection', 'rebuild', 'measured', *server)
+            wait_until(lambda: status()['generation'] > generation and status()['position'] == position, timeout=600)
+            rates.append(events / (time.monotonic() - begun))
+    figures.add('rebuild a projection, SQLite', 'events/s', rates, at_least=300000, note='10,000 rows, the cursor in the same transaction')
+
+
+MEASURES = (append_batches, append_calls, read, replicate, sizes, verify, projection)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--runs', type=int, default=3, help='how often each figure is measured (3)')
+    parser.add_argument('--scale', type=int, default=1, help='million events for sizes, memory and start (1)')
+    parser.add_argument('--only', default='', help='the measures whose name contains this: ' + ', '.join(m.__name__ for m in MEASURES))
+    options = parser.parse_args()
+    figures = Figures()
+    say(f'{figures.machine["processors"]} × {figures.machine["model"]}, load {os.getloadavg()[0]:.1f}')
+    for measure in MEASURES:
+        if options.only in measure.__name__:
+            say(f'{measure.__name__}: {measure.__doc__}')
+            measure(figures, options)
+    figures.finish('results.json')
+
+
+if __name__ == '__main__':
+    main()

@@ -40,13 +40,13 @@ bool context_has_home(const struct context_table *table, struct bytes context, s
     return false;
 }
 
-const struct policy *context_policy(const struct context_table *table, struct bytes context, size_t *ret_number)
+const struct promises *context_promises(const struct context_table *table, struct bytes context, size_t *ret_number)
 {
     const struct context *found = find_context(table, context);
     if (found == NULL)
         return NULL;
     *ret_number = (size_t)(found - table->contexts);
-    return &found->policy;
+    return &found->promises;
 }
 
 size_t context_home_count(const struct context_table *table, struct bytes context)
@@ -164,7 +164,7 @@ int context_table_check(const struct context_table *table, struct err *err)
         if (code == 0)
             code = check_late(context, err);
         if (code == 0)
-            code = policy_check(&context->policy, context->name, err);
+            code = promises_check(&context->promises, context->name, err);
         for (size_t j = 0; code == 0 && j < i; j++) {
             if (strcmp(context->name, table->contexts[j].name) == 0)
                 code = err_set(err, ERR_INVALID, "context %s is declared twice", context->name);
@@ -196,7 +196,7 @@ struct hash context_table_digest(const struct context_table *table, struct sha25
     for (size_t i = 0; i < table->count; i++) {
         const struct context *context = &table->contexts[i];
         mix_part(&mixed, sha, home, context->name, "", context->default_home);
-        policy_mix(&context->policy, context->name, sha, &mixed);
+        promises_mix(&context->promises, context->name, sha, &mixed);
         for (size_t j = 0; j < context->home_count; j++)
             mix_part(&mixed, sha, home, context->name, context->homes[j].partition, context->homes[j].region);
         for (size_t j = 0; j < context->late_count; j++) {

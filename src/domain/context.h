@@ -12,7 +12,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "crypto/sha256.h"
-#include "domain/policy.h"
+#include "domain/promises.h"
 
 enum { CONTEXTS_MAX = 256, CONTEXT_HOMES_MAX = 4096, CONTEXT_LATE_TYPES_MAX = 1024, CONTEXT_EPOCH_FIRST = 1 };
 
@@ -42,7 +42,7 @@ struct context {
     const struct context_home *homes; /* partitions that live elsewhere */
     size_t late_count;
     const struct context_late *late; /* event types that are not LATE_MANUAL */
-    struct policy policy;
+    struct promises promises;
 };
 
 struct context_table {
@@ -64,7 +64,7 @@ int context_authority(const struct context_table *table, struct bytes context, s
 bool context_has_home(const struct context_table *table, struct bytes context, struct bytes partition);
 
 /* The context's policy, and its place in the table; NULL when there is no such context. */
-const struct policy *context_policy(const struct context_table *table, struct bytes context, size_t *ret_number);
+const struct promises *context_promises(const struct context_table *table, struct bytes context, size_t *ret_number);
 
 /* The partitions that the context gives homes: how many (0 for an unknown context), and each. */
 size_t context_home_count(const struct context_table *table, struct bytes context);

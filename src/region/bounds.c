@@ -40,7 +40,7 @@ static bool has_bound(const struct recovery_point *point)
 int bounds_init(struct region *region, struct err *err)
 {
     for (size_t i = 0; i < region->config.contexts.count; i++) {
-        if (!has_bound(&region->config.contexts.contexts[i].policy.recovery_point))
+        if (!has_bound(&region->config.contexts.contexts[i].promises.recovery_point))
             continue;
         region->states[i].bound = mem_alloc_zero(1, sizeof(struct bound));
         if (region->states[i].bound == NULL)
@@ -79,9 +79,9 @@ static void drop_marks(struct bound *bound, uint64_t copied)
         bound->held_back = false;
 }
 
-static uint64_t copied_size(const struct region *region, const struct policy *policy)
+static uint64_t copied_size(const struct region *region, const struct promises *promises)
 {
-    return durability_copied(region, policy->durability.peers == 0 ? 1 : policy->durability.peers);
+    return durability_copied(region, promises->durability.peers == 0 ? 1 : promises->durability.peers);
 }
 
 static uint64_t events_ahead(const struct bound *bound)
@@ -112,7 +112,7 @@ static bool too_many(const struct recovery_point *point, const struct bound *bou
 static int hold_back(const struct region *region, const struct context *context, struct bound *bound,
                      struct region_refusal *refusal)
 {
-    const struct recovery_point *point = &context->policy.recovery_point;
+    const struct recovery_point *point = &context->promises.recovery_point;
     if (point->events > 0 && bound->adding > point->events)
         return err_set(&refusal->err, ERR_TOO_LARGE,
                        "the batch has %llu events, and context %.64s may have %llu at its home alone; split it",
@@ -131,7 +131,7 @@ static int hold_back(const struct region *region, const struct context *context,
 static struct bound *bound_of(const struct region *region, struct bytes context, const struct context **ret)
 {
     size_t number = 0;
-    if (context_policy(&region->config.contexts, context, &number) == NULL)
+    if (context_promises(&region->config.contexts, context, &number) == NULL)
         return NULL;
     *ret = &region->config.contexts.contexts[number];
     return region->states[number].bound;
@@ -153,10 +153,10 @@ static void add_up(const struct region *region, const struct region_command *com
 static int check_write(const struct region *region, const struct context *context, struct bound *bound,
                        struct region_refusal *refusal)
 {
-    const struct recovery_point *point = &context->policy.recovery_point;
+    const struct recovery_point *point = &context->promises.recovery_point;
     if (bound->adding == 0 || point->then == BOUND_WARN)
         return 0;
-    drop_marks(bound, copied_size(region, &context->policy));
+    drop_marks(bound, copied_size(region, &context->promises));
     if (!too_old(region, point, bound) && !too_many(point, bound, bound->adding))
         return 0;
     return hold_back(region, context, bound, refusal);
@@ -191,7 +191,7 @@ void bounds_begin(struct region *region)
 {
     uint64_t size = region_own(region)->durable_size;
     for (size_t i = 0; i < region->config.contexts.count; i++) {
-        uint64_t copied = copied_size(region, &region->config.contexts.contexts[i].policy);
+        uint64_t copied = copied_size(region, &region->config.contexts.contexts[i].promises);
         if (region->states[i].bound != NULL && copied < size)
             add_mark(region->states[i].bound, size, size - copied, region->now.mono_us);
     }
@@ -200,11 +200,11 @@ void bounds_begin(struct region *region)
 void bounds_watch(struct region *region, size_t at, struct region_update *update)
 {
     const struct context *context = &region->config.contexts.contexts[at];
-    const struct recovery_point *point = &context->policy.recovery_point;
+    const struct recovery_point *point = &context->promises.recovery_point;
     struct bound *bound = region->states[at].bound;
     if (bound == NULL)
         return;
-    drop_marks(bound, copied_size(region, &context->policy));
+    drop_marks(bound, copied_size(region, &context->promises));
     bool before = bound->past;
     bound->past = bound->held_back || too_old(region, point, bound) || too_many(point, bound, 0);
     if (!bound->past || before || region->now.mono_us < bound->quiet_until_us)

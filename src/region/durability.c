@@ -121,12 +121,12 @@ int durability_decide(const struct region *region, struct region_command *comman
                       const struct region_stream_write *write, bool repetition)
 {
     size_t number = 0;
-    const struct policy *policy = context_policy(&region->config.contexts, write->context, &number);
-    if (policy == NULL || policy->durability.peers == 0)
+    const struct promises *promises = context_promises(&region->config.contexts, write->context, &number);
+    if (promises == NULL || promises->durability.peers == 0)
         return 0; /* what is not a context was refused before */
-    uint32_t wanted = policy->durability.peers;
+    uint32_t wanted = promises->durability.peers;
     uint32_t up = peers_up(region);
-    if (up < wanted && policy->durability.when_away == AWAY_DEGRADE) {
+    if (up < wanted && promises->durability.when_away == AWAY_DEGRADE) {
         wanted = up;
         command->degraded = true;
     } else if (up < wanted && !repetition) {
@@ -279,8 +279,9 @@ void durability_count(struct region *region, const struct region_command *comman
     uint32_t up = peers_up(region);
     for (size_t i = 0; command->degraded && i < command->write_count; i++) {
         size_t number = 0;
-        const struct policy *policy = context_policy(&region->config.contexts, command->writes[i].context, &number);
-        if (policy != NULL && policy->durability.peers > up)
+        const struct promises *promises =
+            context_promises(&region->config.contexts, command->writes[i].context, &number);
+        if (promises != NULL && promises->durability.peers > up)
             region->states[number].degraded_count++;
     }
 }
@@ -296,7 +297,7 @@ void region_context_status(const struct region *region, size_t context, struct r
 static void watch_peers(struct region *region, size_t at, struct region_update *update)
 {
     const struct context *context = &region->config.contexts.contexts[at];
-    const struct durability *durability = &context->policy.durability;
+    const struct durability *durability = &context->promises.durability;
     uint32_t up = peers_up(region);
     bool away = up < durability->peers;
     if (away == region->states[at].away)

@@ -126,7 +126,7 @@ static void check_signed(struct region_failover_report *report)
 }
 
 /* Rule 4: what k of n peers have stored is with at least one of any n - k + 1 of them. */
-static void check_promised(const struct region *region, const struct policy *policy,
+static void check_promised(const struct region *region, const struct promises *policy,
                            struct region_failover_report *report)
 {
     size_t peers = region->config.peer_count; /* as many as the lost region has */
@@ -146,7 +146,7 @@ static void check_promised(const struct region *region, const struct policy *pol
               policy->durability.when_away == AWAY_DEGRADE ? " (degraded appends may be with fewer)" : "");
 }
 
-static void check_recovery_point(const struct policy *policy, struct region_failover_report *report)
+static void check_recovery_point(const struct promises *policy, struct region_failover_report *report)
 {
     const struct recovery_point *point = &policy->recovery_point;
     uint64_t missing = 0;
@@ -207,7 +207,7 @@ int region_failover_report(const struct region *region, struct bytes context, co
     check_copies(region, ret);
     check_indexed(region, ret);
     check_signed(ret);
-    const struct policy *policy = context_policy(&region->config.contexts, context, &number);
+    const struct promises *policy = context_promises(&region->config.contexts, context, &number);
     INVARIANT(policy != NULL); /* authority_now found the context */
     check_promised(region, policy, ret);
     check_recovery_point(policy, ret);

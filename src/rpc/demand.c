@@ -58,7 +58,7 @@ static int check_late_here(struct rpc_backend *backend, const struct position_lo
     return code == 0 && late.late ? refuse_late(wanted, err) : code;
 }
 
-int demand_check_late(struct rpc_backend *backend, const struct position *position, struct err *err)
+static int check_late(struct rpc_backend *backend, const struct position *position, struct err *err)
 {
     int code = 0;
     for (size_t i = 0; code == 0 && i < position->count; i++)
@@ -107,7 +107,7 @@ static int wait_position(struct call *call, const struct position *position, uin
     uint64_t deadline_us = clock_now().mono_us + (timeout_ms == 0 ? WAIT_DEFAULT_MS : timeout_ms) * 1000;
     uint64_t seen = backend->ops->wait_change(backend, 0, 0);
     while (true) {
-        int code = demand_check_late(backend, position, err);
+        int code = check_late(backend, position, err);
         if (code == 0)
             code = check_tails(call, position, context, partition, err);
         if (code != 0 || all_here(backend, position))

@@ -12,8 +12,5 @@
 int demand_stream(struct call *call, const Tally__V1__ReadDemand *demand, struct bytes context, struct bytes stream,
                   struct err *err) MUST_USE;
 int demand_log(struct call *call, const Tally__V1__ReadDemand *demand, struct log *log, struct err *err) MUST_USE;
-/* The part of it that is about a position, for whoever waits for one in another way: whether its last entries, as far
- * as the index has them, are late. ERR_MISMATCH. */
-int demand_check_late(struct rpc_backend *backend, const struct position *position, struct err *err) MUST_USE;
 
 #endif

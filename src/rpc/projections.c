@@ -2,7 +2,6 @@
  */
 #include "base/mem.h"
 #include "platform/clock.h"
-#include "rpc/demand.h"
 #include "rpc/methods.h"
 
 enum {
@@ -69,9 +68,7 @@ static int wait_for_position(struct call *call, const Tally__V1__ProjectionReque
     uint64_t deadline_us = clock_now().mono_us + timeout_ms * 1000;
     uint64_t seen = backend->ops->wait_change(backend, 0, 0);
     while (code == 0) {
-        code = demand_check_late(backend, &wanted, err);
-        if (code == 0)
-            code = backend->ops->projection_get(backend, request->name, projection, err);
+        code = backend->ops->projection_get(backend, request->name, projection, err);
         if (code != 0 || position_covers(&projection->position, &wanted))
             break;
         if (strcmp(projection->state, "failed") == 0)

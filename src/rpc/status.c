@@ -84,7 +84,7 @@ static int add_peers(Tally__V1__StatusResponse *response, const struct region_co
     return 0;
 }
 
-static int fill_policy(Tally__V1__ContextStatus *to, const struct policy *policy,
+static int fill_policy(Tally__V1__ContextStatus *to, const struct promises *policy,
                        const struct region_context_status *status, struct arena *arena)
 {
     to->durability_peers = policy->durability.peers;
@@ -119,7 +119,7 @@ static int fill_context(Tally__V1__ContextStatus *to, const struct context *from
         to->homes[i] = &homes[i];
     }
     to->n_homes = from->home_count;
-    return fill_policy(to, &from->policy, status, arena);
+    return fill_policy(to, &from->promises, status, arena);
 }
 
 static int add_contexts(Tally__V1__StatusResponse *response, const struct context_table *table,

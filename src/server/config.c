@@ -457,14 +457,14 @@ static int check_homes(const struct server_config *config, const struct context 
     return 0;
 }
 
-static int take_policy(const struct file_context *from, struct policy *ret, struct err *err)
+static int take_policy(const struct file_context *from, struct promises *ret, struct err *err)
 {
     const struct file_durability *durability = from->durability;
     const struct file_recovery_point *point = from->recovery_point;
     int code = 0;
     if (durability != NULL) {
-        bool fits = durability->peers <= POLICY_PEERS_MAX;
-        ret->durability.peers = fits ? (uint32_t)durability->peers : POLICY_PEERS_MAX + 1; /* refused by its check */
+        bool fits = durability->peers <= PROMISES_PEERS_MAX;
+        ret->durability.peers = fits ? (uint32_t)durability->peers : PROMISES_PEERS_MAX + 1; /* refused by its check */
         if (durability->when_away != NULL)
             code = when_away_parse(durability->when_away, &ret->durability.when_away, err);
     }
@@ -479,7 +479,7 @@ static int take_policy(const struct file_context *from, struct policy *ret, stru
 /* What needs peers needs as many as there are. */
 static int check_policy(const struct server_config *config, const struct context *context, struct err *err)
 {
-    const struct policy *policy = &context->policy;
+    const struct promises *policy = &context->promises;
     bool bounded = policy->recovery_point.events > 0 || policy->recovery_point.seconds > 0;
     if (policy->durability.peers > config->region.peer_count)
         return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu",
@@ -510,7 +510,7 @@ static int take_context(const struct file_context *from, struct context *to, str
             err_wrap(err, code, "context %.64s: late_events: type %.64s", from->name, late[i].type);
     }
     if (code == 0)
-        code = take_policy(from, &to->policy, err);
+        code = take_policy(from, &to->promises, err);
     return code;
 }
 

@@ -103,12 +103,12 @@ struct site *site_new(const char *region, const char *peers)
     return site_new_promising(region, peers, NULL);
 }
 
-struct site *site_new_promising(const char *region, const char *peers, const struct policy *policy)
+struct site *site_new_promising(const char *region, const char *peers, const struct promises *policy)
 {
     struct site *site = site_bare();
     struct region_log_found found = {.checkpoint = {0}};
     if (policy != NULL)
-        site->table[0].policy = *policy;
+        site->table[0].promises = *policy;
     struct err err = {0};
     site_configure(site, region, peers);
     origin_of(region, found.origin);
@@ -152,7 +152,7 @@ struct site *site_restart(struct site *before)
     size_t count = region_log_count(before->region);
     site->now = before->now;
     site->config = before->config;
-    site->table[0].policy = before->table[0].policy;
+    site->table[0].promises = before->table[0].promises;
     site->config.contexts = site->contexts;
     site->log_signer = before->log_signer;
     site->cosign_signer = before->cosign_signer;
@@ -198,7 +198,7 @@ struct site *site_accepting(const char *peers)
     return site_promising(peers, NULL);
 }
 
-struct site *site_promising(const char *peers, const struct policy *policy)
+struct site *site_promising(const char *peers, const struct promises *policy)
 {
     struct site *site = site_new_promising("eu", peers, policy);
     site_tick(site, 0);

@@ -64,8 +64,8 @@ struct site *site_alone(void);
 struct site *site_accepting(const char *peers);
 
 /* The same when context "bank" has this policy: a region that waits for its peers, and eu that accepts. */
-struct site *site_new_promising(const char *region, const char *peers, const struct policy *policy);
-struct site *site_promising(const char *peers, const struct policy *policy);
+struct site *site_new_promising(const char *region, const char *peers, const struct promises *policy);
+struct site *site_promising(const char *peers, const struct promises *policy);
 
 /* --- Events --- */
 

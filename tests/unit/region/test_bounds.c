@@ -6,9 +6,9 @@
 
 enum { SECOND_US = 1000000 };
 
-static struct policy bound(uint64_t events, uint64_t seconds, enum bound_action then)
+static struct promises bound(uint64_t events, uint64_t seconds, enum bound_action then)
 {
-    return (struct policy){.recovery_point = {.events = events, .seconds = seconds, .then = then}};
+    return (struct promises){.recovery_point = {.events = events, .seconds = seconds, .then = then}};
 }
 
 static void acknowledge(struct site *site, const char *peer, uint64_t size)
@@ -40,8 +40,8 @@ static int try_events(struct site *site, uint64_t first_id, unsigned count, stru
 
 Test(bounds, what_is_ahead_is_counted_until_a_peer_has_it)
 {
-    const struct policy policy = bound(10, 0, BOUND_WARN);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(10, 0, BOUND_WARN);
+    struct site *site = site_promising("us", &promises);
     cr_assert_eq(try_events(site, 1, 3, NULL), 0);
     cr_assert_eq(try_events(site, 4, 2, NULL), 0);
     cr_assert_eq(status_of(site).ahead_events, 5);
@@ -57,8 +57,8 @@ Test(bounds, what_is_ahead_is_counted_until_a_peer_has_it)
 
 Test(bounds, other_contexts_do_not_count)
 {
-    const struct policy policy = bound(1, 0, BOUND_REFUSE);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(1, 0, BOUND_REFUSE);
+    struct site *site = site_promising("us", &promises);
     struct order order;
     order_one(&order, "t", 1, "1");
     order.writes[0].context = BYTES_LITERAL("till");
@@ -71,8 +71,8 @@ Test(bounds, other_contexts_do_not_count)
 
 Test(bounds, refuse_keeps_the_home_within_its_bound)
 {
-    const struct policy policy = bound(3, 0, BOUND_REFUSE);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(3, 0, BOUND_REFUSE);
+    struct site *site = site_promising("us", &promises);
     struct region_refusal refusal;
     cr_assert_eq(try_events(site, 1, 2, NULL), 0);
     cr_assert_eq(try_events(site, 3, 2, &refusal), ERR_UNAVAILABLE);
@@ -88,8 +88,8 @@ Test(bounds, refuse_keeps_the_home_within_its_bound)
 
 Test(bounds, throttle_asks_for_a_pause)
 {
-    const struct policy policy = bound(1, 0, BOUND_THROTTLE);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(1, 0, BOUND_THROTTLE);
+    struct site *site = site_promising("us", &promises);
     struct region_refusal refusal;
     cr_assert_eq(try_events(site, 1, 1, NULL), 0);
     cr_assert_eq(try_events(site, 2, 1, &refusal), ERR_BUSY);
@@ -99,8 +99,8 @@ Test(bounds, throttle_asks_for_a_pause)
 
 Test(bounds, warn_accepts_and_raises_one_alarm)
 {
-    const struct policy policy = bound(1, 0, BOUND_WARN);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(1, 0, BOUND_WARN);
+    struct site *site = site_promising("us", &promises);
     struct order order;
     cr_assert_eq(try_events(site, 1, 1, NULL), 0);
     order_one(&order, "s", 2, "1");
@@ -115,8 +115,8 @@ Test(bounds, warn_accepts_and_raises_one_alarm)
 
 Test(bounds, seconds_count_from_the_oldest_event_that_is_ahead)
 {
-    const struct policy policy = bound(0, 2, BOUND_REFUSE);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(0, 2, BOUND_REFUSE);
+    struct site *site = site_promising("us", &promises);
     cr_assert_eq(try_events(site, 1, 1, NULL), 0);
     site_tick(site, SECOND_US);
     cr_assert_eq(try_events(site, 2, 1, NULL), 0);
@@ -129,8 +129,8 @@ Test(bounds, seconds_count_from_the_oldest_event_that_is_ahead)
 
 Test(bounds, a_repetition_takes_the_home_no_further)
 {
-    const struct policy policy = bound(1, 0, BOUND_REFUSE);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(1, 0, BOUND_REFUSE);
+    struct site *site = site_promising("us", &promises);
     cr_assert_eq(try_events(site, 1, 1, NULL), 0);
     cr_assert_eq(try_events(site, 1, 1, NULL), 0);
     cr_assert_eq(status_of(site).ahead_events, 1);
@@ -139,17 +139,17 @@ Test(bounds, a_repetition_takes_the_home_no_further)
 
 Test(bounds, a_batch_that_never_fits_says_so)
 {
-    const struct policy policy = bound(2, 0, BOUND_THROTTLE);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(2, 0, BOUND_THROTTLE);
+    struct site *site = site_promising("us", &promises);
     cr_assert_eq(try_events(site, 1, 3, NULL), ERR_TOO_LARGE);
     site_free(site);
 }
 
 Test(bounds, the_copies_that_durability_asks_for_are_what_counts)
 {
-    struct policy policy = bound(10, 0, BOUND_WARN);
-    policy.durability.peers = 2;
-    struct site *site = site_promising("us ap", &policy);
+    struct promises promises = bound(10, 0, BOUND_WARN);
+    promises.durability.peers = 2;
+    struct site *site = site_promising("us ap", &promises);
     struct order order;
     order_one(&order, "s", 1, "1");
     site_submit(site, &order);
@@ -163,8 +163,8 @@ Test(bounds, the_copies_that_durability_asks_for_are_what_counts)
 
 Test(bounds, many_batches_are_never_counted_too_low)
 {
-    const struct policy policy = bound(1000, 0, BOUND_WARN);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(1000, 0, BOUND_WARN);
+    struct site *site = site_promising("us", &promises);
     for (uint64_t i = 0; i < 200; i++)
         cr_assert_eq(try_events(site, 1 + i, 1, NULL), 0);
     cr_assert_eq(status_of(site).ahead_events, 200);
@@ -177,8 +177,8 @@ Test(bounds, many_batches_are_never_counted_too_low)
 
 Test(bounds, after_a_start_the_tail_that_no_peer_holds_is_ahead)
 {
-    const struct policy policy = bound(3, 0, BOUND_REFUSE);
-    struct site *site = site_promising("us", &policy);
+    const struct promises promises = bound(3, 0, BOUND_REFUSE);
+    struct site *site = site_promising("us", &promises);
     const struct region_held held = {.origin = "demo/eu/1", .size = 1};
     cr_assert_eq(try_events(site, 1, 3, NULL), 0);
     site = site_restart(site);

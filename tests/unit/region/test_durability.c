@@ -4,9 +4,9 @@
 
 #include "unit/region/fixture.h"
 
-static const struct policy one_refuse = {.durability = {.peers = 1}};
-static const struct policy two_refuse = {.durability = {.peers = 2}};
-static const struct policy two_degrade = {.durability = {.peers = 2, .when_away = AWAY_DEGRADE}};
+static const struct promises one_refuse = {.durability = {.peers = 1}};
+static const struct promises two_refuse = {.durability = {.peers = 2}};
+static const struct promises two_degrade = {.durability = {.peers = 2, .when_away = AWAY_DEGRADE}};
 
 static void acknowledge(struct site *site, const char *peer, uint64_t size)
 {

@@ -16,9 +16,9 @@ static const struct region_check *check_named(const struct region_failover_repor
 }
 
 /* us knew eu with so many entries, and ap; then those that are named went down. */
-static struct site *survivor(const struct policy *policy, uint64_t known_size, const char *down)
+static struct site *survivor(const struct promises *promises, uint64_t known_size, const char *down)
 {
-    struct site *site = site_new_promising("us", "eu ap", policy);
+    struct site *site = site_new_promising("us", "eu ap", promises);
     const struct region_held held = {.origin = "demo/eu/1", .size = known_size};
     site_tick(site, 0);
     site_hello(site, "eu", &held, 1);
@@ -29,9 +29,10 @@ static struct site *survivor(const struct policy *policy, uint64_t known_size, c
     return site;
 }
 
-static void expect_check(const struct policy *policy, uint64_t known_size, const char *down, const char *name, bool ok)
+static void expect_check(const struct promises *promises, uint64_t known_size, const char *down, const char *name,
+                         bool ok)
 {
-    struct site *site = survivor(policy, known_size, down);
+    struct site *site = survivor(promises, known_size, down);
     struct region_failover_report *report = mem_alloc_zero(1, sizeof(*report));
     struct err err = {0};
     cr_assert_eq(region_failover_report(site->region, BYTES_LITERAL("bank"), "eu", report, &err), 0, "%s", err.message);
@@ -42,33 +43,33 @@ static void expect_check(const struct policy *policy, uint64_t known_size, const
 
 Test(failover_promises, a_context_without_copies_promises_none)
 {
-    expect_check(&(struct policy){.durability.peers = 0}, 0, "ap", "copies", true);
+    expect_check(&(struct promises){.durability.peers = 0}, 0, "ap", "copies", true);
 }
 
 Test(failover_promises, with_one_of_two_peers_all_survivors_copies_are_needed)
 {
-    const struct policy policy = {.durability.peers = 1};
-    expect_check(&policy, 0, "", "copies", true);
-    expect_check(&policy, 0, "ap", "copies", false);
+    const struct promises promises = {.durability.peers = 1};
+    expect_check(&promises, 0, "", "copies", true);
+    expect_check(&promises, 0, "ap", "copies", false);
 }
 
 Test(failover_promises, with_both_peers_one_copy_is_enough)
 {
-    expect_check(&(struct policy){.durability.peers = 2}, 0, "ap", "copies", true);
+    expect_check(&(struct promises){.durability.peers = 2}, 0, "ap", "copies", true);
 }
 
 Test(failover_promises, what_is_missing_is_held_against_the_recovery_point)
 {
-    const struct policy policy = {.recovery_point = {.events = 5, .then = BOUND_REFUSE}};
-    expect_check(&policy, 5, "", "recovery-point", true);
-    expect_check(&policy, 6, "", "recovery-point", false);
-    expect_check(&(struct policy){.durability.peers = 0}, 6, "", "recovery-point", true);
+    const struct promises promises = {.recovery_point = {.events = 5, .then = BOUND_REFUSE}};
+    expect_check(&promises, 5, "", "recovery-point", true);
+    expect_check(&promises, 6, "", "recovery-point", false);
+    expect_check(&(struct promises){.durability.peers = 0}, 6, "", "recovery-point", true);
 }
 
 Test(failover_promises, too_few_copies_need_force_and_a_reason)
 {
-    const struct policy policy = {.durability.peers = 1};
-    struct site *site = survivor(&policy, 0, "ap");
+    const struct promises promises = {.durability.peers = 1};
+    struct site *site = survivor(&promises, 0, "ap");
     struct region_control seize = {
         .type = REGION_FAILOVER, .region = "eu", .context = BYTES_LITERAL("bank"), .actor = BYTES_LITERAL("op")};
     struct order order;

@@ -1,5 +1,5 @@
 /* Policies of contexts: names, limits and their part of the digest of contexts. */
-#include "domain/policy.h"
+#include "domain/promises.h"
 
 #include <string.h>
 
@@ -54,28 +54,28 @@ int bound_action_parse(const char *name, enum bound_action *ret, struct err *err
     return 0;
 }
 
-int policy_check(const struct policy *policy, const char *context, struct err *err)
+int promises_check(const struct promises *promises, const char *context, struct err *err)
 {
-    const struct recovery_point *bound = &policy->recovery_point;
-    if (policy->durability.peers > POLICY_PEERS_MAX)
+    const struct recovery_point *bound = &promises->recovery_point;
+    if (promises->durability.peers > PROMISES_PEERS_MAX)
         return err_set(err, ERR_INVALID, "context %s: durability asks for %u peers, the limit is %d", context,
-                       (unsigned)policy->durability.peers, POLICY_PEERS_MAX);
-    if (policy->durability.peers == 0 && policy->durability.when_away != AWAY_REFUSE)
+                       (unsigned)promises->durability.peers, PROMISES_PEERS_MAX);
+    if (promises->durability.peers == 0 && promises->durability.when_away != AWAY_REFUSE)
         return err_set(err, ERR_INVALID, "context %s: durability says when_away, but needs no peers: set peers too",
                        context);
-    if (bound->events > POLICY_EVENTS_MAX || bound->seconds > POLICY_SECONDS_MAX)
+    if (bound->events > PROMISES_EVENTS_MAX || bound->seconds > PROMISES_SECONDS_MAX)
         return err_set(err, ERR_INVALID, "context %s: recovery_point allows at most %d events and %d seconds", context,
-                       POLICY_EVENTS_MAX, POLICY_SECONDS_MAX);
+                       PROMISES_EVENTS_MAX, PROMISES_SECONDS_MAX);
     if (bound->events == 0 && bound->seconds == 0 && bound->then != BOUND_WARN)
         return err_set(err, ERR_INVALID, "context %s: recovery_point says then, but no bound: set events or seconds",
                        context);
     return 0;
 }
 
-void policy_mix(const struct policy *policy, const char *context, struct sha256 *sha, struct hash *mixed)
+void promises_mix(const struct promises *promises, const char *context, struct sha256 *sha, struct hash *mixed)
 {
-    uint64_t numbers[] = {policy->durability.peers, policy->durability.when_away, policy->recovery_point.events,
-                          policy->recovery_point.seconds, policy->recovery_point.then};
+    uint64_t numbers[] = {promises->durability.peers, promises->durability.when_away, promises->recovery_point.events,
+                          promises->recovery_point.seconds, promises->recovery_point.then};
     uint8_t encoded[sizeof(numbers)];
     bool says_something = false;
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -84,7 +84,7 @@ void policy_mix(const struct policy *policy, const char *context, struct sha256 
     }
     if (!says_something)
         return;
-    const struct bytes parts[] = {BYTES_LITERAL("tallystick-policy\0"), bytes_of(context, strlen(context) + 1),
+    const struct bytes parts[] = {BYTES_LITERAL("tallystick-promises\0"), bytes_of(context, strlen(context) + 1),
                                   bytes_of(encoded, sizeof(encoded))};
     struct hash hash = sha256_parts(sha, parts, 3);
     for (size_t i = 0; i < HASH_SIZE; i++)

@@ -1,8 +1,8 @@
 /* What a context promises about its events: on how many copies an append is answered, and how far the home may run
  * ahead of its copies. Pure data and pure functions; part of the table of contexts, so that every region holds the
  * same. */
-#ifndef DOMAIN_POLICY_H
-#define DOMAIN_POLICY_H
+#ifndef DOMAIN_PROMISES_H
+#define DOMAIN_PROMISES_H
 
 #include <stdint.h>
 
@@ -10,9 +10,9 @@
 #include "crypto/sha256.h"
 
 enum {
-    POLICY_PEERS_MAX = 16,
-    POLICY_EVENTS_MAX = 1000 * 1000 * 1000,
-    POLICY_SECONDS_MAX = 365 * 24 * 3600,
+    PROMISES_PEERS_MAX = 16,
+    PROMISES_EVENTS_MAX = 1000 * 1000 * 1000,
+    PROMISES_SECONDS_MAX = 365 * 24 * 3600,
 };
 
 /* What happens to an append when fewer peers answer than it needs copies. */
@@ -40,7 +40,7 @@ struct recovery_point {
     enum bound_action then;
 };
 
-struct policy {
+struct promises {
     struct durability durability;
     struct recovery_point recovery_point;
 };
@@ -52,8 +52,8 @@ const char *bound_action_name(enum bound_action action);
 int bound_action_parse(const char *name, enum bound_action *ret, struct err *err) MUST_USE;
 
 /* Numbers within their limits. ERR_INVALID naming the context. */
-int policy_check(const struct policy *policy, const char *context, struct err *err) MUST_USE;
-/* XORs what the policy says into *mixed; nothing when it says nothing. */
-void policy_mix(const struct policy *policy, const char *context, struct sha256 *sha, struct hash *mixed);
+int promises_check(const struct promises *promises, const char *context, struct err *err) MUST_USE;
+/* XORs what the promises says into *mixed; nothing when it says nothing. */
+void promises_mix(const struct promises *promises, const char *context, struct sha256 *sha, struct hash *mixed);
 
 #endif

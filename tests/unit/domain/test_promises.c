@@ -3,24 +3,24 @@
 
 #include "domain/context.h"
 
-static void expect_bad(const struct policy *policy, const char *word)
+static void expect_bad(const struct promises *promises, const char *word)
 {
     struct err err = {0};
-    cr_assert_eq(policy_check(policy, "payments", &err), ERR_INVALID);
+    cr_assert_eq(promises_check(promises, "payments", &err), ERR_INVALID);
     cr_assert(strstr(err.message, "payments") != NULL && strstr(err.message, word) != NULL, "%s", err.message);
 }
 
-static struct hash digest_of(const struct policy *policy)
+static struct hash digest_of(const struct promises *promises)
 {
     struct sha256 *sha = sha256_new();
-    const struct context context = {.name = "payments", .default_home = "eu", .policy = *policy};
+    const struct context context = {.name = "payments", .default_home = "eu", .promises = *promises};
     const struct context_table table = {.count = 1, .contexts = &context};
     struct hash digest = context_table_digest(&table, sha);
     sha256_free(sha);
     return digest;
 }
 
-Test(policy, every_name_is_read_back)
+Test(promises, every_name_is_read_back)
 {
     enum when_away away = AWAY_REFUSE;
     enum bound_action action = BOUND_WARN;
@@ -34,7 +34,7 @@ Test(policy, every_name_is_read_back)
     }
 }
 
-Test(policy, names_that_are_none_are_refused)
+Test(promises, names_that_are_none_are_refused)
 {
     enum when_away away = AWAY_DEGRADE;
     enum bound_action action = BOUND_REFUSE;
@@ -46,30 +46,30 @@ Test(policy, names_that_are_none_are_refused)
     cr_assert(away == AWAY_DEGRADE && action == BOUND_REFUSE, "outputs are untouched");
 }
 
-Test(policy, the_largest_numbers_are_accepted)
+Test(promises, the_largest_numbers_are_accepted)
 {
-    const struct policy policy = {
-        .durability = {.peers = POLICY_PEERS_MAX, .when_away = AWAY_DEGRADE},
-        .recovery_point = {.events = POLICY_EVENTS_MAX, .seconds = POLICY_SECONDS_MAX, .then = BOUND_REFUSE}};
-    cr_assert_eq(policy_check(&policy, "payments", NULL), 0);
+    const struct promises promises = {
+        .durability = {.peers = PROMISES_PEERS_MAX, .when_away = AWAY_DEGRADE},
+        .recovery_point = {.events = PROMISES_EVENTS_MAX, .seconds = PROMISES_SECONDS_MAX, .then = BOUND_REFUSE}};
+    cr_assert_eq(promises_check(&promises, "payments", NULL), 0);
 }
 
-Test(policy, numbers_past_their_limits_are_refused)
+Test(promises, numbers_past_their_limits_are_refused)
 {
-    expect_bad(&(struct policy){.durability.peers = POLICY_PEERS_MAX + 1}, "limit is 16");
-    expect_bad(&(struct policy){.recovery_point.events = POLICY_EVENTS_MAX + 1ull}, "recovery_point");
-    expect_bad(&(struct policy){.recovery_point.seconds = POLICY_SECONDS_MAX + 1ull}, "recovery_point");
+    expect_bad(&(struct promises){.durability.peers = PROMISES_PEERS_MAX + 1}, "limit is 16");
+    expect_bad(&(struct promises){.recovery_point.events = PROMISES_EVENTS_MAX + 1ull}, "recovery_point");
+    expect_bad(&(struct promises){.recovery_point.seconds = PROMISES_SECONDS_MAX + 1ull}, "recovery_point");
 }
 
-Test(policy, an_action_without_its_bound_is_refused)
+Test(promises, an_action_without_its_bound_is_refused)
 {
-    expect_bad(&(struct policy){.durability.when_away = AWAY_DEGRADE}, "set peers");
-    expect_bad(&(struct policy){.recovery_point.then = BOUND_THROTTLE}, "set events or seconds");
+    expect_bad(&(struct promises){.durability.when_away = AWAY_DEGRADE}, "set peers");
+    expect_bad(&(struct promises){.recovery_point.then = BOUND_THROTTLE}, "set events or seconds");
 }
 
-Test(policy, every_field_changes_the_digest_of_contexts)
+Test(promises, every_field_changes_the_digest_of_contexts)
 {
-    const struct policy policies[] = {
+    const struct promises policies[] = {
         {.durability.peers = 0},
         {.durability.peers = 1},
         {.durability = {.peers = 1, .when_away = AWAY_DEGRADE}},

@@ -112,6 +112,8 @@ static int refuse_not_accepting(const struct region *region, struct region_refus
 static int check_version(const struct region_stream_write *write, const struct stream_state *state,
                          struct region_refusal *refusal)
 {
+    if (write->expectation == STREAM_ANY)
+        return 0;
     char stream[128];
     snprintf(stream, sizeof(stream), "%.*s", (int)(write->stream.size_bytes > 100 ? 100 : write->stream.size_bytes),
              (const char *)write->stream.data);

@@ -263,7 +263,7 @@ static bool take_event(struct bytes event, struct load_page *page)
             return false;
         if (field == 2)
             page->last_payload = bytes;
-        if (field == 1 && !take_field(&bytes, &field, &index, &ignored))
+        if (field == 1 && bytes.size_bytes > 0 && !take_field(&bytes, &field, &index, &ignored))
             return false;
     }
     if (page->events == 0)

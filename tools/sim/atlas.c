@@ -11,7 +11,7 @@
 
 enum { LOOK_EVERY_MS = 200, FENCES_WITHIN_S = 12 };
 
-/* The claims that win, by epoch, ascending. */
+/* The claims that are a partition's history, by epoch, ascending. */
 struct reigns {
     size_t count;
     const struct truth_change **claims;
@@ -86,7 +86,7 @@ uint64_t atlas_applied(const struct atlas *atlas, size_t log)
     return atlas->applied[log];
 }
 
-/* --- Who wins --- */
+/* --- Whose history it is --- */
 
 static size_t owner_of(const struct world *world, const struct truth_change *change)
 {
@@ -108,54 +108,61 @@ static bool precedes(const struct world *world, const struct truth_change *a, co
     return a->index < b->index;
 }
 
-/* The claim that wins an epoch among those of one name, "*" or a partition's; NULL when nobody began it. */
-static const struct truth_change *winner(const struct atlas *atlas, size_t name, uint64_t epoch)
+/* Whether whoever made a claim knew the other one. */
+static bool knew(const struct world *world, const struct truth_change *claim, const struct truth_change *other)
+{
+    if (claim->log == other->log)
+        return other->index < claim->index;
+    return other->index < basis_of(world, claim, other->log);
+}
+
+/* Whether a claim is one of this partition, by its name or by "*". */
+static bool is_claim_of(const struct atlas *atlas, const struct truth_change *claim, size_t partition)
+{
+    const struct truth *truth = atlas->world->truth;
+    if (!begins(claim) || claim->index >= atlas->applied[claim->log])
+        return false;
+    if (claim->partition != SIM_ALL_PARTITIONS)
+        return claim->partition == partition;
+    if (partition < atlas->world->node_count)
+        return false; /* the context gives it a home */
+    for (size_t i = 0; i < truth->change_count; i++) {
+        const struct truth_change *own = truth->changes[i];
+        if (own->partition == partition && begins(own) && own->index < atlas->applied[own->log] &&
+            knew(atlas->world, claim, own))
+            return false;
+    }
+    return true;
+}
+
+/* The one that comes next when a partition's history is read backwards, from `above` or from its end. */
+static const struct truth_change *before(const struct atlas *atlas, size_t partition, const struct truth_change *above)
 {
     const struct truth *truth = atlas->world->truth;
     const struct truth_change *best = NULL;
     for (size_t i = 0; i < truth->change_count; i++) {
-        const struct truth_change *change = truth->changes[i];
-        if (change->partition == name && change->epoch == epoch && begins(change) &&
-            change->index < atlas->applied[change->log] &&
-            (best == NULL || precedes(atlas->world, change, best)))
-            best = change;
+        const struct truth_change *claim = truth->changes[i];
+        if (!is_claim_of(atlas, claim, partition) ||
+            (above != NULL && (claim->epoch >= above->epoch || !knew(atlas->world, above, claim))))
+            continue;
+        if (best == NULL || claim->epoch > best->epoch ||
+            (claim->epoch == best->epoch && precedes(atlas->world, claim, best)))
+            best = claim;
     }
     return best;
-}
-
-static uint64_t last_epoch(const struct atlas *atlas)
-{
-    const struct truth *truth = atlas->world->truth;
-    uint64_t last = CONTEXT_EPOCH_FIRST;
-    for (size_t i = 0; i < truth->change_count; i++)
-        last = truth->changes[i]->epoch > last ? truth->changes[i]->epoch : last;
-    return last;
-}
-
-/* From which epoch on a partition's own claims count; below it, those of "*". */
-static uint64_t own_from(const struct atlas *atlas, size_t partition, uint64_t last)
-{
-    if (partition < atlas->world->node_count)
-        return CONTEXT_EPOCH_FIRST; /* the context gives it a home */
-    for (uint64_t epoch = CONTEXT_EPOCH_FIRST; epoch <= last; epoch++) {
-        const struct truth_change *own = winner(atlas, partition, epoch);
-        const struct truth_change *all = winner(atlas, SIM_ALL_PARTITIONS, epoch);
-        if (own != NULL)
-            return all != NULL && precedes(atlas->world, all, own) ? UINT64_MAX : epoch;
-    }
-    return UINT64_MAX;
 }
 
 static void find_reigns(struct atlas *atlas, size_t partition)
 {
     struct reigns *reigns = &atlas->reigns[partition];
-    uint64_t last = last_epoch(atlas);
-    uint64_t from = own_from(atlas, partition, last);
-    reigns->claims = sim_must(mem_alloc_zero(last + 1, sizeof(reigns->claims[0])));
-    for (uint64_t epoch = CONTEXT_EPOCH_FIRST; epoch <= last; epoch++) {
-        const struct truth_change *claim = winner(atlas, epoch >= from ? partition : SIM_ALL_PARTITIONS, epoch);
-        if (claim != NULL)
-            reigns->claims[reigns->count++] = claim;
+    const struct truth_change *claim = NULL;
+    reigns->claims = sim_must(mem_alloc_zero(atlas->world->truth->change_count + 1, sizeof(reigns->claims[0])));
+    while ((claim = before(atlas, partition, claim)) != NULL)
+        reigns->claims[reigns->count++] = claim;
+    for (size_t i = 0; i < reigns->count / 2; i++) {
+        const struct truth_change *swapped = reigns->claims[i];
+        reigns->claims[i] = reigns->claims[reigns->count - 1 - i];
+        reigns->claims[reigns->count - 1 - i] = swapped;
     }
 }
 
@@ -211,13 +218,12 @@ static const struct truth_change *release_of(const struct atlas *atlas, size_t p
     const struct world *world = atlas->world;
     const struct reigns *reigns = &atlas->reigns[partition];
     const struct truth_change *first = NULL;
-    bool listed = partition < world->node_count;
-    bool own = false;
+    bool by_star = partition >= world->node_count;
     for (size_t i = 0; i < reigns->count; i++)
-        own = own || (reigns->claims[i]->epoch <= epoch && reigns->claims[i]->partition == partition);
+        by_star = by_star && (reigns->claims[i]->epoch != epoch || reigns->claims[i]->partition == SIM_ALL_PARTITIONS);
     for (size_t i = 0; i < world->truth->change_count; i++) {
         const struct truth_change *change = world->truth->changes[i];
-        bool names = change->partition == partition || (!listed && !own && change->partition == SIM_ALL_PARTITIONS);
+        bool names = change->partition == partition || (by_star && change->partition == SIM_ALL_PARTITIONS);
         if (names && !begins(change) && change->epoch == epoch && owner_of(world, change) == node &&
             change->index < atlas->applied[change->log] && (first == NULL || precedes(world, change, first)))
             first = change;
@@ -240,19 +246,19 @@ struct atlas_home atlas_home(const struct atlas *atlas, size_t partition)
 }
 
 static void check_taking(const struct atlas *atlas, size_t partition, const struct truth_change *claim,
-                         const struct truth_change *before)
+                         const struct truth_change *last)
 {
     struct world *world = atlas->world;
-    size_t from = before == NULL ? world_first_home(world, partition) : owner_of(world, before);
-    uint64_t epoch = before == NULL ? CONTEXT_EPOCH_FIRST : before->epoch;
+    size_t from = last == NULL ? world_first_home(world, partition) : owner_of(world, last);
+    uint64_t epoch = last == NULL ? CONTEXT_EPOCH_FIRST : last->epoch;
     const struct truth_change *release = release_of(atlas, partition, epoch, from);
     if (epoch + 1 != claim->epoch || release == NULL || release->successor != owner_of(world, claim))
         return; /* it took from one that turned out to have lost */
     if (basis_of(world, claim, release->log) <= release->index)
         world_fail(world, NULL, "partition %zu was handed over in entry %llu of %s, and taken without it", partition,
                    (unsigned long long)release->index, world->truth->logs[release->log].origin);
-    for (size_t i = 0; before != NULL && i < world->truth->log_count; i++) {
-        if (i != before->log && basis_of(world, before, i) > basis_of(world, claim, i) && i != claim->log)
+    for (size_t i = 0; last != NULL && i < world->truth->log_count; i++) {
+        if (i != last->log && basis_of(world, last, i) > basis_of(world, claim, i) && i != claim->log)
             world_fail(world, NULL, "partition %zu was taken under epoch %llu without what epoch %llu rests on",
                        partition, (unsigned long long)claim->epoch, (unsigned long long)epoch);
     }

@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 
 enum { KEY_MAX_BYTES = 1 + 2 * ENTRY_NAME_MAX_BYTES, FIRST_CAPACITY = 2 };
 
@@ -113,6 +114,8 @@ static int compare_numbers(uint64_t a, uint64_t b)
 static int compare_claims(const struct claim *a, const struct claim *b)
 {
     int order = compare_numbers(a->time, b->time);
+    if (PLANTED(order_by_index))
+        order = compare_numbers(a->index, b->index);
     if (order == 0)
         order = strcmp(a->region, b->region);
     if (order == 0)

@@ -318,7 +318,7 @@ static void run_resend(struct world *world, struct task *task)
     struct op *op = task->data;
     if (task->numbers[0] != op->next_send)
         return; /* it was sent again for another reason meanwhile */
-    choose_target(world, op, 200000);
+    choose_target(world, op, world->healing ? 600000 : 200000);
     send_op(world, op);
 }
 

@@ -256,8 +256,10 @@ static void check_stream(const struct subject *subject, size_t partition, size_t
                        (unsigned long long)version->version, (unsigned long long)version->index,
                        truth_origin(world, version->log), i);
         else if (i >= count || !is_place(subject, places[i], version->log, version->index))
-            world_fail(world, subject->node, "%s does not have version %zu of stream %s at entry %llu of %s",
-                       subject->what, i, name, (unsigned long long)version->index, truth_origin(world, version->log));
+            world_fail(world, subject->node,
+                       "%s does not have version %zu of stream %s (%zu versions) at entry %llu of %s, but at %llu",
+                       subject->what, i, name, count, (unsigned long long)version->index,
+                       truth_origin(world, version->log), (unsigned long long)(i < count ? places[i].index : 0));
     }
     if (count > versions->count)
         world_fail(world, subject->node, "%s has %zu versions of stream %s, and there are %zu", subject->what, count,

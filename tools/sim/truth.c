@@ -216,8 +216,13 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     truth->changes[truth->change_count++] = change;
     log->entries[entry->index].change = change;
     world->counts.changes[kind - CONTROL_AUTHORITY_RELEASED]++;
-    world_trace(world, node, "%s of partition %zu, epoch %llu, at %llu", control_type(kind), change->partition,
-                (unsigned long long)change->epoch, (unsigned long long)change->index);
+    struct buf basis;
+    buf_init(&basis, CONTROL_BASIS_MAX_BYTES);
+    INVARIANT(position_format(&parsed.basis, &basis) == 0);
+    world_trace(world, node, "%s of partition %zu, epoch %llu, at %llu, on %.*s", control_type(kind), change->partition,
+                (unsigned long long)change->epoch, (unsigned long long)change->index, (int)basis.size_bytes,
+                (const char *)basis.data);
+    buf_free(&basis);
 }
 
 struct growing {

@@ -50,6 +50,18 @@ int merkle_verify_consistency(struct sha256 *sha, uint64_t old_size, uint64_t ne
                               const struct hash *new_root, const struct hash *proof, size_t proof_count,
                               struct err *err) MUST_USE;
 
+/* A part of a tree against its own root, and against that of the whole: what a range that was repaired, or kept when
+ * the rest was pruned, is checked with against a signed checkpoint. [start, end) is a sub-tree when start is a multiple
+ * of the smallest power of two that is not below end - start. ERR_INVALID when it is none, does not hold index or ends
+ * behind size, or when the proof has the wrong length; ERR_CORRUPT when it does not lead to root. An empty sub-tree
+ * (start == end) is part of every tree, its root is the empty one, and it includes nothing. */
+int merkle_verify_subtree_inclusion(struct sha256 *sha, uint64_t index, uint64_t start, uint64_t end,
+                                    const struct hash *leaf, const struct hash *proof, size_t proof_count,
+                                    const struct hash *root, struct err *err) MUST_USE;
+int merkle_verify_subtree_consistency(struct sha256 *sha, uint64_t start, uint64_t end, uint64_t size,
+                                      const struct hash *subtree_root, const struct hash *root,
+                                      const struct hash *proof, size_t proof_count, struct err *err) MUST_USE;
+
 /* Where proofs get hashes from: the root of the perfect subtree of 2^height leaves that starts at leaf
  * number * 2^height. Returns 0 or an error code. */
 typedef int merkle_read_fn(void *context, unsigned height, uint64_t number, struct hash *ret, struct err *err);

@@ -1,9 +1,9 @@
 /* The tree against RFC 6962's definition, and the verifiers against the proof probes of transparency-dev/merkle
  * (tests/vectors/merkle). */
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <signal.h>
 
+#include "probe.h"
 #include "support.h"
 #include "support/files.h"
 
@@ -141,90 +141,30 @@ Test(merkle, a_leaf_past_the_last_is_our_own_bug, .signal = SIGABRT)
 
 /* --- Proofs of others --- */
 
-struct probe_count {
-    size_t accepted;
-    size_t refused;
-};
-
-/* The probes also try hashes that are too short. A struct hash cannot be, so what is missing is filled up; differently
- * for leaves and for roots, so that two that are missing altogether stay different. */
-static struct hash hash_of_base64(const json_t *value, uint8_t fill)
-{
-    struct hash hash;
-    const char *text = json_is_null(value) ? "" : json_string_value(value);
-    size_t size = 0;
-    cr_assert_not_null(text);
-    memset(hash.bytes, fill, HASH_SIZE);
-    cr_assert_eq(base64_decode(text, strlen(text), hash.bytes, HASH_SIZE, &size), 0, "%s", text);
-    return hash;
-}
-
-/* JSON's numbers are read as doubles, because jansson has no integers past 2^63. All are small but 2^64 - 1. */
-static uint64_t number_of(const json_t *object, const char *name)
-{
-    double value = json_real_value(json_object_get(object, name));
-    if (value >= 18446744073709551615.0)
-        return UINT64_MAX;
-    cr_assert_lt(value, 9007199254740992.0);
-    return (uint64_t)value;
-}
-
-static size_t proof_of(const json_t *object, struct hash out[MERKLE_PROOF_MAX])
-{
-    size_t at;
-    const json_t *value;
-    const json_t *proof = json_object_get(object, "proof");
-    cr_assert_leq(json_array_size(proof), MERKLE_PROOF_MAX);
-    json_array_foreach(proof, at, value)
-    {
-        out[at] = hash_of_base64(value, 0);
-    }
-    return json_array_size(proof);
-}
-
-static json_t *load_probe(const char *path)
-{
-    json_error_t error;
-    json_t *object = json_load_file(path, JSON_DECODE_INT_AS_REAL, &error);
-    cr_assert_not_null(object, "%s: %s", path, error.text);
-    return object;
-}
-
-static void settle(struct probe_count *count, const char *path, json_t *object, int code, const struct err *err)
-{
-    bool refuse = json_is_true(json_object_get(object, "wantErr"));
-    cr_assert_eq(code != 0, refuse, "%s: %s (%s)", path, tally_error_name(code), err->message);
-    cr_assert(code == 0 || code == ERR_INVALID || code == ERR_CORRUPT, "%s: %s", path, tally_error_name(code));
-    cr_assert_eq(code, err->code, "%s", path);
-    count->accepted += code == 0;
-    count->refused += code != 0;
-    json_decref(object);
-}
-
 static void try_inclusion(void *context, const char *path)
 {
-    json_t *object = load_probe(path);
+    struct probe probe = probe_load(path);
     struct hash proof[MERKLE_PROOF_MAX];
     struct err err = {0};
-    size_t count = proof_of(object, proof);
-    struct hash leaf = hash_of_base64(json_object_get(object, "leafHash"), 0xFF);
-    struct hash root = hash_of_base64(json_object_get(object, "root"), 0);
-    int code = merkle_verify_inclusion(sha, number_of(object, "leafIdx"), number_of(object, "treeSize"), &leaf, proof,
-                                       count, &root, &err);
-    settle(context, path, object, code, &err);
+    size_t count = probe_proof(&probe, proof);
+    struct hash leaf = probe_hash(&probe, "leafHash", 0xFF);
+    struct hash root = probe_hash(&probe, "root", 0);
+    int code = merkle_verify_inclusion(sha, probe_number(&probe, "leafIdx"), probe_number(&probe, "treeSize"), &leaf,
+                                       proof, count, &root, &err);
+    probe_settle(context, path, &probe, code, &err);
 }
 
 static void try_consistency(void *context, const char *path)
 {
-    json_t *object = load_probe(path);
+    struct probe probe = probe_load(path);
     struct hash proof[MERKLE_PROOF_MAX];
     struct err err = {0};
-    size_t count = proof_of(object, proof);
-    struct hash root1 = hash_of_base64(json_object_get(object, "root1"), 0);
-    struct hash root2 = hash_of_base64(json_object_get(object, "root2"), 0);
-    int code = merkle_verify_consistency(sha, number_of(object, "size1"), number_of(object, "size2"), &root1, &root2,
-                                         proof, count, &err);
-    settle(context, path, object, code, &err);
+    size_t count = probe_proof(&probe, proof);
+    struct hash root1 = probe_hash(&probe, "root1", 0);
+    struct hash root2 = probe_hash(&probe, "root2", 0);
+    int code = merkle_verify_consistency(sha, probe_number(&probe, "size1"), probe_number(&probe, "size2"), &root1,
+                                         &root2, proof, count, &err);
+    probe_settle(context, path, &probe, code, &err);
 }
 
 Test(merkle, all_inclusion_probes_are_decided_right)

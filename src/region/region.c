@@ -164,6 +164,10 @@ static int take_logs(struct region *region, const struct region_log_found *found
             code = take_indexed_size(region, region->logs[log], err);
         if (code == 0)
             code = take_signed_note(region, region->logs[log], found[i].signed_note, err);
+        if (code == 0 && found[i].forked != NULL) {
+            region->logs[log]->state = REGION_LOG_FORKED;
+            copy_string(region->logs[log]->detail, sizeof(region->logs[log]->detail), found[i].forked);
+        }
         if (code == 0 && found[i].chain.last_time > region->last_time && i == 0 && !PLANTED(forget_time))
             region->last_time = found[i].chain.last_time;
     }
@@ -236,6 +240,7 @@ void region_fork(struct region *region, uint32_t log, struct bytes evidence, str
     va_end(args);
     forked->state = REGION_LOG_FORKED;
     region_alarm(update, log, evidence, "FORK: %s", forked->detail);
+    update->effects[update->effect_count - 1].fork = true;
     pulls_stop(region, log, update);
 }
 

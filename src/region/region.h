@@ -213,6 +213,8 @@ struct region_log_found {
     struct bytes checkpoint;  /* stored note, may be empty; borrowed during region_new */
     struct bytes signed_note; /* this region's own logs: the latest note that it remembers to have signed, kept apart
                                * from the log and perhaps ahead of it; may be empty; borrowed during region_new */
+    const char *forked; /* why the log counts as forked: evidence of it was kept, and no operator has resolved it; NULL:
+                         * it does not; borrowed during region_new */
 };
 
 struct region;
@@ -294,6 +296,7 @@ struct region_effect {
     uint64_t cosigned_size;
     bool published;
     bool fresh;          /* BEGIN_INCARNATION: not one that a peer holds */
+    bool fork;           /* ALARM: two histories of the log */
     struct block *block; /* the update's reference: retain to keep */
     struct buf note;     /* owned by the update */
     struct region_command *command;

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "log/evidence.h"
 
 /* --- Logs --- */
 
@@ -165,13 +166,34 @@ static int give_unindexed(struct store *store, struct region *region, uint32_t l
     return code;
 }
 
+/* A fork stays one over restarts, until an operator has acted on the evidence. */
+struct forks {
+    struct region_log_found *found;
+    size_t count;
+    char (*reasons)[EVIDENCE_REASON_MAX_BYTES + 1]; /* one a log */
+};
+
+static int see_evidence(void *context, const struct evidence *evidence, struct bytes note)
+{
+    const struct forks *forks = context;
+    (void)note;
+    for (size_t i = 0; evidence->fork && i < forks->count; i++) {
+        if (strcmp(forks->found[i].origin, evidence->log) != 0)
+            continue;
+        copy_string(forks->reasons[i], sizeof(forks->reasons[i]), evidence->reason);
+        forks->found[i].forked = forks->reasons[i];
+    }
+    return 0;
+}
+
 int store_make_region(struct store *store, const struct region_config *config, struct index *index, struct region **ret,
                       struct err *err)
 {
     size_t count = atomic_load(&store->log_count);
     struct region_log_found *found = mem_alloc_zero(count, sizeof(*found));
     struct buf *notes = mem_alloc_zero(2 * count, sizeof(*notes)); /* the logs' notes, then those that were signed */
-    int code = found == NULL || notes == NULL ? err_no_memory(err, "the region") : 0;
+    struct forks forks = {.found = found, .count = count, .reasons = mem_alloc_zero(count, sizeof(*forks.reasons))};
+    int code = found == NULL || notes == NULL || forks.reasons == NULL ? err_no_memory(err, "the region") : 0;
     for (size_t i = 0; code == 0 && i < count; i++) {
         struct bytes origin = log_origin(store->logs[i]);
         memcpy(found[i].origin, origin.data, origin.size_bytes);
@@ -186,6 +208,8 @@ int store_make_region(struct store *store, const struct region_config *config, s
     }
     struct region *region = NULL;
     if (code == 0)
+        code = evidence_each(store->disk, store->folder, false, see_evidence, &forks, err);
+    if (code == 0)
         code = region_new(config, found, count, index, &region, err);
     for (uint32_t i = 0; code == 0 && i < count; i++)
         code = give_unindexed(store, region, i, err);
@@ -195,6 +219,7 @@ int store_make_region(struct store *store, const struct region_config *config, s
         region_free(region);
     for (size_t i = 0; notes != NULL && i < 2 * count; i++)
         buf_free(&notes[i]);
+    mem_free(forks.reasons);
     mem_free(notes);
     mem_free(found);
     return code;

@@ -4,6 +4,7 @@
  *
  * Folder:  logs/<region>-<incarnation>/   one a log, the own one among them
  *          signed/<region>-<incarnation>  the latest note that the region signed of its log, kept apart from it
+ *          evidence/                      signed notes that contradict a log (log/evidence.h): such a log is forked
  *
  * Threads: store_open, store_make_region and store_close while nothing else runs. After that one thread writes to the
  * logs and calls store_add_log; log_count grows last, so others may read logs below it at any time. */

@@ -68,15 +68,17 @@ struct message {
 
 enum job_type { JOB_WRITE, JOB_CHECKPOINT, JOB_CREATE_LOG, JOB_EVIDENCE, JOB_BEGIN_INCARNATION };
 
-/* One thing for the writer. Owns a reference of block, and note. */
+/* One thing for the writer. Owns a reference of block, note and reason. */
 struct job {
     enum job_type type;
     uint32_t log;
     uint64_t size;
     bool published;
     bool fresh;
+    bool fork;
     struct block *block;
     struct buf note;
+    struct buf reason;                     /* why evidence is kept */
     char text[ENTRY_ORIGIN_MAX_BYTES + 1]; /* origin of the log to create */
 };
 

@@ -22,7 +22,9 @@ static struct job *new_job(struct server *server, enum job_type type, const stru
     job->size = effect->size;
     job->published = effect->published;
     job->fresh = effect->fresh;
+    job->fork = effect->fork;
     buf_init(&job->note, NOTE_MAX_BYTES);
+    buf_init(&job->reason, TALLY_ERROR_MESSAGE_MAX_BYTES);
     if (effect->note.size_bytes > 0 && buf_append(&job->note, buf_bytes(&effect->note)) != 0)
         server_die(server, "memory ran out");
     return job;
@@ -31,8 +33,12 @@ static struct job *new_job(struct server *server, enum job_type type, const stru
 static void raise_alarm(struct server *server, const struct region_effect *effect)
 {
     server_say(server, "ALARM: %s", effect->text);
-    if (effect->note.size_bytes > 0)
-        send_job(server, new_job(server, JOB_EVIDENCE, effect));
+    if (effect->note.size_bytes == 0)
+        return;
+    struct job *job = new_job(server, JOB_EVIDENCE, effect);
+    if (buf_append_string(&job->reason, effect->text) != 0 || buf_append_byte(&job->reason, 0) != 0)
+        server_die(server, "memory ran out");
+    send_job(server, job);
 }
 
 static void carry_out(struct server *server, struct region_effect *effect)

@@ -5,15 +5,17 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "log/evidence.h"
 #include "server/internal.h"
 
-enum { JOBS_BATCH_MAX = 256, EVIDENCE_FILES_MAX = 1000 };
+enum { JOBS_BATCH_MAX = 256 };
 
 static void free_job(struct job *job)
 {
     if (job->block != NULL)
         block_release(job->block);
     buf_free(&job->note);
+    buf_free(&job->reason);
     mem_free(job);
 }
 
@@ -81,51 +83,22 @@ static void begin_incarnation(struct server *server, const struct job *job)
     server->life.ended(server->life.context, job->fresh ? job->size : 0);
 }
 
-static int count_name(void *context, const char *name, bool is_dir)
-{
-    (void)name;
-    (void)is_dir;
-    (*(size_t *)context)++;
-    return 0;
-}
-
-/* A file named after its contents: the same note is kept once. EVIDENCE_FILES_MAX bounds what a hostile peer can make
- * us store. */
-static int store_evidence(struct server *server, const char *folder, struct bytes note, char *path, struct err *err)
-{
-    struct sha256 *sha = sha256_new();
-    char name[2 * HASH_SIZE + sizeof(".note")];
-    uint32_t mode = 0;
-    size_t count = 0;
-    if (sha == NULL)
-        return err_no_memory(err, "the evidence");
-    struct hash hash = sha256_of(sha, note);
-    sha256_free(sha);
-    hex_encode(bytes_of(hash.bytes, HASH_SIZE), name);
-    memcpy(name + 2 * HASH_SIZE, ".note", sizeof(".note"));
-    int code = disk_join(path, folder, name, err);
-    if (code != 0 || disk_mode(server->disk, path, &mode, NULL) == 0)
-        return code;
-    code = disk_list(server->disk, folder, count_name, &count, err);
-    if (code == 0 && count >= EVIDENCE_FILES_MAX)
-        code = err_set(err, ERR_TOO_LARGE, "%zu files are there already; look at them and move them away", count);
-    return code != 0 ? code : disk_replace_file(server->disk, path, note, 0, err);
-}
-
 static void keep_evidence(struct server *server, const struct job *job)
 {
-    char folder[DISK_PATH_MAX_BYTES];
-    char path[DISK_PATH_MAX_BYTES];
+    struct sha256 *sha = sha256_new();
+    struct evidence what = {.fork = job->fork, .kept_at_ms = clock_now().wall_us / 1000};
     struct err err = {0};
-    int code = disk_join(folder, server->config->folder, "evidence", &err);
+    struct bytes origin = log_origin(server->store.logs[job->log]);
+    memcpy(what.log, origin.data, origin.size_bytes);
+    copy_string(what.reason, sizeof(what.reason), (const char *)job->reason.data);
+    int code = sha == NULL
+                   ? err_no_memory(&err, "the evidence")
+                   : evidence_keep(server->disk, server->config->folder, buf_bytes(&job->note), sha, &what, &err);
+    sha256_free(sha);
     if (code == 0)
-        code = disk_make_dir(server->disk, folder, &err);
-    if (code == 0)
-        code = store_evidence(server, folder, buf_bytes(&job->note), path, &err);
-    if (code == 0)
-        server_say(server, "evidence kept in %s", path);
+        server_say(server, "evidence kept in %s/evidence/%s.note", server->config->folder, what.name);
     else
-        server_say(server, "evidence could not be kept in %s: %s", folder, err.message);
+        server_say(server, "evidence could not be kept in %s/evidence: %s", server->config->folder, err.message);
 }
 
 static size_t carry_out(struct server *server, struct job **jobs, size_t count)

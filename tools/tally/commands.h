@@ -22,5 +22,6 @@ extern const struct command command_backup;
 extern const struct command command_restore;
 extern const struct command command_reconcile;
 extern const struct command command_bench;
+extern const struct command command_evidence;
 
 #endif

@@ -139,6 +139,7 @@ Test(region, another_root_for_a_size_stops_the_mirror_with_an_alarm_and_the_evid
     struct site *us = forked_mirror(&eu);
     const struct region_effect *alarm = site_effect(us, REGION_ALARM);
     cr_assert_not_null(strstr(alarm->text, "FORK"));
+    cr_assert(alarm->fork);
     cr_assert_gt(alarm->note.size_bytes, 0);
     cr_assert_eq(site_count(us, REGION_CLOSE_PULL), 1);
     cr_assert_eq(site_count(us, REGION_SAVE_CHECKPOINT), 0);

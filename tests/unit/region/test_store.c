@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 
+#include "log/evidence.h"
 #include "support/files.h"
 #include "unit/region/fixture.h"
 
@@ -101,4 +102,47 @@ Test(store, the_region_is_made_from_what_was_found)
     region_free(region);
     index_close(index);
     site_free(site);
+}
+
+/* The region that a store with evidence of this kind about its own log makes, and the log's state in it. */
+static enum region_log_state state_with_evidence(bool fork, const char *log, bool resolved)
+{
+    struct site *site = site_alone(); /* for its configuration */
+    struct index *index = index_memory_new(&site->contexts);
+    struct evidence what = {.fork = fork, .kept_at_ms = 1, .reason = "two histories"};
+    struct region_log_status status;
+    struct region *region = NULL;
+    struct err err = {0};
+    copy_string(what.log, sizeof(what.log), log);
+    cr_assert_eq(open_store("demo/eu/1", &err), 0);
+    cr_assert_eq(evidence_keep(disk_posix(), folder, BYTES_LITERAL("a note"), site->sha, &what, &err), 0);
+    if (resolved)
+        cr_assert_eq(evidence_resolve(disk_posix(), folder, what.name, "a test", 2, &err), 0, "%s", err.message);
+    cr_assert_eq(store_make_region(&store, &site->config, index, &region, &err), 0, "%s", err.message);
+    region_log_status(region, 0, &status);
+    cr_assert((status.state == REGION_LOG_FORKED) == (strcmp(status.detail, "two histories") == 0));
+    region_free(region);
+    index_close(index);
+    site_free(site);
+    return status.state;
+}
+
+Test(store, a_log_of_which_a_fork_was_kept_starts_forked)
+{
+    cr_assert_eq(state_with_evidence(true, "demo/eu/1", false), REGION_LOG_FORKED);
+}
+
+Test(store, a_fork_that_was_resolved_is_over)
+{
+    cr_assert_eq(state_with_evidence(true, "demo/eu/1", true), REGION_LOG_WAITING);
+}
+
+Test(store, evidence_of_another_log_is_no_fork)
+{
+    cr_assert_eq(state_with_evidence(true, "demo/us/1", false), REGION_LOG_WAITING);
+}
+
+Test(store, evidence_of_a_bad_signature_is_no_fork)
+{
+    cr_assert_eq(state_with_evidence(false, "demo/eu/1", false), REGION_LOG_WAITING);
 }

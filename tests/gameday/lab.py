@@ -41,6 +41,7 @@ class GamedayLab(Lab):
         self.partitions_each = partitions_each
         self.begun = time.monotonic()
         self.phases = {}
+        self.settling_since = None  # monotonic: when the clients had stopped
         self.loads = []
 
     def host(self, name):
@@ -83,6 +84,7 @@ class GamedayLab(Lab):
             region.start(accepting=False)
         for region in made:
             region.wait_accepting()
+            wait_until(lambda: all(peer.connected for peer in region.status().peers), f'{region.name} to know its peers')
         sql = self.folder / 'payments.sql'
         sql.write_text(PROJECTION)
         for region in made:
@@ -137,8 +139,11 @@ class GamedayLab(Lab):
         first = wait_until(lambda: load.first_answer(home.name, partitions, began), f'{home.name} to acknowledge a payment for {lost.name}')
         self.say(f'{home.name} has acknowledged its first payment for {lost.name}, {self.phase("first accepted append", lost_at or began, first):.2f} s after the loss')
 
-    def come_back(self, region):
+    def come_back(self, region, still_away=None):
         began = time.monotonic()
+        self.network.heal()
+        if still_away:
+            self.network.isolate(still_away.name)
         region.start(accepting=False)
         region.wait_accepting()
         self.say(f'{region.name} is back and accepting what is still its own, after {self.phase("return", began):.2f} s')
@@ -192,13 +197,12 @@ class GamedayLab(Lab):
             digests[region.name], effects[region.name] = self.effects(region, position)
         return Evidence(merged(*self.loads), copies, late, effects, digests, self.homes(None), lost)
 
-    settling_since = None
-
     def finish(self, regions):
         """Stops the clients, waits until all is settled, and judges. Returns the verdict for what a drill wants besides."""
         for load in self.loads:
             if not load.stopping.is_set():
                 load.stop()
+        self.settling_since = self.settling_since or time.monotonic()
         verdict = judge(self.evidence(regions))
         states = ', '.join(f'{count} {state}' for state, count in sorted(verdict.late.items())) or 'none'
         self.say(f'acknowledged {verdict.acknowledged}, lost {verdict.named_lost or "nothing"}, late: {states}; '

@@ -111,6 +111,9 @@ class Loopback:
     def inside(self, place):
         return []
 
+    def isolate(self, place):
+        """Nothing: on one machine a dead process closes its connections."""
+
     def heal(self):
         pass
 

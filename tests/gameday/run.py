@@ -42,7 +42,7 @@ def make_network(wanted):
 
 
 def run_drill(name, drill, network):
-    print(f'drill {name}: {inspect.getdoc(drill)}')
+    print(f'drill {name}: {inspect.getdoc(drill).splitlines()[0]}')
     lab = gameday.GamedayLab(network, getattr(drill, 'partitions_each', 4))
     signal.alarm(DRILL_SECONDS_MAX)
     try:

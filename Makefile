@@ -62,7 +62,7 @@ VERIFY_MODULES := base platform crypto entry log
 CLI_MODULES := base platform crypto entry domain log projection client
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash sim sim-ci lint format bench bench-peers clean FORCE
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash gameday gameday-short sim sim-ci lint format bench bench-peers clean FORCE
 BINARIES := tallyd tally tally-verify tally-sim
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
@@ -79,6 +79,7 @@ make golden     golden vectors, against a second implementation
 make planted    plants faults and sees the checks fail
 make integration  real processes; TEST=name for those whose names contain it
 make crash      kill -9 and power loss, again and again; KILLS=500 KILL_SECONDS=1000 for longer
+make gameday    three regions in network namespaces, lost, cut off and moved under load (as root); DRILL=region-loss for one
 make sim        the simulator, on all cores: SEEDS=1000, FIRST=1, or MINUTES=10
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
@@ -312,6 +313,7 @@ test: deps-check
 	$(RUN) planted
 	$(RUN) MODE=clang all
 	$(RUN) integration
+	$(RUN) gameday-short
 	$(RUN) sim-ci
 	$(RUN) crash
 	@echo 'make test: all of it holds'
@@ -351,6 +353,13 @@ $(B)/tests/crash-power: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/crash/*.c))
 crash: all $(B)/tests/crash-power $(PYTHON_PROTOS)
 	@$(B)/tests/crash-power
 	@$(PYTHON) tests/crash/kill.py $(KILLS) $(KILL_SECONDS)
+
+# tests/gameday: drills with real regions in network namespaces (tools/README.md has the runbooks that they follow).
+gameday: all $(PYTHON_PROTOS)
+	@$(PYTHON) tests/gameday/run.py $(DRILL)
+
+gameday-short: all $(PYTHON_PROTOS)
+	@$(PYTHON) tests/gameday/run.py --short
 
 # Regions under a simulated clock, disk and network (tools/sim/README.md).
 SEEDS ?=
@@ -400,7 +409,7 @@ clean:
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
             libcriterion-dev libgrpc-dev libssl-dev libcurl4-openssl-dev libcyaml-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev grpc-proto \
-            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq
+            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq iproute2 util-linux libfaketime
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.
 deps-check:

@@ -25,7 +25,7 @@ BIN = ROOT / 'build' / 'bin'
 GENERATED = ROOT / 'build' / 'python'
 sys.path.append(str(GENERATED))
 
-from tally.v1 import ledger_pb2, operations_pb2, replication_pb2  # noqa: E402
+from tally.v1 import control_pb2, ledger_pb2, operations_pb2, replication_pb2  # noqa: E402
 
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 VERIFIED, VIOLATION, USAGE, UNREADABLE = 0, 1, 2, 3
@@ -83,10 +83,10 @@ class Refused(Exception):
 class Client:
     """client.append(request), client.read_stream(request) …: a method for each rpc of a service, snake_case or as spelled."""
 
-    def __init__(self, address, descriptor=ledger_pb2.DESCRIPTOR, service='Ledger'):
+    def __init__(self, address, descriptor=ledger_pb2.DESCRIPTOR, service='Ledger', options=()):
         self.channel = grpc.insecure_channel(address, options=[
             ('grpc.max_receive_message_length', MESSAGE_MAX_BYTES), ('grpc.max_send_message_length', MESSAGE_MAX_BYTES),
-            ('grpc.enable_http_proxy', 0), ('grpc.use_local_subchannel_pool', 1)])
+            ('grpc.enable_http_proxy', 0), ('grpc.use_local_subchannel_pool', 1), *options])
         found = descriptor.services_by_name[service]
         for method, proto in zip(found.methods, self.protos(descriptor, service)):
             kind = {(False, False): 'unary_unary', (False, True): 'unary_stream', (True, False): 'stream_unary',
@@ -179,7 +179,7 @@ class Region:
         self.lab = lab
         self.name = name
         self.port = port
-        self.address = f'127.0.0.1:{port}'
+        self.address = f'{lab.host(name)}:{port}'
         self.folder = lab.folder / name
         self.output = lab.folder / f'{name}.log'
         self.process = None
@@ -204,9 +204,12 @@ class Region:
         assert count >= 1, f'{pattern} is not in {text}'
         self.config.write_text(changed)
 
+    def command(self):
+        return [str(BIN / 'tallyd'), '--data', str(self.folder)]
+
     def spawn(self):
         with open(self.output, 'ab') as output:
-            self.process = subprocess.Popen([str(BIN / 'tallyd'), '--data', str(self.folder)], stdout=output, stderr=output, cwd=self.lab.folder)
+            self.process = subprocess.Popen(self.command(), stdout=output, stderr=output, cwd=self.lab.folder)
 
     def said(self):
         return self.output.read_text(errors='replace') if self.output.exists() else ''
@@ -334,22 +337,33 @@ class Region:
 
 class Lab:
     """Where one test does its work."""
+    region_class = Region
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix='tally-test-'))
         self.regions = []
         self.endings = []
 
+    def host(self, name):
+        return '127.0.0.1'
+
+    def port(self):
+        return free_port()
+
+    def homes(self, known):
+        """Partitions of context bank whose home is not its default."""
+        return {'us': 'us'} if 'us' in known else {}
+
     def init(self, name, peers=(), port=None, home_us=True, cluster='bank', addresses=None):
         """A data directory: context bank at home in eu, its partition `us` in us (when there is a us)."""
-        region = Region(self, name, port or free_port())
+        region = self.region_class(self, name, port or self.port())
         arguments = ['tally', 'init', region.folder, '--cluster', cluster, '--region', name, '--listen', region.address]
         for peer in peers:
             arguments += ['--peer', f'{peer}={addresses[peer]}']
         known = {name, *peers}
         arguments += ['--context', f'bank={"eu" if "eu" in known else name}']
-        if home_us and 'us' in known:
-            arguments += ['--home', 'bank/us=us']
+        for partition, home in self.homes(known).items() if home_us else ():
+            arguments += ['--home', f'bank/{partition}={home}']
         check(*arguments)
         self.regions.append(region)
         return region
@@ -359,12 +373,12 @@ class Lab:
 
     def cluster(self, *names, broken=()):
         """Regions that know each other, not yet started. A pair in `broken` has each other's address wrong, so that no direct link comes up."""
-        ports = {name: free_port() for name in names}
+        ports = {name: self.port() for name in names}
         dead = f'127.0.0.1:{free_port()}'
         made = []
         for name in names:
             peers = [other for other in names if other != name]
-            addresses = {peer: dead if (name, peer) in broken or (peer, name) in broken else f'127.0.0.1:{ports[peer]}' for peer in peers}
+            addresses = {peer: dead if (name, peer) in broken or (peer, name) in broken else f'{self.host(peer)}:{ports[peer]}' for peer in peers}
             made.append(self.init(name, peers, ports[name], addresses=addresses))
         for region in made:
             for peer in made:

@@ -1,0 +1,333 @@
+"""The drills. Each is a function with a lab; its docstring is what happens, and the story that it prints is what it took.
+
+What each does with `tally` is what ../../tools/README.md tells an operator to do.
+"""
+import shutil
+import time
+
+from harness import Refused, batch, event, read_log, wait_until, write
+from verdict import PAYMENT
+
+FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
+
+
+# --- What drills share ---
+
+def _die(lab, region):
+    """As if its site had lost power: no connection is closed, and nothing that was on its way leaves any more. Links between the others are whole."""
+    lab.network.heal()
+    lab.network.isolate(region.name)
+    region.kill()
+    lab.say(f'{region.name} is gone: it was killed, and its site is silent')
+    return time.monotonic()
+
+
+def _cut(lab, region, others):
+    for other in others:
+        lab.network.both_ways(region.name, other.name, cut=True)
+    lab.say(f'{region.name} and {", ".join(other.name for other in others)} do not hear each other; clients reach all')
+
+
+def _tail(lab, load, home, others, more=60):
+    """Payments that only `home` has."""
+    before = home.size()
+    wait_until(lambda: home.size() >= before + more, f'{home.name} to accept {more} payments that nobody else has')
+    held = max(other.size(home.origin) for other in others)
+    lab.say(f'{home.name} has acknowledged on: {home.size()} entries, and the others hold at most {held} of them')
+
+
+def _repeat(lab, load, home, recorded):
+    """A client that never saw the answer asks the new home, with the same ids."""
+    entry = recorded.entry
+    request = batch(write(entry.stream, event(recorded.payload, entry.type, entry.event_id), partition=entry.partition))
+
+    def answered():
+        try:
+            load.acknowledge(entry.partition, time.monotonic(), request, home.client().append(request))
+            return True
+        except Refused:
+            return False
+    wait_until(answered, f'{home.name} to answer a repetition')
+
+
+def _settle(lab, home, regions):
+    """Some are accepted, some compensated later by hand, the rest rejected in one go."""
+    lab.settling_since = time.monotonic()
+    lab.wait_settled(regions)
+    lab.operator('tally', 'reconcile', 'list', '--context', 'bank', '--server', home.address)
+    open_items = [item for item in lab.items(home, '--state', 'open') if item['late']]
+    places = [f'{item["origin"]}@{item["index"]}' for item in open_items]
+    assert len(places) >= 5, f'a tail should have come back late, but only {places} is open'
+    lab.operator('tally', 'reconcile', 'show', places[0], '--server', home.address)
+    lab.operator('tally', 'reconcile', 'accept', *places[:2], '--actor', 'anna', '--reason', 'still wanted', '--server', home.address)
+    lab.operator('tally', 'reconcile', 'drop', places[2], '--actor', 'anna', '--reason', 'paid by telephone', '--server', home.address)
+    lab.operator('tally', 'reconcile', 'reject', '--all', '--expect-count', len(places) - 3, '--actor', 'anna', '--reason', 'too late', '--server', home.address)
+    wait_until(lambda: not lab.items(home, '--state', 'open'), 'no item to be open')
+
+
+def _late_of(verdict, *states):
+    assert set(states) <= set(verdict.late), verdict.late
+
+
+def _hand_over(lab, load, old, new, partitions):
+    began = time.monotonic()
+    moved = [argument for partition in partitions for argument in ('--partition', partition)]
+    lab.operator('tally', 'handover', 'bank', '--to', new.name, *moved, '--reason', 'maintenance', '--server', old.address)
+    for partition in partitions:
+        wait_until(lambda: load.first_answer(new.name, {partition}, began), f'{new.name} to serve {partition}')
+    lab.wait_load(load, 50)
+    pauses = sorted(load.pauses(partitions, began, time.monotonic()).values())
+    p99 = pauses[min(len(pauses) - 1, int(len(pauses) * 0.99))]
+    lab.say(f'{len(partitions)} partitions moved to {new.name}; longest pause of a client: median {pauses[len(pauses) // 2] * 1000:.0f} ms, '
+            f'p99 {p99 * 1000:.0f} ms')
+    lab.phases[f'pause p99 to {new.name}'] = p99
+
+
+# --- Losses ---
+
+def region_loss(lab):
+    """A region dies when the others have all it had; another takes over; it comes back. Nothing may be late."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    lab.drain_partitions(load, eu, (us, ap))
+    died = _die(lab, eu)
+    load.paused.clear()
+    lab.wait_missed(us, eu, died)
+    lab.fail_over(us, eu, load, lost_at=died)
+    lab.wait_load(load)
+    lab.come_back(eu)
+    lab.wait_load(load)
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
+
+
+def unreplicated_tail(lab):
+    """A region dies with payments that nobody else has. They come back late, and are settled; what clients repeated meanwhile is a duplicate."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    _cut(lab, eu, (us, ap))
+    _tail(lab, load, eu, (us, ap))
+    last = [recorded for recorded in read_log(eu.client(), eu.origin) if recorded.entry.type == PAYMENT][-3:]
+    died = _die(lab, eu)
+    lab.wait_missed(us, eu, died)
+    lab.fail_over(us, eu, load, lost_at=died)
+    for recorded in last:
+        _repeat(lab, load, us, recorded)
+    lab.say(f'{len(last)} payments of the tail were repeated at us')
+    lab.wait_load(load)
+    lab.come_back(eu)
+    lab.wait_load(load)
+    load.stop()
+    _settle(lab, us, regions)
+    _late_of(lab.finish(regions), 'accepted', 'dropped', 'duplicate', 'rejected')
+
+
+def second_loss(lab):
+    """us takes over from eu and dies, too, before eu is back; ap takes over from us; then both come back."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    _cut(lab, eu, (us, ap))
+    _tail(lab, load, eu, (us, ap))
+    died = _die(lab, eu)
+    lab.wait_missed(us, eu, died)
+    lab.fail_over(us, eu, load, lost_at=died)
+    lab.wait_load(load, 50)
+    _cut(lab, us, (ap,))
+    _tail(lab, load, us, (ap,), 40)
+    died = _die(lab, us)
+    lab.wait_missed(ap, us, died)
+    lab.operator('tally', 'failover', 'bank', '--from', 'us', '--dry-run', '--server', ap.address, shown=12)
+    lab.fail_over(ap, us, load, force=True, lost_at=died)
+    lab.come_back(eu, still_away=us)
+    lab.come_back(us)
+    lab.wait_load(load)
+    load.stop()
+    _settle(lab, ap, regions)
+    _late_of(lab.finish(regions), 'accepted', 'rejected')
+
+
+def lost_disk(lab):
+    """The disk of a region is lost, but the others have all of its log: it comes back whole, and goes on with it."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    lab.drain_partitions(load, eu, (us, ap))
+    load.paused.clear()
+    load.paused.update(lab.partitions('eu'))
+    _die(lab, eu)
+    for name in ('logs', 'index', 'signed', 'projections'):
+        shutil.rmtree(eu.folder / name, ignore_errors=True)
+    lab.say('its disk is lost: configuration and keys are put back by hand')
+    lab.come_back(eu)
+    load.paused.clear()
+    lab.wait_load(load)
+    assert eu.log(eu.origin).own, 'it should go on with its log'
+    sql = lab.folder / 'payments.sql'
+    lab.operator('tally', 'projection', 'create', sql, '--server', eu.address)
+    verdict = lab.finish(regions)
+    assert not verdict.late and not verdict.named_lost, verdict
+
+
+def new_incarnation(lab):
+    """The disk of a region is lost, and with it signed payments that nobody else has: the range is named, and a new log begins."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    _cut(lab, eu, (us, ap))
+    _tail(lab, load, eu, (us, ap))
+    load.paused.update(lab.partitions('eu'))
+    time.sleep(0.5)
+    wait_until(lambda: eu.log(eu.origin).checkpoint_size == eu.size(), 'eu to sign what it has')
+    _die(lab, eu)
+    for name in ('logs', 'index', 'projections'):
+        shutil.rmtree(eu.folder / name, ignore_errors=True)
+    lab.say('its logs are lost; it remembers what it has signed')
+    lab.come_back(eu)
+    own = next(log for log in eu.status().logs if log.own)
+    wait_until(lambda: eu.log('bank/eu/1').lost_to > 0, 'eu to name what is lost')
+    lost = eu.log('bank/eu/1')
+    lab.say(f'eu goes on with {own.origin}; lost are entries {lost.lost_from} to {lost.lost_to - 1} of bank/eu/1')
+    assert own.origin == 'bank/eu/2', own
+    load.paused.clear()
+    lab.wait_load(load)
+    lab.operator('tally', 'projection', 'create', lab.folder / 'payments.sql', '--server', eu.address)
+    verdict = lab.finish(regions)
+    assert verdict.named_lost and not verdict.late, verdict
+
+
+# --- Links ---
+
+def _torn(lab, tear):
+    """Clients at both sides of a torn network: eu goes on, and us is made to take over."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    torn = time.monotonic()
+    tear(eu, us, ap)
+    far = lab.load((us, ap), lab.partitions('eu'), {partition: 'us' for partition in lab.partitions('eu')}, 'far')
+    lab.wait_missed(us, eu, torn)
+    lab.fail_over(us, eu, far, lost_at=torn)
+    _tail(lab, load, eu, (us, ap))
+    lab.wait_load(far, 50)
+    lab.say('both sides have acknowledged payments of the same partitions')
+    healed = time.monotonic()
+    lab.network.heal()
+    partitions = set(lab.partitions('eu'))
+    wait_until(lambda: load.first_answer('us', partitions, healed), 'the clients of eu to be sent to us', 60)
+    lab.say(f'the network is whole, and eu sends its clients to us, after {lab.phase("return", healed):.2f} s')
+    lab.wait_load(load)
+    load.stop()
+    far.stop()
+    _settle(lab, us, regions)
+    _late_of(lab.finish(regions), 'accepted', 'dropped', 'rejected')
+
+
+def split_brain(lab):
+    """The network is cut between eu and the rest; both sides accept payments of eu's partitions; then it heals."""
+    _torn(lab, lambda eu, us, ap: _cut(lab, eu, (us, ap)))
+
+
+def one_way_partition(lab):
+    """What eu sends is lost, what is sent to eu arrives; both sides accept; then it heals."""
+    def tear(eu, us, ap):
+        for other in (us, ap):
+            lab.network.link(eu.name, other.name, cut=True)
+        lab.say('what eu sends to us and ap is lost; what they send arrives')
+    _torn(lab, tear)
+
+
+def slow_link(lab):
+    """100 ms and one packet in a hundred lost between regions: payments, and a planned move."""
+    eu, us, ap = regions = lab.regions_up()
+    for one, other in ((eu, us), (eu, ap), (us, ap)):
+        lab.network.both_ways(one.name, other.name, delay_ms=100, loss_percent=1)
+    lab.say('regions are 100 ms from each other, and 1 % of the packets is lost')
+    load = lab.load(regions)
+    lab.wait_load(load, 300)
+    _hand_over(lab, load, eu, us, lab.partitions('eu'))
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
+
+
+# --- Moves ---
+
+def planned_handover(lab):
+    """All partitions of eu move to us under load, and back."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    _hand_over(lab, load, eu, us, lab.partitions('eu'))
+    _hand_over(lab, load, us, eu, lab.partitions('eu'))
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
+
+
+planned_handover.partitions_each = 20
+
+
+def loss_during_handover(lab):
+    """eu lets go, and us dies before it takes over: nobody is the home, until ap is told to take over; then us comes back."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    lab.network.both_ways('eu', 'us', cut=True)
+    lab.network.both_ways('us', 'ap', cut=True)
+    lab.operator('tally', 'handover', 'bank', '--to', 'us', '--reason', 'maintenance', '--server', eu.address)
+    died = _die(lab, us)
+    lab.operator('tally', 'homes', 'bank', '--server', ap.address)
+    lab.wait_missed(ap, us, died)
+    lab.operator('tally', 'failover', 'bank', '--from', 'eu', '--dry-run', '--server', ap.address, shown=12)
+    lab.fail_over(ap, eu, load, force=True, lost_at=died)
+    lab.come_back(us)
+    lab.wait_load(load)
+    load.stop()
+    lab.wait_settled(regions)
+    lab.operator('tally', 'homes', 'bank', '--server', us.address, shown=6)
+    lab.finish(regions)
+
+
+def stale_clients(lab):
+    """After a planned move, clients with an old configuration ask the old home, and others ask whoever is nearest."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    _hand_over(lab, load, eu, us, lab.partitions('eu'))
+    everything = list(lab.homes(None))
+    stale = lab.load(regions, lab.partitions('eu'), {partition: 'eu' for partition in everything}, 'stale')
+    nearest = lab.load(regions, everything, {partition: 'ap' for partition in everything}, 'nearest')
+    for one in (stale, nearest):
+        lab.wait_load(one)
+        lab.say(f'{one.name} clients are served; they were sent on {one.refusals["WRONG_HOME"]} times')
+        assert one.refusals['WRONG_HOME'] > 0, one.refusals
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
+
+
+# --- Clocks ---
+
+def wrong_clocks(lab):
+    """The clock of eu is five minutes ahead of that of us, and ten of that of ap; eu is lost, ap takes over, eu comes back.
+
+    No clock is set forwards: libfaketime does not reach the absolute times that gRPC waits for, and such a region would sleep as long as its clock is ahead.
+    """
+    def turn(region):
+        behind = {'us': '-300s', 'ap': '-600s'}.get(region.name)
+        if behind:
+            region.wrapper = ('env', f'LD_PRELOAD={FAKETIME}', f'FAKETIME={behind}', 'FAKETIME_DONT_FAKE_MONOTONIC=1')
+    eu, us, ap = regions = lab.regions_up(turn)
+    load = lab.load(regions)
+    lab.wait_load(load)
+    _cut(lab, eu, (us, ap))
+    _tail(lab, load, eu, (us, ap))
+    died = _die(lab, eu)
+    lab.wait_missed(ap, eu, died)
+    lab.fail_over(ap, eu, load, lost_at=died)
+    lab.wait_load(load)
+    lab.come_back(eu)
+    lab.wait_load(load)
+    load.stop()
+    _settle(lab, ap, regions)
+    _late_of(lab.finish(regions), 'accepted', 'dropped', 'rejected')

@@ -5,8 +5,8 @@
  * whatever their order and however often each came.
  *
  * Which claims win is asked at every look-up, not stored. The history of a partition is walked from its end: the first
- * claim of the highest epoch, below it the first of those that this one rests on, and so on. Most look-ups are about the
- * present epoch and take one step.
+ * claim of the highest epoch, below it the first of those that this one rests on, and so on. Most look-ups are about
+ * the present epoch and take one step.
  *
  * Failure: memory is had before anything is changed. */
 #include "domain/authority.h"
@@ -319,8 +319,9 @@ static int add_claim(struct authority_partition *partition, const struct authori
 static size_t place_of_release(const struct authority_partition *partition, uint64_t epoch, const char *region)
 {
     size_t at = partition->release_count;
-    while (at > 0 && (partition->releases[at - 1].epoch > epoch ||
-                      (partition->releases[at - 1].epoch == epoch && strcmp(partition->releases[at - 1].region, region) >= 0)))
+    while (at > 0 &&
+           (partition->releases[at - 1].epoch > epoch ||
+            (partition->releases[at - 1].epoch == epoch && strcmp(partition->releases[at - 1].region, region) >= 0)))
         at--;
     return at;
 }
@@ -355,8 +356,7 @@ static int add_release(struct authority_partition *partition, const struct autho
     partition->releases = releases;
     if (code != 0)
         return code;
-    memmove(&partition->releases[at + 1], &partition->releases[at],
-            (partition->release_count - at) * sizeof(made));
+    memmove(&partition->releases[at + 1], &partition->releases[at], (partition->release_count - at) * sizeof(made));
     partition->releases[at] = made;
     partition->release_count++;
     return 0;
@@ -481,15 +481,15 @@ bool authority_is_late(const struct authority_table *table, struct bytes context
 
 /* --- What an event can make late --- */
 
-/* What a claim changes in one history. Nothing, unless it comes to be the one in force. If it rests on the one that was,
- * only what lies beyond its basis; else the history is another one from here on: what was effective under the old one is
- * late from where its claim stands, and what stays effective ends where the claims of the new one say. */
+/* What a claim changes in one history. Nothing, unless it comes to be the one in force. If it rests on the one that
+ * was, only what lies beyond its basis; else the history is another one from here on: what was effective under the old
+ * one is late from where its claim stands, and what stays effective ends where the claims of the new one say. */
 static uint64_t affected_in(const struct history *history, const struct claim *made, const char *region,
                             uint64_t incarnation)
 {
     const struct claim *before = step_down(history, NULL);
-    if (before != NULL && (made->epoch < before->epoch ||
-                           (made->epoch == before->epoch && compare_claims(made, before) >= 0)))
+    if (before != NULL &&
+        (made->epoch < before->epoch || (made->epoch == before->epoch && compare_claims(made, before) >= 0)))
         return UINT64_MAX;
     uint64_t least = end_in(made, region, incarnation);
     if (before == NULL || rests_on(made, before))
@@ -564,19 +564,18 @@ bool authority_next(const struct authority_table *table, struct authority_walk *
         }
         const struct claim *claim = &partition->claims[at->epoch++];
         const struct release *release = find_release(partition, claim->epoch, claim->region);
-        *ret = (struct authority_record){
-            .context = context,
-            .partition = name,
-            .epoch = claim->epoch,
-            .kind = claim->kind,
-            .region = claim->region,
-            .incarnation = claim->incarnation,
-            .index = claim->index,
-            .time = claim->time,
-            .basis_count = claim->basis_count,
-            .basis = claim->basis,
-            .released = release != NULL,
-            .successor = release == NULL ? "" : release->successor};
+        *ret = (struct authority_record){.context = context,
+                                         .partition = name,
+                                         .epoch = claim->epoch,
+                                         .kind = claim->kind,
+                                         .region = claim->region,
+                                         .incarnation = claim->incarnation,
+                                         .index = claim->index,
+                                         .time = claim->time,
+                                         .basis_count = claim->basis_count,
+                                         .basis = claim->basis,
+                                         .released = release != NULL,
+                                         .successor = release == NULL ? "" : release->successor};
         return true;
     }
     return false;

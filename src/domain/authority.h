@@ -27,7 +27,8 @@
  * What a change makes late may have been applied before: whoever keeps derived data must take that back before it goes
  * on. authority_affected_from tells from where on in each log, authority_is_late what. The reverse happens, too: when
  * two regions begin one epoch, and the winner rests on more than the loser, what was late under the loser alone is late
- * no more; and when somebody goes on from the loser, not knowing the winner, the loser's entries count again. See index/README.md and projection/projection.h.
+ * no more; and when somebody goes on from the loser, not knowing the winner, the loser's entries count again. See
+ * index/README.md and projection/projection.h.
  *
  * Everything is owned by the table. One thread, or readers only. */
 #ifndef DOMAIN_AUTHORITY_H
@@ -85,8 +86,8 @@ bool authority_ready(const struct authority_event *event, const struct position 
  * the same. ERR_NO_MEMORY, ERR_TOO_LARGE (limits above); then nothing changed. */
 int authority_apply(struct authority_table *table, const struct authority_event *event, struct err *err) MUST_USE;
 
-/* The home now: the region whose change is in force. `released`: it has let go, and only `successor` may take. Texts are
- * valid until the next authority_apply. ERR_NOT_FOUND when there is no such context. */
+/* The home now: the region whose change is in force. `released`: it has let go, and only `successor` may take. Texts
+ * are valid until the next authority_apply. ERR_NOT_FOUND when there is no such context. */
 struct authority_now {
     const char *region;
     uint64_t epoch;
@@ -118,8 +119,8 @@ uint64_t authority_affected_from(const struct authority_table *table, const stru
                                  const char *region, uint64_t incarnation);
 
 /* Walks the partitions of a context that are governed apart from each other: "*", those that the context gives a home,
- * and those that have changes or releases of their own. Start with *at = 0; false at the end. *ret is valid until the next
- * authority_apply. */
+ * and those that have changes or releases of their own. Start with *at = 0; false at the end. *ret is valid until the
+ * next authority_apply. */
 bool authority_partition_next(const struct authority_table *table, struct bytes context, size_t *at, struct bytes *ret);
 
 /* Walks the changes in the histories of all partitions, in the order in which these were first met, epochs ascending.

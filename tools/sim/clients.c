@@ -42,7 +42,7 @@ struct op {
 struct clients {
     struct op **ops;
     size_t op_count, op_capacity;
-    struct map said;                             /* event id -> struct said */
+    struct map said;                                  /* event id -> struct said */
     uint64_t belief[SIM_PARTITIONS_MAX][SIM_STREAMS]; /* the version that clients believe a stream has, plus one */
     size_t home[SIM_PARTITIONS_MAX];                  /* where they believe a partition to be */
     size_t accepted_since_heal[SIM_PARTITIONS_MAX];
@@ -386,8 +386,8 @@ void clients_answered(struct node *node, struct request *request)
     struct response *response = sim_must(mem_alloc_zero(1, sizeof(*response)));
     response->op = op;
     response->code = code;
-    response->home = code == ERR_WRONG_HOME ? world_node_named(world, request->command.refusal.home_region)
-                                            : SIM_NODES_MAX;
+    response->home =
+        code == ERR_WRONG_HOME ? world_node_named(world, request->command.refusal.home_region) : SIM_NODES_MAX;
     memcpy(response->results, request->results, sizeof(response->results));
     struct task *task = world_after(world, world_draw(world, 2 * SIM_MS) + 1, NULL, run_response);
     task->data = response;

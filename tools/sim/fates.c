@@ -1,7 +1,7 @@
 /* What the indexes must say. At the end of a run the atlas is drawn at the position that the healed regions have
- * reached, and every index is compared with it: what is late and in which state, the versions of every stream, the place
- * of every event id, the home of every partition. So is an index that is made afresh from the same logs, in another
- * interleaving. */
+ * reached, and every index is compared with it: what is late and in which state, the versions of every stream, the
+ * place of every event id, the home of every partition. So is an index that is made afresh from the same logs, in
+ * another interleaving. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -55,9 +55,9 @@ static bool indexes_are_up(struct world *world, char *why, size_t why_size)
             uint64_t applied = applied_size(world->nodes[i].index, truth_origin(world, log));
             up = applied == atlas_applied(atlas, log);
             if (!up)
-                snprintf(why, why_size, "the index of region %s has %llu of %llu entries of %s",
-                         world->region_names[i], (unsigned long long)applied,
-                         (unsigned long long)atlas_applied(atlas, log), truth_origin(world, log));
+                snprintf(why, why_size, "the index of region %s has %llu of %llu entries of %s", world->region_names[i],
+                         (unsigned long long)applied, (unsigned long long)atlas_applied(atlas, log),
+                         truth_origin(world, log));
         }
     }
     atlas_free(atlas);
@@ -223,8 +223,7 @@ static void collect_versions(const struct subject *subject, size_t partition, si
             const struct truth_entry *entry = &of->entries[i];
             if (entry->op != NULL && entry->partition == partition && entry->stream == stream &&
                 !atlas_late(subject->atlas, log, i))
-                ret->all[ret->count++] =
-                    (struct version){.version = entry->stream_version, .log = log, .index = i};
+                ret->all[ret->count++] = (struct version){.version = entry->stream_version, .log = log, .index = i};
         }
     }
     qsort(ret->all, ret->count, sizeof(ret->all[0]), compare_versions);
@@ -320,9 +319,9 @@ static void check_homes(const struct subject *subject)
         INVARIANT(code == 0);
         if (strcmp(now.region, world->region_names[home.node]) != 0 || now.epoch != home.epoch ||
             now.released != home.released)
-            world_fail(world, subject->node, "partition %zu is with %s under epoch %llu, and should be with %s under %llu",
-                       p, now.region, (unsigned long long)now.epoch, world->region_names[home.node],
-                       (unsigned long long)home.epoch);
+            world_fail(world, subject->node,
+                       "partition %zu is with %s under epoch %llu, and should be with %s under %llu", p, now.region,
+                       (unsigned long long)now.epoch, world->region_names[home.node], (unsigned long long)home.epoch);
     }
 }
 

@@ -134,7 +134,8 @@ static bool may_lose_disk(struct world *world, const struct node *node)
         const struct node *other = &world->nodes[i];
         if (other == node)
             continue;
-        if (other->rotten || other->must_restore || node_durable_size(other, node->origin) < truth_size(world, node->origin))
+        if (other->rotten || other->must_restore ||
+            node_durable_size(other, node->origin) < truth_size(world, node->origin))
             return false;
         if (node_durable_size(other, other->origin) < truth_size(world, other->origin))
             return false;

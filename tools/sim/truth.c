@@ -170,8 +170,7 @@ static size_t partition_named(const struct world *world, struct bytes name)
     size_t partition = 0;
     if (bytes_equal(name, bytes_of_string(CONTROL_ALL_PARTITIONS)))
         return SIM_ALL_PARTITIONS;
-    while (partition < world->partition_count &&
-           !bytes_equal(name, bytes_of_string(world->partition_names[partition])))
+    while (partition < world->partition_count && !bytes_equal(name, bytes_of_string(world->partition_names[partition])))
         partition++;
     INVARIANT(partition < world->partition_count);
     return partition;
@@ -185,8 +184,7 @@ static size_t node_named(const struct world *world, struct bytes name)
 }
 
 /* Only changes of homes are written by the system here, and each is what the codec takes. */
-static void take_control(struct world *world, struct node *node, struct truth_log *log,
-                         const struct chain_entry *found)
+static void take_control(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
 {
     struct truth *truth = world->truth;
     const struct entry *entry = &found->entry;
@@ -210,8 +208,7 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     change->previous = node_named(world, parsed.previous);
     if (truth->change_count == truth->change_capacity) {
         truth->change_capacity = truth->change_capacity == 0 ? 64 : 2 * truth->change_capacity;
-        truth->changes =
-            sim_must(mem_resize(truth->changes, truth->change_capacity * sizeof(struct truth_change *)));
+        truth->changes = sim_must(mem_resize(truth->changes, truth->change_capacity * sizeof(struct truth_change *)));
     }
     truth->changes[truth->change_count++] = change;
     log->entries[entry->index].change = change;

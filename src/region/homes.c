@@ -22,6 +22,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 /* An authority event as received: enough to parse it again. */
@@ -183,7 +184,7 @@ static struct position position_of(const struct region *region, bool indexed)
     struct position position = {.count = 0};
     for (size_t i = 0; i < region->log_count; i++) {
         const struct region_log *log = region->logs[i];
-        uint64_t size = indexed ? log->indexed_size : log->durable_size;
+        uint64_t size = indexed && !PLANTED(basis_of_durable) ? log->indexed_size : log->durable_size;
         int code = position_set(&position, log->parts.region, log->parts.incarnation, size);
         INVARIANT(code == 0); /* POSITION_LOGS_MAX is REGION_LOGS_MAX */
     }
@@ -260,7 +261,7 @@ static int append_change(struct region *region, enum control_kind kind, struct b
 /* Whether the index has applied the release and everything before it. */
 static bool take_is_ready(const struct region *region, const struct homes_take *take)
 {
-    return region->logs[take->log]->indexed_size >= take->needed_size;
+    return region->logs[take->log]->indexed_size >= take->needed_size || PLANTED(take_at_once);
 }
 
 static int take_one(struct region *region, const struct homes_take *take, const struct control_authority *change)
@@ -346,7 +347,7 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
     int code = authority_now(&region->homes.authority, write->context, write->partition, &now, &refusal->err);
     if (code != 0)
         return code;
-    if (now.released || strcmp(now.region, region->config.region) != 0)
+    if ((now.released && !PLANTED(keep_releasing)) || strcmp(now.region, region->config.region) != 0)
         return refuse_elsewhere(region, write, &now, refusal);
     if (!queue_empty(&region->homes.changes[0]))
         return err_set(&refusal->err, ERR_BUSY, "a change of homes is not applied yet; retry after a pause");

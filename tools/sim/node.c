@@ -66,6 +66,14 @@ bool node_find_log(const struct node *node, const char *origin, uint32_t *ret)
     return false;
 }
 
+uint64_t node_durable_size(const struct node *node, const char *origin)
+{
+    uint32_t log = 0;
+    if (!node->up || !node_find_log(node, origin, &log))
+        return 0;
+    return log_durable_size(node->store.logs[log]);
+}
+
 static void make_key(struct world *world, const char *name, enum note_key_type type, struct note_signer *ret)
 {
     uint8_t seed[32];

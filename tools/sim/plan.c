@@ -69,12 +69,17 @@ void plan_draw(struct world *world)
     draw_faults(world);
     draw_settings(world);
     world->plan.projections = world_chance(world, 250000);
+    if (world->node_count > 1 && world_chance(world, 700000))
+        world->plan.operate_every_us = world_between(world, 200, 6000) * SIM_MS;
     for (size_t i = 0; i < world->node_count; i++) {
         snprintf(world->region_names[i], sizeof(world->region_names[i]), "%s", region_names[i]);
         snprintf(world->partition_names[i], sizeof(world->partition_names[i]), "p%zu", i);
         world->homes[i] =
             (struct context_home){.partition = world->partition_names[i], .region = world->region_names[i]};
     }
+    for (size_t i = 0; i < SIM_FREE_PARTITIONS; i++)
+        snprintf(world->partition_names[world->node_count + i], sizeof(world->partition_names[0]), "q%zu", i);
+    world->partition_count = world->node_count + SIM_FREE_PARTITIONS;
     world->contexts[0] = (struct context){
         .name = "bank", .default_home = world->region_names[0], .home_count = world->node_count, .homes = world->homes};
 }
@@ -89,5 +94,7 @@ void plan_print(const struct world *world)
         if (plan->enabled[i])
             printf(" %s", fault_names[i]);
     }
+    if (plan->operate_every_us > 0)
+        printf("; homes move every %llu ms", (unsigned long long)(plan->operate_every_us / SIM_MS));
     printf("%s\n", plan->projections ? "; projections" : "");
 }

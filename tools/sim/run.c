@@ -35,10 +35,13 @@ void run_seed(struct world *world)
     clients_start(world);
     readers_start(world);
     nemesis_start(world);
+    operators_start(world);
+    atlas_start(world);
     world_run_until(world, world->plan.fault_phase_us);
     if (!world->failed) {
         nemesis_heal(world);
         clients_heal(world);
+        operators_heal(world);
         converge(world);
     }
     if (!world->failed)

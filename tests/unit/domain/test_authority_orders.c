@@ -318,21 +318,6 @@ Test(authority_orders, epochs_out_of_bounds_are_refused)
 
 /* --- Limits and failures --- */
 
-Test(authority_orders, more_releases_of_one_epoch_than_the_limit_are_refused)
-{
-    char region[16];
-    int code = 0;
-    size_t accepted = 0;
-    for (; code == 0; accepted++) {
-        snprintf(region, sizeof(region), "r%zu", accepted);
-        struct authority_event event = released("p", 1, region, 10, "b");
-        code = authority_apply(&table, &event, NULL);
-    }
-    cr_assert_eq(code, ERR_TOO_LARGE);
-    cr_assert_eq(accepted - 1, 64);
-    apply(released("p", 1, "r3", 9, "c"));
-}
-
 Test(authority_orders, running_out_of_memory_changes_nothing)
 {
     apply(seized("p", 2, "b", 5, 10, "a@4"));

@@ -26,9 +26,8 @@
     X(forget_time, "after a start, time begins with the wall clock")                                                   \
     X(apply_twice, "a projection's rows are committed without its cursor")                                             \
     X(never_pull_again, "a pull that broke is not opened again")                                                       \
-    X(accept_before_indexed, "a region whose log came back accepts before its index has what its homes rest on")       \
+    X(decide_before_indexed, "a new home decides while its index still shows what came too late")                      \
     X(take_at_once, "a partition is taken before the index has applied its release")                                   \
-    X(basis_of_durable, "a basis names what is durable, not what the index has applied")                               \
     X(keep_releasing, "a region that let go of a partition goes on accepting for it")                                  \
     X(forget_changes, "after a start, changes of homes that wait for their basis are forgotten")                       \
     X(late_moves_heads, "an entry that comes too late counts as the head of its stream")                               \

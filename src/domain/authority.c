@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 
-enum { KEY_MAX_BYTES = 1 + 2 * ENTRY_NAME_MAX_BYTES, FIRST_CAPACITY = 2 };
+enum { KEY_MAX_BYTES = 1 + 2 * ENTRY_NAME_MAX_BYTES, FIRST_CAPACITY = 2, RELEASES_MAX = 64 };
 
 /* The earliest release of an epoch by one region. */
 struct release {
@@ -337,6 +337,15 @@ static const struct release *find_release(const struct authority_partition *part
     return found ? &partition->releases[at] : NULL;
 }
 
+static size_t count_releases(const struct authority_partition *partition, uint64_t epoch)
+{
+    size_t count = 0;
+    for (size_t at = place_of_release(partition, epoch, "");
+         at < partition->release_count && partition->releases[at].epoch == epoch; at++)
+        count++;
+    return count;
+}
+
 static int add_release(struct authority_partition *partition, const struct authority_event *event, struct err *err)
 {
     PRE(event->change.successor.size_bytes <= POSITION_REGION_MAX_BYTES);
@@ -351,6 +360,8 @@ static int add_release(struct authority_partition *partition, const struct autho
             *known = made;
         return 0;
     }
+    if (count_releases(partition, made.epoch) == RELEASES_MAX)
+        return err_set(err, ERR_TOO_LARGE, "more than %d regions released one epoch", RELEASES_MAX);
     void *releases = partition->releases;
     int code = make_room(&releases, &partition->release_capacity, partition->release_count, sizeof(made), err);
     partition->releases = releases;
@@ -388,6 +399,8 @@ int authority_now(const struct authority_table *table, struct bytes context, str
     if (claim != NULL) {
         now.region = claim->region;
         now.epoch = claim->epoch;
+        now.incarnation = claim->incarnation;
+        now.index = claim->index;
     }
     const struct release *release = find_release(history.own, now.epoch, now.region);
     if (release == NULL && (claim == NULL || is_of(history.all, claim)))
@@ -481,9 +494,22 @@ bool authority_is_late(const struct authority_table *table, struct bytes context
 
 /* --- What an event can make late --- */
 
+/* The least place where a claim of a history, and those below it, begin or end something in a log. */
+static uint64_t bounds_of(const struct history *history, const struct claim *claim, const char *region,
+                          uint64_t incarnation)
+{
+    uint64_t least = UINT64_MAX;
+    for (; claim != NULL; claim = step_down(history, claim)) {
+        least = least_of(least, end_in(claim, region, incarnation));
+        if (strcmp(claim->region, region) == 0)
+            least = least_of(least, begin_in(claim, incarnation));
+    }
+    return least;
+}
+
 /* What a claim changes in one history. Nothing, unless it comes to be the one in force. If it rests on the one that
- * was, only what lies beyond its basis; else the history is another one from here on: what was effective under the old
- * one is late from where its claim stands, and what stays effective ends where the claims of the new one say. */
+ * was, only what lies beyond its basis; else the history is another one from here on, and whatever either says of a log
+ * may have changed. */
 static uint64_t affected_in(const struct history *history, const struct claim *made, const char *region,
                             uint64_t incarnation)
 {
@@ -492,15 +518,12 @@ static uint64_t affected_in(const struct history *history, const struct claim *m
         (made->epoch < before->epoch || (made->epoch == before->epoch && compare_claims(made, before) >= 0)))
         return UINT64_MAX;
     uint64_t least = end_in(made, region, incarnation);
-    if (before == NULL || rests_on(made, before))
+    if (strcmp(made->region, region) == 0)
+        least = least_of(least, begin_in(made, incarnation)); /* a later incarnation may have gone on under it */
+    if (before == NULL || (made->epoch > before->epoch && rests_on(made, before)))
         return least;
-    for (const struct claim *claim = before; claim != NULL; claim = step_down(history, claim)) {
-        if (strcmp(claim->region, region) == 0)
-            least = least_of(least, begin_in(claim, incarnation));
-    }
-    for (const struct claim *claim = step_down(history, made); claim != NULL; claim = step_down(history, claim))
-        least = least_of(least, end_in(claim, region, incarnation));
-    return least;
+    least = least_of(least, bounds_of(history, before, region, incarnation));
+    return least_of(least, bounds_of(history, step_down(history, made), region, incarnation));
 }
 
 /* A change of "*" in the histories of the partitions that have claims of their own, which it does not know. */

@@ -91,6 +91,8 @@ int authority_apply(struct authority_table *table, const struct authority_event 
 struct authority_now {
     const char *region;
     uint64_t epoch;
+    uint64_t incarnation; /* of the log with the change that began the epoch, and its place there; … */
+    uint64_t index;       /* … 0 and 0 when the context gave the home */
     bool released;
     const char *successor;
 };
@@ -112,9 +114,9 @@ struct authority_span {
 struct authority_span authority_span(const struct authority_table *table, struct bytes context, struct bytes partition,
                                      uint64_t epoch, const char *region, uint64_t incarnation);
 
-/* From which index on entries of this log can become late when the event, which the table does not have yet, is
- * applied; UINT64_MAX: none can. Only entries of the event's context and partition are concerned ("*": of any
- * partition). */
+/* From which index on entries of this log can become late, or late no more, when the event, which the table does not
+ * have yet, is applied after what it rests on; UINT64_MAX: none can. Only entries of the event's context and partition
+ * are concerned ("*": of any partition). */
 uint64_t authority_affected_from(const struct authority_table *table, const struct authority_event *event,
                                  const char *region, uint64_t incarnation);
 

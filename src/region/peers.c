@@ -202,13 +202,6 @@ void peers_decide(struct region *region, struct region_update *update)
                  (unsigned long long)behind->start_size);
         return;
     }
-    if (own->indexed_size < own->durable_size && !PLANTED(accept_before_indexed)) {
-        snprintf(own->detail, sizeof(own->detail),
-                 "its index has applied %llu of its %llu entries: a change of homes among them may rest on what is not "
-                 "here yet",
-                 (unsigned long long)own->indexed_size, (unsigned long long)own->durable_size);
-        return;
-    }
     own->state = REGION_LOG_ACCEPTING;
     settle_begin(region);
     own->detail[0] = '\0';

@@ -175,11 +175,13 @@ static void note_said(struct world *world, const struct op *op)
     }
 }
 
-/* The home that clients know, or, because it may have moved, any other. */
+/* The home that clients know, or, because it may have moved, any other; in the end one that can be reached. */
 static void choose_target(struct world *world, struct op *op, uint32_t elsewhere_ppm)
 {
     bool elsewhere = world_chance(world, elsewhere_ppm);
     op->target = elsewhere ? world_draw(world, world->node_count) : world->clients->home[op->partition];
+    while (world->healing && !world->core[op->target])
+        op->target = world_draw(world, world->node_count);
 }
 
 static struct op *make_op(struct world *world, size_t client)
@@ -318,7 +320,7 @@ static void run_resend(struct world *world, struct task *task)
     struct op *op = task->data;
     if (task->numbers[0] != op->next_send)
         return; /* it was sent again for another reason meanwhile */
-    choose_target(world, op, world->healing ? 600000 : 200000);
+    choose_target(world, op, 200000);
     send_op(world, op);
 }
 

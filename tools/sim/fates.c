@@ -64,6 +64,25 @@ static bool indexes_are_up(struct world *world, char *why, size_t why_size)
     return up;
 }
 
+bool fates_wait_for_others(struct world *world)
+{
+    uint64_t held[TRUTH_LOGS_MAX] = {0};
+    bool waits = false;
+    bool all = true;
+    for (size_t i = 0; i < world->node_count; i++) {
+        all = all && world->core[i];
+        for (size_t log = 0; world->core[i] && log < truth_log_count(world); log++) {
+            uint64_t size = node_durable_size(&world->nodes[i], truth_origin(world, log));
+            held[log] = size > held[log] ? size : held[log];
+        }
+    }
+    struct atlas *atlas = atlas_new(world, held);
+    for (size_t log = 0; log < truth_log_count(world); log++)
+        waits = waits || atlas_applied(atlas, log) < held[log];
+    atlas_free(atlas);
+    return waits && !all;
+}
+
 static bool homes_agree(struct world *world, char *why, size_t why_size)
 {
     for (size_t p = 0; p < world->partition_count; p++) {

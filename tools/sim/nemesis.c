@@ -224,11 +224,9 @@ static void choose_core(struct world *world)
     }
 }
 
-void nemesis_heal(struct world *world)
+static void heal_nodes(struct world *world)
 {
     struct sim_disk_faults none = {.full_at_bytes = UINT64_MAX};
-    world->healing = true;
-    choose_core(world);
     for (size_t i = 0; i < world->node_count; i++) {
         struct node *node = &world->nodes[i];
         for (size_t j = 0; j < world->node_count; j++)
@@ -247,4 +245,18 @@ void nemesis_heal(struct world *world)
             node_restart_after(node, world_draw(world, SIM_S) + 1);
         world_trace(world, node, world->core[i] ? "is in the core that heals" : "stays away");
     }
+}
+
+void nemesis_heal(struct world *world)
+{
+    world->healing = true;
+    choose_core(world);
+    heal_nodes(world);
+}
+
+void nemesis_widen(struct world *world)
+{
+    for (size_t i = 0; i < world->node_count; i++)
+        world->core[i] = true;
+    heal_nodes(world);
 }

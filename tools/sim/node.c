@@ -286,7 +286,8 @@ void node_changed(struct node *node)
 {
     if (!node->indexer_waits) {
         node->indexer_waits = true;
-        uint64_t most = world_chance(node->world, 20000) ? 400 * SIM_MS : 2 * SIM_MS;
+        uint64_t usual_us = node->world->healing ? 2 * SIM_MS : node->world->plan.index_lag_us;
+        uint64_t most = world_chance(node->world, 20000) ? 400 * SIM_MS : usual_us;
         world_after(node->world, world_between(node->world, 1, most), node, run_indexer);
     }
     pulls_node_changed(node);

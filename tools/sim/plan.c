@@ -41,6 +41,7 @@ static void draw_settings(struct world *world)
     struct plan *plan = &world->plan;
     bool tiny = plan->enabled[FAULT_TINY_LIMITS];
     bool early = plan->enabled[FAULT_EARLY_TIMEOUTS];
+    plan->index_lag_us = world_chance(world, 150000) ? world_between(world, 20, 800) * SIM_MS : 2 * SIM_MS;
     plan->client_count = world_between(world, 1, 6);
     plan->think_us = world_between(world, 1, 400) * SIM_MS;
     if (world_chance(world, 150000)) { /* a crowd, for a short while */
@@ -71,6 +72,8 @@ void plan_draw(struct world *world)
     world->plan.projections = world_chance(world, 250000);
     if (world->node_count > 1 && world_chance(world, 700000))
         world->plan.operate_every_us = world_between(world, 200, 6000) * SIM_MS;
+    if (world->plan.operate_every_us > 0)
+        world->plan.limits.unindexed_entries = 0; /* a log that waits for its basis may fill what is tiny, for ever */
     for (size_t i = 0; i < world->node_count; i++) {
         snprintf(world->region_names[i], sizeof(world->region_names[i]), "%s", region_names[i]);
         snprintf(world->partition_names[i], sizeof(world->partition_names[i]), "p%zu", i);

@@ -101,6 +101,7 @@ struct plan {
     size_t client_count;
     uint64_t think_us;
     bool projections;
+    uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
     struct log_options log_options;
     struct region_limits limits;
@@ -370,6 +371,8 @@ void atlas_forget(struct node *node);
 void atlas_accepted(struct node *node, size_t log, uint64_t index);
 
 /* fates.c: what the indexes must say, compared with the atlas. */
+/* Whether a change of homes that the core holds rests on what only those have who stay away. */
+bool fates_wait_for_others(struct world *world);
 bool fates_converged(struct world *world, char *why, size_t why_size);
 void fates_check_end(struct world *world);
 
@@ -419,6 +422,8 @@ void projector_clean(struct world *world);
 /* nemesis.c: what goes wrong, and when. */
 void nemesis_start(struct world *world);
 void nemesis_heal(struct world *world);
+/* Those that stayed away come back, too. */
+void nemesis_widen(struct world *world);
 
 /* rot.c: flips a bit in a sealed segment that another region has too; false when there is none. */
 bool rot_strike(struct world *world);

@@ -3,7 +3,7 @@
  *
  * Checked here: every accepted attempt of an operation is told the same places, as long as the partition stays where it
  * is; an operation whose attempts were all refused left nothing; an operation is in the logs as a whole or not at all;
- * every acknowledged event is effective once, or late, or was lost with a disk that had the only copy. */
+ * every acknowledged event is effective once, or late. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -34,7 +34,6 @@ struct op {
     uint64_t next_send;
     bool reuses;   /* one of its ids is another operation's too */
     bool crosses;  /* it is about several partitions: perhaps no region can take it */
-    bool lost;     /* something of it was lost with a disk */
     bool finished; /* the client has an answer that it believes, or gave up */
     bool healthy;  /* made after the heal */
 };
@@ -285,7 +284,7 @@ static void run_arrive(struct world *world, struct task *task)
 
 static void compare_with_first(struct world *world, struct op *op, const struct region_result *results)
 {
-    if (op->lost || atlas_has_moved(world, op->partition) || op->crosses)
+    if (atlas_has_moved(world, op->partition) || op->crosses)
         return; /* what was told first may have come too late: its fate is looked at in the end */
     for (size_t i = 0; i < op->event_count; i++) {
         if (op->first[i].index != results[i].index || op->first[i].stream_version != results[i].stream_version)
@@ -486,18 +485,13 @@ void clients_check_end(struct world *world)
     for (size_t i = 0; i < world->clients->op_count && !world->failed; i++) {
         const struct op *op = world->clients->ops[i];
         size_t there = count_in_truth(world, op);
-        if (op->reuses || op->lost)
+        if (op->reuses)
             continue;
         if (there != 0 && there != op->event_count)
             world_fail(world, NULL, "operation %zu has %zu of its %zu events in the logs", i, there, op->event_count);
         if (there != 0 && op->attempts == op->refused)
             world_fail(world, NULL, "operation %zu was refused each time, and its events are in the logs", i);
     }
-}
-
-void clients_lose(struct world *world, const struct op *op)
-{
-    world->clients->ops[op->number]->lost = true;
 }
 
 /* --- Fates --- */
@@ -529,7 +523,7 @@ static size_t check_fates(struct world *world, const struct atlas *atlas, const 
         if (fates.effective > 1)
             world_fail(world, NULL, "event %zu of operation %zu is effective %zu times", i, op->number,
                        fates.effective);
-        if (fates.effective + fates.late + fates.beyond == 0 && op->accepted > 0 && !op->lost && !op->reuses)
+        if (fates.effective + fates.late + fates.beyond == 0 && op->accepted > 0 && !op->reuses)
             world_fail(world, NULL, "event %zu of operation %zu was acknowledged, and is in no log", i, op->number);
         effective += fates.effective;
     }
@@ -541,7 +535,7 @@ void clients_check_fates(struct world *world, const struct atlas *atlas)
     for (size_t i = 0; i < world->clients->op_count && !world->failed; i++) {
         const struct op *op = world->clients->ops[i];
         size_t effective = check_fates(world, atlas, op);
-        if (effective != 0 && effective != op->event_count && !op->crosses && !op->reuses && !op->lost)
+        if (effective != 0 && effective != op->event_count && !op->crosses && !op->reuses)
             world_fail(world, NULL, "operation %zu has %zu effective events of %zu", i, effective, op->event_count);
     }
 }

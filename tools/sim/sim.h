@@ -219,7 +219,7 @@ struct counts {
     uint64_t steps, crashes, boots, entries, acknowledged, refused, duplicates, entries_mirrored;
     uint64_t checkpoints, cosignatures, reads, projected, proofs;
     uint64_t changes[3]; /* released, taken, seized */
-    uint64_t late, changes_refused, entries_lost, incarnations;
+    uint64_t late, changes_refused;
 };
 
 struct world {
@@ -353,8 +353,6 @@ void clients_check_end(struct world *world);
 struct atlas;
 /* What became of every acknowledged event, at a position. */
 void clients_check_fates(struct world *world, const struct atlas *atlas);
-/* Some of its events are gone with a disk. */
-void clients_lose(struct world *world, const struct op *op);
 
 /* operators.c: who moves homes. */
 void operators_start(struct world *world);
@@ -386,7 +384,6 @@ bool truth_root(const struct world *world, const char *origin, uint64_t size, st
 /* Whether the entry at this place has this id; its stream version in *ret_version. */
 bool truth_entry(const struct world *world, const char *origin, uint64_t index, uint8_t ret_id[ENTRY_ID_SIZE],
                  uint64_t *ret_version);
-void truth_forget(struct world *world, const char *origin, uint64_t size);
 size_t truth_log_count(const struct world *world);
 const char *truth_origin(const struct world *world, size_t log);
 struct hash truth_frame(const struct world *world, const char *origin, uint64_t index);

@@ -112,57 +112,6 @@ static void take_place(struct world *world, const struct truth_log *log, uint64_
     first->next = place;
 }
 
-static void forget_place(struct world *world, size_t log, uint64_t index)
-{
-    struct truth *truth = world->truth;
-    struct bytes key = bytes_of(truth->logs[log].entries[index].id, ENTRY_ID_SIZE);
-    struct truth_place *place = map_get(&truth->ids, key);
-    if (place->log == log && place->index == index && place->next == NULL) {
-        map_remove(&truth->ids, key);
-        return;
-    }
-    while (place->log != log || place->index != index) {
-        INVARIANT(place->next != NULL);
-        place = place->next;
-    }
-    if (place->next != NULL) {
-        *place = *place->next;
-        return;
-    }
-    struct truth_place *before = map_get(&truth->ids, key);
-    while (before->next != place)
-        before = before->next;
-    before->next = NULL;
-}
-
-/* The log ends at `size` now: what was beyond is gone with the one disk that had it. */
-void truth_forget(struct world *world, const char *origin, uint64_t size)
-{
-    struct truth *truth = world->truth;
-    struct truth_log *log = find_log(world, origin);
-    size_t number = (size_t)(log - truth->logs);
-    uint64_t end = log->chain.range.size;
-    size_t kept = 0;
-    for (uint64_t i = size; i < end; i++) {
-        forget_place(world, number, i);
-        if (log->entries[i].op != NULL)
-            clients_lose(world, log->entries[i].op);
-    }
-    for (size_t i = 0; i < truth->change_count; i++) {
-        if (truth->changes[i]->log != number || truth->changes[i]->index < size)
-            truth->changes[kept++] = truth->changes[i];
-    }
-    truth->change_count = kept;
-    world->counts.entries_lost += end - size;
-    chain_init(&log->chain, world->sha, bytes_of_string(origin));
-    for (uint64_t i = 0; i < size; i++)
-        merkle_range_append(&log->chain.range, world->sha, &log->entries[i].leaf);
-    if (size > 0) {
-        log->chain.prev = log->entries[size - 1].leaf;
-        log->chain.last_time = log->entries[size - 1].time;
-    }
-}
-
 /* --- Authority events --- */
 
 static size_t partition_named(const struct world *world, struct bytes name)

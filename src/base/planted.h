@@ -25,7 +25,14 @@
     X(forget_index, "event ids are only looked for in memory")                                                         \
     X(forget_time, "after a start, time begins with the wall clock")                                                   \
     X(apply_twice, "a projection's rows are committed without its cursor")                                             \
-    X(never_pull_again, "a pull that broke is not opened again")
+    X(never_pull_again, "a pull that broke is not opened again")                                                       \
+    X(decide_before_indexed, "a new home decides while its index still shows what came too late")                      \
+    X(take_at_once, "a partition is taken before the index has applied its release")                                   \
+    X(keep_releasing, "a region that let go of a partition goes on accepting for it")                                  \
+    X(forget_changes, "after a start, changes of homes that wait for their basis are forgotten")                       \
+    X(late_moves_heads, "an entry that comes too late counts as the head of its stream")                               \
+    X(demote_nothing, "what a change of homes makes late stays effective in the index")                                \
+    X(order_by_index, "of two changes that begin one epoch, the one with the smaller index wins, not the earlier one")
 
 #ifdef TALLY_PLANTED
 enum planted {

@@ -1,25 +1,25 @@
 /* The fold of authority (authority.h).
  *
- * A partition keeps, for every epoch that some region began, the claim that wins it, ordered by epoch; and every
- * release that it heard of. Claims that lose are forgotten: nothing depends on them. So the table after a set of events
- * is the same whatever their order and however often each came:
- *   - the winner of an epoch is a minimum over (time, region, incarnation, index), and
- *   - a release belongs to the epoch that it ends, and counts only when it comes from the region that won that epoch;
- * the earliest place in that region's log is kept, again a minimum.
+ * A partition keeps every claim that it heard of, ordered by (epoch, time, region, incarnation, index), and of each
+ * epoch and region the earliest release. Nothing is ever dropped, so the table after a set of events is the same
+ * whatever their order and however often each came.
  *
- * Whether a partition's own claims count is asked at every look-up (governing), not stored: a claim of "*" that arrives
- * later can only change the answer for epochs at or above the one it begins.
+ * Which claims win is asked at every look-up, not stored. The history of a partition is walked from its end: the first
+ * claim of the highest epoch, below it the first of those that this one rests on, and so on. Most look-ups are about
+ * the present epoch and take one step.
  *
  * Failure: memory is had before anything is changed. */
 #include "domain/authority.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 
-enum { KEY_MAX_BYTES = 1 + 2 * ENTRY_NAME_MAX_BYTES, CLAIMS_FIRST = 2, RELEASES_MAX = 64 };
+enum { KEY_MAX_BYTES = 1 + 2 * ENTRY_NAME_MAX_BYTES, FIRST_CAPACITY = 2, RELEASES_MAX = 64 };
 
 /* The earliest release of an epoch by one region. */
 struct release {
+    uint64_t epoch;
     char region[POSITION_REGION_MAX_BYTES + 1];
     char successor[POSITION_REGION_MAX_BYTES + 1];
     hlc time;
@@ -27,23 +27,23 @@ struct release {
 
 struct claim {
     uint64_t epoch;
-    bool begun; /* some region began it; false: only a release of it is known yet */
     enum control_kind kind;
     char region[POSITION_REGION_MAX_BYTES + 1];
     uint64_t incarnation;
     uint64_t index;
     hlc time;
     size_t basis_count;
-    struct position_log *basis; /* owned */
-    size_t release_count;
-    struct release *releases; /* owned; one a region */
+    const struct position_log *basis; /* owned by the table */
 };
 
 /* Key: u8 size of context, context, partition. */
 struct authority_partition {
     size_t count;
     size_t capacity;
-    struct claim *claims; /* by epoch, ascending, each epoch once */
+    struct claim *claims; /* ascending by (epoch, time, region, incarnation, index) */
+    size_t release_count;
+    size_t release_capacity;
+    struct release *releases; /* ascending by (epoch, region) */
 };
 
 void authority_table_init(struct authority_table *table, const struct context_table *contexts)
@@ -54,11 +54,10 @@ void authority_table_init(struct authority_table *table, const struct context_ta
 
 static void free_partition(struct authority_partition *partition)
 {
-    for (size_t i = 0; i < partition->count; i++) {
-        mem_free(partition->claims[i].basis);
-        mem_free(partition->claims[i].releases);
-    }
+    for (size_t i = 0; i < partition->count; i++)
+        mem_free((void *)(uintptr_t)partition->claims[i].basis);
     mem_free(partition->claims);
+    mem_free(partition->releases);
     mem_free(partition);
 }
 
@@ -90,23 +89,19 @@ static struct authority_partition *find(const struct authority_table *table, str
     return map_get(&table->partitions, put_key(context, partition, key));
 }
 
-/* The first claim whose epoch is not below. */
-static size_t place_of(const struct authority_partition *partition, uint64_t epoch)
+/* How many claims have a lower epoch; partition may be NULL. */
+static size_t count_below(const struct authority_partition *partition, uint64_t epoch)
 {
-    size_t at = 0;
-    while (at < partition->count && partition->claims[at].epoch < epoch)
-        at++;
-    return at;
-}
-
-static const struct claim *claim_at(const struct authority_partition *partition, uint64_t epoch)
-{
-    if (partition == NULL)
-        return NULL;
-    size_t at = place_of(partition, epoch);
-    return at < partition->count && partition->claims[at].epoch == epoch && partition->claims[at].begun
-               ? &partition->claims[at]
-               : NULL;
+    size_t low = 0;
+    size_t high = partition == NULL ? 0 : partition->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (partition->claims[middle].epoch < epoch)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 static int compare_numbers(uint64_t a, uint64_t b)
@@ -114,11 +109,13 @@ static int compare_numbers(uint64_t a, uint64_t b)
     return (a > b) - (a < b);
 }
 
-/* (time, region), and then what tells two incarnations of one region apart: without it the winner would be whichever
- * came first. */
+/* (time, region), and then what tells two claims of one region apart: without it the winner would be whichever came
+ * first. */
 static int compare_claims(const struct claim *a, const struct claim *b)
 {
     int order = compare_numbers(a->time, b->time);
+    if (PLANTED(order_by_index))
+        order = compare_numbers(a->index, b->index);
     if (order == 0)
         order = strcmp(a->region, b->region);
     if (order == 0)
@@ -126,64 +123,81 @@ static int compare_claims(const struct claim *a, const struct claim *b)
     return order != 0 ? order : compare_numbers(a->index, b->index);
 }
 
-/* What governs one partition: `all` below epoch `from`, `own` from there on. `own` may hold a release of an epoch below
- * `from`, too. Either may be NULL. */
-struct governing {
-    const struct authority_partition *all;
+static uint64_t basis_size(const struct claim *claim, const char *region, uint64_t incarnation)
+{
+    for (size_t i = 0; i < claim->basis_count; i++) {
+        if (strcmp(claim->basis[i].region, region) == 0 && claim->basis[i].incarnation == incarnation)
+            return claim->basis[i].size;
+    }
+    return 0;
+}
+
+/* The end of what a claim takes over from a log. */
+static uint64_t end_in(const struct claim *claim, const char *region, uint64_t incarnation)
+{
+    bool own_log = strcmp(claim->region, region) == 0 && claim->incarnation == incarnation;
+    return own_log ? claim->index : basis_size(claim, region, incarnation);
+}
+
+/* Whether whoever made `claim` knew the other one. */
+static bool rests_on(const struct claim *claim, const struct claim *other)
+{
+    return other->index < end_in(claim, other->region, other->incarnation);
+}
+
+/* --- Histories --- */
+
+/* What a partition's history is made of: its own claims, and those of "*" (NULL where the context gives the partition a
+ * home, and for "*" itself). Either may be NULL. */
+struct history {
     const struct authority_partition *own;
-    uint64_t from;
+    const struct authority_partition *all;
 };
 
-static const struct claim *first_begun(const struct authority_partition *partition)
+static struct history history_of(const struct authority_table *table, struct bytes context, struct bytes partition)
 {
-    for (size_t i = 0; i < partition->count; i++) {
-        if (partition->claims[i].begun)
-            return &partition->claims[i];
+    const struct bytes star = bytes_of_string(CONTROL_ALL_PARTITIONS);
+    struct history history = {.own = find(table, context, partition)};
+    if (!bytes_equal(partition, star) && !context_has_home(table->contexts, context, partition))
+        history.all = find(table, context, star);
+    return history;
+}
+
+/* A claim of "*" speaks of a partition only if whoever made it knew of none of the partition's own. */
+static bool speaks_of(const struct claim *all, const struct authority_partition *own)
+{
+    for (size_t i = 0; own != NULL && i < own->count; i++) {
+        if (rests_on(all, &own->claims[i]))
+            return false;
     }
-    return NULL;
+    return true;
 }
 
-static struct governing governing(const struct authority_table *table, struct bytes context, struct bytes partition)
+/* The step down from a claim of the history; from its end (NULL) to the claim that is in force. NULL at the bottom. */
+static const struct claim *step_down(const struct history *history, const struct claim *above)
 {
-    const struct authority_partition *own = find(table, context, partition);
-    const struct authority_partition *all = find(table, context, bytes_of_string(CONTROL_ALL_PARTITIONS));
-    if (bytes_equal(partition, bytes_of_string(CONTROL_ALL_PARTITIONS)) ||
-        context_has_home(table->contexts, context, partition))
-        return (struct governing){.own = own, .from = CONTEXT_EPOCH_FIRST};
-    const struct claim *mine = own == NULL ? NULL : first_begun(own);
-    const struct claim *rival = mine == NULL ? NULL : claim_at(all, mine->epoch);
-    if (mine == NULL)
-        return (struct governing){.all = all, .own = own, .from = UINT64_MAX};
-    if (rival != NULL && compare_claims(rival, mine) <= 0)
-        return (struct governing){.all = all, .from = UINT64_MAX};
-    return (struct governing){.all = all, .own = own, .from = mine->epoch};
-}
-
-static const struct claim *winner(const struct governing *governing, uint64_t epoch)
-{
-    return claim_at(epoch >= governing->from ? governing->own : governing->all, epoch);
-}
-
-/* The first begun claim of a record with an epoch in [least, end). */
-static const struct claim *first_in(const struct authority_partition *record, uint64_t least, uint64_t end)
-{
-    for (size_t i = record == NULL ? 0 : place_of(record, least); record != NULL && i < record->count; i++) {
-        if (record->claims[i].epoch >= end)
-            return NULL;
-        if (record->claims[i].begun)
-            return &record->claims[i];
+    uint64_t end = above == NULL ? UINT64_MAX : above->epoch;
+    size_t own_left = count_below(history->own, end);
+    size_t all_left = count_below(history->all, end);
+    const struct claim *best = NULL;
+    while (own_left > 0 || all_left > 0) {
+        const struct claim *own = own_left > 0 ? &history->own->claims[own_left - 1] : NULL;
+        const struct claim *all = all_left > 0 ? &history->all->claims[all_left - 1] : NULL;
+        bool take_own = all == NULL || (own != NULL && own->epoch >= all->epoch);
+        const struct claim *claim = take_own ? own : all;
+        if (best != NULL && claim->epoch < best->epoch)
+            break;
+        *(take_own ? &own_left : &all_left) -= 1;
+        if ((above == NULL || rests_on(above, claim)) && (take_own || speaks_of(claim, history->own)) &&
+            (best == NULL || compare_claims(claim, best) < 0))
+            best = claim;
     }
-    return NULL;
+    return best;
 }
 
-/* The first winning claim with an epoch above `epoch`; NULL when there is none. */
-static const struct claim *next_winner(const struct governing *governing, uint64_t epoch)
+static bool is_of(const struct authority_partition *record, const struct claim *claim)
 {
-    uint64_t least = epoch + 1;
-    const struct claim *claim = first_in(governing->all, least, governing->from);
-    if (claim != NULL)
-        return claim;
-    return first_in(governing->own, least > governing->from ? least : governing->from, UINT64_MAX);
+    return record != NULL && claim >= record->claims && claim < record->claims + record->count;
 }
 
 /* --- Events --- */
@@ -241,86 +255,121 @@ static int find_or_add(struct authority_table *table, const struct authority_eve
     return 0;
 }
 
-/* The claim of an epoch, made when missing. */
-static int claim_of(struct authority_partition *partition, uint64_t epoch, struct claim **ret, struct err *err)
+/* Room for one more; *items and *capacity grow together. */
+static int make_room(void **items, size_t *capacity, size_t count, size_t item_size, struct err *err)
 {
-    size_t at = place_of(partition, epoch);
-    if (at < partition->count && partition->claims[at].epoch == epoch) {
-        *ret = &partition->claims[at];
-        return 0;
-    }
-    if (partition->count == AUTHORITY_EPOCHS_MAX)
+    if (count == AUTHORITY_EPOCHS_MAX)
         return err_set(err, ERR_TOO_LARGE, "a partition has changed its owner more than %d times",
                        AUTHORITY_EPOCHS_MAX);
-    if (partition->count == partition->capacity) {
-        size_t capacity = partition->capacity == 0 ? CLAIMS_FIRST : 2 * partition->capacity;
-        struct claim *claims = mem_resize(partition->claims, capacity * sizeof(*claims));
-        if (claims == NULL)
-            return err_no_memory(err, "the owners of partitions");
-        partition->claims = claims;
-        partition->capacity = capacity;
-    }
-    memmove(&partition->claims[at + 1], &partition->claims[at], (partition->count - at) * sizeof(struct claim));
-    partition->claims[at] = (struct claim){.epoch = epoch};
-    partition->count++;
-    *ret = &partition->claims[at];
+    if (count < *capacity)
+        return 0;
+    size_t grown = *capacity == 0 ? FIRST_CAPACITY : 2 * *capacity;
+    void *more = mem_resize(*items, grown * item_size);
+    if (more == NULL)
+        return err_no_memory(err, "the owners of partitions");
+    *items = more;
+    *capacity = grown;
     return 0;
 }
 
-static int begin_epoch(struct claim *claim, const struct authority_event *event, struct err *err)
+/* The event as a claim whose basis is the event's own. */
+static struct claim claim_of(const struct authority_event *event)
 {
-    struct claim begun = *claim;
-    begun.begun = true;
-    begun.kind = event->kind;
-    copy_string(begun.region, sizeof(begun.region), event->region);
-    begun.incarnation = event->incarnation;
-    begun.index = event->index;
-    begun.time = event->time;
-    if (claim->begun && compare_claims(claim, &begun) <= 0)
-        return 0; /* the same, or a better one */
-    const struct position *basis = &event->change.basis;
-    begun.basis = NULL;
-    begun.basis_count = basis->count;
-    if (basis->count > 0) {
-        begun.basis = mem_alloc(basis->count * sizeof(*begun.basis));
-        if (begun.basis == NULL)
+    struct claim claim = {.epoch = event->epoch,
+                          .kind = event->kind,
+                          .incarnation = event->incarnation,
+                          .index = event->index,
+                          .time = event->time,
+                          .basis_count = event->change.basis.count,
+                          .basis = event->change.basis.logs};
+    copy_string(claim.region, sizeof(claim.region), event->region);
+    return claim;
+}
+
+static int add_claim(struct authority_partition *partition, const struct authority_event *event, struct err *err)
+{
+    struct claim claim = claim_of(event);
+    struct position_log *basis = NULL;
+    size_t at = count_below(partition, claim.epoch);
+    while (at < partition->count && partition->claims[at].epoch == claim.epoch &&
+           compare_claims(&partition->claims[at], &claim) < 0)
+        at++;
+    if (at < partition->count && partition->claims[at].epoch == claim.epoch &&
+        compare_claims(&partition->claims[at], &claim) == 0)
+        return 0; /* the same event again */
+    void *claims = partition->claims;
+    int code = make_room(&claims, &partition->capacity, partition->count, sizeof(claim), err);
+    partition->claims = claims;
+    if (code != 0)
+        return code;
+    if (claim.basis_count > 0) {
+        basis = mem_alloc(claim.basis_count * sizeof(*basis));
+        if (basis == NULL)
             return err_no_memory(err, "the basis of an epoch");
-        memcpy(begun.basis, basis->logs, basis->count * sizeof(*begun.basis));
+        memcpy(basis, claim.basis, claim.basis_count * sizeof(*basis));
     }
-    mem_free(claim->basis);
-    *claim = begun;
+    claim.basis = basis;
+    memmove(&partition->claims[at + 1], &partition->claims[at], (partition->count - at) * sizeof(claim));
+    partition->claims[at] = claim;
+    partition->count++;
     return 0;
 }
 
-static struct release *find_release(const struct claim *claim, const char *region)
+/* Where the release of an epoch by a region is, or belongs. */
+static size_t place_of_release(const struct authority_partition *partition, uint64_t epoch, const char *region)
 {
-    for (size_t i = 0; i < claim->release_count; i++) {
-        if (strcmp(claim->releases[i].region, region) == 0)
-            return &claim->releases[i];
-    }
-    return NULL;
+    size_t at = partition->release_count;
+    while (at > 0 &&
+           (partition->releases[at - 1].epoch > epoch ||
+            (partition->releases[at - 1].epoch == epoch && strcmp(partition->releases[at - 1].region, region) >= 0)))
+        at--;
+    return at;
 }
 
-static int release(struct claim *claim, const struct authority_event *event, struct err *err)
+static const struct release *find_release(const struct authority_partition *partition, uint64_t epoch,
+                                          const char *region)
+{
+    if (partition == NULL)
+        return NULL;
+    size_t at = place_of_release(partition, epoch, region);
+    bool found = at < partition->release_count && partition->releases[at].epoch == epoch &&
+                 strcmp(partition->releases[at].region, region) == 0;
+    return found ? &partition->releases[at] : NULL;
+}
+
+static size_t count_releases(const struct authority_partition *partition, uint64_t epoch)
+{
+    size_t count = 0;
+    for (size_t at = place_of_release(partition, epoch, "");
+         at < partition->release_count && partition->releases[at].epoch == epoch; at++)
+        count++;
+    return count;
+}
+
+static int add_release(struct authority_partition *partition, const struct authority_event *event, struct err *err)
 {
     PRE(event->change.successor.size_bytes <= POSITION_REGION_MAX_BYTES);
-    struct release made = {.time = event->time};
+    struct release made = {.epoch = event->epoch, .time = event->time};
     copy_string(made.region, sizeof(made.region), event->region);
     memcpy(made.successor, event->change.successor.data, event->change.successor.size_bytes);
-    struct release *known = find_release(claim, event->region);
-    if (known != NULL) {
+    size_t at = place_of_release(partition, made.epoch, made.region);
+    if (find_release(partition, made.epoch, made.region) != NULL) {
+        struct release *known = &partition->releases[at];
         int order = compare_numbers(known->time, made.time);
         if (order > 0 || (order == 0 && strcmp(known->successor, made.successor) > 0))
             *known = made;
         return 0;
     }
-    if (claim->release_count == RELEASES_MAX)
+    if (count_releases(partition, made.epoch) == RELEASES_MAX)
         return err_set(err, ERR_TOO_LARGE, "more than %d regions released one epoch", RELEASES_MAX);
-    struct release *releases = mem_resize(claim->releases, (claim->release_count + 1) * sizeof(*releases));
-    if (releases == NULL)
-        return err_no_memory(err, "a release");
-    releases[claim->release_count++] = made;
-    claim->releases = releases;
+    void *releases = partition->releases;
+    int code = make_room(&releases, &partition->release_capacity, partition->release_count, sizeof(made), err);
+    partition->releases = releases;
+    if (code != 0)
+        return code;
+    memmove(&partition->releases[at + 1], &partition->releases[at], (partition->release_count - at) * sizeof(made));
+    partition->releases[at] = made;
+    partition->release_count++;
     return 0;
 }
 
@@ -329,33 +378,13 @@ int authority_apply(struct authority_table *table, const struct authority_event 
     PRE(control_is_authority(event->kind));
     PRE(event->epoch >= CONTEXT_EPOCH_FIRST);
     struct authority_partition *partition = NULL;
-    struct claim *claim = NULL;
     int code = find_or_add(table, event, &partition, err);
-    if (code == 0)
-        code = claim_of(partition, event->epoch, &claim, err);
     if (code != 0)
         return code;
-    if (control_begins_epoch(event->kind))
-        return begin_epoch(claim, event, err);
-    return release(claim, event, err);
+    return control_begins_epoch(event->kind) ? add_claim(partition, event, err) : add_release(partition, event, err);
 }
 
 /* --- Asking --- */
-
-/* The release of an epoch by the region that is its home. */
-static const struct release *release_of(const struct governing *governing, uint64_t epoch, const char *region)
-{
-    const struct authority_partition *records[] = {governing->own, epoch < governing->from ? governing->all : NULL};
-    for (size_t r = 0; r < 2; r++) {
-        size_t at = records[r] == NULL ? 0 : place_of(records[r], epoch);
-        if (records[r] == NULL || at == records[r]->count || records[r]->claims[at].epoch != epoch)
-            continue;
-        const struct release *release = find_release(&records[r]->claims[at], region);
-        if (release != NULL)
-            return release;
-    }
-    return NULL;
-}
 
 int authority_now(const struct authority_table *table, struct bytes context, struct bytes partition,
                   struct authority_now *ret, struct err *err)
@@ -364,39 +393,42 @@ int authority_now(const struct authority_table *table, struct bytes context, str
     int code = context_authority(table->contexts, context, partition, &initial, err);
     if (code != 0)
         return code;
-    struct governing record = governing(table, context, partition);
+    struct history history = history_of(table, context, partition);
+    const struct claim *claim = step_down(&history, NULL);
     struct authority_now now = {.region = initial.region, .epoch = initial.epoch};
-    const struct claim *claim = NULL;
-    while ((claim = next_winner(&record, now.epoch)) != NULL) {
+    if (claim != NULL) {
         now.region = claim->region;
         now.epoch = claim->epoch;
+        now.incarnation = claim->incarnation;
+        now.index = claim->index;
     }
-    const struct release *release = release_of(&record, now.epoch, now.region);
+    const struct release *release = find_release(history.own, now.epoch, now.region);
+    if (release == NULL && (claim == NULL || is_of(history.all, claim)))
+        release = find_release(history.all, now.epoch, now.region);
     now.released = release != NULL;
     now.successor = release == NULL ? "" : release->successor;
     *ret = now;
     return 0;
 }
 
-static uint64_t basis_size(const struct claim *claim, const char *region, uint64_t incarnation)
-{
-    for (size_t i = 0; i < claim->basis_count; i++) {
-        if (strcmp(claim->basis[i].region, region) == 0 && claim->basis[i].incarnation == incarnation)
-            return claim->basis[i].size;
-    }
-    return 0;
-}
-
-static bool was_home(const struct authority_table *table, const struct governing *record, struct bytes context,
-                     struct bytes partition, uint64_t epoch, const char *region)
+static bool is_first_home(const struct authority_table *table, struct bytes context, struct bytes partition,
+                          const char *region)
 {
     struct authority initial;
-    const struct claim *claim = winner(record, epoch);
-    if (claim != NULL)
-        return strcmp(claim->region, region) == 0;
-    return epoch == CONTEXT_EPOCH_FIRST &&
-           context_authority(table->contexts, context, partition, &initial, NULL) == 0 &&
+    return context_authority(table->contexts, context, partition, &initial, NULL) == 0 &&
            strcmp(initial.region, region) == 0;
+}
+
+bool authority_was_home(const struct authority_table *table, struct bytes context, struct bytes partition,
+                        const char *region)
+{
+    struct history history = history_of(table, context, partition);
+    const struct claim *claim = NULL;
+    while ((claim = step_down(&history, claim)) != NULL) {
+        if (strcmp(claim->region, region) == 0)
+            return true;
+    }
+    return is_first_home(table, context, partition, region);
 }
 
 /* In the log of a change nothing before it is of its epoch, nor in an earlier incarnation of that region. */
@@ -407,39 +439,23 @@ static uint64_t begin_in(const struct claim *claim, uint64_t incarnation)
     return incarnation < claim->incarnation ? UINT64_MAX : 0;
 }
 
-static uint64_t end_in(const struct claim *claim, const char *region, uint64_t incarnation)
+static uint64_t least_of(uint64_t a, uint64_t b)
 {
-    bool own_log = strcmp(claim->region, region) == 0 && claim->incarnation == incarnation;
-    return own_log ? claim->index : basis_size(claim, region, incarnation);
-}
-
-bool authority_was_home(const struct authority_table *table, struct bytes context, struct bytes partition,
-                        const char *region)
-{
-    struct governing record = governing(table, context, partition);
-    if (was_home(table, &record, context, partition, CONTEXT_EPOCH_FIRST, region))
-        return true;
-    for (const struct claim *claim = next_winner(&record, CONTEXT_EPOCH_FIRST); claim != NULL;
-         claim = next_winner(&record, claim->epoch)) {
-        if (strcmp(claim->region, region) == 0)
-            return true;
-    }
-    return false;
+    return a < b ? a : b;
 }
 
 struct authority_span authority_span(const struct authority_table *table, struct bytes context, struct bytes partition,
                                      uint64_t epoch, const char *region, uint64_t incarnation)
 {
-    struct governing record = governing(table, context, partition);
-    if (!was_home(table, &record, context, partition, epoch, region))
+    struct history history = history_of(table, context, partition);
+    struct authority_span span = {.begin = 0, .end = UINT64_MAX};
+    const struct claim *claim = step_down(&history, NULL);
+    for (; claim != NULL && claim->epoch > epoch; claim = step_down(&history, claim))
+        span.end = least_of(span.end, end_in(claim, region, incarnation));
+    if (claim != NULL && claim->epoch == epoch && strcmp(claim->region, region) == 0)
+        span.begin = begin_in(claim, incarnation);
+    else if (epoch != CONTEXT_EPOCH_FIRST || !is_first_home(table, context, partition, region))
         return (struct authority_span){0, 0};
-    const struct claim *begun = winner(&record, epoch);
-    struct authority_span span = {.begin = begun == NULL ? 0 : begin_in(begun, incarnation), .end = UINT64_MAX};
-    for (const struct claim *claim = next_winner(&record, epoch); claim != NULL;
-         claim = next_winner(&record, claim->epoch)) {
-        uint64_t end = end_in(claim, region, incarnation);
-        span.end = end < span.end ? end : span.end;
-    }
     return span;
 }
 
@@ -459,8 +475,9 @@ bool authority_partition_next(const struct authority_table *table, struct bytes 
         struct bytes partition = bytes_of(key.data + 1 + key.data[0], key.size_bytes - 1 - key.data[0]);
         bool same = bytes_equal(bytes_of(key.data + 1, key.data[0]), context);
         *at = next + listed + 1;
+        const struct authority_partition *record = value;
         if (!same || bytes_equal(partition, all) || context_has_home(table->contexts, context, partition) ||
-            governing(table, context, partition).own == NULL)
+            (record->count == 0 && record->release_count == 0))
             continue;
         *ret = partition;
         return true;
@@ -477,21 +494,12 @@ bool authority_is_late(const struct authority_table *table, struct bytes context
 
 /* --- What an event can make late --- */
 
-static uint64_t least_of(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Entries become late when a claim with a higher epoch begins to count (from its end in the log on) and when the claim
- * that begins their epoch counts no more (from its own place on). Either may happen to any claim from `epoch` on. */
-static uint64_t affected_by(const struct authority_partition *record, uint64_t epoch, const char *region,
-                            uint64_t incarnation)
+/* The least place where a claim of a history, and those below it, begin or end something in a log. */
+static uint64_t bounds_of(const struct history *history, const struct claim *claim, const char *region,
+                          uint64_t incarnation)
 {
     uint64_t least = UINT64_MAX;
-    for (size_t i = record == NULL ? 0 : place_of(record, epoch); record != NULL && i < record->count; i++) {
-        const struct claim *claim = &record->claims[i];
-        if (!claim->begun)
-            continue;
+    for (; claim != NULL; claim = step_down(history, claim)) {
         least = least_of(least, end_in(claim, region, incarnation));
         if (strcmp(claim->region, region) == 0)
             least = least_of(least, begin_in(claim, incarnation));
@@ -499,21 +507,40 @@ static uint64_t affected_by(const struct authority_partition *record, uint64_t e
     return least;
 }
 
-/* Partitions that are governed by their own claims up to now, but will not be when "*" begins their first epoch, too.
- */
-static uint64_t affected_own(const struct authority_table *table, const struct authority_event *event,
+/* What a claim changes in one history. Nothing, unless it comes to be the one in force. If it rests on the one that
+ * was, only what lies beyond its basis; else the history is another one from here on, and whatever either says of a log
+ * may have changed. */
+static uint64_t affected_in(const struct history *history, const struct claim *made, const char *region,
+                            uint64_t incarnation)
+{
+    const struct claim *before = step_down(history, NULL);
+    if (before != NULL &&
+        (made->epoch < before->epoch || (made->epoch == before->epoch && compare_claims(made, before) >= 0)))
+        return UINT64_MAX;
+    uint64_t least = end_in(made, region, incarnation);
+    if (strcmp(made->region, region) == 0)
+        least = least_of(least, begin_in(made, incarnation)); /* a later incarnation may have gone on under it */
+    if (before == NULL || (made->epoch > before->epoch && rests_on(made, before)))
+        return least;
+    least = least_of(least, bounds_of(history, before, region, incarnation));
+    return least_of(least, bounds_of(history, step_down(history, made), region, incarnation));
+}
+
+/* A change of "*" in the histories of the partitions that have claims of their own, which it does not know. */
+static uint64_t affected_own(const struct authority_table *table, struct bytes context, const struct claim *made,
                              const char *region, uint64_t incarnation)
 {
+    const struct authority_partition *star = find(table, context, bytes_of_string(CONTROL_ALL_PARTITIONS));
     uint64_t least = UINT64_MAX;
     size_t at = 0;
     struct bytes key;
     void *value = NULL;
     while (map_next(&table->partitions, &at, &key, &value)) {
-        if (!bytes_equal(bytes_of(key.data + 1, key.data[0]), event->context))
-            continue;
-        const struct claim *first = first_begun(value);
-        if (first != NULL && first->epoch == event->epoch)
-            least = least_of(least, affected_by(value, event->epoch, region, incarnation));
+        struct bytes partition = bytes_of(key.data + 1 + key.data[0], key.size_bytes - 1 - key.data[0]);
+        struct history history = {.own = value, .all = star};
+        if (value != star && bytes_equal(bytes_of(key.data + 1, key.data[0]), context) &&
+            !context_has_home(table->contexts, context, partition) && speaks_of(made, value))
+            least = least_of(least, affected_in(&history, made, region, incarnation));
     }
     return least;
 }
@@ -523,17 +550,23 @@ uint64_t authority_affected_from(const struct authority_table *table, const stru
 {
     if (!control_begins_epoch(event->kind))
         return UINT64_MAX;
-    struct bytes star = bytes_of_string(CONTROL_ALL_PARTITIONS);
-    bool own_log = strcmp(event->region, region) == 0 && event->incarnation == incarnation;
-    uint64_t least = own_log ? event->index : position_get(&event->change.basis, region, incarnation);
-    const struct authority_partition *own = find(table, event->context, event->partition);
-    least = least_of(least, affected_by(own, event->epoch, region, incarnation));
-    if (bytes_equal(event->partition, star))
-        return least_of(least, affected_own(table, event, region, incarnation));
-    return least_of(least, affected_by(find(table, event->context, star), event->epoch, region, incarnation));
+    struct claim made = claim_of(event);
+    struct history history = history_of(table, event->context, event->partition);
+    uint64_t least = affected_in(&history, &made, region, incarnation);
+    if (bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS)))
+        least = least_of(least, affected_own(table, event->context, &made, region, incarnation));
+    return least;
 }
 
 /* --- Walking --- */
+
+static bool is_in(const struct history *history, const struct claim *wanted)
+{
+    const struct claim *claim = step_down(history, NULL);
+    while (claim != NULL && claim->epoch > wanted->epoch)
+        claim = step_down(history, claim);
+    return claim == wanted;
+}
 
 bool authority_next(const struct authority_table *table, struct authority_walk *at, struct authority_record *ret)
 {
@@ -542,7 +575,10 @@ bool authority_next(const struct authority_table *table, struct authority_walk *
     size_t next = at->partition;
     while (map_next(&table->partitions, &next, &key, &value)) {
         const struct authority_partition *partition = value;
-        while (at->epoch < partition->count && !partition->claims[at->epoch].begun)
+        struct bytes context = bytes_of(key.data + 1, key.data[0]);
+        struct bytes name = bytes_of(key.data + 1 + context.size_bytes, key.size_bytes - 1 - context.size_bytes);
+        struct history history = history_of(table, context, name);
+        while (at->epoch < partition->count && !is_in(&history, &partition->claims[at->epoch]))
             at->epoch++;
         if (at->epoch == partition->count) {
             at->partition = next;
@@ -550,21 +586,19 @@ bool authority_next(const struct authority_table *table, struct authority_walk *
             continue;
         }
         const struct claim *claim = &partition->claims[at->epoch++];
-        const struct release *release = find_release(claim, claim->region);
-        struct bytes context = bytes_of(key.data + 1, key.data[0]);
-        *ret = (struct authority_record){
-            .context = context,
-            .partition = bytes_of(key.data + 1 + context.size_bytes, key.size_bytes - 1 - context.size_bytes),
-            .epoch = claim->epoch,
-            .kind = claim->kind,
-            .region = claim->region,
-            .incarnation = claim->incarnation,
-            .index = claim->index,
-            .time = claim->time,
-            .basis_count = claim->basis_count,
-            .basis = claim->basis,
-            .released = release != NULL,
-            .successor = release == NULL ? "" : release->successor};
+        const struct release *release = find_release(partition, claim->epoch, claim->region);
+        *ret = (struct authority_record){.context = context,
+                                         .partition = name,
+                                         .epoch = claim->epoch,
+                                         .kind = claim->kind,
+                                         .region = claim->region,
+                                         .incarnation = claim->incarnation,
+                                         .index = claim->index,
+                                         .time = claim->time,
+                                         .basis_count = claim->basis_count,
+                                         .basis = claim->basis,
+                                         .released = release != NULL,
+                                         .successor = release == NULL ? "" : release->successor};
         return true;
     }
     return false;

@@ -4,17 +4,21 @@
  * log of the region that becomes the home: it carries the next epoch and a basis, the position that the new home had
  * applied when it took over. From this alone follows which entries count, in every region alike:
  *
+ * The HISTORY of a partition is walked from its end. Of the changes that begin its highest epoch, the one with the
+ * smallest (hybrid time, region name) is in force; below it, of the changes with the next lower epoch that this one
+ * rests on (their entries lie below its basis, or before it in its own log), again the smallest; and so on down to the
+ * home of epoch 1. A change that is not in the history counts for nothing: it lost, or whoever is the home now never
+ * knew of it. So what counts below a basis is what counted for the one who wrote it, whatever else turns up later, and
+ * streams have no gaps.
+ *
  *   An entry of partition p, accepted by region r under epoch e at index i of log L, is LATE if
- *     (a) r is not the winner of epoch e of p, or
- *     (b) a winning change of p with a higher epoch has a basis whose component for L is i or less
+ *     (a) r did not begin epoch e in the history of p, or
+ *     (b) a change in the history of p with a higher epoch has a basis whose component for L is i or less
  *         (a log that the basis does not name counts as 0: a new incarnation, for one).
  *
- * Winners. When several regions begin the same epoch of p, the one with the smaller (hybrid time, region name) wins;
- * the others' entries under that epoch are late by (a).
- *
- * Partition "*" holds the changes of all partitions that have none of their own. A partition's own changes count from
- * its first own epoch k on, unless a change of "*" that begins the same epoch k precedes it: then the partition is
- * still governed by "*", and its own changes count for nothing.
+ * Partition "*" holds the changes of all partitions that have none of their own. A change of "*" is one of partition p,
+ * too, unless the context gives p a home, or whoever made it knew of a change of p's own: from then on p goes its own
+ * way. Two that did not know of each other compete like any others.
  *
  * Order (rule 2). A change may be applied only once everything below its basis has been applied; what follows the
  * change in its log waits too. Bases refer only to what the writer had applied, so this cannot deadlock. Changes may be
@@ -23,7 +27,8 @@
  * What a change makes late may have been applied before: whoever keeps derived data must take that back before it goes
  * on. authority_affected_from tells from where on in each log, authority_is_late what. The reverse happens, too: when
  * two regions begin one epoch, and the winner rests on more than the loser, what was late under the loser alone is late
- * no more. See index/README.md and projection/projection.h.
+ * no more; and when somebody goes on from the loser, not knowing the winner, the loser's entries count again. See
+ * index/README.md and projection/projection.h.
  *
  * Everything is owned by the table. One thread, or readers only. */
 #ifndef DOMAIN_AUTHORITY_H
@@ -39,7 +44,7 @@
 
 enum {
     AUTHORITY_PARTITIONS_MAX = 1024 * 1024, /* partitions with changes of their own, over all contexts */
-    AUTHORITY_EPOCHS_MAX = 1024 * 1024,     /* of one partition */
+    AUTHORITY_EPOCHS_MAX = 1024 * 1024,     /* changes, and releases, of one partition */
 };
 
 /* One authority control event, as the fold sees it. Texts are borrowed during the call. */
@@ -81,11 +86,13 @@ bool authority_ready(const struct authority_event *event, const struct position 
  * the same. ERR_NO_MEMORY, ERR_TOO_LARGE (limits above); then nothing changed. */
 int authority_apply(struct authority_table *table, const struct authority_event *event, struct err *err) MUST_USE;
 
-/* The home now: the winner of the highest epoch. `released`: it has let go, and only `successor` may take. Texts are
- * valid until the next authority_apply. ERR_NOT_FOUND when there is no such context. */
+/* The home now: the region whose change is in force. `released`: it has let go, and only `successor` may take. Texts
+ * are valid until the next authority_apply. ERR_NOT_FOUND when there is no such context. */
 struct authority_now {
     const char *region;
     uint64_t epoch;
+    uint64_t incarnation; /* of the log with the change that began the epoch, and its place there; … */
+    uint64_t index;       /* … 0 and 0 when the context gave the home */
     bool released;
     const char *successor;
 };
@@ -107,19 +114,19 @@ struct authority_span {
 struct authority_span authority_span(const struct authority_table *table, struct bytes context, struct bytes partition,
                                      uint64_t epoch, const char *region, uint64_t incarnation);
 
-/* From which index on entries of this log can become late when the event, which the table does not have yet, is
- * applied; UINT64_MAX: none can. Only entries of the event's context and partition are concerned ("*": of any
- * partition). */
+/* From which index on entries of this log can become late, or late no more, when the event, which the table does not
+ * have yet, is applied after what it rests on; UINT64_MAX: none can. Only entries of the event's context and partition
+ * are concerned ("*": of any partition). */
 uint64_t authority_affected_from(const struct authority_table *table, const struct authority_event *event,
                                  const char *region, uint64_t incarnation);
 
 /* Walks the partitions of a context that are governed apart from each other: "*", those that the context gives a home,
- * and those whose own changes or releases count. Start with *at = 0; false at the end. *ret is valid until the next
- * authority_apply. */
+ * and those that have changes or releases of their own. Start with *at = 0; false at the end. *ret is valid until the
+ * next authority_apply. */
 bool authority_partition_next(const struct authority_table *table, struct bytes context, size_t *at, struct bytes *ret);
 
-/* Walks all winning changes, in the order in which partitions were first met, epochs ascending: for status, and for
- * keeping the table on disk. Start with *at zeroed; false at the end. Borrowed until the next authority_apply. */
+/* Walks the changes in the histories of all partitions, in the order in which these were first met, epochs ascending.
+ * Start with *at zeroed; false at the end. Borrowed until the next authority_apply. */
 struct authority_walk {
     size_t partition;
     size_t epoch;

@@ -13,6 +13,7 @@
  * the same event twice. */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "index/index_internal.h"
 
 enum { RESTORE_BATCH = 256, RESTORE_BATCH_MAX_BYTES = RESTORE_BATCH * STORE_VALUE_MAX_BYTES };
@@ -114,7 +115,7 @@ static int apply_entry(struct change *change, uint32_t log, const struct index_e
     struct index_place place = {.log = log, .index = entry->entry->index};
     if ((entry->entry->flags & ENTRY_FLAG_CONTROL) != 0)
         return apply_control(change, place, entry, classes->origin, err);
-    struct item item = item_of(entry, is_late(classes, entry->entry));
+    struct item item = item_of(entry, is_late(classes, entry->entry) && !PLANTED(late_moves_heads));
     return item.late ? change_add_late(change, place, &item, err) : change_add_effective(change, place, &item, err);
 }
 

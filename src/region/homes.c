@@ -15,13 +15,17 @@
  *  1. Changes of one log are applied in the order of that log, each once its basis is covered by what is durable here.
  *  2. A taking or seizure of this region has a basis that its index has applied, and is appended when the overlay holds
  *     nothing below it.
- *  3. After a crash the table is what the index says, which reflects every durable entry before the region starts. */
+ *  3. What this region decides as the home of a partition it decides by look-ups made after its index had applied the
+ *     change that made it the home: until then the index may show entries of the old home beyond the basis, or, where
+ *     the own log came back from peers, lack entries below it.
+ *  4. After a crash the table is what the index says, which reflects every durable entry before the region starts. */
 #include "region/homes.h"
 
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 /* An authority event as received: enough to parse it again. */
@@ -146,7 +150,16 @@ int homes_received(struct region *region, uint32_t log, const struct chain_entry
         memcpy(change->bytes + change->entry_size, payload.data, change->payload_size);
     queue_push_back(&homes->changes[log], &change->link);
     homes->change_count++;
+    if (log == 0)
+        homes->own_end = change->index + 1;
     return 0;
+}
+
+/* Look-ups that were made before may have seen what the change has made late. */
+void homes_indexed(struct region *region)
+{
+    if (region_own(region)->indexed_size < region->homes.own_end)
+        overlay_evict_indexed(&region->overlay);
 }
 
 static void drop_change(struct region *region, struct homes_change *change)
@@ -260,7 +273,7 @@ static int append_change(struct region *region, enum control_kind kind, struct b
 /* Whether the index has applied the release and everything before it. */
 static bool take_is_ready(const struct region *region, const struct homes_take *take)
 {
-    return region->logs[take->log]->indexed_size >= take->needed_size;
+    return region->logs[take->log]->indexed_size >= take->needed_size || PLANTED(take_at_once);
 }
 
 static int take_one(struct region *region, const struct homes_take *take, const struct control_authority *change)
@@ -339,6 +352,13 @@ static int refuse_elsewhere(const struct region *region, const struct region_str
         refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
 }
 
+/* Whether the index has applied the change that made this region the home. */
+static bool is_indexed(const struct region *region, const struct authority_now *now)
+{
+    return now->incarnation != region->config.incarnation || now->index < region_own(region)->indexed_size ||
+           PLANTED(decide_before_indexed);
+}
+
 int homes_decide(struct region *region, const struct region_stream_write *write, uint64_t *ret_epoch,
                  struct region_refusal *refusal)
 {
@@ -346,10 +366,16 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
     int code = authority_now(&region->homes.authority, write->context, write->partition, &now, &refusal->err);
     if (code != 0)
         return code;
-    if (now.released || strcmp(now.region, region->config.region) != 0)
+    if ((now.released && !PLANTED(keep_releasing)) || strcmp(now.region, region->config.region) != 0)
         return refuse_elsewhere(region, write, &now, refusal);
     if (!queue_empty(&region->homes.changes[0]))
         return err_set(&refusal->err, ERR_BUSY, "a change of homes is not applied yet; retry after a pause");
+    if (!is_indexed(region, &now))
+        return err_set(&refusal->err, ERR_UNAVAILABLE,
+                       "this region has just become the home of partition \"%.*s\" of context \"%.*s\", and its index "
+                       "does not show that yet; retry",
+                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       (const char *)write->context.data);
     *ret_epoch = now.epoch;
     return 0;
 }

@@ -275,8 +275,10 @@ static void written(struct region *region, const struct region_event *event, str
 
 static void indexed(struct region *region, const struct region_event *event)
 {
-    region->logs[event->log]->indexed_size = event->size;
     overlay_indexed(&region->overlay, event->log, event->size, index_sequence(region->index), region->now.mono_us);
+    if (event->log == 0)
+        homes_indexed(region);
+    region->logs[event->log]->indexed_size = event->size;
     if (event->log == 0)
         settle_indexed(region, event->size);
 }

@@ -1,13 +1,14 @@
 /* The workload: clients that append, lose answers, retry with the same ids, race themselves, guess versions, reuse ids
- * by mistake and ask the wrong region; and what they may conclude from what they are told.
+ * by mistake, ask the wrong region and follow homes as they move; and what they may conclude from what they are told.
  *
- * Checked here: every accepted attempt of an operation is told the same places; an operation whose attempts were all
- * refused left nothing; an operation is in the logs as a whole or not at all. */
+ * Checked here: every accepted attempt of an operation is told the same places, as long as the partition stays where it
+ * is; an operation whose attempts were all refused left nothing; an operation is in the logs as a whole or not at all;
+ * every acknowledged event is effective once, or late. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "sim/sim.h"
+#include "sim/atlas.h"
 
 enum { OPS_MAX = 1 << 20, HEAL_WORK_S = 5 };
 
@@ -20,17 +21,19 @@ struct said {
 struct op {
     size_t number;
     size_t client;
-    size_t home;
+    size_t partition; /* of the first write */
     size_t target;
     size_t write_count;
     size_t event_count;
     struct region_stream_write writes[SIM_OP_WRITES_MAX];
+    size_t partitions[SIM_OP_WRITES_MAX];
+    size_t streams[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
     struct region_result first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told */
     uint32_t attempts, refused, accepted;
     uint64_t next_send;
     bool reuses;   /* one of its ids is another operation's too */
-    bool crosses;  /* its streams have several homes: no region can take it */
+    bool crosses;  /* it is about several partitions: perhaps no region can take it */
     bool finished; /* the client has an answer that it believes, or gave up */
     bool healthy;  /* made after the heal */
 };
@@ -38,15 +41,17 @@ struct op {
 struct clients {
     struct op **ops;
     size_t op_count, op_capacity;
-    struct map said;                             /* event id -> struct said */
-    uint64_t belief[SIM_NODES_MAX][SIM_STREAMS]; /* the version that clients believe a stream has, plus one */
-    size_t accepted_since_heal[SIM_NODES_MAX];
+    struct map said;                                  /* event id -> struct said */
+    uint64_t belief[SIM_PARTITIONS_MAX][SIM_STREAMS]; /* the version that clients believe a stream has, plus one */
+    size_t home[SIM_PARTITIONS_MAX];                  /* where they believe a partition to be */
+    size_t accepted_since_heal[SIM_PARTITIONS_MAX];
     uint64_t stop_at_us;
 };
 
 struct response {
     struct op *op;
     int code;
+    size_t home; /* where a refusal sends it */
     struct region_result results[SIM_OP_EVENTS_MAX];
 };
 
@@ -72,10 +77,25 @@ static struct bytes payload(struct world *world)
     return random_bytes(world, world_draw(world, 120));
 }
 
-static void make_event(struct world *world, struct op *op, struct region_new_event *event)
+/* The id of an event that another operation has in the same partition. */
+static void reuse_id(struct world *world, struct op *op, size_t partition, struct region_new_event *event)
+{
+    struct clients *clients = world->clients;
+    struct op *other = clients->ops[world_draw(world, clients->op_count)];
+    if (other->crosses || other->partition != partition)
+        return; /* two regions may both keep an id that they take at one moment: a documented limit */
+    memcpy(event->id, other->events[world_draw(world, other->event_count)].id, ENTRY_ID_SIZE);
+    for (size_t i = 0; i < op->event_count; i++) {
+        if (memcmp(op->events[i].id, event->id, ENTRY_ID_SIZE) == 0)
+            event->id[0] ^= 1; /* an id stands only once in a request */
+    }
+    op->reuses = true;
+    other->reuses = true;
+}
+
+static void make_event(struct world *world, struct op *op, size_t partition, struct region_new_event *event)
 {
     static const char *const types[] = {"Opened", "Deposited", "Withdrawn", "Renamed"};
-    struct clients *clients = world->clients;
     memset(event, 0, sizeof(*event));
     prng_fill(&world->prng, event->id, ENTRY_ID_SIZE);
     event->type = bytes_of_string(types[world_draw(world, 4)]);
@@ -83,24 +103,14 @@ static void make_event(struct world *world, struct op *op, struct region_new_eve
     event->payload = payload(world);
     if (world_chance(world, 200000))
         event->metadata = random_bytes(world, world_draw(world, 60));
-    if (world_chance(world, 30000) && clients->op_count > 1) {
-        struct op *other = clients->ops[world_draw(world, clients->op_count)];
-        if (other->home != op->home)
-            return; /* two regions may both keep an id that they take at one moment: a documented limit */
-        memcpy(event->id, other->events[world_draw(world, other->event_count)].id, ENTRY_ID_SIZE);
-        for (size_t i = 0; i < op->event_count; i++) {
-            if (memcmp(op->events[i].id, event->id, ENTRY_ID_SIZE) == 0)
-                event->id[0] ^= 1; /* an id stands only once in a request */
-        }
-        op->reuses = true;
-        other->reuses = true;
-    }
+    if (world_chance(world, 30000) && world->clients->op_count > 1)
+        reuse_id(world, op, partition, event);
 }
 
-static void expect(struct world *world, struct region_stream_write *write, size_t home, size_t stream)
+static void expect(struct world *world, struct region_stream_write *write, size_t partition, size_t stream)
 {
     uint64_t kind = world_draw(world, 100);
-    uint64_t belief = world->clients->belief[home][stream];
+    uint64_t belief = world->clients->belief[partition][stream];
     write->expectation = STREAM_ANY;
     if (kind < 10) {
         write->expectation = STREAM_NONE;
@@ -112,22 +122,32 @@ static void expect(struct world *world, struct region_stream_write *write, size_
     }
 }
 
-static void make_write(struct world *world, struct op *op, size_t home, size_t stream, size_t event_count)
+static void make_write(struct world *world, struct op *op, size_t partition, size_t stream, size_t event_count)
 {
-    struct region_stream_write *write = &op->writes[op->write_count++];
+    struct region_stream_write *write = &op->writes[op->write_count];
     char name[32];
-    int size = snprintf(name, sizeof(name), "%s-s%zu", world->partition_names[home], stream);
+    int size = snprintf(name, sizeof(name), "%s-s%zu", world->partition_names[partition], stream);
     char *copy = sim_must(arena_copy(&world->arena, name, (size_t)size));
+    op->partitions[op->write_count] = partition;
+    op->streams[op->write_count++] = stream;
     *write = (struct region_stream_write){.context = bytes_of_string(world->contexts[0].name),
-                                          .partition = bytes_of_string(world->partition_names[home]),
+                                          .partition = bytes_of_string(world->partition_names[partition]),
                                           .stream = bytes_of(copy, (size_t)size),
                                           .event_count = event_count,
                                           .events = &op->events[op->event_count]};
-    expect(world, write, home, stream);
+    expect(world, write, partition, stream);
     for (size_t i = 0; i < event_count; i++) {
-        make_event(world, op, &op->events[op->event_count]);
+        make_event(world, op, partition, &op->events[op->event_count]);
         op->event_count++;
     }
+}
+
+size_t clients_stream_number(struct bytes stream)
+{
+    uint64_t number = 0;
+    int code = parse_u64((const char *)stream.data + 4, stream.size_bytes - 4, &number); /* "p0-s" */
+    INVARIANT(code == 0);
+    return number;
 }
 
 static void note_said(struct world *world, const struct op *op)
@@ -154,12 +174,13 @@ static void note_said(struct world *world, const struct op *op)
     }
 }
 
-static size_t choose_home(struct world *world)
+/* The home that clients know, or, because it may have moved, any other; in the end one that can be reached. */
+static void choose_target(struct world *world, struct op *op, uint32_t elsewhere_ppm)
 {
-    size_t home = world_draw(world, world->node_count);
-    while (world->healing && !world->core[home])
-        home = world_draw(world, world->node_count);
-    return home;
+    bool elsewhere = world_chance(world, elsewhere_ppm);
+    op->target = elsewhere ? world_draw(world, world->node_count) : world->clients->home[op->partition];
+    while (world->healing && !world->core[op->target])
+        op->target = world_draw(world, world->node_count);
 }
 
 static struct op *make_op(struct world *world, size_t client)
@@ -170,13 +191,14 @@ static struct op *make_op(struct world *world, size_t client)
     size_t stream = world_draw(world, SIM_STREAMS);
     op->number = clients->op_count;
     op->client = client;
-    op->home = choose_home(world);
+    op->partition = world_draw(world, world->partition_count);
     op->healthy = world->healing;
-    op->target = world_chance(world, 30000) ? world_draw(world, world->node_count) : op->home;
+    choose_target(world, op, 30000);
     for (size_t i = 0; i < writes; i++) {
-        size_t home = i > 0 && world_chance(world, 50000) ? world_draw(world, world->node_count) : op->home;
-        op->crosses = op->crosses || home != op->home;
-        make_write(world, op, home, (stream + i) % SIM_STREAMS,
+        bool crosses = i > 0 && world_chance(world, 50000);
+        size_t partition = crosses ? world_draw(world, world->partition_count) : op->partition;
+        op->crosses = op->crosses || partition != op->partition;
+        make_write(world, op, partition, (stream + i) % SIM_STREAMS,
                    world_between(world, 1, SIM_OP_EVENTS_MAX / SIM_OP_WRITES_MAX));
     }
     note_said(world, op);
@@ -262,6 +284,8 @@ static void run_arrive(struct world *world, struct task *task)
 
 static void compare_with_first(struct world *world, struct op *op, const struct region_result *results)
 {
+    if (atlas_has_moved(world, op->partition) || op->crosses)
+        return; /* what was told first may have come too late: its fate is looked at in the end */
     for (size_t i = 0; i < op->event_count; i++) {
         if (op->first[i].index != results[i].index || op->first[i].stream_version != results[i].stream_version)
             world_fail(world, NULL, "operation %zu was told two places for one event: entry %llu, then entry %llu",
@@ -269,22 +293,18 @@ static void compare_with_first(struct world *world, struct op *op, const struct 
     }
 }
 
-static void believe(struct world *world, const struct op *op)
+static void believe(struct world *world, const struct response *response)
 {
+    const struct op *op = response->op;
     size_t at = 0;
     for (size_t w = 0; w < op->write_count; w++) {
-        unsigned home = 0;
-        unsigned stream = 0;
-        char name[32];
-        snprintf(name, sizeof(name), "%.*s", (int)op->writes[w].stream.size_bytes,
-                 (const char *)op->writes[w].stream.data);
-        home = (unsigned)(name[1] - '0');
-        for (const char *digit = name + 4; *digit != '\0'; digit++)
-            stream = stream * 10 + (unsigned)(*digit - '0');
+        uint64_t *belief = &world->clients->belief[op->partitions[w]][op->streams[w]];
         at += op->writes[w].event_count;
-        uint64_t next = op->first[at - 1].stream_version + 1;
-        if (next > world->clients->belief[home][stream])
-            world->clients->belief[home][stream] = next;
+        uint64_t next = response->results[at - 1].stream_version + 1;
+        if (response->code != 0)
+            *belief = 0; /* it was wrong */
+        else if (next > *belief)
+            *belief = next;
     }
 }
 
@@ -299,7 +319,7 @@ static void run_resend(struct world *world, struct task *task)
     struct op *op = task->data;
     if (task->numbers[0] != op->next_send)
         return; /* it was sent again for another reason meanwhile */
-    op->target = op->home;
+    choose_target(world, op, 200000);
     send_op(world, op);
 }
 
@@ -326,13 +346,14 @@ static void run_response(struct world *world, struct task *task)
         mem_free(response);
         return;
     }
+    if (response->code == 0 || response->code == ERR_VERSION_CONFLICT)
+        believe(world, response);
     if (response->code == 0) {
-        believe(world, op);
-        if (op->healthy)
-            world->clients->accepted_since_heal[op->home]++;
-        if (world_chance(world, 100000))
-            again = true;
+        world->clients->accepted_since_heal[op->partition] += op->healthy;
+        again = world_chance(world, 100000);
     }
+    if (response->home < world->node_count && !op->crosses)
+        world->clients->home[op->partition] = response->home;
     op->next_send++;
     if (final)
         finish(world, op);
@@ -366,6 +387,9 @@ void clients_answered(struct node *node, struct request *request)
     struct response *response = sim_must(mem_alloc_zero(1, sizeof(*response)));
     response->op = op;
     response->code = code;
+    response->home =
+        code == ERR_WRONG_HOME ? world_node_named(world, request->command.refusal.home_region) : SIM_NODES_MAX;
+    memcpy(response->results, request->results, sizeof(response->results));
     struct task *task = world_after(world, world_draw(world, 2 * SIM_MS) + 1, NULL, run_response);
     task->data = response;
     task->drop = drop_response;
@@ -393,8 +417,8 @@ static void send_op(struct world *world, struct op *op)
 static bool all_accepted_since_heal(const struct world *world)
 {
     bool all = true;
-    for (size_t i = 0; i < world->node_count; i++)
-        all = all && (!world->core[i] || world->clients->accepted_since_heal[i] > 0);
+    for (size_t i = 0; i < world->partition_count; i++)
+        all = all && world->clients->accepted_since_heal[i] > 0;
     return all;
 }
 
@@ -409,6 +433,8 @@ void clients_start(struct world *world)
 {
     struct clients *clients = sim_must(mem_alloc_zero(1, sizeof(*clients)));
     map_init(&clients->said, OPS_MAX, NULL);
+    for (size_t i = 0; i < world->partition_count; i++)
+        clients->home[i] = world_first_home(world, i);
     world->clients = clients;
     for (size_t i = 0; i < world->plan.client_count; i++)
         world_after(world, world_draw(world, SIM_S), NULL, run_client)->numbers[0] = i;
@@ -424,11 +450,6 @@ void clients_free(struct world *world)
 void clients_heal(struct world *world)
 {
     world->clients->stop_at_us = world->now_us + HEAL_WORK_S * SIM_S;
-    for (size_t i = 0; i < world->clients->op_count; i++) {
-        struct op *op = world->clients->ops[i];
-        if (!op->finished && !world->core[op->home])
-            finish(world, op); /* its home stays away: the client gives up */
-    }
 }
 
 bool clients_satisfied(struct world *world, char *why, size_t why_size)
@@ -440,9 +461,9 @@ bool clients_satisfied(struct world *world, char *why, size_t why_size)
             return false;
         }
     }
-    for (size_t i = 0; i < world->node_count; i++) {
-        if (world->core[i] && clients->accepted_since_heal[i] == 0) {
-            snprintf(why, why_size, "region %s has accepted nothing since the heal", world->region_names[i]);
+    for (size_t i = 0; i < world->partition_count; i++) {
+        if (clients->accepted_since_heal[i] == 0) {
+            snprintf(why, why_size, "nothing was accepted for partition %s since the heal", world->partition_names[i]);
             return false;
         }
     }
@@ -454,11 +475,8 @@ bool clients_satisfied(struct world *world, char *why, size_t why_size)
 static size_t count_in_truth(const struct world *world, const struct op *op)
 {
     size_t count = 0;
-    for (size_t i = 0; i < op->event_count; i++) {
-        const char *origin = NULL;
-        uint64_t index = 0;
-        count += truth_find(world, op->events[i].id, &origin, &index);
-    }
+    for (size_t i = 0; i < op->event_count; i++)
+        count += truth_places(world, op->events[i].id) != NULL;
     return count;
 }
 
@@ -473,5 +491,51 @@ void clients_check_end(struct world *world)
             world_fail(world, NULL, "operation %zu has %zu of its %zu events in the logs", i, there, op->event_count);
         if (there != 0 && op->attempts == op->refused)
             world_fail(world, NULL, "operation %zu was refused each time, and its events are in the logs", i);
+    }
+}
+
+/* --- Fates --- */
+
+struct fates {
+    size_t effective, late, beyond; /* beyond: past what is known at the position */
+};
+
+static struct fates fates_of(const struct world *world, const struct atlas *atlas, const uint8_t id[ENTRY_ID_SIZE])
+{
+    struct fates fates = {0};
+    for (const struct truth_place *place = truth_places(world, id); place != NULL; place = place->next) {
+        if (place->index >= atlas_applied(atlas, place->log))
+            fates.beyond++;
+        else if (atlas_late(atlas, place->log, place->index))
+            fates.late++;
+        else
+            fates.effective++;
+    }
+    return fates;
+}
+
+/* Returns how many of its events are effective. */
+static size_t check_fates(struct world *world, const struct atlas *atlas, const struct op *op)
+{
+    size_t effective = 0;
+    for (size_t i = 0; i < op->event_count; i++) {
+        struct fates fates = fates_of(world, atlas, op->events[i].id);
+        if (fates.effective > 1)
+            world_fail(world, NULL, "event %zu of operation %zu is effective %zu times", i, op->number,
+                       fates.effective);
+        if (fates.effective + fates.late + fates.beyond == 0 && op->accepted > 0 && !op->reuses)
+            world_fail(world, NULL, "event %zu of operation %zu was acknowledged, and is in no log", i, op->number);
+        effective += fates.effective;
+    }
+    return effective;
+}
+
+void clients_check_fates(struct world *world, const struct atlas *atlas)
+{
+    for (size_t i = 0; i < world->clients->op_count && !world->failed; i++) {
+        const struct op *op = world->clients->ops[i];
+        size_t effective = check_fates(world, atlas, op);
+        if (effective != 0 && effective != op->event_count && !op->crosses && !op->reuses)
+            world_fail(world, NULL, "operation %zu has %zu effective events of %zu", i, effective, op->event_count);
     }
 }

@@ -39,11 +39,22 @@ static void do_save_checkpoint(struct node *node, struct region_effect *effect)
     node_add_job(node, new_job(JOB_CHECKPOINT, effect));
 }
 
+static void operator_answered(struct node *node, const struct region_command *command)
+{
+    int code = command->refusal.code;
+    node->world->counts.changes_refused += code != 0;
+    world_trace(node->world, node, "the operator is told: %s", code == 0 ? "done" : command->refusal.err.message);
+}
+
 void effects_answer(struct node *node, struct region_command *command)
 {
     struct request *request = QUEUE_ITEM(command, struct request, command);
-    oracle_answer(node, request);
-    clients_answered(node, request);
+    if (command->control != NULL)
+        operator_answered(node, command);
+    else {
+        oracle_answer(node, request);
+        clients_answered(node, request);
+    }
     queue_remove(&request->link);
     mem_free(request);
 }

@@ -127,14 +127,6 @@ static bool harm_disk(struct world *world, enum fault fault)
     return chosen(world, fault);
 }
 
-static uint64_t durable_size(const struct node *node, const char *origin)
-{
-    uint32_t log = 0;
-    if (!node->up || !node_find_log(node, origin, &log))
-        return 0;
-    return log_durable_size(node->store.logs[log]);
-}
-
 /* Every peer holds all of its log, and every other log is whole where it was written. */
 static bool may_lose_disk(struct world *world, const struct node *node)
 {
@@ -142,9 +134,10 @@ static bool may_lose_disk(struct world *world, const struct node *node)
         const struct node *other = &world->nodes[i];
         if (other == node)
             continue;
-        if (other->rotten || other->must_restore || durable_size(other, node->origin) < truth_size(world, node->origin))
+        if (other->rotten || other->must_restore ||
+            node_durable_size(other, node->origin) < truth_size(world, node->origin))
             return false;
-        if (durable_size(other, other->origin) < truth_size(world, other->origin))
+        if (node_durable_size(other, other->origin) < truth_size(world, other->origin))
             return false;
     }
     return world->node_count > 1;
@@ -162,6 +155,7 @@ static bool lose_disk(struct world *world)
     memset(node->was_durable, 0, sizeof(node->was_durable));
     node->rotten = false;
     node->must_restore = true;
+    atlas_forget(node);
     node_restart_after(node, world_between(world, 10 * SIM_MS, 5 * SIM_S));
     return chosen(world, FAULT_LOST_DISK);
 }
@@ -230,11 +224,9 @@ static void choose_core(struct world *world)
     }
 }
 
-void nemesis_heal(struct world *world)
+static void heal_nodes(struct world *world)
 {
     struct sim_disk_faults none = {.full_at_bytes = UINT64_MAX};
-    world->healing = true;
-    choose_core(world);
     for (size_t i = 0; i < world->node_count; i++) {
         struct node *node = &world->nodes[i];
         for (size_t j = 0; j < world->node_count; j++)
@@ -253,4 +245,18 @@ void nemesis_heal(struct world *world)
             node_restart_after(node, world_draw(world, SIM_S) + 1);
         world_trace(world, node, world->core[i] ? "is in the core that heals" : "stays away");
     }
+}
+
+void nemesis_heal(struct world *world)
+{
+    world->healing = true;
+    choose_core(world);
+    heal_nodes(world);
+}
+
+void nemesis_widen(struct world *world)
+{
+    for (size_t i = 0; i < world->node_count; i++)
+        world->core[i] = true;
+    heal_nodes(world);
 }

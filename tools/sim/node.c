@@ -66,6 +66,14 @@ bool node_find_log(const struct node *node, const char *origin, uint32_t *ret)
     return false;
 }
 
+uint64_t node_durable_size(const struct node *node, const char *origin)
+{
+    uint32_t log = 0;
+    if (!node->up || !node_find_log(node, origin, &log))
+        return 0;
+    return log_durable_size(node->store.logs[log]);
+}
+
 static void make_key(struct world *world, const char *name, enum note_key_type type, struct note_signer *ret)
 {
     uint8_t seed[32];
@@ -278,7 +286,8 @@ void node_changed(struct node *node)
 {
     if (!node->indexer_waits) {
         node->indexer_waits = true;
-        uint64_t most = world_chance(node->world, 20000) ? 400 * SIM_MS : 2 * SIM_MS;
+        uint64_t usual_us = node->world->healing ? 2 * SIM_MS : node->world->plan.index_lag_us;
+        uint64_t most = world_chance(node->world, 20000) ? 400 * SIM_MS : usual_us;
         world_after(node->world, world_between(node->world, 1, most), node, run_indexer);
     }
     pulls_node_changed(node);

@@ -206,7 +206,7 @@ bool oracle_converged(struct world *world, char *why, size_t why_size)
             return false;
         }
     }
-    return clients_satisfied(world, why, why_size);
+    return clients_satisfied(world, why, why_size) && fates_converged(world, why, why_size);
 }
 
 /* --- The end --- */
@@ -253,6 +253,8 @@ void oracle_end(struct world *world)
     }
     if (!world->failed)
         clients_check_end(world);
+    if (!world->failed)
+        fates_check_end(world);
     if (!world->failed)
         projector_check_end(world);
 }

@@ -41,6 +41,7 @@ static void draw_settings(struct world *world)
     struct plan *plan = &world->plan;
     bool tiny = plan->enabled[FAULT_TINY_LIMITS];
     bool early = plan->enabled[FAULT_EARLY_TIMEOUTS];
+    plan->index_lag_us = world_chance(world, 150000) ? world_between(world, 20, 800) * SIM_MS : 2 * SIM_MS;
     plan->client_count = world_between(world, 1, 6);
     plan->think_us = world_between(world, 1, 400) * SIM_MS;
     if (world_chance(world, 150000)) { /* a crowd, for a short while */
@@ -69,12 +70,19 @@ void plan_draw(struct world *world)
     draw_faults(world);
     draw_settings(world);
     world->plan.projections = world_chance(world, 250000);
+    if (world->node_count > 1 && world_chance(world, 700000))
+        world->plan.operate_every_us = world_between(world, 200, 6000) * SIM_MS;
+    if (world->plan.operate_every_us > 0)
+        world->plan.limits.unindexed_entries = 0; /* a log that waits for its basis may fill what is tiny, for ever */
     for (size_t i = 0; i < world->node_count; i++) {
         snprintf(world->region_names[i], sizeof(world->region_names[i]), "%s", region_names[i]);
         snprintf(world->partition_names[i], sizeof(world->partition_names[i]), "p%zu", i);
         world->homes[i] =
             (struct context_home){.partition = world->partition_names[i], .region = world->region_names[i]};
     }
+    for (size_t i = 0; i < SIM_FREE_PARTITIONS; i++)
+        snprintf(world->partition_names[world->node_count + i], sizeof(world->partition_names[0]), "q%zu", i);
+    world->partition_count = world->node_count + SIM_FREE_PARTITIONS;
     world->contexts[0] = (struct context){
         .name = "bank", .default_home = world->region_names[0], .home_count = world->node_count, .homes = world->homes};
 }
@@ -89,5 +97,7 @@ void plan_print(const struct world *world)
         if (plan->enabled[i])
             printf(" %s", fault_names[i]);
     }
+    if (plan->operate_every_us > 0)
+        printf("; homes move every %llu ms", (unsigned long long)(plan->operate_every_us / SIM_MS));
     printf("%s\n", plan->projections ? "; projections" : "");
 }

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "sim/sim.h"
 
-enum { CONVERGE_WITHIN_S = 180, LOOK_EVERY_MS = 500 };
+enum { CONVERGE_WITHIN_S = 180, LOOK_EVERY_MS = 500, WIDEN_AFTER_S = 60 };
 
 static void run_first_boot(struct world *world, struct task *task)
 {
@@ -16,7 +16,12 @@ static void converge(struct world *world)
 {
     char why[300] = "";
     uint64_t until_us = world->now_us + (uint64_t)CONVERGE_WITHIN_S * SIM_S;
+    uint64_t widen_us = world->now_us + (uint64_t)WIDEN_AFTER_S * SIM_S;
     while (!world->failed && world->now_us < until_us) {
+        if (world->now_us >= widen_us && fates_wait_for_others(world)) {
+            nemesis_widen(world);
+            until_us = world->now_us + (uint64_t)CONVERGE_WITHIN_S * SIM_S;
+        }
         world_run_until(world, world->now_us + (uint64_t)LOOK_EVERY_MS * SIM_MS);
         if (!world->failed && oracle_converged(world, why, sizeof(why)))
             return;
@@ -35,10 +40,13 @@ void run_seed(struct world *world)
     clients_start(world);
     readers_start(world);
     nemesis_start(world);
+    operators_start(world);
+    atlas_start(world);
     world_run_until(world, world->plan.fault_phase_us);
     if (!world->failed) {
         nemesis_heal(world);
         clients_heal(world);
+        operators_heal(world);
         converge(world);
     }
     if (!world->failed)

@@ -27,6 +27,9 @@ enum {
     SIM_OP_WRITES_MAX = 4,
     SIM_OP_EVENTS_MAX = 12,
     SIM_STREAMS = 12,
+    SIM_FREE_PARTITIONS = 2, /* without a home of their own: "*" speaks for them */
+    SIM_PARTITIONS_MAX = SIM_NODES_MAX + SIM_FREE_PARTITIONS,
+    SIM_ALL_PARTITIONS = SIM_PARTITIONS_MAX, /* the number of "*" */
 };
 
 #define SIM_MS ((uint64_t)1000)
@@ -98,6 +101,8 @@ struct plan {
     size_t client_count;
     uint64_t think_us;
     bool projections;
+    uint64_t index_lag_us;     /* at most, between two steps of the index */
+    uint64_t operate_every_us; /* on average; 0: homes stay where they are */
     struct log_options log_options;
     struct region_limits limits;
     uint64_t checkpoint_interval_us, hello_interval_us, peer_timeout_us, call_timeout_us, keepalive_us;
@@ -136,7 +141,9 @@ struct request {
     struct region_stream_write writes[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
     struct region_result results[SIM_OP_EVENTS_MAX];
-    struct op *op;
+    struct op *op; /* NULL: an operator's */
+    struct region_control control;
+    struct bytes partitions[SIM_PARTITIONS_MAX];
 };
 
 struct hello_state {
@@ -211,6 +218,8 @@ struct counts {
     uint64_t faults[FAULT_COUNT];
     uint64_t steps, crashes, boots, entries, acknowledged, refused, duplicates, entries_mirrored;
     uint64_t checkpoints, cosignatures, reads, projected, proofs;
+    uint64_t changes[3]; /* released, taken, seized */
+    uint64_t late, changes_refused;
 };
 
 struct world {
@@ -224,9 +233,10 @@ struct world {
     struct node nodes[SIM_NODES_MAX];
     size_t node_count;
     struct context contexts[1];
-    struct context_home homes[SIM_NODES_MAX];
+    struct context_home homes[SIM_NODES_MAX]; /* of epoch 1 */
     char region_names[SIM_NODES_MAX][24];
-    char partition_names[SIM_NODES_MAX][24];
+    char partition_names[SIM_PARTITIONS_MAX][24];
+    size_t partition_count; /* number i below node_count has its first home in region i */
     struct link links[SIM_NODES_MAX][SIM_NODES_MAX];
     struct queue_link pulls; /* struct pull */
     struct truth *truth;
@@ -266,6 +276,10 @@ uint64_t world_between(struct world *world, uint64_t low, uint64_t high); /* [lo
 bool world_chance(struct world *world, uint32_t ppm);
 /* Whether a fault of this class happens now, with this chance; counts it. */
 bool world_fault(struct world *world, enum fault fault, uint32_t ppm);
+/* SIM_NODES_MAX when there is none. */
+size_t world_node_named(const struct world *world, const char *region);
+/* The home of epoch 1. */
+size_t world_first_home(const struct world *world, size_t partition);
 void *sim_must(void *memory); /* dies when memory ran out: the simulator itself has no use for going on */
 extern const char *const fault_names[FAULT_COUNT];
 extern const char *const fault_texts[FAULT_COUNT];
@@ -294,6 +308,9 @@ size_t node_peer_of(const struct node *node, size_t other);
 size_t node_of_peer(const struct node *node, size_t peer);
 /* The process's number of a log; false when it has none. */
 bool node_find_log(const struct node *node, const char *origin, uint32_t *ret);
+
+/* Of this process's copy of a log; 0 when it is not up or has none. */
+uint64_t node_durable_size(const struct node *node, const char *origin);
 
 /* effects.c */
 void effects_carry_out(struct node *node);
@@ -326,11 +343,36 @@ void clients_free(struct world *world);
 void clients_heal(struct world *world);
 /* A region lets go of a request. */
 void clients_answered(struct node *node, struct request *request);
-/* Whether every client has an answer to what it asked, and each core region has accepted something since the heal. */
+/* Whether every client has an answer to what it asked, and something was accepted for each partition since the heal. */
 bool clients_satisfied(struct world *world, char *why, size_t why_size);
 /* Whether an event of this id and content was ever sent by a client; names the op. */
 const struct op *clients_find_said(const struct world *world, const struct entry *entry, uint64_t fingerprint);
+/* The number in a stream's name. */
+size_t clients_stream_number(struct bytes stream);
 void clients_check_end(struct world *world);
+struct atlas;
+/* What became of every acknowledged event, at a position. */
+void clients_check_fates(struct world *world, const struct atlas *atlas);
+
+/* operators.c: who moves homes. */
+void operators_start(struct world *world);
+/* Partitions whose home stays away are seized by one that does not. */
+void operators_heal(struct world *world);
+
+/* atlas.c */
+void atlas_start(struct world *world);
+/* Whether a partition's home has ever changed, or was about to. */
+bool atlas_has_moved(const struct world *world, size_t partition);
+/* A region's process has lost what it held. */
+void atlas_forget(struct node *node);
+/* The owner of a log has made an entry durable. */
+void atlas_accepted(struct node *node, size_t log, uint64_t index);
+
+/* fates.c: what the indexes must say, compared with the atlas. */
+/* Whether a change of homes that the core holds rests on what only those have who stay away. */
+bool fates_wait_for_others(struct world *world);
+bool fates_converged(struct world *world, char *why, size_t why_size);
+void fates_check_end(struct world *world);
 
 /* truth.c: what the logs are, as their owners' disks showed it first. */
 void truth_start(struct world *world);
@@ -342,8 +384,8 @@ bool truth_root(const struct world *world, const char *origin, uint64_t size, st
 /* Whether the entry at this place has this id; its stream version in *ret_version. */
 bool truth_entry(const struct world *world, const char *origin, uint64_t index, uint8_t ret_id[ENTRY_ID_SIZE],
                  uint64_t *ret_version);
-bool truth_find(const struct world *world, const uint8_t id[ENTRY_ID_SIZE], const char **ret_origin,
-                uint64_t *ret_index);
+size_t truth_log_count(const struct world *world);
+const char *truth_origin(const struct world *world, size_t log);
 struct hash truth_frame(const struct world *world, const char *origin, uint64_t index);
 /* A consistency proof between two sizes of a log, made and verified with the product's code. */
 void truth_prove(struct world *world, const char *origin, uint64_t old_size, uint64_t new_size,
@@ -377,6 +419,8 @@ void projector_clean(struct world *world);
 /* nemesis.c: what goes wrong, and when. */
 void nemesis_start(struct world *world);
 void nemesis_heal(struct world *world);
+/* Those that stayed away come back, too. */
+void nemesis_widen(struct world *world);
 
 /* rot.c: flips a bit in a sealed segment that another region has too; false when there is none. */
 bool rot_strike(struct world *world);

@@ -1,52 +1,19 @@
 /* The truth: what each log is, entry by entry, as its owner's disk was first seen to hold it durably. Every copy in
  * every process is compared with it, byte for byte, as it grows and again after each start.
  *
- * What is checked as the truth grows: the chain (with the verifier's rules), that a client said what the entry says,
- * that its event id has no other place in any log, and that its stream's versions have no gap. */
+ * What is checked as the truth grows: the chain (with the verifier's rules), that a client said what the entry says
+ * (or that it is a change of homes), and that its home could accept it then (atlas.c). What it is worth is looked at
+ * in the end, by those who know all logs (fates.c). */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "sim/sim.h"
-
-enum { TRUTH_LOGS_MAX = 64, TRUTH_ENTRIES_MAX = 1 << 24 };
-
-struct truth_entry {
-    struct hash element; /* hash of the element's bytes */
-    struct hash leaf;
-    struct hash root; /* of the log up to and including this entry */
-    uint64_t stream_version;
-    uint8_t id[ENTRY_ID_SIZE];
-};
-
-struct truth_log {
-    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
-    struct chain chain;
-    struct truth_entry *entries;
-    size_t capacity;
-};
-
-struct place {
-    const struct truth_log *log;
-    uint64_t index;
-};
-
-struct stream_head {
-    uint64_t next_version;
-};
-
-struct truth {
-    size_t log_count;
-    struct truth_log logs[TRUTH_LOGS_MAX];
-    struct map ids;     /* event id -> struct place */
-    struct map streams; /* context '/' stream -> struct stream_head */
-};
+#include "sim/truth.h"
 
 void truth_start(struct world *world)
 {
     struct truth *truth = sim_must(mem_alloc_zero(1, sizeof(*truth)));
     map_init(&truth->ids, TRUTH_ENTRIES_MAX, NULL);
-    map_init(&truth->streams, TRUTH_ENTRIES_MAX, NULL);
     world->truth = truth;
 }
 
@@ -56,7 +23,7 @@ void truth_free(struct world *world)
     for (size_t i = 0; i < truth->log_count; i++)
         mem_free(truth->logs[i].entries);
     map_free(&truth->ids);
-    map_free(&truth->streams);
+    mem_free(truth->changes);
     mem_free(truth);
 }
 
@@ -70,6 +37,9 @@ static struct truth_log *find_log(const struct world *world, const char *origin)
     INVARIANT(truth->log_count < TRUTH_LOGS_MAX);
     struct truth_log *log = &truth->logs[truth->log_count++];
     copy_string(log->origin, sizeof(log->origin), origin);
+    int code = origin_parse(bytes_of_string(origin), &log->parts, NULL);
+    INVARIANT(code == 0);
+    log->owner = world_node_named(world, log->parts.region);
     chain_init(&log->chain, world->sha, bytes_of_string(origin));
     return log;
 }
@@ -101,15 +71,19 @@ bool truth_entry(const struct world *world, const char *origin, uint64_t index, 
     return true;
 }
 
-bool truth_find(const struct world *world, const uint8_t id[ENTRY_ID_SIZE], const char **ret_origin,
-                uint64_t *ret_index)
+const struct truth_place *truth_places(const struct world *world, const uint8_t id[ENTRY_ID_SIZE])
 {
-    const struct place *place = map_get(&world->truth->ids, bytes_of(id, ENTRY_ID_SIZE));
-    if (place == NULL)
-        return false;
-    *ret_origin = place->log->origin;
-    *ret_index = place->index;
-    return true;
+    return map_get(&world->truth->ids, bytes_of(id, ENTRY_ID_SIZE));
+}
+
+size_t truth_log_count(const struct world *world)
+{
+    return world->truth->log_count;
+}
+
+const char *truth_origin(const struct world *world, size_t log)
+{
+    return world->truth->logs[log].origin;
 }
 
 struct hash truth_frame(const struct world *world, const char *origin, uint64_t index)
@@ -121,39 +95,80 @@ struct hash truth_frame(const struct world *world, const char *origin, uint64_t 
 
 /* --- Growing --- */
 
-static void take_place(struct world *world, struct node *node, struct truth_log *log, const struct entry *entry)
+static void take_place(struct world *world, const struct truth_log *log, uint64_t index)
 {
     struct truth *truth = world->truth;
-    struct bytes key = bytes_of(entry->event_id, ENTRY_ID_SIZE);
-    const struct place *before = map_get(&truth->ids, key);
-    if (before != NULL) {
-        world_fail(world, node, "one event id has two effects: %s@%llu and %s@%llu", before->log->origin,
-                   (unsigned long long)before->index, log->origin, (unsigned long long)entry->index);
+    struct bytes key = bytes_of(log->entries[index].id, ENTRY_ID_SIZE);
+    struct truth_place *first = map_get(&truth->ids, key);
+    struct truth_place *place = sim_must(arena_alloc(&world->arena, sizeof(*place)));
+    *place = (struct truth_place){.log = (size_t)(log - truth->logs), .index = index};
+    if (first == NULL) {
+        int code = map_put(&truth->ids, key, place);
+        INVARIANT(code == 0);
         return;
     }
-    struct place *place = sim_must(arena_alloc(&world->arena, sizeof(*place)));
-    *place = (struct place){.log = log, .index = entry->index};
-    int code = map_put(&truth->ids, key, place);
-    INVARIANT(code == 0);
+    while (first->next != NULL)
+        first = first->next;
+    first->next = place;
 }
 
-static void follow_stream(struct world *world, struct node *node, const struct entry *entry)
+/* --- Authority events --- */
+
+static size_t partition_named(const struct world *world, struct bytes name)
 {
-    char key[ENTRY_NAME_MAX_BYTES + ENTRY_STREAM_MAX_BYTES + 2];
-    int size =
-        snprintf(key, sizeof(key), "%.*s/%.*s", (int)entry->context.size_bytes, (const char *)entry->context.data,
-                 (int)entry->stream.size_bytes, (const char *)entry->stream.data);
-    struct stream_head *head = map_get(&world->truth->streams, bytes_of(key, (size_t)size));
-    if (head == NULL) {
-        head = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*head)));
-        int code = map_put(&world->truth->streams, bytes_of(key, (size_t)size), head);
-        INVARIANT(code == 0);
+    size_t partition = 0;
+    if (bytes_equal(name, bytes_of_string(CONTROL_ALL_PARTITIONS)))
+        return SIM_ALL_PARTITIONS;
+    while (partition < world->partition_count && !bytes_equal(name, bytes_of_string(world->partition_names[partition])))
+        partition++;
+    INVARIANT(partition < world->partition_count);
+    return partition;
+}
+
+static size_t node_named(const struct world *world, struct bytes name)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "%.*s", (int)name.size_bytes, (const char *)name.data);
+    return world_node_named(world, text);
+}
+
+/* Only changes of homes are written by the system here, and each is what the codec takes. */
+static void take_control(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
+{
+    struct truth *truth = world->truth;
+    const struct entry *entry = &found->entry;
+    enum control_kind kind = control_kind_of(entry);
+    struct control_authority parsed;
+    struct err err = {0};
+    if (!control_is_authority(kind) || control_authority_parse(kind, found->frame.payload, &parsed, &err) != 0) {
+        world_fail(world, node, "entry %llu of %s is no change of homes: %s", (unsigned long long)entry->index,
+                   log->origin, err.message);
+        return;
     }
-    if (entry->stream_version != head->next_version)
-        world_fail(world, node, "stream %s has version %llu at entry %llu, where %llu belongs", key,
-                   (unsigned long long)entry->stream_version, (unsigned long long)entry->index,
-                   (unsigned long long)head->next_version);
-    head->next_version = entry->stream_version + 1;
+    struct truth_change *change = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*change)));
+    change->log = (size_t)(log - truth->logs);
+    change->index = entry->index;
+    change->partition = partition_named(world, entry->partition);
+    change->kind = kind;
+    change->epoch = entry->epoch;
+    change->time = entry->time;
+    change->basis = parsed.basis;
+    change->successor = kind == CONTROL_AUTHORITY_RELEASED ? node_named(world, parsed.successor) : SIM_NODES_MAX;
+    change->previous = node_named(world, parsed.previous);
+    if (truth->change_count == truth->change_capacity) {
+        truth->change_capacity = truth->change_capacity == 0 ? 64 : 2 * truth->change_capacity;
+        truth->changes = sim_must(mem_resize(truth->changes, truth->change_capacity * sizeof(struct truth_change *)));
+    }
+    truth->changes[truth->change_count++] = change;
+    log->entries[entry->index].change = change;
+    world->counts.changes[kind - CONTROL_AUTHORITY_RELEASED]++;
+    struct buf basis;
+    buf_init(&basis, CONTROL_BASIS_MAX_BYTES);
+    INVARIANT(position_format(&parsed.basis, &basis) == 0);
+    world_trace(world, node, "%s of partition %zu, epoch %llu, at %llu, on %.*s", control_type(kind), change->partition,
+                (unsigned long long)change->epoch, (unsigned long long)change->index, (int)basis.size_bytes,
+                (const char *)basis.data);
+    buf_free(&basis);
 }
 
 struct growing {
@@ -161,6 +176,22 @@ struct growing {
     struct node *node;
     struct truth_log *log;
 };
+
+/* A client said it. */
+static void take_said(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
+{
+    const struct entry *entry = &found->entry;
+    struct truth_entry *kept = &log->entries[entry->index];
+    uint64_t fingerprint = entry_fingerprint(world->sha, entry, found->frame.payload);
+    kept->op = clients_find_said(world, entry, fingerprint);
+    if (kept->op == NULL) {
+        world_fail(world, node, "entry %llu of %s is not what any client said", (unsigned long long)entry->index,
+                   log->origin);
+        return;
+    }
+    kept->partition = partition_named(world, entry->partition);
+    kept->stream = clients_stream_number(entry->stream);
+}
 
 static int take_entry(void *context, const struct chain_entry *found, struct err *err)
 {
@@ -173,16 +204,21 @@ static int take_entry(void *context, const struct chain_entry *found, struct err
         log->capacity = log->capacity == 0 ? 256 : 2 * log->capacity;
         log->entries = sim_must(mem_resize(log->entries, log->capacity * sizeof(*log->entries)));
     }
-    uint64_t fingerprint = entry_fingerprint(world->sha, entry, found->frame.payload);
-    if (clients_find_said(world, entry, fingerprint) == NULL)
-        world_fail(world, growing->node, "entry %llu of %s is not what any client said",
-                   (unsigned long long)entry->index, log->origin);
     struct truth_entry *kept = &log->entries[entry->index];
-    *kept = (struct truth_entry){
-        .element = sha256_of(world->sha, found->element), .leaf = found->leaf, .stream_version = entry->stream_version};
+    *kept = (struct truth_entry){.element = sha256_of(world->sha, found->element),
+                                 .leaf = found->leaf,
+                                 .stream_version = entry->stream_version,
+                                 .epoch = entry->epoch,
+                                 .time = entry->time};
     memcpy(kept->id, entry->event_id, ENTRY_ID_SIZE);
-    take_place(world, growing->node, log, entry);
-    follow_stream(world, growing->node, entry);
+    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0)
+        take_control(world, growing->node, log, found);
+    else
+        take_said(world, growing->node, log, found);
+    if (world->failed)
+        return 0;
+    take_place(world, log, entry->index);
+    atlas_accepted(growing->node, (size_t)(log - world->truth->logs), entry->index);
     world->counts.entries++;
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -25,6 +26,19 @@ const char *const fault_texts[FAULT_COUNT] = {
     SIM_FAULTS(SIM_FAULT_TEXT)
 #undef SIM_FAULT_TEXT
 };
+
+size_t world_node_named(const struct world *world, const char *region)
+{
+    size_t node = 0;
+    while (node < world->node_count && strcmp(world->region_names[node], region) != 0)
+        node++;
+    return node < world->node_count ? node : SIM_NODES_MAX;
+}
+
+size_t world_first_home(const struct world *world, size_t partition)
+{
+    return partition < world->node_count ? partition : 0;
+}
 
 void *sim_must(void *memory)
 {

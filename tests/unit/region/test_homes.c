@@ -117,6 +117,10 @@ Test(homes, the_successor_takes_when_its_index_has_applied_the_release)
     cr_assert_eq(site_count(us, REGION_WRITE), 1, "the taking goes out by itself");
     cr_assert_str_eq(home_of(us, "north").region, "us");
     cr_assert_eq(home_of(us, "north").epoch, 2);
+    site_written_all(us, 0);
+    cr_assert_eq(try_append(us, "t", 2, &order), ERR_UNAVAILABLE,
+                 "the index may still show what the taking makes late");
+    site_indexed(us, 0);
     struct order late;
     order_init(&late);
     order_write(&late, "s", STREAM_AT, 0);
@@ -125,6 +129,37 @@ Test(homes, the_successor_takes_when_its_index_has_applied_the_release)
     cr_assert_eq(late.command.refusal.code, 0, "%s", late.command.refusal.err.message);
     site_written_all(us, 0);
     cr_assert_eq(late.results[0].stream_version, 1, "versions go on where the old home stopped");
+    site_free(eu);
+    site_free(us);
+}
+
+Test(homes, a_partition_whose_change_came_back_waits_for_what_this_rests_on)
+{
+    struct site *eu = site_accepting("us");
+    struct site *us = second("us");
+    struct wish wish;
+    struct order order;
+    site_append(eu, "s", 1);
+    exchange(eu, us);
+    cr_assert_eq(ask(us, &wish, REGION_FAILOVER, "eu", "north", true), 0, "%s", wish.order.command.refusal.err.message);
+    exchange(us, eu);
+    site_free(us);
+    us = site_new("us", "eu"); /* with another disk */
+    site_tick(us, 0);
+    site_meet(us, eu);
+    uint32_t log = site_log_number(us, "eu");
+    site_send_blocks(us, eu, "us");
+    site_written_all(us, 0);
+    site_send_blocks(us, eu, "eu");
+    site_written_all(us, log);
+    cr_assert_str_eq(home_of(us, "north").region, "us");
+    cr_assert(region_accepting(us->region));
+    cr_assert_eq(try_append(us, "s", 2, &order), ERR_UNAVAILABLE, "it would not see the stream's head");
+    site_indexed(us, log);
+    cr_assert_eq(try_append(us, "s", 2, &order), ERR_UNAVAILABLE);
+    site_indexed(us, 0);
+    cr_assert_eq(try_append(us, "s", 2, &order), 0);
+    cr_assert_eq(order.results[0].stream_version, 1);
     site_free(eu);
     site_free(us);
 }

@@ -1,0 +1,408 @@
+/* What the indexes must say. At the end of a run the atlas is drawn at the position that the healed regions have
+ * reached, and every index is compared with it: what is late and in which state, the versions of every stream, the
+ * place of every event id, the home of every partition. So is an index that is made afresh from the same logs, in
+ * another interleaving. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "sim/atlas.h"
+
+enum { PLACES_MAX = INDEX_SCAN_MAX };
+
+/* An index under comparison. */
+struct subject {
+    struct world *world;
+    struct node *node;
+    struct index *index;
+    const struct atlas *atlas;
+    const char *what;
+};
+
+/* --- Converging --- */
+
+static struct node *first_of_core(struct world *world)
+{
+    size_t first = 0;
+    while (!world->core[first])
+        first++;
+    return &world->nodes[first];
+}
+
+static uint64_t applied_size(struct index *index, const char *origin)
+{
+    uint32_t number = 0;
+    int code = index_log(index, bytes_of_string(origin), &number, NULL);
+    INVARIANT(code == 0);
+    return index_applied_size(index, number);
+}
+
+static struct atlas *draw_atlas(struct world *world)
+{
+    uint64_t held[TRUTH_LOGS_MAX] = {0};
+    for (size_t log = 0; log < truth_log_count(world); log++)
+        held[log] = node_durable_size(first_of_core(world), truth_origin(world, log));
+    return atlas_new(world, held);
+}
+
+static bool indexes_are_up(struct world *world, char *why, size_t why_size)
+{
+    struct atlas *atlas = draw_atlas(world);
+    bool up = true;
+    for (size_t i = 0; up && i < world->node_count; i++) {
+        for (size_t log = 0; up && world->core[i] && log < truth_log_count(world); log++) {
+            uint64_t applied = applied_size(world->nodes[i].index, truth_origin(world, log));
+            up = applied == atlas_applied(atlas, log);
+            if (!up)
+                snprintf(why, why_size, "the index of region %s has %llu of %llu entries of %s", world->region_names[i],
+                         (unsigned long long)applied, (unsigned long long)atlas_applied(atlas, log),
+                         truth_origin(world, log));
+        }
+    }
+    atlas_free(atlas);
+    return up;
+}
+
+bool fates_wait_for_others(struct world *world)
+{
+    uint64_t held[TRUTH_LOGS_MAX] = {0};
+    bool waits = false;
+    bool all = true;
+    for (size_t i = 0; i < world->node_count; i++) {
+        all = all && world->core[i];
+        for (size_t log = 0; world->core[i] && log < truth_log_count(world); log++) {
+            uint64_t size = node_durable_size(&world->nodes[i], truth_origin(world, log));
+            held[log] = size > held[log] ? size : held[log];
+        }
+    }
+    struct atlas *atlas = atlas_new(world, held);
+    for (size_t log = 0; log < truth_log_count(world); log++)
+        waits = waits || atlas_applied(atlas, log) < held[log];
+    atlas_free(atlas);
+    return waits && !all;
+}
+
+static bool homes_agree(struct world *world, char *why, size_t why_size)
+{
+    for (size_t p = 0; p < world->partition_count; p++) {
+        struct authority_now first = {.region = NULL};
+        for (size_t i = 0; i < world->node_count; i++) {
+            struct authority_now now;
+            if (!world->core[i])
+                continue;
+            int code = authority_now(region_authority(world->nodes[i].region), bytes_of_string("bank"),
+                                     bytes_of_string(world->partition_names[p]), &now, NULL);
+            INVARIANT(code == 0);
+            if (first.region == NULL)
+                first = now;
+            bool same = strcmp(first.region, now.region) == 0 && first.epoch == now.epoch;
+            if (same && !now.released && world->core[world_node_named(world, now.region)])
+                continue;
+            snprintf(why, why_size, "partition %s is with %s%s under epoch %llu for region %s, with %s under %llu",
+                     world->partition_names[p], now.region, now.released ? ", released," : "",
+                     (unsigned long long)now.epoch, world->region_names[i], first.region,
+                     (unsigned long long)first.epoch);
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct hash digest_of(struct world *world, struct index *index)
+{
+    struct hash digest;
+    struct err err = {0};
+    int code = index_late_digest(index, world->sha, &digest, &err);
+    INVARIANT(code == 0);
+    return digest;
+}
+
+static bool digests_agree(struct world *world, char *why, size_t why_size)
+{
+    struct hash first = digest_of(world, first_of_core(world)->index);
+    for (size_t i = 0; i < world->node_count; i++) {
+        struct hash other = world->core[i] ? digest_of(world, world->nodes[i].index) : first;
+        if (!hash_equal(&first, &other)) {
+            snprintf(why, why_size, "region %s has another digest of late events than region %s",
+                     world->region_names[i], first_of_core(world)->config.region);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool fates_converged(struct world *world, char *why, size_t why_size)
+{
+    return homes_agree(world, why, why_size) && indexes_are_up(world, why, why_size) &&
+           digests_agree(world, why, why_size);
+}
+
+/* --- Late events --- */
+
+static size_t truth_number(const struct world *world, const char *origin)
+{
+    size_t log = 0;
+    while (log < truth_log_count(world) && strcmp(truth_origin(world, log), origin) != 0)
+        log++;
+    return log;
+}
+
+/* The effective entry with an id; false when there is none. */
+static bool find_effective(const struct subject *subject, const uint8_t id[ENTRY_ID_SIZE], struct truth_place *ret)
+{
+    for (const struct truth_place *place = truth_places(subject->world, id); place != NULL; place = place->next) {
+        if (place->index < atlas_applied(subject->atlas, place->log) &&
+            !atlas_late(subject->atlas, place->log, place->index)) {
+            *ret = *place;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_item(const struct subject *subject, const struct index_late *item)
+{
+    struct world *world = subject->world;
+    size_t log = truth_number(world, item->origin);
+    struct truth_place effective;
+    if (log == truth_log_count(world) || item->place.index >= atlas_applied(subject->atlas, log) || !item->late ||
+        !atlas_late(subject->atlas, log, item->place.index)) {
+        world_fail(world, subject->node, "%s has entry %llu of %s among its items, which is not late", subject->what,
+                   (unsigned long long)item->place.index, item->origin);
+        return;
+    }
+    bool found = find_effective(subject, world->truth->logs[log].entries[item->place.index].id, &effective);
+    if (item->state != (found ? INDEX_LATE_DUPLICATE : INDEX_LATE_OPEN))
+        world_fail(world, subject->node, "%s says that late entry %llu of %s is %s", subject->what,
+                   (unsigned long long)item->place.index, item->origin, index_late_state_name(item->state));
+}
+
+static uint64_t count_late(const struct subject *subject)
+{
+    uint64_t count = 0;
+    for (size_t log = 0; log < truth_log_count(subject->world); log++) {
+        for (uint64_t i = 0; i < atlas_applied(subject->atlas, log); i++)
+            count += subject->world->truth->logs[log].entries[i].op != NULL && atlas_late(subject->atlas, log, i);
+    }
+    return count;
+}
+
+static void check_late(const struct subject *subject)
+{
+    struct world *world = subject->world;
+    struct index_late *items = sim_must(mem_alloc_zero(INDEX_LATE_SCAN_MAX, sizeof(*items)));
+    struct index_late_cursor cursor = {.started = false};
+    uint64_t total = 0;
+    size_t count = 0;
+    do {
+        struct err err = {0};
+        int code = index_late_scan(subject->index, &cursor, items, INDEX_LATE_SCAN_MAX, &count, &err);
+        INVARIANT(code == 0);
+        for (size_t i = 0; i < count && !world->failed; i++)
+            check_item(subject, &items[i]);
+        total += count;
+    } while (count > 0);
+    mem_free(items);
+    uint64_t expected = count_late(subject);
+    if (total != expected)
+        world_fail(world, subject->node, "%s has %llu late events, and %llu are", subject->what,
+                   (unsigned long long)total, (unsigned long long)expected);
+}
+
+/* --- Streams and ids --- */
+
+/* The effective entries of one stream, by version. */
+struct versions {
+    size_t count;
+    struct version {
+        uint64_t version;
+        size_t log;
+        uint64_t index;
+    } all[PLACES_MAX];
+};
+
+static int compare_versions(const void *a, const void *b)
+{
+    const struct version *left = a;
+    const struct version *right = b;
+    if (left->version != right->version)
+        return left->version < right->version ? -1 : 1;
+    if (left->log != right->log)
+        return left->log < right->log ? -1 : 1;
+    return left->index < right->index ? -1 : left->index > right->index;
+}
+
+static void collect_versions(const struct subject *subject, size_t partition, size_t stream, struct versions *ret)
+{
+    ret->count = 0;
+    for (size_t log = 0; log < truth_log_count(subject->world); log++) {
+        const struct truth_log *of = &subject->world->truth->logs[log];
+        for (uint64_t i = 0; i < atlas_applied(subject->atlas, log) && ret->count < PLACES_MAX; i++) {
+            const struct truth_entry *entry = &of->entries[i];
+            if (entry->op != NULL && entry->partition == partition && entry->stream == stream &&
+                !atlas_late(subject->atlas, log, i))
+                ret->all[ret->count++] = (struct version){.version = entry->stream_version, .log = log, .index = i};
+        }
+    }
+    qsort(ret->all, ret->count, sizeof(ret->all[0]), compare_versions);
+}
+
+static bool is_place(const struct subject *subject, struct index_place place, size_t log, uint64_t index)
+{
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1] = "";
+    int code = index_origin(subject->index, place.log, origin, NULL);
+    INVARIANT(code == 0);
+    return place.index == index && strcmp(origin, truth_origin(subject->world, log)) == 0;
+}
+
+static void check_stream(const struct subject *subject, size_t partition, size_t stream, struct versions *versions,
+                         struct index_place *places)
+{
+    struct world *world = subject->world;
+    size_t count = 0;
+    char name[32];
+    collect_versions(subject, partition, stream, versions);
+    snprintf(name, sizeof(name), "%s-s%zu", world->partition_names[partition], stream);
+    int code = index_scan(subject->index, bytes_of_string(world->contexts[0].name), bytes_of_string(name), 0, false,
+                          places, PLACES_MAX, &count, NULL);
+    INVARIANT(code == 0);
+    for (size_t i = 0; i < versions->count && !world->failed; i++) {
+        const struct version *version = &versions->all[i];
+        if (version->version != i)
+            world_fail(world, subject->node, "stream %s has version %llu in entry %llu of %s, where %zu belongs", name,
+                       (unsigned long long)version->version, (unsigned long long)version->index,
+                       truth_origin(world, version->log), i);
+        else if (i >= count || !is_place(subject, places[i], version->log, version->index))
+            world_fail(world, subject->node,
+                       "%s does not have version %zu of stream %s (%zu versions) at entry %llu of %s, but at %llu",
+                       subject->what, i, name, count, (unsigned long long)version->index,
+                       truth_origin(world, version->log), (unsigned long long)(i < count ? places[i].index : 0));
+    }
+    if (count > versions->count)
+        world_fail(world, subject->node, "%s has %zu versions of stream %s, and there are %zu", subject->what, count,
+                   name, versions->count);
+}
+
+static void check_streams(const struct subject *subject)
+{
+    struct versions *versions = sim_must(mem_alloc(sizeof(*versions)));
+    struct index_place *places = sim_must(mem_alloc_zero(PLACES_MAX, sizeof(*places)));
+    for (size_t p = 0; p < subject->world->partition_count; p++) {
+        for (size_t s = 0; s < SIM_STREAMS && !subject->world->failed; s++)
+            check_stream(subject, p, s, versions, places);
+    }
+    mem_free(places);
+    mem_free(versions);
+}
+
+static void check_ids(const struct subject *subject)
+{
+    struct world *world = subject->world;
+    for (size_t log = 0; log < truth_log_count(world); log++) {
+        const struct truth_log *of = &world->truth->logs[log];
+        for (uint64_t i = 0; i < atlas_applied(subject->atlas, log) && !world->failed; i++) {
+            struct index_event event;
+            struct truth_place effective;
+            if (of->entries[i].op == NULL)
+                continue;
+            bool found = find_effective(subject, of->entries[i].id, &effective);
+            int code = index_event(subject->index, of->entries[i].id, &event, NULL);
+            if (code != 0 || event.late == found ||
+                (found && !is_place(subject, event.place, effective.log, effective.index)))
+                world_fail(world, subject->node, "%s does not know the id of entry %llu of %s as it should",
+                           subject->what, (unsigned long long)i, of->origin);
+        }
+    }
+}
+
+static void check_index(const struct subject *subject)
+{
+    check_late(subject);
+    if (!subject->world->failed)
+        check_streams(subject);
+    if (!subject->world->failed)
+        check_ids(subject);
+}
+
+/* --- Homes --- */
+
+static void check_homes(const struct subject *subject)
+{
+    struct world *world = subject->world;
+    for (size_t p = 0; p < world->partition_count; p++) {
+        struct atlas_home home = atlas_home(subject->atlas, p);
+        struct authority_now now;
+        int code = authority_now(region_authority(subject->node->region), bytes_of_string(world->contexts[0].name),
+                                 bytes_of_string(world->partition_names[p]), &now, NULL);
+        INVARIANT(code == 0);
+        if (strcmp(now.region, world->region_names[home.node]) != 0 || now.epoch != home.epoch ||
+            now.released != home.released)
+            world_fail(world, subject->node,
+                       "partition %zu is with %s under epoch %llu, and should be with %s under %llu", p, now.region,
+                       (unsigned long long)now.epoch, world->region_names[home.node], (unsigned long long)home.epoch);
+    }
+}
+
+/* --- An index made afresh --- */
+
+/* The logs in another order, so that the applier takes them in other turns. */
+static void shuffle(struct world *world, struct log **logs, size_t count)
+{
+    for (size_t i = count; i > 1; i--) {
+        size_t other = world_draw(world, i);
+        struct log *log = logs[i - 1];
+        logs[i - 1] = logs[other];
+        logs[other] = log;
+    }
+}
+
+static void check_afresh(struct world *world, struct node *node, const struct atlas *atlas)
+{
+    struct index *index = sim_must(index_memory_new(&node->config.contexts));
+    struct applier *applier = NULL;
+    struct applier_progress progress = {.moved = true};
+    struct log *logs[REGION_LOGS_MAX];
+    struct err err = {0};
+    size_t count = atomic_load(&node->store.log_count);
+    memcpy(logs, node->store.logs, sizeof(logs));
+    shuffle(world, logs, count);
+    int code = applier_new(index, &node->config.contexts, &applier, &err);
+    while (code == 0 && progress.moved)
+        code = applier_step(applier, logs, count, &progress, &err);
+    if (code != 0) {
+        world_fail(world, node, "an index cannot be made afresh: %s", err.message);
+    } else {
+        struct subject subject = {world, node, index, atlas, "an index made afresh"};
+        struct hash live = digest_of(world, node->index);
+        struct hash afresh = digest_of(world, index);
+        check_index(&subject);
+        if (!world->failed && !hash_equal(&live, &afresh))
+            world_fail(world, node, "an index made afresh has another digest of late events");
+    }
+    applier_free(applier);
+    index_close(index);
+}
+
+void fates_check_end(struct world *world)
+{
+    struct atlas *atlas = draw_atlas(world);
+    size_t chosen = world_draw(world, world->node_count);
+    atlas_check_handovers(atlas);
+    for (size_t i = 0; i < world->node_count && !world->failed; i++) {
+        struct node *node = &world->nodes[i];
+        struct subject subject = {world, node, node->index, atlas, "the index"};
+        if (!world->core[i])
+            continue;
+        check_homes(&subject);
+        if (!world->failed)
+            check_index(&subject);
+        if (!world->failed && (i == chosen || !world->core[chosen]))
+            check_afresh(world, node, atlas);
+        if (node == first_of_core(world))
+            world->counts.late += count_late(&subject);
+    }
+    if (!world->failed)
+        clients_check_fates(world, atlas);
+    atlas_free(atlas);
+}

@@ -1,0 +1,194 @@
+/* Operators, who move homes: planned handovers and handbacks, failovers from regions that are down, stand still or
+ * cannot be reached, and two at once who do not know of each other. They see what the region that they ask sees, and
+ * go on against its advice, with a reason, as often as not. In the core that heals they seize what has its home
+ * elsewhere. */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "sim/sim.h"
+
+enum { HEAL_EVERY_MS = 1500, SPLIT_MAX_S = 8 };
+
+static struct bytes context_of(const struct world *world)
+{
+    return bytes_of_string(world->contexts[0].name);
+}
+
+static bool answers(const struct node *node)
+{
+    return node->up && node->paused_until_us <= node->world->now_us;
+}
+
+/* Where a partition is now, by what this region knows. */
+static bool look_up(const struct node *node, size_t partition, struct authority_now *ret)
+{
+    struct bytes name = bytes_of_string(node->world->partition_names[partition]);
+    return node->up && authority_now(region_authority(node->region), context_of(node->world), name, ret, NULL) == 0;
+}
+
+/* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. */
+static void ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced)
+{
+    struct world *world = node->world;
+    struct request *request = sim_must(mem_alloc_zero(1, sizeof(*request)));
+    struct region_control *control = &request->control;
+    *control = (struct region_control){
+        .type = type, .context = context_of(world), .actor = BYTES_LITERAL("operator"), .forced = forced};
+    memcpy(control->region, world->region_names[other], sizeof(world->region_names[other]));
+    if (forced || world_chance(world, 300000))
+        control->reason = BYTES_LITERAL("the simulator said so");
+    if (partition != SIM_ALL_PARTITIONS) {
+        request->partitions[0] = bytes_of_string(world->partition_names[partition]);
+        control->partitions = request->partitions;
+        control->partition_count = 1;
+    }
+    request->command = (struct region_command){.control = control};
+    world_trace(world, node, "an operator asks for a %s, region %s, partition %zu%s",
+                type == REGION_HANDOVER ? "handover" : "failover", control->region, partition,
+                forced ? ", forced" : "");
+    queue_push_back(&node->requests, &request->link);
+    struct mail *mail = mail_new(REGION_COMMAND);
+    mail->event.command = &request->command;
+    node_post(node, mail);
+}
+
+/* --- While there are faults --- */
+
+static size_t other_than(struct world *world, size_t node)
+{
+    return (node + 1 + world_draw(world, world->node_count - 1)) % world->node_count;
+}
+
+static size_t choose_partition(struct world *world)
+{
+    return world_chance(world, 200000) ? SIM_ALL_PARTITIONS : world_draw(world, world->partition_count);
+}
+
+static bool hand_over(struct world *world, bool back)
+{
+    size_t partition = choose_partition(world);
+    struct node *node = &world->nodes[world_draw(world, world->node_count)];
+    struct authority_now now;
+    if (partition != SIM_ALL_PARTITIONS && look_up(node, partition, &now))
+        node = &world->nodes[world_node_named(world, now.region)];
+    size_t to = other_than(world, node->number);
+    if (back && partition != SIM_ALL_PARTITIONS)
+        to = world_first_home(world, partition);
+    if (!answers(node) || to == node->number)
+        return false;
+    ask(node, REGION_HANDOVER, to, partition, world_chance(world, 200000));
+    return true;
+}
+
+static bool fail_over(struct world *world)
+{
+    size_t partition = choose_partition(world);
+    struct node *node = &world->nodes[world_draw(world, world->node_count)];
+    struct authority_now now;
+    size_t from = other_than(world, node->number);
+    if (partition != SIM_ALL_PARTITIONS && look_up(node, partition, &now))
+        from = world_node_named(world, now.region);
+    if (!answers(node) || from == node->number)
+        return false;
+    ask(node, REGION_FAILOVER, from, partition, world_chance(world, 500000));
+    return true;
+}
+
+static void run_join(struct world *world, struct task *task)
+{
+    for (size_t i = 0; i < 2; i++)
+        world->links[task->numbers[i]][task->numbers[1 - i]].cut = false;
+}
+
+/* Two regions cannot reach each other, and both seize the same partitions. */
+static bool split(struct world *world)
+{
+    size_t from = world_draw(world, world->node_count);
+    size_t first = other_than(world, from);
+    size_t second = other_than(world, from);
+    size_t partition = choose_partition(world);
+    struct authority_now now;
+    if (partition != SIM_ALL_PARTITIONS && look_up(&world->nodes[first], partition, &now))
+        from = world_node_named(world, now.region);
+    if (first == second || from == first || from == second || !answers(&world->nodes[first]) ||
+        !answers(&world->nodes[second]))
+        return false;
+    if (world_chance(world, 700000)) {
+        world->links[first][second].cut = true;
+        world->links[second][first].cut = true;
+        struct task *task = world_after(world, world_between(world, SIM_S, SPLIT_MAX_S * SIM_S), NULL, run_join);
+        task->numbers[0] = first;
+        task->numbers[1] = second;
+    }
+    ask(&world->nodes[first], REGION_FAILOVER, from, partition, true);
+    ask(&world->nodes[second], REGION_FAILOVER, from, partition, true);
+    return true;
+}
+
+static bool operate(struct world *world)
+{
+    switch (world_draw(world, 8)) {
+    case 0:
+    case 1:
+        return hand_over(world, false);
+    case 2:
+        return hand_over(world, true);
+    case 3:
+        return split(world);
+    default:
+        return fail_over(world);
+    }
+}
+
+static void run_operator(struct world *world, struct task *task)
+{
+    (void)task;
+    if (world->healing)
+        return;
+    for (int tries = 0; tries < 5 && !operate(world); tries++)
+        continue;
+    world_after(world, world_draw(world, 2 * world->plan.operate_every_us) + 1, NULL, run_operator);
+}
+
+void operators_start(struct world *world)
+{
+    if (world->plan.operate_every_us > 0)
+        world_after(world, world_draw(world, 2 * world->plan.operate_every_us) + 1, NULL, run_operator);
+}
+
+/* --- In the core that heals --- */
+
+/* A region of the core, other than `home`, that accepts. */
+static struct node *survivor(struct world *world, size_t home)
+{
+    size_t first = world_draw(world, world->node_count);
+    for (size_t i = 0; i < world->node_count; i++) {
+        struct node *node = &world->nodes[(first + i) % world->node_count];
+        if (world->core[node->number] && node->number != home && node->up && node->accepting)
+            return node;
+    }
+    return NULL;
+}
+
+static void run_heal(struct world *world, struct task *task)
+{
+    (void)task;
+    struct node *any = survivor(world, SIM_NODES_MAX);
+    for (size_t p = 0; any != NULL && p < world->partition_count; p++) {
+        struct authority_now now;
+        if (!look_up(any, p, &now))
+            continue;
+        size_t home = world_node_named(world, now.region);
+        bool away = !world->core[home] || (now.released && !world->core[world_node_named(world, now.successor)]);
+        struct node *node = away ? survivor(world, home) : NULL;
+        if (node != NULL)
+            ask(node, REGION_FAILOVER, home, p, true);
+    }
+    world_after(world, (uint64_t)HEAL_EVERY_MS * SIM_MS, NULL, run_heal);
+}
+
+void operators_heal(struct world *world)
+{
+    world_after(world, (uint64_t)HEAL_EVERY_MS * SIM_MS, NULL, run_heal);
+}

@@ -83,6 +83,7 @@ NOW = 1800000000
 class Copy:
     def __init__(self, count=12, layout=((3, 4), (5,)), origin=ORIGIN, note='n', first=0):
         self.origin = origin
+        self.begin = golden.TIME
         self.layout = [list(blocks) for blocks in layout]
         self.log_key = Key(origin, b'\1' * 32)
         self.witness = Key('bank/us', b'\2' * 32, 4)
@@ -101,11 +102,15 @@ class Copy:
         prev = golden.genesis(origin) if first == 0 else golden.leaf(self.items[first - 1]['encoded'])
         for index in range(first, len(self.items)):
             item = self.items[index]
+            said = dict({'stream': b'account'}, **item.get('said', {}))
             item['encoded'] = golden.encode_entry(dict(
-                golden.said(stream=b'account', epoch=item['epoch'], partition=item['partition'], subject_key_id=item['subject']), index=index,
-                log_id=golden.log_id(origin), prev=prev, time=golden.TIME + 1000 * index, event_id=golden.event_id(index % 256),
+                golden.said(epoch=item['epoch'], partition=item['partition'], subject_key_id=item['subject'], **said), index=index,
+                log_id=golden.log_id(origin), prev=prev, time=self.time(index), event_id=item.get('id') or golden.event_id(index % 256),
                 payload_commitment=golden.commitment(item['salt'], item['payload']), payload_size=len(item['payload'])))
             prev = golden.leaf(item['encoded'])
+
+    def time(self, index):
+        return self.begin + 1000 * index
 
     def leaves(self, size=None):
         return [golden.leaf(item['encoded']) for item in self.items[:size]]
@@ -138,7 +143,7 @@ class Copy:
         for blocks in self.layout:
             leaves = self.leaves(index)
             prev = leaves[-1] if index else golden.genesis(origin)
-            time = golden.TIME + 1000 * (index - 1) if index else 0
+            time = self.time(index - 1) if index else 0
             data = golden.encode_segment_header(origin, index, prev, time, leaves)
             name = f'{index:020d}.seg'
             for count in blocks:
@@ -174,3 +179,70 @@ class Copy:
         path = folder / f'{number:03d}' if width == 256 else folder / f'{number:03d}.p' / str(width)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+# --- Logs of a cluster, with changes of authority --------------------------------------------------------------------
+
+def texts(*fields):
+    """Fields of a message in canonical form: (number, text or number), defaults left out."""
+    out = b''
+    for number, value in fields:
+        if isinstance(value, int):
+            out += golden.varint(number << 3 | golden.VARINT) + golden.varint(value) if value else b''
+        elif value:
+            out += golden.bytes_field(number, value if isinstance(value, bytes) else value.encode())
+    return out
+
+
+def change_payload(successor='', basis='', previous='', actor='operator', reason='', forced=False):
+    """AuthorityChange of proto/tally/v1/control.proto."""
+    return texts((1, successor), (2, basis), (3, previous), (4, actor), (5, reason), (6, int(forced)))
+
+
+def settled_payload(region, index, event_id, settlement=3, incarnation=1, actor='operator', reason=''):
+    """LateSettled of proto/tally/v1/control.proto."""
+    return texts((1, region), (2, incarnation), (3, index), (4, event_id), (5, settlement), (6, actor), (7, reason))
+
+
+class Ledger(Copy):
+    """The log of one region, made entry by entry. Each method appends one and returns its index; `write` finishes it, in segments of `segment` entries.
+
+    The entry at index i has time begin + 1000 i: `begin` decides who seized first."""
+
+    def __init__(self, region, incarnation=1, begin=0, segment=4):
+        super().__init__(0, (), origin=f'bank/{region}/{incarnation}')
+        self.region, self.incarnation, self.segment = region, incarnation, segment
+        self.begin = golden.TIME + begin
+
+    def add(self, payload, epoch, partition, context='bank', id=None, **said):
+        index = len(self.items)
+        self.items.append({'payload': payload, 'salt': bytes([index % 255 + 1]) * 16, 'held': True, 'epoch': epoch, 'partition': partition.encode(),
+                           'subject': b'', 'id': id or hashlib.sha256(f'{self.origin} {index}'.encode()).digest()[:16],
+                           'said': dict({'context': context.encode(), 'stream': b's'}, **said)})
+        return index
+
+    def event(self, version, epoch=1, partition='p', stream='s', context='bank', id=None):
+        return self.add(b'{}', epoch, partition, context, id, stream=stream.encode(), stream_version=version)
+
+    def control(self, type, payload, epoch, partition='*', context='bank'):
+        return self.add(payload, epoch, partition, context, type=type.encode(), flags=1, stream=b'$control')
+
+    def release(self, epoch, successor, partition='*'):
+        return self.control('$AuthorityReleased', change_payload(successor, previous=self.region), epoch, partition)
+
+    def take(self, epoch, basis, partition='*'):
+        return self.control('$AuthorityTaken', change_payload(basis=basis, actor='handover'), epoch, partition)
+
+    def seize(self, epoch, basis, partition='*', context='bank'):
+        return self.control('$AuthoritySeized', change_payload(basis=basis, reason='it lost power', forced=True), epoch, partition, context)
+
+    def settle(self, log, index, epoch, partition='p', settlement=3):
+        payload = settled_payload(log.region, index, log.items[index]['id'], settlement, log.incarnation)
+        return self.control('$LateSettled', payload, epoch, partition)
+
+    def write(self, folder):
+        count = len(self.items)
+        self.layout = [[min(self.segment, count - at)] for at in range(0, count, self.segment)] or [[]]
+        self.chain()
+        self.notes['checkpoint'] = self.sign(count)
+        return super().write(folder / self.origin.split('/', 1)[1].replace('/', '-'))

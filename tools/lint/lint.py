@@ -29,7 +29,8 @@ LEVELS = {
 # names; both sides of gRPC decode under the same memory ceiling.
 SAME_LEVEL = {('crypto', 'platform'), ('domain', 'entry'), ('rpc', 'client')}
 # What an auditor trusts must stay small.
-VERIFY_FOLDERS = {'tally', 'base', 'platform', 'crypto', 'entry', 'log'}
+# domain is pure and holds the fold of authority that regions obey: an auditor judges by the very same rules.
+VERIFY_FOLDERS = {'tally', 'base', 'platform', 'crypto', 'entry', 'domain', 'log'}
 
 # Outside libraries: a pattern of the included path, and the only places that may include it.
 LIBRARIES = [

@@ -1,7 +1,7 @@
-/* What --help prints. */
+/* What --help prints: in two parts, because a string of C is only sure to hold 4,095 characters. */
 #include "verify/commands.h"
 
-const char help_text[] =
+const char help_commands[] =
     "tally-verify checks copies of logs. It needs no server, writes nothing but the state file that you name, and "
     "trusts only\n"
     "the keys that you give it. What it did not look at, it says.\n"
@@ -25,7 +25,15 @@ const char help_text[] =
     "                                   two checkpoints of one log, held against each other and against a copy\n"
     "  tally-verify projection A B      the digests of a projection in two regions: files with\n"
     "                                   {\"name\": …, \"position\": …, \"digest\": …}\n"
-    "\n"
+    "  tally-verify authority DIR [...] --contexts FILE\n"
+    "                                   whether every entry was accepted by the home of its epoch. DIR is a data "
+    "directory (its\n"
+    "                                   logs/*) or one log's folder; give all logs of the cluster. Every log is "
+    "checked as `log`\n"
+    "                                   does first; of several copies the longest counts, and they must not differ.\n"
+    "\n";
+
+const char help_options[] =
     "  --policy FILE       whom to believe (c2sp.org/tlog-policy), one a line:\n"
     "                        log <vkey>                     the key of a log, which has the log's name\n"
     "                        witness <name> <vkey>          a cosigner, such as another region\n"
@@ -35,6 +43,11 @@ const char help_text[] =
     "operator by a\n"
     "                      way that you trust, never from the copy that you check. With neither, signatures are NOT "
     "checked.\n"
+    "                      May be repeated.\n"
+    "  --contexts FILE     authority: the homes of epoch 1 that you trust, from the contract, not from a region:\n"
+    "                        context <name> home <region>\n"
+    "                        partition <context>/<partition> home <region>\n"
+    "                        # a comment\n"
     "  --state FILE        remembers what was verified, by log and key. A log that later is shorter, or has another "
     "root at\n"
     "                      that size, is a violation: nothing else finds a log that was rolled back as a whole. "
@@ -47,8 +60,9 @@ const char help_text[] =
     "  --json              one JSON object on standard output\n"
     "\n"
     "  Exit code   0 verified\n"
-    "              1 violation: something was changed, dropped, reordered or rolled back; the message names the first "
-    "bad entry\n"
+    "              1 violation: something was changed, dropped, reordered or rolled back, or accepted by a region that "
+    "was not\n"
+    "                the home; the message names the first bad entry\n"
     "              2 usage\n"
     "              3 could not be checked: unreadable, or entries that a checkpoint covers are not here\n"
     "              4 verified, but the policy is not met: quorum, age, payloads\n"
@@ -57,4 +71,5 @@ const char help_text[] =
     "      tally-verify log /backup/eu --policy auditor.policy --state auditor.state --max-age 3600\n"
     "      tally-verify tlog https://log.example.com/bank/eu/1 --policy auditor.policy\n"
     "      tally-verify compare /backup/eu /mirror-of-eu-in-us https://us.example.com/logs/eu-1 --key all.pub --json\n"
+    "      tally-verify authority /backup/eu /backup/us --contexts homes.txt --key eu.pub --key us.pub\n"
     "      tally-verify proof receipt.tlog-proof --event event.bin --policy auditor.policy\n";

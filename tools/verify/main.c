@@ -25,6 +25,7 @@ static const struct command commands[] = {
     {"checkpoint", 1, 1, "one note", cmd_checkpoint},
     {"consistency", 3, 3, "the older note, the newer note, and a copy of the log", cmd_consistency},
     {"projection", 2, 2, "two files with digests", cmd_projection},
+    {"authority", 1, OPERANDS_MAX, "the folders of all logs, or of data directories", cmd_authority},
 };
 
 static int usage(const char *problem, const char *what)
@@ -55,7 +56,9 @@ static int take_option(int option, struct arguments *ret)
         ret->policy_path = optarg;
         return -1;
     case 'k':
-        ret->key_path = optarg;
+        if (ret->key_path_count == KEY_FILES_MAX)
+            return usage("too many files of keys: ", optarg);
+        ret->key_paths[ret->key_path_count++] = optarg;
         return -1;
     case 's':
         ret->state_path = optarg;
@@ -77,11 +80,15 @@ static int take_option(int option, struct arguments *ret)
     case 'E':
         ret->event_path = optarg;
         return -1;
+    case 'c':
+        ret->contexts_path = optarg;
+        return -1;
     case 'j':
         ret->json = true;
         return -1;
     case 'h':
-        fputs(help_text, stdout);
+        fputs(help_commands, stdout);
+        fputs(help_options, stdout);
         return VERDICT_VERIFIED;
     case 'v':
         puts("tally-verify " VERIFY_VERSION);
@@ -97,15 +104,19 @@ static int check_arguments(const struct arguments *arguments, const struct comma
         fprintf(stderr, "tally-verify: %s needs %s\nTry: tally-verify --help\n", command->name, command->what);
         return VERDICT_USAGE;
     }
-    if (arguments->policy_path != NULL && arguments->key_path != NULL)
+    if (arguments->policy_path != NULL && arguments->key_path_count > 0)
         return usage("give --policy or --key, not both", "");
-    bool trusts = arguments->policy_path != NULL || arguments->key_path != NULL;
+    bool trusts = arguments->policy_path != NULL || arguments->key_path_count > 0;
     if (arguments->state_path != NULL && !trusts)
         return usage("--state remembers what a pinned key signed: give --policy or --key, too", "");
     if (arguments->demands.resume && arguments->state_path == NULL)
         return usage("--resume goes on from a --state", "");
     if (arguments->demands.has_max_age && !trusts)
         return usage("--max-age asks how old cosignatures are: give --policy or --key, too", "");
+    if ((command->run == cmd_authority) != (arguments->contexts_path != NULL))
+        return usage(command->run == cmd_authority ? "authority needs the homes of epoch 1: give --contexts FILE"
+                                                   : "--contexts belongs to the command authority",
+                     "");
     return -1;
 }
 
@@ -121,6 +132,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, const s
                                             {"require-payloads", no_argument, NULL, 'P'},
                                             {"entry", required_argument, NULL, 'e'},
                                             {"event", required_argument, NULL, 'E'},
+                                            {"contexts", required_argument, NULL, 'c'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {"version", no_argument, NULL, 'v'},
@@ -145,15 +157,21 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, const s
     return check_arguments(ret, *ret_command);
 }
 
-static int load_keys(struct disk *disk, const char *path, struct policy *ret, struct err *err)
+static int load_keys(const struct arguments *arguments, struct policy *ret, struct err *err)
 {
     size_t count = 0;
+    int code = 0;
     struct note_verifier *keys = mem_alloc_zero(POLICY_LOGS_MAX, sizeof(*keys));
     if (keys == NULL)
         return err_no_memory(err, "the keys");
-    int code = keyfile_load_public(disk, path, keys, POLICY_LOGS_MAX, &count, err);
-    if (code == 0 && count == 0)
-        code = err_set(err, ERR_INVALID, "%s holds no key", path);
+    for (size_t i = 0; code == 0 && i < arguments->key_path_count; i++) {
+        size_t added = 0;
+        code = keyfile_load_public(arguments->demands.disk, arguments->key_paths[i], keys + count,
+                                   POLICY_LOGS_MAX - count, &added, err);
+        if (code == 0 && added == 0)
+            code = err_set(err, ERR_INVALID, "%s holds no key", arguments->key_paths[i]);
+        count += added;
+    }
     if (code == 0)
         code = policy_from_keys(keys, count, ret, err);
     mem_free(keys);
@@ -179,8 +197,8 @@ static int load_trust(struct arguments *arguments, struct policy *policy, struct
     int code = 0;
     if (arguments->policy_path != NULL)
         code = load_policy(disk, arguments->policy_path, policy, err);
-    else if (arguments->key_path != NULL)
-        code = load_keys(disk, arguments->key_path, policy, err);
+    else if (arguments->key_path_count > 0)
+        code = load_keys(arguments, policy, err);
     else
         return 0;
     if (code == 0)

@@ -1,0 +1,420 @@
+"""Who was allowed to accept what: each rule of ownership violated once, in logs that our C code did not make, and what tally-verify authority must say.
+
+The cluster: eu is the home of bank, us the home of bank/q; ap takes part. Positions name entries, so each history says which index is which."""
+import json
+
+from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, check, run, wait_until
+from ledger_files import Ledger
+from test_failover import append, fail_over, position_of
+
+HOMES = '''# As the contract says.
+context bank home eu
+partition bank/q home us
+
+context cards home us
+'''
+TAIL = 6  # entries of eu's partition p, indexes 0 to 5
+
+
+def cluster():
+    """Logs of three regions: eu has written six events of p, us two of q, ap nothing of its own."""
+    eu, us, ap = Ledger('eu'), Ledger('us', begin=100), Ledger('ap', begin=200)
+    for version in range(TAIL):
+        eu.event(version)
+    for version in range(2):
+        us.event(version, partition='q', stream='t')
+    return eu, us, ap
+
+
+def later(ledger, seconds):
+    """The same log, appended to by so much later."""
+    ledger.begin += seconds * 1000 << 16
+    return ledger
+
+
+# --- Histories that obey the rules -----------------------------------------------------------------------------------
+
+def nothing_happens(eu, us, ap):
+    return TAIL + 2, 0
+
+
+def handover(eu, us, ap):
+    eu.release(1, 'us')                       # 6
+    us.take(2, 'eu@7,us@2')                   # 2
+    us.event(TAIL, 2)
+    return TAIL + 3, 0
+
+
+def handover_of_one_partition(eu, us, ap):
+    eu.release(1, 'us', 'p')
+    us.take(2, 'eu@7,us@2', 'p')
+    us.event(TAIL, 2)
+    eu.event(0, 1, 'r', 'r')
+    return TAIL + 4, 0
+
+
+def failover_with_a_late_tail(eu, us, ap):
+    us.seize(2, 'eu@4,us@2')                  # what eu has from 4 on is late
+    us.event(4, 2)
+    return 4 + 3, 2
+
+
+def split_brain(eu, us, ap):
+    """us and ap seize epoch 2 without seeing each other; us was first."""
+    us.seize(2, 'eu@4,us@2')                  # 2
+    us.event(4, 2)
+    later(ap, 60)
+    ap.seize(2, 'eu@5,us@2')                  # 0: it loses
+    ap.event(5, 2)
+    ap.event(6, 2)
+    return 4 + 3, 2 + 2
+
+
+def split_brain_in_which_the_loser_is_succeeded(eu, us, ap):
+    """ap, which lost, hands over to eu before they hear of us: the home is now one that rests on ap, so ap's entries count, and us's is late."""
+    split_brain(eu, us, ap)
+    ap.release(2, 'eu')                       # 3
+    later(eu, 120)
+    eu.take(3, 'ap@4,eu@6,us@2')              # 6
+    eu.event(9, 3)
+    return 5 + 2 + 2 + 1, 1 + 1
+
+
+def return_and_handback(eu, us, ap):
+    us.seize(2, 'eu@4,us@2')                  # 2
+    us.event(4, 2)                            # 3
+    us.release(2, 'eu')                       # 4
+    eu.take(3, 'eu@6,us@5')                   # 6
+    eu.event(5, 3)
+    return 4 + 3 + 1, 2
+
+
+def settlement(eu, us, ap):
+    """Two late events: one is appended again by the home, one is rejected."""
+    us.seize(2, 'eu@4,us@2')
+    us.event(4, 2, id=eu_id(eu, 4))
+    us.settle(eu, 4, 2, settlement=1)
+    us.settle(eu, 5, 2, settlement=3)
+    return 4 + 3, 2
+
+
+def a_new_incarnation_at_home(eu, us, ap):
+    """eu lost its tail and goes on as eu/2, still the home."""
+    again = Ledger('eu', 2, begin=300)
+    again.event(TAIL)
+    return TAIL + 3, 0, again
+
+
+def one_id_at_two_homes(eu, us, ap):
+    """Each home accepted it before it knew of the other: an item for reconciliation, not a violation."""
+    us.event(2, 1, 'q', 't', id=eu_id(eu, 0))
+    return TAIL + 3, 0
+
+
+def eu_id(eu, index):
+    return eu.items[index]['id']
+
+
+HONEST = [nothing_happens, handover, handover_of_one_partition, failover_with_a_late_tail, split_brain, split_brain_in_which_the_loser_is_succeeded,
+          return_and_handback, settlement, a_new_incarnation_at_home, one_id_at_two_homes]
+
+
+# --- Histories that do not -------------------------------------------------------------------------------------------
+
+def seized(eu, us, ap):
+    us.seize(2, 'eu@4,us@2')
+    us.event(4, 2)
+
+
+def an_epoch_that_nobody_began(eu, us, ap):
+    us.event(0, 7, stream='x')
+
+
+def an_epoch_that_another_began(eu, us, ap):
+    seized(eu, us, ap)
+    ap.event(5, 2)
+
+
+def an_epoch_that_its_region_began_later(eu, us, ap):
+    us.event(4, 2)
+    us.seize(2, 'eu@4,us@2')
+
+
+def not_the_home_of_epoch_1(eu, us, ap):
+    us.event(0, 1, stream='x')
+
+
+def not_the_home_of_a_partition(eu, us, ap):
+    eu.event(0, 1, 'q', 'x')
+
+
+def a_skipped_epoch(eu, us, ap):
+    us.seize(3, 'eu@4,us@2')
+
+
+def a_taking_without_release(eu, us, ap):
+    us.take(2, 'eu@6,us@2')
+
+
+def a_taking_by_another(eu, us, ap):
+    eu.release(1, 'us')
+    ap.take(2, 'eu@7,us@2')
+
+
+def a_taking_that_does_not_rest_on_the_release(eu, us, ap):
+    eu.release(1, 'us')
+    us.take(2, 'eu@6,us@2')
+
+
+def a_taking_of_another_partition(eu, us, ap):
+    eu.release(1, 'us', 'p')
+    us.take(2, 'eu@7,us@2', 'r')
+
+
+def a_taking_after_a_release_by_nobody(eu, us, ap):
+    ap.release(1, 'us')
+    us.take(2, 'ap@1,eu@6,us@2')
+
+
+def a_basis_of_entries_that_are_not_there(eu, us, ap):
+    us.seize(2, 'eu@7,us@2')
+
+
+def a_basis_of_its_own_future(eu, us, ap):
+    us.seize(2, 'eu@6,us@4')
+    us.event(6, 2)
+    us.event(7, 2)
+
+
+def a_release_by_another(eu, us, ap):
+    us.release(1, 'us')
+
+
+def a_release_of_a_later_epoch(eu, us, ap):
+    eu.release(2, 'us')
+
+
+def a_decision_by_another(eu, us, ap):
+    seized(eu, us, ap)
+    ap.settle(eu, 4, 2)
+
+
+def a_malformed_change(eu, us, ap):
+    us.control('$AuthoritySeized', b'\x12\x04eu@6\x12\x04us@2', 2)
+
+
+def a_malformed_decision(eu, us, ap):
+    eu.control('$LateSettled', b'\x08\x01', 1, 'p')
+
+
+def a_change_to_epoch_1(eu, us, ap):
+    us.seize(1, 'eu@6,us@2')
+
+
+def one_version_twice(eu, us, ap):
+    eu.event(3)
+
+
+def one_version_twice_in_two_logs(eu, us, ap):
+    """us holds all six of eu and gives version 5 away again."""
+    us.seize(2, 'eu@6,us@2')
+    us.event(5, 2)
+
+
+def one_id_twice(eu, us, ap):
+    eu.event(TAIL, id=eu_id(eu, 2))
+
+
+def one_id_twice_in_two_logs(eu, us, ap):
+    us.seize(2, 'eu@6,us@2')
+    us.event(6, 2, id=eu_id(eu, 2))
+
+
+# How, the rule, the log and index of the first violation, words of the message.
+FAULTS = [
+    (an_epoch_that_nobody_began, 'epoch', 'bank/us/1', 2, 'epoch 7 of bank/p, which nobody began'),
+    (an_epoch_that_another_began, 'home', 'bank/ap/1', 0, 'region ap was never the home'),
+    (an_epoch_that_its_region_began_later, 'home', 'bank/us/1', 2, 'region us began only with entry 3'),
+    (not_the_home_of_epoch_1, 'home', 'bank/us/1', 2, 'whose home is eu by the contexts, not us'),
+    (not_the_home_of_a_partition, 'home', 'bank/eu/1', 6, 'bank/q, whose home is us'),
+    (a_skipped_epoch, 'epoch', 'bank/us/1', 2, 'nobody began epoch 2'),
+    (a_taking_without_release, 'taking', 'bank/us/1', 2, 'released it to that region'),
+    (a_taking_by_another, 'taking', 'bank/ap/1', 0, 'region ap takes epoch 2'),
+    (a_taking_that_does_not_rest_on_the_release, 'taking', 'bank/us/1', 2, 'below the basis'),
+    (a_taking_of_another_partition, 'taking', 'bank/us/1', 2, 'bank/r'),
+    (a_taking_after_a_release_by_nobody, 'release', 'bank/ap/1', 0, 'of which it was not the home'),
+    (a_basis_of_entries_that_are_not_there, 'basis', 'bank/us/1', 2, '7 entries of bank/eu/1, which has 6'),
+    (a_basis_of_its_own_future, 'basis', 'bank/us/1', 2, '4 entries of bank/us/1, which has 2'),
+    (a_release_by_another, 'release', 'bank/us/1', 2, 'region us releases epoch 1 of bank/*'),
+    (a_release_of_a_later_epoch, 'release', 'bank/eu/1', 6, 'releases epoch 2'),
+    (a_decision_by_another, 'settlement', 'bank/ap/1', 0, 'region ap decides'),
+    (a_malformed_change, 'payload', 'bank/us/1', 2, '$AuthoritySeized is malformed'),
+    (a_malformed_decision, 'payload', 'bank/eu/1', 6, '$LateSettled is malformed'),
+    (a_change_to_epoch_1, 'payload', 'bank/us/1', 2, 'epoch 1, which cannot be'),
+    (one_version_twice, 'version', 'bank/eu/1', 6, 'as entry 3 of bank/eu/1'),
+    (one_version_twice_in_two_logs, 'version', 'bank/us/1', 3, 'as entry 5 of bank/eu/1'),
+    (one_id_twice, 'id', 'bank/eu/1', 6, 'as entry 2 of bank/eu/1'),
+    (one_id_twice_in_two_logs, 'id', 'bank/us/1', 3, 'as entry 2 of bank/eu/1'),
+]
+
+
+# --- Running ---------------------------------------------------------------------------------------------------------
+
+def write_all(ledgers, folder):
+    for ledger in ledgers:
+        ledger.write(folder / 'logs')
+    return folder
+
+
+def trust(lab, *ledgers, homes=HOMES):
+    (lab.folder / 'policy').write_text(''.join(f'log {ledger.log_key.vkey}\n' for ledger in ledgers) + 'quorum none\n')
+    (lab.folder / 'homes').write_text(homes)
+    return '--policy', lab.folder / 'policy', '--contexts', lab.folder / 'homes'
+
+
+def authority(lab, *arguments):
+    done = run('tally-verify', 'authority', '--json', *arguments)
+    return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def test_every_honest_history_is_verified_and_its_late_entries_are_counted(lab):
+    for history in HONEST:
+        ledgers = list(cluster())
+        effective, late, *more = history(*ledgers)
+        ledgers += more
+        folder = write_all(ledgers, lab.folder / history.__name__)
+        code, report = authority(lab, folder, *trust(lab, *ledgers))
+        assert code == VERIFIED and report['first_violation'] is None, (history.__name__, report['message'])
+        found = report['entries']['effective'], report['entries']['late']
+        assert found == (effective, late), (history.__name__, found)
+        assert sum(c['late_entries'] for c in report['changes']) == late, (history.__name__, report['changes'])
+        assert sum(p['effective'] for p in report['partitions']) == effective, (history.__name__, report['partitions'])
+
+
+def test_every_violation_is_named_with_log_index_file_and_rule(lab):
+    for plant, rule, log, index, words in FAULTS:
+        ledgers = cluster()
+        plant(*ledgers)
+        folder = write_all(ledgers, lab.folder / plant.__name__)
+        code, report = authority(lab, folder, *trust(lab, *ledgers))
+        first = report['first_violation']
+        assert code == VIOLATION and first, (plant.__name__, code, report['message'])
+        found = first['rule'], first['log'], first['index']
+        assert found == (rule, log, index), (plant.__name__, found, first['message'])
+        assert first['file'] == f'{index - index % 4:020d}.seg', (plant.__name__, first['file'])
+        assert words in first['message'] and words in report['message'], (plant.__name__, report['message'])
+        assert report['violations'][rule] >= 1, plant.__name__
+
+
+def test_the_report_shows_homes_changes_and_what_lost(lab):
+    ledgers = cluster()
+    split_brain(*ledgers)
+    folder = write_all(ledgers, lab.folder / 'data')
+    code, report = authority(lab, folder, *trust(lab, *ledgers))
+    rows = {f'{p["context"]}/{p["partition"]}': (p['home'], p['epoch'], p['changes'], p['effective'], p['late']) for p in report['partitions']}
+    assert rows == {'bank/*': ('us', 2, 2, 0, 0), 'cards/*': ('us', 1, 0, 0, 0), 'bank/p': ('us', 2, 0, 5, 4), 'bank/q': ('us', 1, 0, 2, 0)}, rows
+    changes = [(c['type'], c['log'], c['index'], c['basis'], c['counts'], c['late_entries'], c['reason'], c['forced']) for c in report['changes']]
+    assert changes == [('$AuthoritySeized', 'bank/ap/1', 0, 'eu@5,us@2', False, 0, 'it lost power', True),
+                       ('$AuthoritySeized', 'bank/us/1', 2, 'eu@4,us@2', True, 4, 'it lost power', True)], changes
+    text = check('tally-verify', 'authority', folder, *trust(lab, *ledgers))
+    assert 'NOT in the history' in text and 'VERIFIED' in text and 'bank/p' in text, text
+
+
+def test_what_was_not_checked_is_never_called_verified(lab):
+    ledgers = eu, us, ap = cluster()
+    seized(*ledgers)
+    folder = write_all(ledgers, lab.folder / 'data')
+    good = trust(lab, *ledgers)
+    logs = [folder / 'logs' / name for name in ('eu-1', 'us-1', 'ap-1')]
+    assert authority(lab, *logs, *good)[0] == VERIFIED, 'single folders do as well'
+    code, report = authority(lab, logs[1], *good)
+    assert code == UNREADABLE and 'region eu, which is not here' in report['message'], report['message']
+    code, report = authority(lab, folder, *trust(lab, *ledgers, homes='context cards home us\n'))
+    assert code == UNREADABLE and 'context "bank"' in report['message'], report['message']
+    code, report = authority(lab, folder, *trust(lab, eu, us))
+    assert code == UNREADABLE and 'no key named bank/ap/1' in report['message'], report['message']
+    done = run('tally-verify', 'authority', folder, '--contexts', lab.folder / 'homes')
+    assert done.returncode == VERIFIED and 'signatures NOT checked' in done.stdout, done.stdout
+    (lab.folder / 'one.pub').write_text(eu.log_key.vkey + '\n')
+    (lab.folder / 'two.pub').write_text(f'{us.log_key.vkey}\n{ap.log_key.vkey}\n')
+    done = run('tally-verify', 'authority', folder, '--contexts', lab.folder / 'homes', '--key', lab.folder / 'one.pub', '--key', lab.folder / 'two.pub')
+    assert done.returncode == VERIFIED and 'NOT checked' not in done.stdout, done.stdout
+    withheld = eu.clone()
+    withheld.items[withheld.release(1, 'us')]['held'] = False
+    code, report = authority(lab, withheld.write(lab.folder / 'withheld'), logs[1], logs[2], *trust(lab, *ledgers))
+    assert code == UNREADABLE and 'payload of control entry 6' in report['message'], report['message']
+
+
+def test_a_damaged_log_is_reported_and_nothing_is_judged(lab):
+    ledgers = eu, us, ap = cluster()
+    folder = write_all(ledgers, lab.folder / 'data')
+    segment = folder / 'logs' / 'eu-1' / f'{0:020d}.seg'
+    segment.write_bytes(segment.read_bytes().replace(b'$control', b'$Control').replace(b'Deposited', b'deposited'))
+    code, report = authority(lab, folder, *trust(lab, *ledgers))
+    assert code == VIOLATION and not report['judged'] and 'eu-1' in report['message'], report['message']
+    assert 'NOT judged' in run('tally-verify', 'authority', folder, *trust(lab, *ledgers)).stdout
+
+
+def test_copies_of_one_log_are_held_against_each_other_and_the_longest_counts(lab):
+    ledgers = eu, us, ap = cluster()
+    shorter = eu.clone()
+    del shorter.items[3:]
+    us.seize(2, 'eu@5,us@2')
+    folder = write_all(ledgers, lab.folder / 'data')
+    mirror = shorter.write(lab.folder / 'mirror')
+    for order in ((folder, mirror), (mirror, folder)):
+        code, report = authority(lab, *order, *trust(lab, *ledgers))
+        assert code == VERIFIED and report['entries']['late'] == 1, report['message']
+    forged = eu.clone()
+    forged.items[2]['payload'] = b'{"forged":1}'
+    code, report = authority(lab, folder, forged.write(lab.folder / 'forged'), *trust(lab, *ledgers))
+    assert code == VIOLATION and 'two copies of log bank/eu/1 differ' in report['message'], report['message']
+
+
+def test_contexts_are_the_auditors_and_must_be_well_formed(lab):
+    ledgers = cluster()
+    folder = write_all(ledgers, lab.folder / 'data')
+    for text, words in (('context bank home', 'line 1'), ('context bank home eu\nnonsense\n', 'line 2'), ('partition bank/p home eu\n', 'declared before'),
+                        ('context bank home eu\ncontext bank home us\n', 'twice')):
+        code, message = authority(lab, folder, *trust(lab, *ledgers, homes=text))
+        assert code == UNREADABLE and words in message, (text, message)
+    assert run('tally-verify', 'authority', folder).returncode == USAGE
+    assert run('tally-verify', 'log', folder / 'logs' / 'eu-1', '--contexts', lab.folder / 'homes').returncode == USAGE
+
+
+# --- Logs of real regions --------------------------------------------------------------------------------------------
+
+def test_logs_of_real_regions_after_a_failover_are_verified(lab):
+    """eu is lost with a tail that nobody has, us takes over, eu comes back: its tail is late, and every rule was obeyed."""
+    regions = eu, us, ap = lab.started('eu', 'us', 'ap')
+    append(eu, 'a', 1, 2)
+    append(us, 'b', 8, partition='us')
+    position_of(regions)
+    us.stop()
+    ap.stop()
+    append(eu, 'a', 3, 4, 5)
+    eu.kill()
+    us.start(accepting=False)
+    ap.start(accepting=False)
+    us.wait_accepting()
+    fail_over(eu, us)
+    append(us, 'a', 6)
+    eu.start()
+    position_of(regions)
+    for region in regions:
+        wait_until(lambda: all(log.checkpoint_size == log.size for log in region.status().logs), f'{region.name} to hold checkpoints of all')
+    size = sum(log.size for log in us.status().logs)
+    homes = lab.folder / 'homes'
+    homes.write_text('context bank home eu\npartition bank/us home us\n')
+    keys = [argument for region in regions for argument in ('--key', region.folder / 'keys' / 'region.pub')]
+    for region in regions:
+        region.stop()
+    for data in ([eu.folder], [us.folder], [eu.folder, us.folder, ap.folder]):
+        code, report = authority(lab, *data, '--contexts', homes, *keys)
+        assert code == VERIFIED, report['message']
+        assert report['entries']['late'] == 3 and report['entries']['effective'] == 4, report['entries']
+        assert sum(log['size'] for log in report['logs']) == size * len(data), report['logs']
+        assert {c['type'] for c in report['changes']} == {'$AuthoritySeized'}, report['changes']
+    homes.write_text('context bank home us\n')
+    code, report = authority(lab, eu.folder, '--contexts', homes, *keys)
+    assert code == VIOLATION and report['first_violation']['rule'] == 'home', report['message']

@@ -1,0 +1,430 @@
+/* Judging entries (judge.h).
+ *
+ * Three goes over the logs, each of which checks the chain again (cluster_read):
+ *   1. Authority events are put to the fold. Their order does not matter to it.
+ *   2. Every entry is judged. Those of one log, partition and epoch share what there is to know (struct share), so that
+ *      an entry costs a look-up.
+ *   3. Entries that count give their keys to the search for what comes twice (unique.h): in go 2 and, when there are
+ *      more keys than room, in as many further goes as it takes.
+ * Memory grows with the number of changes, and of partitions times epochs, both with named limits; never with entries.
+ *
+ * Good faith. A region writes under epoch e when it is the home by all that it has seen: by the contexts (e is 1), or
+ * by a change in its own log. That change may turn out not to be in the history, and the entry may stand behind a basis
+ * of a later change: then it is late. Without such a change nothing explains the entry: a violation. The same is asked
+ * of releases and of decisions about late events.
+ *
+ * What comes twice. Inside one partition, and inside one log, a version of a stream and an event id belong to one entry
+ * that counts. Two homes of two partitions can each accept one id at the same time without knowing of each other; that
+ * is no violation, but a duplicate for reconciliation, and is not looked for here.
+ *
+ * Failure modes: an error of reading ends the judgement without a verdict. */
+#include "verify/judge.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "log/segment.h"
+
+/* A place packs log, index and what is looked for, so that places are ordered as entries are read. */
+enum {
+    PLACE_LOG_SHIFT = 58,
+    PLACE_INDEX_SHIFT = 2,
+    PLACE_SORT_MASK = 3,
+    KEY_MAX_BYTES = 2 + 2 * ENTRY_NAME_MAX_BYTES + 9
+};
+
+enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT_ID_IN_PARTITION };
+
+const char *rule_name(enum rule rule)
+{
+    static const char *const names[RULE_COUNT] = {"epoch",      "home",    "release", "taking", "basis",
+                                                  "settlement", "payload", "version", "id"};
+    return names[rule];
+}
+
+/* --- Findings --- */
+
+static void violate(struct judge *judge, enum rule rule, size_t log, uint64_t index, const char *format, ...)
+    PRINTF_LIKE(5, 6);
+static void violate(struct judge *judge, enum rule rule, size_t log, uint64_t index, const char *format, ...)
+{
+    struct violation *first = &judge->first;
+    judge->violation_counts[rule]++;
+    if (first->found && (first->log < log || (first->log == log && first->index <= index)))
+        return;
+    *first = (struct violation){.found = true, .rule = rule, .log = log, .index = index};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(first->message, sizeof(first->message), format, args);
+    va_end(args);
+}
+
+static void cannot_judge(struct judge *judge, const char *format, ...) PRINTF_LIKE(2, 3);
+static void cannot_judge(struct judge *judge, const char *format, ...)
+{
+    judge->unjudged_count++;
+    if (judge->unjudged_count > 1)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(judge->unjudged, sizeof(judge->unjudged), format, args);
+    va_end(args);
+}
+
+static const char *region_of(const struct judge *judge, size_t log)
+{
+    return judge->cluster->logs[log].origin.region;
+}
+
+static const char *origin_of(const struct judge *judge, size_t log)
+{
+    return judge->cluster->logs[log].copy->report.origin;
+}
+
+#define SHOWN(text) (int)(text).size_bytes, (const char *)(text).data
+
+/* --- Shares --- */
+
+static struct bytes put_key(const struct entry *entry, size_t log, uint8_t out[KEY_MAX_BYTES])
+{
+    size_t size = 0;
+    out[size++] = (uint8_t)entry->context.size_bytes;
+    memcpy(out + size, entry->context.data, entry->context.size_bytes);
+    size += entry->context.size_bytes;
+    memcpy(out + size, entry->partition.data, entry->partition.size_bytes);
+    size += entry->partition.size_bytes;
+    put_u64_be(out + size, entry->epoch);
+    size += sizeof(uint64_t);
+    out[size++] = (uint8_t)log;
+    return bytes_of(out, size);
+}
+
+static bool is_share_of(const struct share *share, const struct entry *entry, size_t log)
+{
+    return share != NULL && share->log == log && share->epoch == entry->epoch &&
+           bytes_equal(share->partition, entry->partition) && bytes_equal(share->context, entry->context);
+}
+
+static struct share *new_share(const struct judge *judge, const struct entry *entry, size_t log)
+{
+    const struct origin *origin = &judge->cluster->logs[log].origin;
+    struct share *share = mem_alloc_zero(1, sizeof(*share) + entry->context.size_bytes + entry->partition.size_bytes);
+    if (share == NULL)
+        return NULL;
+    memcpy(share->bytes, entry->context.data, entry->context.size_bytes);
+    memcpy(share->bytes + entry->context.size_bytes, entry->partition.data, entry->partition.size_bytes);
+    share->context = bytes_of(share->bytes, entry->context.size_bytes);
+    share->partition = bytes_of(share->bytes + entry->context.size_bytes, entry->partition.size_bytes);
+    share->epoch = entry->epoch;
+    share->log = log;
+    share->begun = changes_begun(&judge->changes, share->context, share->partition, share->epoch);
+    share->held_from = changes_held_from(&judge->changes, share->context, share->partition, share->epoch, log);
+    share->span = authority_span(&judge->changes.table, share->context, share->partition, share->epoch, origin->region,
+                                 origin->incarnation);
+    return share;
+}
+
+static int share_of(struct judge *judge, const struct entry *entry, size_t log, struct share **ret, struct err *err)
+{
+    uint8_t bytes[KEY_MAX_BYTES];
+    if (is_share_of(judge->latest, entry, log)) {
+        *ret = judge->latest;
+        return 0;
+    }
+    struct bytes key = put_key(entry, log, bytes);
+    struct share *share = map_get(&judge->shares, key);
+    if (share == NULL) {
+        share = new_share(judge, entry, log);
+        int code = share == NULL ? ERR_NO_MEMORY : map_put(&judge->shares, key, share);
+        if (code != 0)
+            mem_free(share);
+        if (code == ERR_TOO_LARGE)
+            return err_set(err, code, "more than %d partitions, times their epochs", JUDGE_SHARES_MAX);
+        if (code != 0)
+            return err_no_memory(err, "what is known of partitions");
+    }
+    judge->latest = *ret = share;
+    return 0;
+}
+
+/* --- Control entries --- */
+
+/* Whether the log's region may have held the entry's epoch when it wrote the entry. */
+static bool in_good_faith(const struct share *share, const struct entry *entry)
+{
+    return share->held_from <= entry->index;
+}
+
+/* What the basis claims against what is here. */
+static void judge_basis(struct judge *judge, const struct authority_event *event, size_t log)
+{
+    const struct position *basis = &event->change.basis;
+    for (size_t i = 0; i < basis->count; i++) {
+        const struct position_log *part = &basis->logs[i];
+        size_t at = cluster_find(judge->cluster, part->region, part->incarnation);
+        if (at == CLUSTER_LOGS_MAX)
+            cannot_judge(judge,
+                         "entry %" PRIu64 " of %s rests on %" PRIu64 " entries of log %" PRIu64
+                         " of region %s, which is not here: give its folder, too",
+                         event->index, origin_of(judge, log), part->size, part->incarnation, part->region);
+        else if (at == log ? part->size > event->index : part->size > judge->cluster->logs[at].size)
+            violate(judge, RULE_BASIS, log, event->index,
+                    "%s claims to rest on %" PRIu64 " entries of %s, which has %" PRIu64
+                    " (if that copy is the older one, give a newer one)",
+                    control_type(event->kind), part->size, origin_of(judge, at),
+                    at == log ? event->index : judge->cluster->logs[at].size);
+    }
+}
+
+static bool was_released_to(const struct judge *judge, const struct authority_event *event, size_t log)
+{
+    const struct changes *changes = &judge->changes;
+    for (const struct change *release =
+             changes_find(changes, false, event->context, event->partition, event->epoch - 1);
+         release != NULL; release = release->next) {
+        struct control_authority said;
+        int code = control_authority_parse(release->kind, release->payload, &said, NULL);
+        INVARIANT(code == 0);
+        if (bytes_equal(said.successor, bytes_of_string(region_of(judge, log))) &&
+            changes_held_from(changes, event->context, event->partition, event->epoch - 1, release->log) <=
+                release->index &&
+            changes_rest_on(event, log, release, changes))
+            return true;
+    }
+    return false;
+}
+
+static void judge_change(struct judge *judge, const struct share *share, const struct entry *entry,
+                         const struct authority_event *event, size_t log)
+{
+    if (event->kind == CONTROL_AUTHORITY_RELEASED) {
+        if (!in_good_faith(share, entry))
+            violate(judge, RULE_RELEASE, log, entry->index,
+                    "region %s releases epoch %" PRIu64 " of %.*s/%.*s, of which it was not the home",
+                    region_of(judge, log), event->epoch, SHOWN(event->context), SHOWN(event->partition));
+        return;
+    }
+    if (!changes_begun(&judge->changes, event->context, event->partition, event->epoch - 1))
+        violate(judge, RULE_EPOCH, log, entry->index,
+                "%s begins epoch %" PRIu64 " of %.*s/%.*s, but nobody began epoch %" PRIu64, control_type(event->kind),
+                event->epoch, SHOWN(event->context), SHOWN(event->partition), event->epoch - 1);
+    judge_basis(judge, event, log);
+    if (event->kind == CONTROL_AUTHORITY_TAKEN && !was_released_to(judge, event, log))
+        violate(judge, RULE_TAKING, log, entry->index,
+                "region %s takes epoch %" PRIu64 " of %.*s/%.*s, but no home of epoch %" PRIu64
+                " released it to that region below the basis",
+                region_of(judge, log), event->epoch, SHOWN(event->context), SHOWN(event->partition), event->epoch - 1);
+}
+
+static void judge_decision(struct judge *judge, const struct share *share, const struct entry *entry, size_t log)
+{
+    if (!in_good_faith(share, entry)) {
+        violate(judge, RULE_SETTLEMENT, log, entry->index,
+                "region %s decides about a late event under epoch %" PRIu64
+                " of %.*s/%.*s, of which it was not the home",
+                region_of(judge, log), entry->epoch, SHOWN(entry->context), SHOWN(entry->partition));
+        return;
+    }
+    bool counts = entry->index >= share->span.begin && entry->index < share->span.end;
+    judge->decision_count += counts;
+    judge->late_decision_count += !counts;
+}
+
+static void judge_control(struct judge *judge, const struct share *share, const struct chain_entry *item, size_t log)
+{
+    const struct entry *entry = &item->entry;
+    enum control_kind kind = control_kind_of(entry);
+    struct err reason = {0};
+    struct authority_event event;
+    struct control_settled settled;
+    if (!item->frame.has_payload) {
+        cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
+                     origin_of(judge, log));
+        return;
+    }
+    bool is_authority = control_is_authority(kind);
+    int code = is_authority
+                   ? authority_event_of(entry, item->frame.payload, &judge->cluster->logs[log].origin, &event, &reason)
+                   : control_settled_parse(item->frame.payload, &settled, &reason);
+    if (code != 0)
+        violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(kind), reason.message);
+    else if (is_authority)
+        judge_change(judge, share, entry, &event, log);
+    else
+        judge_decision(judge, share, entry, log);
+}
+
+/* --- Clients' entries --- */
+
+/* What must be said once, as bytes: parts whose sizes stand before them. */
+static int add_key(struct judge *judge, const struct entry *entry, size_t log, enum sort sort, struct err *err)
+{
+    bool in_log = sort == SORT_VERSION_IN_LOG || sort == SORT_ID_IN_LOG;
+    bool version = sort == SORT_VERSION_IN_LOG || sort == SORT_VERSION_IN_PARTITION;
+    struct bytes context = version || !in_log ? entry->context : bytes_of(NULL, 0);
+    struct bytes partition = in_log ? bytes_of(NULL, 0) : entry->partition;
+    uint8_t head[4 + sizeof(uint64_t)] = {(uint8_t)sort, in_log ? (uint8_t)log : 0, (uint8_t)context.size_bytes,
+                                          (uint8_t)partition.size_bytes};
+    put_u64_be(head + 4, version ? entry->stream_version : 0);
+    const struct bytes parts[] = {bytes_of(head, sizeof(head)), context, partition,
+                                  version ? entry->stream : bytes_of(entry->event_id, ENTRY_ID_SIZE)};
+    struct hash hash = sha256_parts(judge->sha, parts, sizeof(parts) / sizeof(parts[0]));
+    uint64_t place = (uint64_t)log << PLACE_LOG_SHIFT | entry->index << PLACE_INDEX_SHIFT | sort;
+    return unique_add(&judge->unique, &hash, place, err);
+}
+
+static uint64_t index_at(uint64_t place)
+{
+    return (place & ((UINT64_C(1) << PLACE_LOG_SHIFT) - 1)) >> PLACE_INDEX_SHIFT;
+}
+
+static int on_twice(void *context, uint64_t first, uint64_t second, struct err *err)
+{
+    struct judge *judge = context;
+    enum sort sort = second & PLACE_SORT_MASK;
+    bool version = sort == SORT_VERSION_IN_LOG || sort == SORT_VERSION_IN_PARTITION;
+    bool same_log = first >> PLACE_LOG_SHIFT == second >> PLACE_LOG_SHIFT;
+    (void)err;
+    if (same_log && (sort == SORT_VERSION_IN_PARTITION || sort == SORT_ID_IN_PARTITION))
+        return 0; /* told by what was found in the log */
+    violate(judge, version ? RULE_VERSION : RULE_ID, second >> PLACE_LOG_SHIFT, index_at(second),
+            "it counts, and has the same %s as entry %" PRIu64 " of %s, which counts, too",
+            version ? "stream and version" : "event id", index_at(first), origin_of(judge, first >> PLACE_LOG_SHIFT));
+    return 0;
+}
+
+static void judge_home(struct judge *judge, const struct share *share, const struct entry *entry, size_t log)
+{
+    const struct authority_table *table = &judge->changes.table;
+    struct authority initial = {.region = "?"};
+    if (!share->begun) {
+        violate(judge, RULE_EPOCH, log, entry->index, "it is of epoch %" PRIu64 " of %.*s/%.*s, which nobody began",
+                entry->epoch, SHOWN(entry->context), SHOWN(entry->partition));
+    } else if (share->held_from != UINT64_MAX) {
+        violate(judge, RULE_HOME, log, entry->index,
+                "it is of epoch %" PRIu64 " of %.*s/%.*s, which region %s began only with entry %" PRIu64, entry->epoch,
+                SHOWN(entry->context), SHOWN(entry->partition), region_of(judge, log), share->held_from);
+    } else if (entry->epoch == CONTEXT_EPOCH_FIRST &&
+               context_authority(table->contexts, entry->context, entry->partition, &initial, NULL) == 0) {
+        violate(judge, RULE_HOME, log, entry->index,
+                "it is of epoch 1 of %.*s/%.*s, whose home is %s by the contexts, not %s", SHOWN(entry->context),
+                SHOWN(entry->partition), initial.region, region_of(judge, log));
+    } else {
+        violate(judge, RULE_HOME, log, entry->index,
+                "it is of epoch %" PRIu64 " of %.*s/%.*s, of which region %s was never the home", entry->epoch,
+                SHOWN(entry->context), SHOWN(entry->partition), region_of(judge, log));
+    }
+}
+
+static void count_entry(struct judge *judge, struct share *share, const struct entry *entry, bool counts)
+{
+    if (counts) {
+        share->effective_count++;
+        judge->effective_count++;
+        return;
+    }
+    if (share->late_count == 0) /* what is late of a share is its end, or all of it: one change explains it */
+        share->overtaken_by = changes_overtaking(&judge->changes, share->context, share->partition, share->epoch,
+                                                 share->log, entry->index);
+    share->late_count++;
+    judge->late_count++;
+    if (share->overtaken_by != NULL)
+        share->overtaken_by->late_entry_count++;
+}
+
+static int judge_client(struct judge *judge, struct share *share, const struct entry *entry, size_t log,
+                        struct err *err)
+{
+    bool counts = entry->index >= share->span.begin && entry->index < share->span.end;
+    bool honest = in_good_faith(share, entry);
+    int code = 0;
+    if (!judge->again && !honest)
+        judge_home(judge, share, entry, log);
+    if (!judge->again && honest)
+        count_entry(judge, share, entry, counts);
+    for (enum sort sort = SORT_VERSION_IN_LOG; code == 0 && honest && counts && sort <= SORT_ID_IN_PARTITION; sort++)
+        code = add_key(judge, entry, log, sort, err);
+    return code;
+}
+
+/* --- Reading --- */
+
+static int on_change(void *context, size_t log, const struct chain_entry *item, struct err *err)
+{
+    struct judge *judge = context;
+    return changes_add(&judge->changes, log, item, err);
+}
+
+static int on_entry(void *context, size_t log, const struct chain_entry *item, struct err *err)
+{
+    struct judge *judge = context;
+    const struct entry *entry = &item->entry;
+    bool control = (entry->flags & ENTRY_FLAG_CONTROL) != 0;
+    struct share *share = NULL;
+    if (control && judge->again)
+        return 0;
+    if (control && control_kind_of(entry) == CONTROL_UNKNOWN) {
+        judge->unknown_control_count++;
+        return 0;
+    }
+    if (!contexts_know(judge->contexts, entry->context)) {
+        if (!judge->again)
+            cannot_judge(judge, "context \"%.*s\" of entry %" PRIu64 " of %s is not in the file of contexts",
+                         SHOWN(entry->context), entry->index, origin_of(judge, log));
+        return 0;
+    }
+    int code = share_of(judge, entry, log, &share, err);
+    if (code == 0 && control)
+        judge_control(judge, share, item, log);
+    else if (code == 0)
+        code = judge_client(judge, share, entry, log, err);
+    return code;
+}
+
+int judge_init(struct judge *ret, const struct cluster *cluster, struct disk *disk, const struct contexts *contexts,
+               size_t unique_capacity, struct err *err)
+{
+    PRE(cluster->readable);
+    memset(ret, 0, sizeof(*ret));
+    ret->cluster = cluster;
+    ret->disk = disk;
+    ret->contexts = contexts;
+    changes_init(&ret->changes, cluster, &contexts->table);
+    map_init(&ret->shares, JUDGE_SHARES_MAX, NULL);
+    ret->sha = sha256_new();
+    if (ret->sha == NULL)
+        return err_no_memory(err, "the judgement");
+    return unique_init(&ret->unique, unique_capacity, on_twice, ret, err);
+}
+
+void judge_free(struct judge *judge)
+{
+    struct bytes key;
+    void *value = NULL;
+    size_t at = 0;
+    while (map_next(&judge->shares, &at, &key, &value))
+        mem_free(value);
+    map_free(&judge->shares);
+    changes_free(&judge->changes);
+    unique_free(&judge->unique);
+    sha256_free(judge->sha);
+}
+
+int judge_run(struct judge *judge, struct err *err)
+{
+    bool more = true;
+    int code = cluster_read(judge->cluster, judge->disk, on_change, judge, err);
+    if (code == 0)
+        changes_settle(&judge->changes);
+    while (code == 0 && more) {
+        code = cluster_read(judge->cluster, judge->disk, on_entry, judge, err);
+        if (code == 0)
+            code = unique_end(&judge->unique, &more, err);
+        judge->again = true;
+        judge->pass_count++;
+    }
+    return code;
+}

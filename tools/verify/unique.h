@@ -20,7 +20,8 @@ struct unique_record {
     uint64_t place; /* the caller's; the order of places is the order in which keys came */
 };
 
-/* Two places have one key, first < second. Called for each second place; the order is that of hashes. */
+/* Two places have one key; first is its first place, and second a later one. Called once for each later place, in the
+ * order of hashes; of a key that alone fills all the room, at least for the second. */
 typedef int unique_twice_fn(void *context, uint64_t first, uint64_t second, struct err *err);
 
 struct unique {
@@ -34,11 +35,11 @@ struct unique {
     void *context;
 };
 
-/* capacity: records held at once, at least 2. ERR_NO_MEMORY. */
+/* capacity: records held at once, at least 4. ERR_NO_MEMORY. */
 int unique_init(struct unique *unique, size_t capacity, unique_twice_fn *twice, void *context,
                 struct err *err) MUST_USE;
 void unique_free(struct unique *unique);
-/* In order of places. Returns what `twice` returned, 0 else. */
+/* In order of places. ERR_TOO_LARGE when too many different keys have hashes that begin alike. */
 int unique_add(struct unique *unique, const struct hash *hash, uint64_t place, struct err *err) MUST_USE;
 /* Ends a pass: *ret_more says whether there must be another. Returns what `twice` returned, 0 else. */
 int unique_end(struct unique *unique, bool *ret_more, struct err *err) MUST_USE;

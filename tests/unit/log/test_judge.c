@@ -6,7 +6,7 @@
 #include "support.h"
 #include "verify/judge.h"
 
-enum { BLOCKS = 10, ENTRIES = 40, SMALL = 16 };
+enum { ENTRIES = 40, SMALL = 16 };
 
 static struct fixture f;
 static struct demands demands;
@@ -49,8 +49,8 @@ TestSuite(judge, .init = setup, .fini = teardown);
 static void judge_log(spoil_fn *spoil, const char *homes, size_t capacity)
 {
     struct log *log = create_log(&f);
-    for (size_t i = 0; i < BLOCKS; i++)
-        append_one(log, make_spoiled_block(&f, ENTRIES / BLOCKS, 50, spoil));
+    for (size_t i = 0; i < ENTRIES; i++)
+        append_one(log, make_spoiled_block(&f, 1, 50, spoil));
     log_close(log);
     const char *paths[] = {f.log_folder};
     cr_assert_eq(cluster_open(&demands, paths, 1, cluster, NULL), 0);

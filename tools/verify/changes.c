@@ -2,7 +2,7 @@
  *
  * The fold answers what counts. An auditor needs the changes that do not count as well: two regions that could not see
  * each other and both seized one epoch have both acted in good faith, and the entries of one of them are late, not
- * forged. So all changes are kept here, by epoch; which of them are in the history is the fold's answer alone. */
+ * forged. So all changes are kept here, by epoch; which of them count is the fold's answer alone. */
 #include "verify/changes.h"
 
 #include "base/assert.h"

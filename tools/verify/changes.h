@@ -1,6 +1,6 @@
 /* Every change of authority in the logs of a cluster: put to the fold that regions obey (domain/authority.h), and kept,
  * because an auditor also asks what the fold does not tell: who may have written under an epoch in good faith, although
- * another region's change is the one in the history. */
+ * another region's change is the one that counts. */
 #ifndef VERIFY_CHANGES_H
 #define VERIFY_CHANGES_H
 
@@ -20,7 +20,7 @@ struct change {
     struct bytes context;
     struct bytes partition;
     struct bytes payload;      /* well formed */
-    bool counts;               /* it is in the history of its partition; set by changes_settle */
+    bool counts;               /* for the fold, which names it in authority_next; set by changes_settle */
     uint64_t late_entry_count; /* clients' entries that are late because of it */
     struct change *next;       /* about the same epoch of the same partition, and of the same sort */
     uint8_t bytes[];

@@ -9,7 +9,7 @@
  * Memory grows with the number of changes, and of partitions times epochs, both with named limits; never with entries.
  *
  * Good faith. A region writes under epoch e when it is the home by all that it has seen: by the contexts (e is 1), or
- * by a change in its own log. That change may turn out not to be in the history, and the entry may stand behind a basis
+ * by a change in its own log. That change may turn out not to count, and the entry may stand behind a basis
  * of a later change: then it is late. Without such a change nothing explains the entry: a violation. The same is asked
  * of releases and of decisions about late events.
  *

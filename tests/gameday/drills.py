@@ -289,6 +289,24 @@ def loss_during_handover(lab):
     lab.finish(regions)
 
 
+def successor_restarts(lab):
+    """eu lets go, us dies before it takes over, and is started again: it takes over without being told."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    lab.network.both_ways('eu', 'us', cut=True)
+    lab.network.both_ways('us', 'ap', cut=True)
+    lab.operator('tally', 'handover', 'bank', '--to', 'us', '--reason', 'maintenance', '--server', eu.address)
+    died = _die(lab, us)
+    lab.come_back(us)
+    partitions = set(lab.partitions('eu'))
+    first = wait_until(lambda: load.first_answer('us', partitions, died), 'us to serve what eu let go of', 40)
+    lab.say(f'us serves what eu let go of, {lab.phase("first accepted append", died, first):.2f} s after its loss')
+    lab.wait_load(load)
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
+
+
 def stale_clients(lab):
     """After a planned move, clients with an old configuration ask the old home, and others ask whoever is nearest."""
     eu, us, ap = regions = lab.regions_up()

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "crypto/keyfile.h"
 #include "log/log.h"
+#include "server/config_contexts.h"
 
 enum { CONFIG_MAX_BYTES = 1024 * 1024, TEXT_MAX = 1023, INTERVAL_MIN_MS = 10, INTERVAL_MAX_MS = 3600 * 1000 };
 
@@ -19,38 +20,6 @@ struct file_peer {
     char *region;
     char *address;
     char *keys;
-};
-
-struct file_home {
-    char *partition;
-    char *home;
-};
-
-struct file_late {
-    char *type;
-    char *settle;
-};
-
-struct file_durability {
-    uint64_t peers;
-    char *when_away;
-};
-
-struct file_recovery_point {
-    uint64_t events;
-    uint64_t seconds;
-    char *then;
-};
-
-struct file_context {
-    char *name;
-    char *default_home;
-    struct file_home *homes;
-    unsigned homes_count;
-    struct file_late *late_events;
-    unsigned late_events_count;
-    struct file_durability *durability;
-    struct file_recovery_point *recovery_point;
 };
 
 struct config_file {
@@ -86,51 +55,6 @@ static const cyaml_schema_field_t peer_fields[] = {
 static const cyaml_schema_value_t peer_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_peer, peer_fields)};
 
-static const cyaml_schema_field_t home_fields[] = {
-    TEXT("partition", struct file_home, partition),
-    TEXT("home", struct file_home, home),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t home_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_home, home_fields)};
-
-static const cyaml_schema_field_t late_fields[] = {
-    TEXT("type", struct file_late, type),
-    TEXT("settle", struct file_late, settle),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t late_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_late, late_fields)};
-
-static const cyaml_schema_field_t durability_fields[] = {
-    CYAML_FIELD_UINT("peers", CYAML_FLAG_DEFAULT, struct file_durability, peers),
-    CYAML_FIELD_STRING_PTR("when_away", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_durability, when_away, 1,
-                           TEXT_MAX),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_field_t recovery_point_fields[] = {
-    CYAML_FIELD_UINT("events", CYAML_FLAG_OPTIONAL, struct file_recovery_point, events),
-    CYAML_FIELD_UINT("seconds", CYAML_FLAG_OPTIONAL, struct file_recovery_point, seconds),
-    TEXT("then", struct file_recovery_point, then),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t context_fields[] = {
-    TEXT("name", struct file_context, name),
-    TEXT("default_home", struct file_context, default_home),
-    CYAML_FIELD_SEQUENCE("homes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, homes, &home_schema, 0,
-                         CONTEXT_HOMES_MAX),
-    CYAML_FIELD_SEQUENCE("late_events", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, late_events,
-                         &late_schema, 0, CONTEXT_LATE_TYPES_MAX),
-    CYAML_FIELD_MAPPING_PTR("durability", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, durability,
-                            durability_fields),
-    CYAML_FIELD_MAPPING_PTR("recovery_point", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context,
-                            recovery_point, recovery_point_fields),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t context_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_context, context_fields)};
-
 static const cyaml_schema_field_t top_fields[] = {
     TEXT("cluster", struct config_file, cluster),
     TEXT("region", struct config_file, region),
@@ -141,7 +65,7 @@ static const cyaml_schema_field_t top_fields[] = {
                            TEXT_MAX),
     CYAML_FIELD_SEQUENCE("peers", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, peers, &peer_schema, 0,
                          REGION_PEERS_MAX),
-    CYAML_FIELD_SEQUENCE("contexts", CYAML_FLAG_POINTER, struct config_file, contexts, &context_schema, 1,
+    CYAML_FIELD_SEQUENCE("contexts", CYAML_FLAG_POINTER, struct config_file, contexts, &config_context_schema, 1,
                          CONTEXTS_MAX),
     NUMBER("checkpoint_interval_ms", checkpoint_interval_ms),
     NUMBER("hello_interval_ms", hello_interval_ms),
@@ -434,86 +358,6 @@ static int take_peers(struct server_config *config, struct disk *disk, const str
     return 0;
 }
 
-static bool is_region(const struct server_config *config, const char *name)
-{
-    for (size_t i = 0; i < config->region.peer_count; i++) {
-        if (strcmp(name, config->region.peers[i].region) == 0)
-            return true;
-    }
-    return strcmp(name, config->region.region) == 0;
-}
-
-static int check_homes(const struct server_config *config, const struct context *context, struct err *err)
-{
-    if (!is_region(config, context->default_home))
-        return err_set(err, ERR_INVALID, "context %.64s: default_home %.64s is neither this region nor a peer",
-                       context->name, context->default_home);
-    for (size_t i = 0; i < context->home_count; i++) {
-        if (!is_region(config, context->homes[i].region))
-            return err_set(err, ERR_INVALID,
-                           "context %.64s: home %.64s of partition %.64s is neither this region nor a peer",
-                           context->name, context->homes[i].region, context->homes[i].partition);
-    }
-    return 0;
-}
-
-static int take_policy(const struct file_context *from, struct promises *ret, struct err *err)
-{
-    const struct file_durability *durability = from->durability;
-    const struct file_recovery_point *point = from->recovery_point;
-    int code = 0;
-    if (durability != NULL) {
-        bool fits = durability->peers <= PROMISES_PEERS_MAX;
-        ret->durability.peers = fits ? (uint32_t)durability->peers : PROMISES_PEERS_MAX + 1; /* refused by its check */
-        if (durability->when_away != NULL)
-            code = when_away_parse(durability->when_away, &ret->durability.when_away, err);
-    }
-    if (code == 0 && point != NULL) {
-        ret->recovery_point.events = point->events;
-        ret->recovery_point.seconds = point->seconds;
-        code = bound_action_parse(point->then, &ret->recovery_point.then, err);
-    }
-    return code == 0 ? 0 : err_wrap(err, code, "context %.64s", from->name);
-}
-
-/* What needs peers needs as many as there are. */
-static int check_policy(const struct server_config *config, const struct context *context, struct err *err)
-{
-    const struct promises *policy = &context->promises;
-    bool bounded = policy->recovery_point.events > 0 || policy->recovery_point.seconds > 0;
-    if (policy->durability.peers > config->region.peer_count)
-        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu",
-                       context->name, (unsigned)policy->durability.peers, config->region.peer_count);
-    if (bounded && config->region.peer_count == 0)
-        return err_set(err, ERR_INVALID, "context %.64s: recovery_point needs a peer that holds a copy", context->name);
-    return 0;
-}
-
-/* What was allocated is freed with the configuration, also after a failure. */
-static int take_context(const struct file_context *from, struct context *to, struct err *err)
-{
-    struct context_home *homes = mem_alloc_zero(from->homes_count, sizeof(*homes));
-    struct context_late *late = mem_alloc_zero(from->late_events_count, sizeof(*late));
-    int code = homes == NULL || late == NULL ? err_no_memory(err, "the contexts") : 0;
-    *to = (struct context){.name = from->name,
-                           .default_home = from->default_home,
-                           .home_count = from->homes_count,
-                           .homes = homes,
-                           .late_count = from->late_events_count,
-                           .late = late};
-    for (unsigned i = 0; code == 0 && i < from->homes_count; i++)
-        homes[i] = (struct context_home){.partition = from->homes[i].partition, .region = from->homes[i].home};
-    for (unsigned i = 0; code == 0 && i < from->late_events_count; i++) {
-        late[i].type = from->late_events[i].type;
-        code = late_policy_parse(from->late_events[i].settle, &late[i].policy, err);
-        if (code != 0)
-            err_wrap(err, code, "context %.64s: late_events: type %.64s", from->name, late[i].type);
-    }
-    if (code == 0)
-        code = take_policy(from, &to->promises, err);
-    return code;
-}
-
 static int take_contexts(struct server_config *config, const struct config_file *file, struct err *err)
 {
     config->contexts = mem_alloc_zero(file->contexts_count, sizeof(*config->contexts));
@@ -522,13 +366,11 @@ static int take_contexts(struct server_config *config, const struct config_file 
     config->region.contexts = (struct context_table){.count = file->contexts_count, .contexts = config->contexts};
     int code = 0;
     for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
-        code = take_context(&file->contexts[i], &config->contexts[i], err);
+        code = config_context_take(&file->contexts[i], &config->contexts[i], err);
     if (code == 0)
         code = context_table_check(&config->region.contexts, err);
     for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
-        code = check_homes(config, &config->contexts[i], err);
-    for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
-        code = check_policy(config, &config->contexts[i], err);
+        code = config_context_check(&config->contexts[i], &config->region, err);
     return code;
 }
 
@@ -628,10 +470,8 @@ void server_config_free(struct server_config *config)
     note_signer_wipe(&config->log_signer);
     note_signer_wipe(&config->cosign_signer);
     note_signer_wipe(&config->witness_signer);
-    for (size_t i = 0; config->contexts != NULL && i < config->region.contexts.count; i++) {
-        mem_free((void *)(uintptr_t)config->contexts[i].homes);
-        mem_free((void *)(uintptr_t)config->contexts[i].late);
-    }
+    for (size_t i = 0; config->contexts != NULL && i < config->region.contexts.count; i++)
+        config_context_free(&config->contexts[i]);
     mem_free(config->contexts);
     if (config->file != NULL)
         cyaml_free(&reader_config, &top_schema, config->file, 0);

@@ -298,10 +298,10 @@ static int config_contexts(const struct init_options *options, struct buf *out)
         out,
         "\n# Namespaces of streams, and which region accepts the events of which partition. The same in all regions:\n"
         "# peers that differ do not connect. default_home owns every partition that is not listed under homes.\n"
-        "# late_events says what its home does, by event type, about events that a lost region brings back too late:\n"
+        "# event_types says what its home does about events that a lost region brings back too late:\n"
         "# accept (append them again), drop-duplicate (they only repeat others), compensate (a compensating event is\n"
         "# owed), manual (wait for `tally reconcile`; the default). For example, in a context:\n"
-        "#   late_events:\n"
+        "#   event_types:\n"
         "#     - type: CardFrozen\n"
         "#       settle: accept\n"
         "# A context may promise more (default: neither; tools/README.md, \"What a context can promise\"):\n"

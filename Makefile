@@ -356,7 +356,12 @@ crash: all $(B)/tests/crash-power $(PYTHON_PROTOS)
 	@$(PYTHON) tests/crash/kill.py $(KILLS) $(KILL_SECONDS)
 
 # tests/gameday: drills with real regions in network namespaces (tools/README.md has the runbooks that they follow).
-gameday: all $(PYTHON_PROTOS)
+build/gameday/slow_disk.so: tests/gameday/slow_disk.c | deps-check
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC_release) -std=c17 -D_GNU_SOURCE -O2 $(filter-out -Wpedantic,$(WARNINGS)) -shared -fPIC -o $@ $<
+
+gameday: all $(PYTHON_PROTOS) build/gameday/slow_disk.so
 	@$(PYTHON) tests/gameday/run.py $(DRILL)
 
 gameday-short: all $(PYTHON_PROTOS)

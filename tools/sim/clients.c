@@ -29,7 +29,8 @@ struct op {
     size_t partitions[SIM_OP_WRITES_MAX];
     size_t streams[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
-    struct region_result first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told */
+    struct truth_place first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told, as far as that is not lost */
+    uint64_t first_versions[SIM_OP_EVENTS_MAX];
     uint32_t attempts, refused, accepted;
     uint64_t next_send;
     bool reuses;   /* one of its ids is another operation's too */
@@ -282,15 +283,47 @@ static void run_arrive(struct world *world, struct task *task)
 
 /* --- Answers --- */
 
-static void compare_with_first(struct world *world, struct op *op, const struct region_result *results)
+static struct truth_place place_of(const struct node *node, const struct region_result *result)
 {
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1] = "";
+    int code = index_origin(node->index, result->place.log, origin, NULL);
+    INVARIANT(code == 0);
+    return (struct truth_place){.log = truth_number(node->world, origin), .index = result->index};
+}
+
+static void keep_first(const struct node *node, struct op *op, const struct region_result *results, size_t i)
+{
+    op->first[i] = place_of(node, &results[i]);
+    op->first_versions[i] = results[i].stream_version;
+}
+
+static void compare_with_first(const struct node *node, struct op *op, const struct region_result *results)
+{
+    struct world *world = node->world;
     if (atlas_has_moved(world, op->partition) || op->crosses)
         return; /* what was told first may have come too late: its fate is looked at in the end */
     for (size_t i = 0; i < op->event_count; i++) {
-        if (op->first[i].index != results[i].index || op->first[i].stream_version != results[i].stream_version)
-            world_fail(world, NULL, "operation %zu was told two places for one event: entry %llu, then entry %llu",
-                       op->number, (unsigned long long)op->first[i].index, (unsigned long long)results[i].index);
+        struct truth_place place = place_of(node, &results[i]);
+        const struct truth_place *first = &op->first[i];
+        bool same = first->log == place.log && first->index == place.index &&
+                    op->first_versions[i] == results[i].stream_version;
+        if (!same && truth_is_lost(world, first->log, first->index))
+            keep_first(node, op, results, i);
+        else if (!same)
+            world_fail(world, NULL, "operation %zu was told two places for one event: entry %llu of %s, then %llu of %s",
+                       op->number, (unsigned long long)first->index, truth_origin(world, first->log),
+                       (unsigned long long)place.index, truth_origin(world, place.log));
     }
+}
+
+static void take_results(const struct node *node, struct op *op, const struct region_result *results)
+{
+    if (op->accepted++ > 0) {
+        compare_with_first(node, op, results);
+        return;
+    }
+    for (size_t i = 0; i < op->event_count; i++)
+        keep_first(node, op, results, i);
 }
 
 static void believe(struct world *world, const struct response *response)
@@ -378,10 +411,8 @@ void clients_answered(struct node *node, struct request *request)
     world_trace(world, node, "op %zu: %s", op->number, code == 0 ? "accepted" : tally_error_name(code));
     if (code != 0)
         op->refused++;
-    else if (op->accepted++ == 0)
-        memcpy(op->first, request->results, sizeof(op->first));
     else
-        compare_with_first(world, op, request->results);
+        take_results(node, op, request->results);
     if (world_fault(world, FAULT_LOSS, world->plan.message_fault_ppm))
         return;
     struct response *response = sim_must(mem_alloc_zero(1, sizeof(*response)));
@@ -497,14 +528,16 @@ void clients_check_end(struct world *world)
 /* --- Fates --- */
 
 struct fates {
-    size_t effective, late, beyond; /* beyond: past what is known at the position */
+    size_t effective, late, lost, beyond; /* beyond: past what is known at the position */
 };
 
 static struct fates fates_of(const struct world *world, const struct atlas *atlas, const uint8_t id[ENTRY_ID_SIZE])
 {
     struct fates fates = {0};
     for (const struct truth_place *place = truth_places(world, id); place != NULL; place = place->next) {
-        if (place->index >= atlas_applied(atlas, place->log))
+        if (truth_is_lost(world, place->log, place->index))
+            fates.lost++;
+        else if (place->index >= atlas_applied(atlas, place->log))
             fates.beyond++;
         else if (atlas_late(atlas, place->log, place->index))
             fates.late++;
@@ -523,7 +556,7 @@ static size_t check_fates(struct world *world, const struct atlas *atlas, const 
         if (fates.effective > 1)
             world_fail(world, NULL, "event %zu of operation %zu is effective %zu times", i, op->number,
                        fates.effective);
-        if (fates.effective + fates.late + fates.beyond == 0 && op->accepted > 0 && !op->reuses)
+        if (fates.effective + fates.late + fates.beyond + fates.lost == 0 && op->accepted > 0 && !op->reuses)
             world_fail(world, NULL, "event %zu of operation %zu was acknowledged, and is in no log", i, op->number);
         effective += fates.effective;
     }

@@ -71,6 +71,7 @@ bool fates_wait_for_others(struct world *world)
     bool all = true;
     for (size_t i = 0; i < world->node_count; i++) {
         all = all && world->core[i];
+        waits = waits || (world->core[i] && world->nodes[i].must_restore);
         for (size_t log = 0; world->core[i] && log < truth_log_count(world); log++) {
             uint64_t size = node_durable_size(&world->nodes[i], truth_origin(world, log));
             held[log] = size > held[log] ? size : held[log];
@@ -140,14 +141,6 @@ bool fates_converged(struct world *world, char *why, size_t why_size)
 
 /* --- Late events --- */
 
-static size_t truth_number(const struct world *world, const char *origin)
-{
-    size_t log = 0;
-    while (log < truth_log_count(world) && strcmp(truth_origin(world, log), origin) != 0)
-        log++;
-    return log;
-}
-
 /* The effective entry with an id; false when there is none. */
 static bool find_effective(const struct subject *subject, const uint8_t id[ENTRY_ID_SIZE], struct truth_place *ret)
 {
@@ -166,7 +159,7 @@ static void check_item(const struct subject *subject, const struct index_late *i
     struct world *world = subject->world;
     size_t log = truth_number(world, item->origin);
     struct truth_place effective;
-    if (log == truth_log_count(world) || item->place.index >= atlas_applied(subject->atlas, log) || !item->late ||
+    if (item->place.index >= atlas_applied(subject->atlas, log) || !item->late ||
         !atlas_late(subject->atlas, log, item->place.index)) {
         world_fail(world, subject->node, "%s has entry %llu of %s among its items, which is not late", subject->what,
                    (unsigned long long)item->place.index, item->origin);

@@ -58,6 +58,8 @@ static void draw_settings(struct world *world)
     plan->call_timeout_us = early ? 2 * plan->latency_us : 3 * SIM_S;
     plan->keepalive_us = early ? 500 * SIM_MS : world_between(world, 1, 20) * SIM_S;
     plan->pull_window = tiny ? 1 : world_between(world, 1, 32);
+    plan->accept_isolated = world->node_count > 1 && world_chance(world, 250000);
+    plan->isolation_wait_us = world_between(world, 500, 5000) * SIM_MS;
     draw_limits(world);
     world->counts.faults[FAULT_TINY_LIMITS] += tiny;
     world->counts.faults[FAULT_EARLY_TIMEOUTS] += early;
@@ -99,5 +101,7 @@ void plan_print(const struct world *world)
     }
     if (plan->operate_every_us > 0)
         printf("; homes move every %llu ms", (unsigned long long)(plan->operate_every_us / SIM_MS));
+    if (plan->accept_isolated)
+        printf("; accepts in isolation after %llu ms", (unsigned long long)(plan->isolation_wait_us / SIM_MS));
     printf("%s\n", plan->projections ? "; projections" : "");
 }

@@ -40,6 +40,7 @@ static struct truth_log *find_log(const struct world *world, const char *origin)
     int code = origin_parse(bytes_of_string(origin), &log->parts, NULL);
     INVARIANT(code == 0);
     log->owner = world_node_named(world, log->parts.region);
+    log->lost_from = UINT64_MAX;
     chain_init(&log->chain, world->sha, bytes_of_string(origin));
     return log;
 }
@@ -86,11 +87,75 @@ const char *truth_origin(const struct world *world, size_t log)
     return world->truth->logs[log].origin;
 }
 
+size_t truth_number(const struct world *world, const char *origin)
+{
+    return (size_t)(find_log(world, origin) - world->truth->logs);
+}
+
+size_t truth_owner(const struct world *world, size_t log)
+{
+    return world->truth->logs[log].owner;
+}
+
 struct hash truth_frame(const struct world *world, const char *origin, uint64_t index)
 {
     const struct truth_log *log = find_log(world, origin);
     PRE(index < log->chain.range.size);
     return log->entries[index].element;
+}
+
+/* --- What is lost --- */
+
+void truth_lose(struct world *world, size_t log, uint64_t from, bool told)
+{
+    struct truth_log *lost = &world->truth->logs[log];
+    uint64_t end = lost->lost_from < truth_log_size(lost) ? lost->lost_from : truth_log_size(lost);
+    if (from >= end)
+        return;
+    world->counts.entries_lost += end - from;
+    lost->told = told && (lost->told || lost->lost_from == UINT64_MAX);
+    lost->lost_from = from;
+    world_trace(world, NULL, "entries %llu to %llu of %s are lost for ever, of which %llu were signed",
+                (unsigned long long)from, (unsigned long long)truth_log_size(lost) - 1, lost->origin,
+                (unsigned long long)lost->signed_size);
+}
+
+bool truth_is_lost(const struct world *world, size_t log, uint64_t index)
+{
+    return index >= world->truth->logs[log].lost_from;
+}
+
+uint64_t truth_kept_size(const struct world *world, size_t log)
+{
+    const struct truth_log *kept = &world->truth->logs[log];
+    return kept->lost_from < truth_log_size(kept) ? kept->lost_from : truth_log_size(kept);
+}
+
+void truth_signs(struct world *world, const char *origin, uint64_t size, bool stored)
+{
+    struct truth_log *log = find_log(world, origin);
+    uint64_t *largest = stored ? &log->signed_size : &log->signing_size;
+    if (size > *largest)
+        *largest = size;
+}
+
+uint64_t truth_signed_size(const struct world *world, size_t log)
+{
+    return world->truth->logs[log].signed_size;
+}
+
+void truth_check_lost(struct node *node, size_t log, uint64_t held, const struct region_log_status *status)
+{
+    struct world *world = node->world;
+    const struct truth_log *of = &world->truth->logs[log];
+    bool lost = of->lost_from != UINT64_MAX && of->signed_size > held;
+    if (lost && !of->told)
+        return; /* what was signed of it was forgotten with a backup */
+    if (lost != (status->lost_from < status->lost_to) ||
+        (lost && (status->lost_from != held || status->lost_to < of->signed_size || status->lost_to > of->signing_size)))
+        world_fail(world, node, "it says that entries %llu up to %llu of %s are lost; %llu are held, and %llu were signed",
+                   (unsigned long long)status->lost_from, (unsigned long long)status->lost_to, of->origin,
+                   (unsigned long long)held, (unsigned long long)of->signed_size);
 }
 
 /* --- Growing --- */
@@ -266,6 +331,9 @@ static void follow_block(struct node *node, struct truth_log *log, const struct 
 {
     bool own = strcmp(node->origin, log->origin) == 0;
     uint64_t end = block->first_index + block->entry_count;
+    size_t number = (size_t)(log - node->world->truth->logs);
+    if (end > node->ever[number])
+        node->ever[number] = end;
     if (end <= log->chain.range.size)
         compare(node, log, block);
     else if (own && block->first_index == log->chain.range.size)

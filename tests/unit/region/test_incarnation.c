@@ -315,11 +315,44 @@ Test(incarnation, a_restored_region_of_one_does_not_go_on_with_its_log)
     cr_expect_not(region_accepting(region));
 }
 
-Test(incarnation, a_restored_region_believes_its_peers)
+Test(incarnation, a_restored_region_does_not_go_on_with_its_log_though_its_peers_hold_no_more)
 {
     config.restored = true;
     start(0);
     hears(0, "bank/eu/1", 0, bytes_of(NULL, 0));
     hears(1, "", 0, bytes_of(NULL, 0));
-    cr_expect(region_accepting(region));
+    cr_expect_gt(begun(), 1000000, "what was signed after the backup may be with readers alone");
+    cr_expect_not(region_accepting(region));
+}
+
+Test(incarnation, a_restored_region_does_not_take_over_a_later_life_either)
+{
+    const uint64_t later = 9000000000u;
+    config.restored = true;
+    start(0);
+    hears(0, "bank/eu/9000000000", 5, bytes_of(NULL, 0));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_gt(begun(), later);
+}
+
+Test(incarnation, a_restored_region_waits_for_the_peers_that_have_not_answered)
+{
+    config.restored = true;
+    start(0);
+    hears(0, "bank/eu/1", 0, bytes_of(NULL, 0));
+    misses(1);
+    cr_expect_eq(begun(), 0);
+    cr_expect_not(region_accepting(region));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_gt(begun(), 1000000);
+}
+
+Test(incarnation, a_restored_region_pulls_back_what_its_peers_hold_first)
+{
+    config.restored = true;
+    start(0);
+    hears(0, "bank/eu/1", 3, bytes_of(NULL, 0));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 0);
+    cr_expect_not(region_accepting(region));
 }

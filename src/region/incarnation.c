@@ -25,8 +25,10 @@
  * Invariants:
  *  1. No entry is accepted and nothing is signed between a start and the decision (state of the own log).
  *  2. A log whose known size is above what is here and at the peers that were heard is not gone on with.
- *  3. A later incarnation that a peer holds is taken over, never skipped, unless the region was restored: then it is
- *     an earlier life's like the backup's, completed from peers and not gone on with. */
+ *  3. A later incarnation that a peer holds is taken over, never skipped: its entries may have been acknowledged. A
+ *     restored region pulls it back, too, before that log ends like the backup's.
+ *  4. What reachable peers hold of this region's earlier logs is here before anything is accepted (peers.c): it counts
+ *     under the epochs that the new log goes on with. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -42,6 +44,9 @@ static bool names_this_region(const struct region *region, const struct origin *
 {
     return strcmp(origin->region, region->config.region) == 0;
 }
+
+/* A log of a peer's later life is kept when its region names it, or its key signed it: other peers cannot make up logs.
+ * Or when a change of homes rests on it, which cannot be obeyed without. */
 
 /* Whether the key of the log's region signed the note that comes with it. */
 static bool shows_signature(const struct region *region, const struct region_held *held, size_t owner)
@@ -64,7 +69,7 @@ bool incarnation_welcome(struct region *region, const struct region_held *held, 
     }
     if (origin->incarnation == 1 || owner == peer)
         return true;
-    return shows_signature(region, held, owner);
+    return shows_signature(region, held, owner) || homes_await(region, origin);
 }
 
 void incarnation_note_seen(struct region_log *log, uint64_t size)
@@ -92,9 +97,7 @@ static void begin(struct region *region, uint64_t number, bool fresh, const char
 static uint64_t unused_number(const struct region *region)
 {
     uint64_t seconds = region->now.wall_us / SECOND_US;
-    uint64_t last = region->config.incarnation > region->later_incarnation ? region->config.incarnation
-                                                                           : region->later_incarnation;
-    return seconds > last ? seconds : last + 1;
+    return seconds > region->config.incarnation ? seconds : region->config.incarnation + 1;
 }
 
 static bool waited_long_enough(const struct region *region)
@@ -135,8 +138,7 @@ void incarnation_isolated(struct region *region, struct region_update *update)
     begin(region, unused_number(region), true, why, update);
 }
 
-/* Takes over what a peer holds of a later life, when there is one. */
-static bool take_over(struct region *region, struct region_update *update)
+bool incarnation_taken_over(struct region *region, struct region_update *update)
 {
     char why[TALLY_ERROR_MESSAGE_MAX_BYTES];
     if (region->later_incarnation <= region->config.incarnation)
@@ -187,8 +189,6 @@ bool incarnation_must_end(struct region *region, struct region_update *update)
             end_restored(region, update);
         return true;
     }
-    if (take_over(region, update))
-        return true;
     if (own->known_size <= own->durable_size)
         return false;
     if (must_wait(region)) {

@@ -5,7 +5,7 @@
  *                          log, and kept apart from it on purpose: a log that is lost, or that an old backup took the
  *                          place of, must not take the memory of what was signed with it.
  *
- *   RESTORED               the directory was made from a backup; removed once a new log begins
+ *   RESTORED               the directory was made from a backup; removed once a new log begins that is nobody's yet
  *
  * Beginning incarnation n: the folder and the first segment are made durable, then whoever runs the region starts it
  * again. A crash between leaves an empty log n, which the next start finds and asks the peers about. */
@@ -138,7 +138,7 @@ static int remove_mark(const struct store *store, struct err *err)
     return code == ERR_NOT_FOUND ? 0 : code;
 }
 
-int life_begin(const struct store *store, const char *origin, uint64_t incarnation, struct err *err)
+int life_begin(const struct store *store, const char *origin, uint64_t incarnation, bool fresh, struct err *err)
 {
     struct origin parts;
     char begun[ENTRY_ORIGIN_MAX_BYTES + 1];
@@ -152,5 +152,5 @@ int life_begin(const struct store *store, const char *origin, uint64_t incarnati
     if (code == 0)
         code = log_create(store->disk, folder, bytes_of_string(begun), &store->log_options, err);
     code = code == ERR_EXISTS ? 0 : code;
-    return code == 0 ? remove_mark(store, err) : code;
+    return code == 0 && fresh ? remove_mark(store, err) : code;
 }

@@ -19,8 +19,9 @@ int life_forget_lost_log(const struct store *store, const char *origin, struct e
 int life_remember_signed(const struct store *store, const char *origin, struct bytes note, struct err *err) MUST_USE;
 /* Whether the directory was restored from a backup, and no log was begun since. Disk errors. */
 int life_find_mark(const struct store *store, bool *ret, struct err *err) MUST_USE;
-/* Makes the log of a later incarnation than the origin's durable (it may be there), and removes the mark. Errors of
- * log_create. */
-int life_begin(const struct store *store, const char *origin, uint64_t incarnation, struct err *err) MUST_USE;
+/* Makes the log of a later incarnation than the origin's durable (it may be there). fresh: it is nobody's yet, so the
+ * mark goes. Errors of log_create. */
+int life_begin(const struct store *store, const char *origin, uint64_t incarnation, bool fresh,
+               struct err *err) MUST_USE;
 
 #endif

@@ -74,7 +74,7 @@ static void create_log(struct server *server, const struct job *job)
 static void begin_incarnation(struct server *server, const struct job *job)
 {
     struct err err = {0};
-    if (life_begin(&server->store, server->config->origin, job->size, &err) != 0)
+    if (life_begin(&server->store, server->config->origin, job->size, job->fresh, &err) != 0)
         server_die(server, "the log of incarnation %llu could not be made, stopping: %s", (unsigned long long)job->size,
                    err.message);
     server_say(server, "log %s/%s/%llu begins; starting again with it", server->config->region.cluster,

@@ -72,6 +72,8 @@ bool fates_wait_for_others(struct world *world)
     for (size_t i = 0; i < world->node_count; i++) {
         all = all && world->core[i];
         waits = waits || (world->core[i] && world->nodes[i].must_restore);
+        for (size_t other = 0; world->core[i] && other < world->node_count; other++)
+            waits = waits || !truth_knows_lives(&world->nodes[i], other);
         for (size_t log = 0; world->core[i] && log < truth_log_count(world); log++) {
             uint64_t size = node_durable_size(&world->nodes[i], truth_origin(world, log));
             held[log] = size > held[log] ? size : held[log];
@@ -161,8 +163,9 @@ static void check_item(const struct subject *subject, const struct index_late *i
     struct truth_place effective;
     if (item->place.index >= atlas_applied(subject->atlas, log) || !item->late ||
         !atlas_late(subject->atlas, log, item->place.index)) {
-        world_fail(world, subject->node, "%s has entry %llu of %s among its items, which is not late", subject->what,
-                   (unsigned long long)item->place.index, item->origin);
+        world_fail(world, subject->node, "%s has entry %llu of %s (of partition %s, epoch %llu) among its items, %s",
+                   subject->what, (unsigned long long)item->place.index, item->origin, item->partition,
+                   (unsigned long long)item->epoch, item->late ? "which is not late" : "as a duplicate that is effective");
         return;
     }
     bool found = find_effective(subject, world->truth->logs[log].entries[item->place.index].id, &effective);

@@ -82,6 +82,17 @@ static struct node *own_of(struct world *world, size_t log, const bool *victims)
     return victims[node->number] && strcmp(node->origin, truth_origin(world, log)) == 0 ? node : NULL;
 }
 
+/* After a start a region believes the peers that it reaches (rule 3 of the design): one that comes back without its log
+ * must hear the same from each of them, or know by what it has signed that there is more. */
+static bool all_tell_the_same(struct world *world, size_t log, const bool *victims)
+{
+    uint64_t size = truth_size(world, truth_origin(world, log));
+    bool same = true;
+    for (size_t i = 0; i < world->node_count; i++)
+        same = same && (victims[i] || node_held_size(&world->nodes[i], log) >= size);
+    return same || truth_signed_size(world, log) >= size;
+}
+
 /* Whether of each log either all survives, or it is a tail of a victim's own log that may go. */
 static bool may_go(struct world *world, const bool *victims, bool remembered)
 {
@@ -89,6 +100,8 @@ static bool may_go(struct world *world, const bool *victims, bool remembered)
         uint64_t surviving = largest(world, log, victims, false);
         bool own = own_of(world, log, victims) != NULL;
         uint64_t here = own ? truth_size(world, truth_origin(world, log)) : largest(world, log, victims, true);
+        if (here <= surviving && own && remembered && !all_tell_the_same(world, log, victims))
+            return false;
         if (here <= surviving)
             continue;
         if (!own || (remembered && truth_signed_size(world, log) <= surviving))

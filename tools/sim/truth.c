@@ -92,6 +92,25 @@ size_t truth_number(const struct world *world, const char *origin)
     return (size_t)(find_log(world, origin) - world->truth->logs);
 }
 
+bool truth_knows_lives(const struct node *node, size_t owner)
+{
+    struct world *world = node->world;
+    const struct truth *truth = world->truth;
+    for (size_t log = 0; log < truth->log_count; log++) {
+        const struct truth_log *of = &truth->logs[log];
+        bool earlier = false;
+        for (size_t later = 0; later < truth->log_count; later++)
+            earlier = earlier || (truth->logs[later].owner == owner && of->owner == owner &&
+                                  truth->logs[later].parts.incarnation > of->parts.incarnation &&
+                                  node_held_size(node, later) > 0);
+        for (size_t i = 0; earlier && i < world->node_count; i++) {
+            if (node_held_size(&world->nodes[i], log) > node_held_size(node, log))
+                return false;
+        }
+    }
+    return true;
+}
+
 size_t truth_owner(const struct world *world, size_t log)
 {
     return world->truth->logs[log].owner;

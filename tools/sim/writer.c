@@ -96,7 +96,7 @@ static int create_log(struct node *node, struct job *job, struct err *err)
 /* The log is durable: the process ends, and one that has it as its own takes its place. */
 static int begin_incarnation(struct node *node, struct job *job, struct err *err)
 {
-    int code = life_begin(&node->store, node->origin, job->size, err);
+    int code = life_begin(&node->store, node->origin, job->size, job->fresh, err);
     if (code != 0)
         return code;
     node->fresh_incarnation = job->fresh ? job->size : 0;

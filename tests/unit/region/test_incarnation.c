@@ -325,14 +325,26 @@ Test(incarnation, a_restored_region_does_not_go_on_with_its_log_though_its_peers
     cr_expect_not(region_accepting(region));
 }
 
-Test(incarnation, a_restored_region_does_not_take_over_a_later_life_either)
+Test(incarnation, a_restored_region_pulls_back_a_later_life_before_that_ends_too)
 {
-    const uint64_t later = 9000000000u;
     config.restored = true;
     start(0);
-    hears(0, "bank/eu/9000000000", 5, bytes_of(NULL, 0));
+    hears(0, "bank/eu/3", 5, bytes_of(NULL, 0));
     hears(1, "", 0, bytes_of(NULL, 0));
-    cr_expect_gt(begun(), later);
+    cr_expect_eq(begun(), 3);
+    cr_expect_not(begun_fresh(), "peers hold entries of it");
+}
+
+Test(incarnation, nothing_is_accepted_before_what_peers_hold_of_an_earlier_life_is_back)
+{
+    config.incarnation = 2;
+    start(0);
+    hears(0, "bank/eu/1", 5, bytes_of(NULL, 0));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_not(region_accepting(region));
+    cr_expect_eq(begun(), 0);
+    misses(0);
+    cr_expect(region_accepting(region), "a peer that is gone again is not waited for");
 }
 
 Test(incarnation, a_restored_region_waits_for_the_peers_that_have_not_answered)

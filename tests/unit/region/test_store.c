@@ -2,6 +2,7 @@
 #include "region/store.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "log/evidence.h"
 #include "support/files.h"

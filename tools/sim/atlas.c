@@ -352,7 +352,7 @@ void atlas_accepted(struct node *node, size_t log, uint64_t index)
 {
     struct world *world = node->world;
     const struct truth_entry *entry = &world->truth->logs[log].entries[index];
-    if (entry->op == NULL)
+    if (entry->op == NULL && entry->decision == NULL)
         return;
     size_t partition = entry->partition;
     bool begun = entry->epoch == CONTEXT_EPOCH_FIRST && world_first_home(world, partition) == node->number;

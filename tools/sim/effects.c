@@ -53,14 +53,16 @@ static void operator_answered(struct node *node, const struct region_command *co
 void effects_answer(struct node *node, struct region_command *command)
 {
     struct request *request = QUEUE_ITEM(command, struct request, command);
-    if (command->control != NULL)
+    if (command->control != NULL) {
         operator_answered(node, command);
-    else {
+    } else if (command->settle != NULL) {
+        settlers_answered(node, request);
+    } else {
         oracle_answer(node, request);
         clients_answered(node, request);
     }
     queue_remove(&request->link);
-    mem_free(request);
+    request_free(request);
 }
 
 static void do_answer(struct node *node, struct region_effect *effect)

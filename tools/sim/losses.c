@@ -250,6 +250,7 @@ bool losses_strike_backup(struct world *world)
     crash(node);
     lose_tails(world, victims, false);
     backups_restore(node);
+    truth_forget_signed(world, node->number);
     memcpy(node->was_durable, node->backup_sizes, sizeof(node->was_durable));
     world_trace(world, node, "an operator restores a backup");
     node_restart_after(node, world_between(world, 10 * SIM_MS, 5 * SIM_S));

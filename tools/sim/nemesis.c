@@ -135,6 +135,7 @@ static bool lose_disk(struct world *world)
         node_crash(node, true, "its disk is gone");
     projector_erase(node);
     sim_disk_erase(node->disk);
+    truth_forget_signed(world, node->number);
     memset(node->was_durable, 0, sizeof(node->was_durable));
     node->rotten = false;
     node->must_restore = true;

@@ -302,6 +302,12 @@ void node_changed(struct node *node)
 
 /* --- Start and end --- */
 
+void request_free(struct request *request)
+{
+    arena_free(&request->arena);
+    mem_free(request);
+}
+
 static void free_process(struct node *node)
 {
     struct queue_link *link = NULL;
@@ -314,7 +320,7 @@ static void free_process(struct node *node)
         mem_free(job);
     }
     while ((link = queue_pop_front(&node->requests)) != NULL)
-        mem_free(QUEUE_ITEM(link, struct request, link));
+        request_free(QUEUE_ITEM(link, struct request, link));
     region_update_clear(&node->update);
     region_free(node->region);
     index_close(node->index);

@@ -14,6 +14,7 @@
 #include "base/prng.h"
 #include "base/queue.h"
 #include "reconcile/applier.h"
+#include "reconcile/policy.h"
 #include "region/life.h"
 #include "replication/source.h"
 #include "sim/sim_disk.h"
@@ -30,6 +31,7 @@ enum {
     SIM_FREE_PARTITIONS = 2, /* without a home of their own: "*" speaks for them */
     SIM_PARTITIONS_MAX = SIM_NODES_MAX + SIM_FREE_PARTITIONS,
     SIM_ALL_PARTITIONS = SIM_PARTITIONS_MAX, /* the number of "*" */
+    SIM_TYPES = 4,                           /* of events */
     SIM_LIVES_MAX = 4,                       /* new incarnations that one region may begin */
 };
 
@@ -106,6 +108,7 @@ struct plan {
     bool projections;
     uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
+    uint64_t settle_every_us;  /* on average, that people decide about late events; 0: never */
     bool accept_isolated;
     uint64_t isolation_wait_us;
     struct log_options log_options;
@@ -147,8 +150,11 @@ struct request {
     struct region_stream_write writes[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
     struct region_result results[SIM_OP_EVENTS_MAX];
-    struct op *op; /* NULL: an operator's */
+    struct op *op; /* NULL: an operator's, or a settler's */
     struct region_control control;
+    struct region_settle settle;
+    struct region_settle_item items[SIM_OP_WRITES_MAX];
+    struct arena arena; /* of events that are settled; empty for others */
     struct bytes partitions[SIM_PARTITIONS_MAX];
 };
 
@@ -233,6 +239,8 @@ struct counts {
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
     uint64_t lives, entries_lost;
+    uint64_t decisions[SETTLED_COMPENSATE + 1]; /* in the logs */
+    uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
 };
 
 struct world {
@@ -247,6 +255,7 @@ struct world {
     size_t node_count;
     struct context contexts[1];
     struct context_home homes[SIM_NODES_MAX]; /* of epoch 1 */
+    struct context_late late[SIM_TYPES];
     char region_names[SIM_NODES_MAX][24];
     char partition_names[SIM_PARTITIONS_MAX][24];
     size_t partition_count; /* number i below node_count has its first home in region i */
@@ -296,6 +305,7 @@ size_t world_first_home(const struct world *world, size_t partition);
 void *sim_must(void *memory); /* dies when memory ran out: the simulator itself has no use for going on */
 extern const char *const fault_names[FAULT_COUNT];
 extern const char *const fault_texts[FAULT_COUNT];
+extern const char *const event_types[SIM_TYPES];
 
 /* plan.c */
 void plan_draw(struct world *world);
@@ -326,6 +336,9 @@ bool node_find_log(const struct node *node, const char *origin, uint32_t *ret);
 uint64_t node_durable_size(const struct node *node, const char *origin);
 /* The same of its disk, up or not, of one of the truth's logs. */
 uint64_t node_held_size(const struct node *node, size_t log);
+
+/* Frees a request that is in no queue any more. */
+void request_free(struct request *request);
 
 /* effects.c */
 void effects_carry_out(struct node *node);
@@ -364,6 +377,10 @@ void clients_answered(struct node *node, struct request *request);
 bool clients_satisfied(struct world *world, char *why, size_t why_size);
 /* Whether an event of this id and content was ever sent by a client; names the op. */
 const struct op *clients_find_said(const struct world *world, const struct entry *entry, uint64_t fingerprint);
+/* An event that compensates a late one, which an operator says; the write lives as long as the run. */
+struct region_stream_write clients_compensate(struct world *world, const struct index_late *item);
+/* Somebody decided about an event of this id. */
+void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE]);
 /* The number in a stream's name. */
 size_t clients_stream_number(struct bytes stream);
 void clients_check_end(struct world *world);
@@ -375,6 +392,13 @@ void clients_check_fates(struct world *world, const struct atlas *atlas);
 void operators_start(struct world *world);
 /* Partitions whose home stays away are seized by one that does not. */
 void operators_heal(struct world *world);
+
+/* settlers.c: who decides about late events: rules, and people. */
+void settlers_start(struct world *world);
+/* A region lets go of a decision. */
+void settlers_answered(struct node *node, struct request *request);
+/* Whether everything that a rule decides is decided. */
+bool settlers_done(struct world *world, char *why, size_t why_size);
 
 /* atlas.c */
 void atlas_start(struct world *world);
@@ -411,6 +435,8 @@ size_t truth_owner(const struct world *world, size_t log);
 /* Entries of a log from an index on are on no disk any more, and none of them will ever be. told: what was signed of it
  * is remembered, so the range must be reported. */
 void truth_lose(struct world *world, size_t log, uint64_t from, bool told);
+/* A region has lost the memory of what it signed, too. */
+void truth_forget_signed(struct world *world, size_t owner);
 bool truth_is_lost(const struct world *world, size_t log, uint64_t index);
 /* The size up to which entries of a log may still be somewhere. */
 uint64_t truth_kept_size(const struct world *world, size_t log);

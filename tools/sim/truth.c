@@ -24,6 +24,8 @@ void truth_free(struct world *world)
         mem_free(truth->logs[i].entries);
     map_free(&truth->ids);
     mem_free(truth->changes);
+    mem_free(truth->decisions);
+    mem_free(truth->caused);
     mem_free(truth);
 }
 
@@ -139,6 +141,14 @@ void truth_lose(struct world *world, size_t log, uint64_t from, bool told)
                 (unsigned long long)lost->signed_size);
 }
 
+void truth_forget_signed(struct world *world, size_t owner)
+{
+    for (size_t log = 0; log < world->truth->log_count; log++) {
+        if (world->truth->logs[log].owner == owner)
+            world->truth->logs[log].told = false;
+    }
+}
+
 bool truth_is_lost(const struct world *world, size_t log, uint64_t index)
 {
     return index >= world->truth->logs[log].lost_from;
@@ -216,7 +226,56 @@ static size_t node_named(const struct world *world, struct bytes name)
     return world_node_named(world, text);
 }
 
-/* Only changes of homes are written by the system here, and each is what the codec takes. */
+static void take_decision(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
+{
+    struct truth *truth = world->truth;
+    const struct entry *entry = &found->entry;
+    struct control_settled settled;
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    struct err err = {0};
+    if (control_settled_parse(found->frame.payload, &settled, &err) != 0) {
+        world_fail(world, node, "entry %llu of %s is no decision: %s", (unsigned long long)entry->index, log->origin,
+                   err.message);
+        return;
+    }
+    struct truth_decision *decision = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*decision)));
+    snprintf(origin, sizeof(origin), "sim/%s/%llu", settled.region, (unsigned long long)settled.incarnation);
+    *decision = (struct truth_decision){.log = (size_t)(log - truth->logs),
+                                        .index = entry->index,
+                                        .item_log = (size_t)(find_log(world, origin) - truth->logs),
+                                        .item_index = settled.index,
+                                        .settlement = settled.settlement};
+    memcpy(decision->item_id, settled.event_id, ENTRY_ID_SIZE);
+    if (truth->decision_count == truth->decision_capacity) {
+        truth->decision_capacity = truth->decision_capacity == 0 ? 64 : 2 * truth->decision_capacity;
+        truth->decisions =
+            sim_must(mem_resize(truth->decisions, truth->decision_capacity * sizeof(struct truth_decision *)));
+    }
+    truth->decisions[truth->decision_count++] = decision;
+    log->entries[entry->index].decision = decision;
+    log->entries[entry->index].partition = partition_named(world, entry->partition);
+    world->counts.decisions[settled.settlement]++;
+    clients_settled(world, settled.event_id);
+    world_trace(world, node, "decided at %llu, under epoch %llu: entry %llu of %s is %s", (unsigned long long)entry->index,
+                (unsigned long long)entry->epoch, (unsigned long long)settled.index, origin,
+                settlement_name(settled.settlement));
+}
+
+static void take_cause(struct world *world, const struct truth_log *log, const struct entry *entry)
+{
+    struct truth *truth = world->truth;
+    if (entry->causation_id.size_bytes != ENTRY_ID_SIZE)
+        return;
+    if (truth->caused_count == truth->caused_capacity) {
+        truth->caused_capacity = truth->caused_capacity == 0 ? 64 : 2 * truth->caused_capacity;
+        truth->caused = sim_must(mem_resize(truth->caused, truth->caused_capacity * sizeof(struct truth_caused)));
+    }
+    struct truth_caused *caused = &truth->caused[truth->caused_count++];
+    *caused = (struct truth_caused){.log = (size_t)(log - truth->logs), .index = entry->index};
+    memcpy(caused->cause, entry->causation_id.data, ENTRY_ID_SIZE);
+}
+
+/* Changes of homes and decisions are written by the system here, and each is what the codec takes. */
 static void take_control(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
 {
     struct truth *truth = world->truth;
@@ -224,8 +283,12 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     enum control_kind kind = control_kind_of(entry);
     struct control_authority parsed;
     struct err err = {0};
+    if (kind == CONTROL_LATE_SETTLED) {
+        take_decision(world, node, log, found);
+        return;
+    }
     if (!control_is_authority(kind) || control_authority_parse(kind, found->frame.payload, &parsed, &err) != 0) {
-        world_fail(world, node, "entry %llu of %s is no change of homes: %s", (unsigned long long)entry->index,
+        world_fail(world, node, "entry %llu of %s is no change of homes, and no decision: %s", (unsigned long long)entry->index,
                    log->origin, err.message);
         return;
     }
@@ -275,6 +338,7 @@ static void take_said(struct world *world, struct node *node, struct truth_log *
     }
     kept->partition = partition_named(world, entry->partition);
     kept->stream = clients_stream_number(entry->stream);
+    take_cause(world, log, entry);
 }
 
 static int take_entry(void *context, const struct chain_entry *found, struct err *err)

@@ -255,7 +255,10 @@ bool incarnation_welcome(struct region *region, const struct region_held *held, 
 void incarnation_note_seen(struct region_log *log, uint64_t size);
 /* Every peer failed or answered, and none has told: begins a new incarnation when the policy and the time say so. */
 void incarnation_isolated(struct region *region, struct region_update *update);
-/* The peers have told and the own log holds what they hold: true when it must not be gone on with (now or for ever). */
+/* The peers have told and the own log holds what they hold: true when a peer holds one of a later life, which is begun.
+ */
+bool incarnation_taken_over(struct region *region, struct region_update *update);
+/* The same, and earlier logs hold what they hold, too: true when it must not be gone on with (now or for ever). */
 bool incarnation_must_end(struct region *region, struct region_update *update);
 uint64_t incarnation_deadline_us(const struct region *region);
 /* The range that is known to have existed and that nobody heard of holds. */

@@ -68,9 +68,8 @@ static void write_run(struct server *server, struct job **jobs, size_t count)
 static void save_checkpoint(struct server *server, const struct job *job)
 {
     struct err err = {0};
-    int code = job->log == 0 && !job->published ? life_remember_signed(server, buf_bytes(&job->note), &err) : 0;
-    if (code == 0 && job->log == 0 && !job->published)
-        code = life_remove_mark(server, &err);
+    int code = job->log == 0 && !job->published ? life_remember_signed(&server->store, server->config->origin, buf_bytes(&job->note), &err)
+                                                 : 0;
     if (code == 0)
         code = log_save_checkpoint(server->store.logs[job->log], buf_bytes(&job->note), job->published, &err);
     if (code != 0)
@@ -91,7 +90,7 @@ static void create_log(struct server *server, const struct job *job)
 static void begin_incarnation(struct server *server, const struct job *job)
 {
     struct err err = {0};
-    if (life_begin(server, job->size, &err) != 0)
+    if (life_begin(&server->store, server->config->origin, job->size, job->fresh, &err) != 0)
         server_die(server, "the log of incarnation %llu could not be made, stopping: %s", (unsigned long long)job->size,
                    err.message);
     server_say(server, "log %s/%s/%llu begins; starting again with it", server->config->region.cluster,

@@ -85,7 +85,7 @@ Test(control, a_kind_is_known_by_flag_and_type)
 
 Test(control, a_type_of_a_newer_version_is_unknown)
 {
-    const struct entry entry = {.flags = ENTRY_FLAG_CONTROL, .type = BYTES_LITERAL("$KeyRotated")};
+    const struct entry entry = {.flags = ENTRY_FLAG_CONTROL, .type = BYTES_LITERAL("$KeyBurnt")};
     cr_assert_eq(control_kind_of(&entry), CONTROL_UNKNOWN);
 }
 

@@ -114,7 +114,7 @@ Test(server_config, takes_a_full_file_and_fills_in_the_defaults)
     cr_assert_str_eq(config->region.address, "127.0.0.1:7401");
     cr_assert_eq(config->region.peer_count, 1);
     cr_assert_str_eq(config->region.peers[0].region, "us");
-    cr_assert_str_eq(config->region.peers[0].log_key.name, "bank/us/1");
+    cr_assert_str_eq(config->region.peers[0].log_keys.keys[0].name, "bank/us/1");
     cr_assert_eq(config->region.checkpoint_interval_us, 1000 * 1000);
     cr_assert_eq(config->segment_size_bytes, 64 * 1024 * 1024);
     struct authority authority;
@@ -218,12 +218,12 @@ Test(server_config, a_later_incarnation_has_its_own_name_and_the_same_key)
     struct server_config *config = NULL;
     struct err err = {0};
     cr_assert_eq(load(head, peers, contexts, &config, &err), 0, "%s", err.message);
-    struct note_verifier first = config->log_signer.verifier;
+    struct note_verifier first = config->signers[KEY_LOG][0].verifier;
     cr_assert_eq(server_config_set_incarnation(config, 3, &err), 0, "%s", err.message);
     cr_assert_str_eq(config->origin, "bank/eu/3");
     cr_assert_eq(config->region.incarnation, 3);
-    cr_assert_str_eq(config->region.log_signer->verifier.name, "bank/eu/3");
-    cr_assert_eq(memcmp(config->log_signer.verifier.public_key, first.public_key, 32), 0);
+    cr_assert_str_eq(config->region.log_signers.items[0]->verifier.name, "bank/eu/3");
+    cr_assert_eq(memcmp(config->signers[KEY_LOG][0].verifier.public_key, first.public_key, 32), 0);
     server_config_free(config);
 }
 
@@ -277,7 +277,7 @@ Test(server_config, http_is_off_unless_an_address_is_given)
     server_config_free(config);
     cr_assert_eq(load(head, "http_listen: 127.0.0.1:7480\n", contexts_alone, &config, NULL), 0);
     cr_expect_str_eq(config->http_listen, "127.0.0.1:7480");
-    cr_expect_str_eq(config->witness_signer.verifier.name, "bank/eu/witness");
+    cr_expect_str_eq(config->witness.signers.items[0]->verifier.name, "bank/eu/witness");
     server_config_free(config);
     refused(head, "http_listen: yes\n", contexts_alone, ERR_INVALID, "http_listen");
 }

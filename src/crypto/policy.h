@@ -58,7 +58,7 @@ int policy_from_keys(const struct note_verifier *keys, size_t count, struct poli
 struct policy_verdict {
     bool log_known;               /* the policy has a key of that name */
     bool log_signed;              /* and it signed */
-    size_t log_key;               /* which, in policy->logs; only with log_signed */
+    bool signed_by[POLICY_LOGS_MAX]; /* which of policy->logs did */
     bool quorum_met;              /* true when none is asked for */
     size_t other_signature_count; /* by keys that the policy does not have: they prove nothing */
     bool cosigned[POLICY_WITNESSES_MAX];

@@ -313,3 +313,43 @@ Test(server_config, a_witness_key_that_others_can_read_is_refused)
     cr_assert_eq(chmod(path, 0640), 0);
     refused(head, "http_listen: 127.0.0.1:7480\n", contexts_alone, ERR_PERMISSION, "witness.key");
 }
+
+/* --- A peer that replaces its keys --- */
+
+static void add_peer_line(const char *name, enum note_key_type type, uint8_t seed_byte)
+{
+    struct note_signer signer;
+    struct buf text;
+    char vkey[NOTE_VKEY_MAX_BYTES + 1];
+    char path[DISK_PATH_MAX_BYTES];
+    uint8_t seed[32];
+    memset(seed, seed_byte, sizeof(seed));
+    buf_init(&text, 65536);
+    path_of("keys/peer-us.pub", path);
+    cr_assert_eq(disk_read_file(disk_posix(), path, &text, NULL), 0);
+    cr_assert_eq(note_signer_from_seed(name, type, seed, &signer, NULL), 0);
+    note_verifier_format(&signer.verifier, vkey);
+    cr_assert_eq(buf_append_format(&text, "%s\n", vkey), 0);
+    cr_assert_eq(disk_replace_file(disk_posix(), path, buf_bytes(&text), 0, NULL), 0);
+    buf_free(&text);
+}
+
+Test(server_config, a_peer_may_have_several_keys_of_a_kind)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    add_peer_line("bank/us/1", NOTE_KEY_ED25519, 20);
+    add_peer_line("bank/us", NOTE_KEY_COSIGNATURE, 21);
+    add_peer_line("bank/us", NOTE_KEY_COSIGNATURE, 22);
+    cr_assert_eq(load(head, peers, contexts, &config, &err), 0, "%s", err.message);
+    cr_expect_eq(config->region.peers[0].log_keys.count, 2);
+    cr_expect_eq(config->region.peers[0].cosign_keys.count, 3);
+    server_config_free(config);
+}
+
+Test(server_config, a_peer_has_only_so_many_keys)
+{
+    for (uint8_t i = 0; i < KEYRING_MAX; i++)
+        add_peer_line("bank/us/1", NOTE_KEY_ED25519, (uint8_t)(20 + i));
+    refused(head, peers, contexts, ERR_TOO_LARGE, "peer-us.pub");
+}

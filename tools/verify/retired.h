@@ -1,9 +1,9 @@
 /* Keys of which the log itself tells that they were retired ($KeyRetired, domain/control.h).
  *
- * Whom to believe is never learnt from a log. But a policy that still lists an old key can be held to what the log says:
- * a checkpoint behind the entry that retired a key is not signed with it by an honest region, which had destroyed the
- * key before it appended the entry. A thief who kept a copy can. It is seen where the entry and its payload are read:
- * not in tiles, which have no payloads, nor below the size at which a run was resumed. */
+ * Whom to believe is never learnt from a log. But a policy that still lists an old key can be held to what the log
+ * says: a checkpoint behind the entry that retired a key is not signed with it by an honest region, which had destroyed
+ * the key before it appended the entry. A thief who kept a copy can. It is seen where the entry and its payload are
+ * read: not in tiles, which have no payloads, nor below the size at which a run was resumed. */
 #ifndef VERIFY_RETIRED_H
 #define VERIFY_RETIRED_H
 

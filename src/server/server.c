@@ -221,7 +221,7 @@ static int prepare(struct server *server, struct err *err)
                                                    .config = &server->config->region,
                                                    .disk = server->disk,
                                                    .folder = server->config->folder,
-                                                   .witness_signer = &server->config->witness_signer,
+                                                   .witness_keys = &server->config->witness,
                                                    .start_mono_us = server->backend.start_mono_us};
     server->backend.contexts_digest = context_table_digest(&server->config->region.contexts, server->sha);
     return 0;

@@ -29,7 +29,8 @@ struct op {
     size_t partitions[SIM_OP_WRITES_MAX];
     size_t streams[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
-    struct truth_place first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told, as far as that is not lost */
+    struct truth_place
+        first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told, as far as that is not lost */
     uint64_t first_versions[SIM_OP_EVENTS_MAX];
     uint32_t attempts, refused, accepted;
     uint64_t next_send;
@@ -226,7 +227,8 @@ struct region_stream_write clients_compensate(struct world *world, const struct 
     *op = (struct op){.number = world->clients->op_count, .partition = partition, .finished = true, .settled = true};
     make_write(world, op, partition, clients_stream_number(bytes_of_string(item->stream)), 1);
     op->writes[0].expectation = STREAM_ANY;
-    op->events[0].causation_id = bytes_of(sim_must(arena_copy(&world->arena, item->event_id, ENTRY_ID_SIZE)), ENTRY_ID_SIZE);
+    op->events[0].causation_id =
+        bytes_of(sim_must(arena_copy(&world->arena, item->event_id, ENTRY_ID_SIZE)), ENTRY_ID_SIZE);
     note_said(world, op);
     keep_op(world->clients, op);
     return op->writes[0];
@@ -234,7 +236,8 @@ struct region_stream_write clients_compensate(struct world *world, const struct 
 
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE])
 {
-    for (struct said *said = map_get(&world->clients->said, bytes_of(id, ENTRY_ID_SIZE)); said != NULL; said = said->next)
+    for (struct said *said = map_get(&world->clients->said, bytes_of(id, ENTRY_ID_SIZE)); said != NULL;
+         said = said->next)
         said->op->settled = true;
 }
 
@@ -337,8 +340,9 @@ static void compare_with_first(const struct node *node, struct op *op, const str
         if (!same && truth_is_lost(world, first->log, first->index))
             keep_first(node, op, results, i);
         else if (!same)
-            world_fail(world, NULL, "operation %zu was told two places for one event: entry %llu of %s, then %llu of %s",
-                       op->number, (unsigned long long)first->index, truth_origin(world, first->log),
+            world_fail(world, NULL,
+                       "operation %zu was told two places for one event: entry %llu of %s, then %llu of %s", op->number,
+                       (unsigned long long)first->index, truth_origin(world, first->log),
                        (unsigned long long)place.index, truth_origin(world, place.log));
     }
 }

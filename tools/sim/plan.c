@@ -73,11 +73,11 @@ static void draw_rules(struct world *world)
         return;
     if (world_chance(world, 700000))
         world->plan.settle_every_us = world_between(world, 50, 2000) * SIM_MS;
-    context->late = world->late;
+    context->types = world->types;
     for (size_t i = 0; i < SIM_TYPES; i++) {
         enum late_policy policy = (enum late_policy)world_draw(world, LATE_COMPENSATE + 1);
         if (policy != LATE_MANUAL)
-            world->late[context->late_count++] = (struct context_late){.type = event_types[i], .policy = policy};
+            world->types[context->type_count++] = (struct context_type){.type = event_types[i], .late = policy};
     }
 }
 

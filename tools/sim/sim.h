@@ -195,9 +195,9 @@ struct node {
     bool heard;          /* this process has heard from a peer */
     bool rotten;         /* a bit was flipped on its disk and is not repaired */
     struct rot rot;
-    bool must_restore;          /* its disk was lost, and its own log is not back yet */
-    uint64_t fresh_incarnation; /* begun by the process that ended just now */
-    size_t lives;               /* new incarnations that it began */
+    bool must_restore;              /* its disk was lost, and its own log is not back yet */
+    uint64_t fresh_incarnation;     /* begun by the process that ended just now */
+    size_t lives;                   /* new incarnations that it began */
     uint64_t ever[REGION_LOGS_MAX]; /* of each of the truth's logs: the most that its disk ever held */
 
     /* The process. */
@@ -239,7 +239,7 @@ struct counts {
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
     uint64_t lives, entries_lost;
-    uint64_t decisions[SETTLED_COMPENSATE + 1]; /* in the logs */
+    uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
 };
 
@@ -255,7 +255,7 @@ struct world {
     size_t node_count;
     struct context contexts[1];
     struct context_home homes[SIM_NODES_MAX]; /* of epoch 1 */
-    struct context_late late[SIM_TYPES];
+    struct context_type types[SIM_TYPES];
     char region_names[SIM_NODES_MAX][24];
     char partition_names[SIM_PARTITIONS_MAX][24];
     size_t partition_count; /* number i below node_count has its first home in region i */

@@ -79,6 +79,9 @@ int projection_db_begin(struct projection_db *db, struct err *err) MUST_USE;
 int projection_db_apply(struct projection_db *db, const struct projection_event *event, struct err *err) MUST_USE;
 int projection_db_commit(struct projection_db *db, struct err *err) MUST_USE;
 void projection_db_rollback(struct projection_db *db);
+/* The transaction that just failed with ERR_INVALID had put statements off, so that any of its events may be to blame.
+ * The next one puts nothing off, until one succeeds: its failure belongs to the event applied last. */
+bool projection_db_unsure(const struct projection_db *db);
 /* Whether some section has statements for the entry; never for a control event. */
 bool projection_db_wants(const struct projection_db *db, const struct entry *entry);
 

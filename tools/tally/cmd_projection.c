@@ -64,7 +64,7 @@ static int create(struct tally_client *client, const char *file, uint64_t timeou
     if (rc == 0 && buf_terminate(&sql) != 0)
         rc = err_no_memory(err, "the SQL file");
     if (rc == 0)
-        rc = tally_projection_create(client, (const char *)sql.data, timeout_ms, ret, err);
+        rc = tally_projection_create(client, (const char *)sql.data, timeout_ms, NULL, ret, err);
     buf_free(&sql);
     return rc;
 }

@@ -216,7 +216,9 @@ static int run_as(struct postgres_db *db, const char *doing, const char *sql, in
 
 int postgres_run(struct postgres_db *db, const char *sql, struct err *err)
 {
-    return run_as(db, "a projection's database", sql, ERR_IO, err);
+    char doing[96];
+    snprintf(doing, sizeof(doing), "database %.60s", db->server->name);
+    return run_as(db, doing, sql, ERR_IO, err);
 }
 
 struct bytes postgres_field(const PGresult *result, int row, int column)

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "crypto/note.h"
 #include "platform/disk.h"
+#include "projection/projection.h"
 #include "region/region.h"
 
 struct config_file; /* what the YAML reader allocated */
@@ -25,6 +26,8 @@ struct server_config {
     struct note_signer cosign_signer;
     struct note_signer witness_signer; /* only with HTTP */
     struct context *contexts;          /* owned: region.contexts points here */
+    size_t database_count;
+    struct projection_server databases[PROJECTION_SERVERS_MAX]; /* that projections may lie in */
     struct region_config region;
 };
 

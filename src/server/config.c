@@ -23,6 +23,11 @@ struct file_peer {
     char *keys;
 };
 
+struct file_database {
+    char *name;
+    char *url;
+};
+
 struct config_file {
     char *cluster;
     char *region;
@@ -41,6 +46,8 @@ struct config_file {
     uint64_t *isolation_wait_ms;
     char *on_damage;
     uint64_t *scrub_mib_per_s;
+    struct file_database *projection_databases;
+    unsigned projection_databases_count;
 };
 
 #define TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_MAX)
@@ -55,6 +62,14 @@ static const cyaml_schema_field_t peer_fields[] = {
 };
 static const cyaml_schema_value_t peer_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_peer, peer_fields)};
+
+static const cyaml_schema_field_t database_fields[] = {
+    TEXT("name", struct file_database, name),
+    TEXT("url", struct file_database, url),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t database_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_database, database_fields)};
 
 static const cyaml_schema_field_t top_fields[] = {
     TEXT("cluster", struct config_file, cluster),
@@ -78,6 +93,8 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_STRING_PTR("on_damage", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, on_damage, 1,
                            TEXT_MAX),
     NUMBER("scrub_mib_per_s", scrub_mib_per_s),
+    CYAML_FIELD_SEQUENCE("projection_databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file,
+                         projection_databases, &database_schema, 0, PROJECTION_SERVERS_MAX),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t top_schema = {
@@ -373,6 +390,25 @@ static int take_contexts(struct server_config *config, const struct config_file 
     return code;
 }
 
+static int take_databases(struct server_config *config, const struct config_file *file, struct err *err)
+{
+    for (unsigned i = 0; i < file->projection_databases_count; i++) {
+        const struct file_database *from = &file->projection_databases[i];
+        int code =
+            entry_check_name(bytes_of_string(from->name), PROJECTION_SERVER_NAME_MAX_BYTES, "a database's name", err);
+        if (code == 0)
+            code = projection_server_check(from->url, err);
+        if (code != 0)
+            return err_wrap(err, code, "projection_databases");
+        for (size_t j = 0; j < config->database_count; j++) {
+            if (strcmp(config->databases[j].name, from->name) == 0)
+                return err_set(err, ERR_INVALID, "projection_databases: \"%s\" is there twice", from->name);
+        }
+        config->databases[config->database_count++] = (struct projection_server){.name = from->name, .url = from->url};
+    }
+    return 0;
+}
+
 int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err)
 {
     char path[DISK_PATH_MAX_BYTES];
@@ -396,6 +432,8 @@ int server_config_load(struct disk *disk, const char *folder, struct server_conf
         code = take_peers(config, disk, config->file, err);
     if (code == 0)
         code = take_contexts(config, config->file, err);
+    if (code == 0)
+        code = take_databases(config, config->file, err);
     if (code != 0)
         err_wrap(err, code, "%s", path);
     if (code == 0)

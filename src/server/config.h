@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "crypto/keyfile.h"
 #include "platform/disk.h"
+#include "projection/projection.h"
 #include "region/region.h"
 
 struct config_file; /* what the YAML reader allocated */
@@ -26,6 +27,8 @@ struct server_config {
     struct witness_keys witness;                             /* only with HTTP */
     struct control_key key_changes[REGION_KEY_CHANGES_MAX];  /* region.key_changes points here */
     struct context *contexts;                                /* owned: region.contexts points here */
+    size_t database_count;
+    struct projection_server databases[PROJECTION_SERVERS_MAX]; /* that projections may lie in */
     struct region_config region;
 };
 

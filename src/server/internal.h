@@ -5,7 +5,7 @@
  *   writer      every log's writing side; takes jobs from `jobs`; creates mirrors
  *   indexer     the index's writing side; reads logs
  *   settler     nothing; asks the region to settle late events as the contexts say
- *   projector   every projection's database; takes requests
+ *   workers     one a projection: its database; takes requests (projector.h)
  *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
  *   tiler       every log's Merkle tiles; decides which checkpoint is shown
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
@@ -160,7 +160,8 @@ void scrubber_status(struct server *server, struct rpc_status *ret);
 /* projector.c */
 int projector_start(struct server *server, struct projector **ret, struct err *err) MUST_USE;
 void projector_stop(struct projector *projector);
-int projector_create(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret, struct err *err);
+int projector_create(struct rpc_backend *backend, struct bytes sql, const char *database, struct rpc_projection *ret,
+                     struct err *err);
 int projector_rebuild(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_get(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_list(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err);

@@ -341,7 +341,13 @@ static int config_write(const struct init_options *options, struct err *err)
         "\n# When damage is met in an old segment: serve goes on with what is intact and raises the alarm; refuse "
         "ends\n"
         "# the server. Damage at the end of a log always refuses to start. (default serve)\n"
-        "on_damage: serve\n";
+        "on_damage: serve\n"
+        "\n# PostgreSQL databases that projections may lie in: tally projection create FILE --database NAME. No "
+        "password\n"
+        "# here: it belongs into a password file that only the server's user may read. (default none)\n"
+        "# projection_databases:\n"
+        "#   - name: reporting\n"
+        "#     url: postgresql://tally@127.0.0.1/ledger?passfile=/etc/tally/pgpass\n";
     char path[DISK_PATH_MAX_BYTES];
     struct buf text;
     buf_init(&text, CONFIG_MAX_BYTES);

@@ -293,8 +293,10 @@ static int projection_list(struct rpc_backend *backend, struct rpc_projection *r
     return projection_get(backend, "balances", &ret[0], err);
 }
 
-static int projection_create(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret, struct err *err)
+static int projection_create(struct rpc_backend *backend, struct bytes sql, const char *database,
+                             struct rpc_projection *ret, struct err *err)
 {
+    (void)database;
     (void)sql;
     return projection_get(backend, "balances", ret, err);
 }

@@ -241,6 +241,29 @@ Test(server_config, isolation_and_damage_have_policies_with_safe_defaults)
     refused(head, "on_damage: ignore\n", contexts, ERR_INVALID, "on_damage");
 }
 
+Test(server_config, databases_of_projections_have_names_and_urls_without_passwords)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    char settings[1024];
+    snprintf(settings, sizeof(settings),
+             "%sprojection_databases:\n  - name: reporting\n    url: postgresql://tally@db/ledger\n  - name: other\n"
+             "    url: postgresql:///x\n",
+             peers);
+    cr_assert_eq(load(head, settings, contexts, &config, &err), 0, "%s", err.message);
+    cr_assert_eq(config->database_count, 2);
+    cr_assert_str_eq(config->databases[0].name, "reporting");
+    cr_assert_str_eq(config->databases[0].url, "postgresql://tally@db/ledger");
+    server_config_free(config);
+    refused(head, "projection_databases:\n  - name: r\n    url: postgresql://tally:hush@db/ledger\n", contexts_alone,
+            ERR_INVALID, "password file");
+    refused(head, "projection_databases:\n  - name: r\n    url: mysql://db\n", contexts_alone, ERR_INVALID,
+            "postgresql://");
+    refused(head,
+            "projection_databases:\n  - name: r\n    url: postgresql:///a\n  - name: r\n    url: postgresql:///b\n",
+            contexts_alone, ERR_INVALID, "twice");
+}
+
 Test(server_config, a_later_incarnation_has_its_own_name_and_the_same_key)
 {
     struct server_config *config = NULL;

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "log/evidence.h"
 #include "log/log.h"
 #include "region/region.h"
 
@@ -148,6 +149,8 @@ struct rpc_backend_ops {
     /* The latest signed note of a log: published (cosigned) if there is one and `published`, appended to *out.
      * ERR_NOT_FOUND. */
     int (*checkpoint)(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err);
+    /* evidence_each on the data directory; reads files on the calling thread. */
+    int (*evidence)(struct rpc_backend *backend, bool resolved, evidence_fn *each, void *context, struct err *err);
     /* Appends the receipt of an entry (crypto/receipt.h) to *out. ERR_UNAVAILABLE until a published checkpoint covers
      * it; does not wait. */
     int (*prove)(struct rpc_backend *backend, size_t log, uint64_t index, struct buf *out, struct err *err);

@@ -71,6 +71,7 @@ static const struct method METHODS[] = {
     {"/tally.v1.Operations/Report", method_report, false},
     {"/tally.v1.Replication/Hello", method_hello, true},
     {"/tally.v1.Replication/Pull", method_pull, true},
+    {"/tally.v1.Replication/Compare", method_compare, true},
     {"/grpc.health.v1.Health/Check", method_health_check, true},
     {"/grpc.health.v1.Health/Watch", method_health_watch, false},
     {"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", method_reflection, false},

@@ -302,6 +302,15 @@ struct tally_damage {
     const char *what;
 };
 
+/* Contents that follow from the logs differ from a peer's at one position. */
+struct tally_drift {
+    const char *subject; /* a projection's name, or "late events" */
+    const char *region;  /* the peer */
+    const char *position;
+    const char *ours; /* digests, lower-case hex */
+    const char *theirs;
+};
+
 struct tally_status {
     const char *cluster;
     const char *region;
@@ -320,6 +329,8 @@ struct tally_status {
     const char *health; /* "ok" or "degraded" */
     size_t damage_count;
     const struct tally_damage *damages;
+    size_t drift_count;
+    const struct tally_drift *drifts;
     uint64_t scrub_mib_per_s; /* 0: off */
     uint64_t scrub_passes;
     uint64_t scrub_read_bytes; /* of the pass under way, or of the last one */

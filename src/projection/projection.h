@@ -180,7 +180,8 @@ const struct projection_server *projection_server_of(const struct projection *pr
 void projection_close(struct projection *projection);
 
 const char *projection_name(const struct projection *projection);
-uint64_t projection_generation(const struct projection *projection); /* live one, from 1 */
+const struct hash *projection_sql_digest(const struct projection *projection); /* SHA-256 of the file */
+uint64_t projection_generation(const struct projection *projection);           /* live one, from 1 */
 struct projection_db *projection_live(struct projection *projection);
 /* The generation being rebuilt, or NULL. */
 struct projection_db *projection_next(struct projection *projection);

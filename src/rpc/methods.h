@@ -28,6 +28,7 @@ method_fn method_report;
 method_fn method_list_evidence;
 method_fn method_hello;
 method_fn method_pull;
+method_fn method_compare;
 method_fn method_health_check;
 method_fn method_health_watch;
 method_fn method_reflection;

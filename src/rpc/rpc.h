@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "log/evidence.h"
 #include "log/log.h"
+#include "projection/drift.h"
 #include "region/region.h"
 
 enum {
@@ -30,6 +31,7 @@ enum {
     RPC_READ_CHUNK_BYTES = 256 * 1024,       /* target size of a ReadResponse */
     RPC_PROTOCOL = 1,                        /* of Replication */
     RPC_PROJECTIONS_MAX = 64,
+    RPC_DRIFTS_MAX = 64,
     RPC_CHECK_SEEDS_MAX = 1000,
     RPC_HOMES_MAX = 1000, /* of one page */
     RPC_DAMAGES_MAX = 64,
@@ -75,6 +77,16 @@ struct rpc_damage {
     struct scrub_finding finding;
 };
 
+/* What a peer asks us to compare, and what it is told (projection/drift.h). */
+struct rpc_comparison {
+    const char *region;  /* the asker: a peer of ours */
+    const char *subject; /* borrowed, as region */
+    struct hash sql;
+    struct position position;
+    struct hash digest;
+    bool has_digest;
+};
+
 struct rpc_projection_check {
     struct position position;
     uint64_t event_count;
@@ -95,7 +107,9 @@ struct rpc_status {
     uint64_t now_mono_us;
     size_t damage_count;
     struct rpc_damage damages[RPC_DAMAGES_MAX];
-    uint64_t scrub_mib_per_s; /* 0: off */
+    size_t drift_count;
+    struct drift_verdict drifts[RPC_DRIFTS_MAX]; /* those that differ first */
+    uint64_t scrub_mib_per_s;                    /* 0: off */
     uint64_t scrub_passes;
     uint64_t scrub_read_bytes; /* of the pass under way */
 };
@@ -170,6 +184,11 @@ struct rpc_backend_ops {
     /* Waits for the projection's thread; may take as long as reading the whole projection. */
     int (*projection_digest)(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret,
                              struct err *err);
+    /* Goes to the asked position, holds there and compares, keeps the verdict; *ret gets position and digest, or,
+     * without a digest, where both can meet. Waits up to about two seconds. ERR_NOT_FOUND, ERR_MISMATCH (another SQL),
+     * ERR_BUSY (with another peer), ERR_UNAVAILABLE, ERR_TIMEOUT (the position is not reached). */
+    int (*compare)(struct rpc_backend *backend, const struct rpc_comparison *asked, struct rpc_comparison *ret,
+                   struct err *err);
     /* Replays everything seeds + 1 times on the calling thread; ends early when the server is stopping. */
     int (*projection_check)(struct rpc_backend *backend, const char *name, uint64_t seeds,
                             struct rpc_projection_check *ret, struct err *err);

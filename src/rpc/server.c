@@ -72,6 +72,7 @@ static const struct method METHODS[] = {
     {"/tally.v1.Operations/ListEvidence", method_list_evidence, true},
     {"/tally.v1.Replication/Hello", method_hello, true},
     {"/tally.v1.Replication/Pull", method_pull, true},
+    {"/tally.v1.Replication/Compare", method_compare, true},
     {"/grpc.health.v1.Health/Check", method_health_check, true},
     {"/grpc.health.v1.Health/Watch", method_health_watch, false},
     {"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", method_reflection, false},

@@ -104,6 +104,8 @@ static int status(struct rpc_backend *backend, struct rpc_status *ret, struct er
     int code = ask(backend, &question);
     if (code == 0)
         scrubber_status(server_of(backend), ret);
+    if (code == 0)
+        ret->drift_count = drift_verdicts(server_of(backend)->drift, NULL, ret->drifts, RPC_DRIFTS_MAX);
     return code;
 }
 
@@ -268,4 +270,5 @@ const struct rpc_backend_ops server_backend_ops = {
     .projection_list = projector_list,
     .projection_digest = projector_digest,
     .projection_check = projector_check,
+    .compare = drift_compare,
 };

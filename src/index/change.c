@@ -15,7 +15,7 @@
  *
  * Failure: a change that fails is aborted whole. */
 #include "base/mem.h"
-#include "index/index_internal.h"
+#include "index/versions.h"
 
 enum { HEADS_MAX_BYTES = 256 * 1024 * 1024 };
 
@@ -176,7 +176,7 @@ static int put_event(struct change *change, const uint8_t id[ENTRY_ID_SIZE], con
                      struct err *err)
 {
     struct key key;
-    return put_value(change, id_key(&key, EVENT_PREFIX, id), event_encode(event, &change->value), err);
+    return put_value(change, id_key(&key, EVENT_PREFIX, id), event_encode(id, event, &change->value), err);
 }
 
 static struct event_record event_of(struct index_place place, const struct item *item)
@@ -303,15 +303,19 @@ static int stage_head(struct change *change, const struct item *item, struct sta
     return 0;
 }
 
+static struct version version_of(struct index_place place, const struct item *item)
+{
+    return (struct version){.version = item->stream_version, .time = item->time, .place = place};
+}
+
 static int add_version(struct change *change, struct index_place place, const struct item *item, struct err *err)
 {
     struct staged_head *head = NULL;
-    struct key key;
     int code = stage_head(change, item, &head, err);
     if (code != 0)
         return code;
-    struct bytes name = version_key(&key, item->context, item->stream, item->stream_version, item->time, place.log);
-    code = put_value(change, name, index_encode(place.index, &change->value), err);
+    struct version version = version_of(place, item);
+    code = versions_add(change->index, item->context, item->stream, &version, err);
     bool higher = !head->exists || item->stream_version > head->head.version ||
                   (item->stream_version == head->head.version &&
                    index_precedes(change->index, item->time, place, head->head.time, head->head.place));
@@ -322,54 +326,29 @@ static int add_version(struct change *change, struct index_place place, const st
     return code;
 }
 
-/* The highest version left, and of entries that share it the first in order. */
-struct falling {
-    struct index *index;
-    size_t prefix_size_bytes;
-    bool found;
-    struct head_record head;
-};
-
-static int see_version(void *context, struct bytes key, struct bytes value, struct err *err)
+/* The highest version left is the first that is seen from above. */
+static int see_highest(void *context, const struct version *version)
 {
-    struct falling *falling = context;
-    struct head_record seen;
-    if (key.size_bytes != falling->prefix_size_bytes + 8 + KEY_TIME_BYTES || !index_decode(value, &seen.place.index))
-        return index_corrupt(falling->index, "a version of a stream cannot be read", err);
-    const uint8_t *at = key.data + falling->prefix_size_bytes;
-    seen.version = get_u64_be(at);
-    seen.time = get_u64_be(at + 8);
-    seen.place.log = at[16];
-    int code = index_check_place(falling->index, seen.place, err);
-    if (code != 0)
-        return code;
-    if (falling->found && seen.version != falling->head.version)
-        return ERR_END;
-    if (!falling->found ||
-        index_precedes(falling->index, seen.time, seen.place, falling->head.time, falling->head.place))
-        falling->head = seen;
-    falling->found = true;
-    return 0;
+    struct staged_head *head = context;
+    head->head = (struct head_record){.place = version->place, .time = version->time, .version = version->version};
+    head->exists = true;
+    return ERR_END;
 }
 
 static int drop_version(struct change *change, struct index_place place, const struct item *item, struct err *err)
 {
     struct staged_head *head = NULL;
-    struct key key;
     int code = stage_head(change, item, &head, err);
+    struct version version = version_of(place, item);
     if (code == 0)
-        code = drop(change, version_key(&key, item->context, item->stream, item->stream_version, item->time, place.log),
-                    err);
+        code = versions_remove(change->index, item->context, item->stream, &version, err);
     if (code != 0 || !head->exists || !same_place(head->head.place, place))
         return code;
-    struct bytes prefix = versions_key(&key, item->context, item->stream);
-    struct falling falling = {.index = change->index, .prefix_size_bytes = prefix.size_bytes};
-    struct key last = key;
-    for (size_t i = 0; i < 8 + KEY_TIME_BYTES; i++)
-        key_add_u8(&last, UINT8_MAX);
-    code = store_walk(change->index->store, change->view, prefix, key_bytes(&last), true, see_version, &falling, err);
+    struct staged_head fallen = {.changed = true};
+    code = versions_walk(change->index, change->view, item->context, item->stream, version.version, 0, see_highest,
+                         &fallen, err);
     if (code == 0)
-        *head = (struct staged_head){.head = falling.head, .exists = falling.found, .changed = true};
+        *head = fallen;
     return code;
 }
 

@@ -17,24 +17,14 @@
 #include "base/mem.h"
 #include "index/versions.h"
 
-enum { HEADS_MAX_BYTES = 256 * 1024 * 1024 };
-
-struct staged_head {
-    struct head_record head;
-    bool exists;
-    bool changed;
-};
-
 /* --- Begin and end --- */
 
-int change_begin(struct change *change, struct index *index, size_t stream_count_max, struct err *err)
+int change_begin(struct change *change, struct index *index, struct err *err)
 {
     *change = (struct change){.index = index};
     int code = store_begin(index->store, &change->view, err);
     if (code != 0)
         return code;
-    arena_init(&change->arena, HEADS_MAX_BYTES);
-    map_init(&change->heads, stream_count_max, index->hash_key);
     buf_init(&change->value, STORE_VALUE_MAX_BYTES);
     buf_init(&change->found, STORE_VALUE_MAX_BYTES);
     return 0;
@@ -44,8 +34,6 @@ static void end(struct change *change)
 {
     buf_free(&change->found);
     buf_free(&change->value);
-    map_free(&change->heads);
-    arena_free(&change->arena);
 }
 
 void change_abort(struct change *change)
@@ -71,46 +59,11 @@ static int drop(struct change *change, struct bytes key, struct err *err)
     return store_remove(change->index->store, key, err);
 }
 
-static int write_heads(struct change *change, struct err *err)
-{
-    struct bytes key;
-    void *value = NULL;
-    int code = 0;
-    for (size_t at = 0; code == 0 && map_next(&change->heads, &at, &key, &value);) {
-        const struct staged_head *head = value;
-        if (head->changed && head->exists)
-            code = put_value(change, key, head_encode(&head->head, &change->value), err);
-        else if (head->changed)
-            code = drop(change, key, err);
-    }
-    return code;
-}
-
-/* After the commit, before anybody is told of it. */
-static void keep_heads(struct change *change)
-{
-    struct bytes key;
-    void *value = NULL;
-    for (size_t at = 0; map_next(&change->heads, &at, &key, &value);) {
-        const struct staged_head *head = value;
-        if (head->changed && head->exists)
-            heads_set(&change->index->heads, key, &head->head);
-        else if (head->changed)
-            heads_remove(&change->index->heads, key);
-    }
-}
-
 int change_commit(struct change *change, struct err *err)
 {
     struct index *index = change->index;
-    int code = write_heads(change, err);
-    if (code != 0) {
-        change_abort(change);
-        return code;
-    }
-    code = store_commit(index->store, err);
+    int code = store_commit(index->store, err);
     if (code == 0) {
-        keep_heads(change);
         atomic_fetch_add_explicit(&index->item_count, (uint64_t)change->items_added, memory_order_release);
         index->owed_count += (uint64_t)change->owed_added;
     }
@@ -273,34 +226,14 @@ static int hand_over_id(struct change *change, const uint8_t id[ENTRY_ID_SIZE], 
 
 /* --- Streams --- */
 
-static int stage_head(struct change *change, const struct item *item, struct staged_head **ret, struct err *err)
+static int find_head(struct change *change, struct bytes key, struct head_record *ret, bool *ret_found, struct err *err)
 {
-    struct key key;
-    struct bytes name = head_key(&key, item->context, item->stream);
-    struct staged_head *head = map_get(&change->heads, name);
-    if (head != NULL) {
-        *ret = head;
-        return 0;
-    }
-    head = arena_alloc_zero(&change->arena, 1, sizeof(*head));
-    if (head == NULL)
-        return err_no_memory(err, "stream heads of a batch");
-    int code = 0;
-    bool kept = heads_find(&change->index->heads, name, &head->head);
-    if (kept)
-        head->exists = true;
-    else
-        code = read_back(change, name, &head->exists, err);
-    if (code == 0 && !kept && head->exists && !head_decode(buf_bytes(&change->found), &head->head))
-        code = index_corrupt(change->index, "a stream's head cannot be read", err);
-    if (code == 0 && head->exists)
-        code = index_check_place(change->index, head->head.place, err);
-    if (code != 0)
+    int code = read_back(change, key, ret_found, err);
+    if (code != 0 || !*ret_found)
         return code;
-    if (map_put(&change->heads, name, head) != 0)
-        return err_no_memory(err, "stream heads of a batch");
-    *ret = head;
-    return 0;
+    if (!head_decode(buf_bytes(&change->found), ret))
+        return index_corrupt(change->index, "a stream's head cannot be read", err);
+    return index_check_place(change->index, ret->place, err);
 }
 
 static struct version version_of(struct index_place place, const struct item *item)
@@ -310,46 +243,54 @@ static struct version version_of(struct index_place place, const struct item *it
 
 static int add_version(struct change *change, struct index_place place, const struct item *item, struct err *err)
 {
-    struct staged_head *head = NULL;
-    int code = stage_head(change, item, &head, err);
-    if (code != 0)
-        return code;
+    struct key key;
+    struct head_record head;
+    bool found = false;
     struct version version = version_of(place, item);
-    code = versions_add(change->index, item->context, item->stream, &version, err);
-    bool higher = !head->exists || item->stream_version > head->head.version ||
-                  (item->stream_version == head->head.version &&
-                   index_precedes(change->index, item->time, place, head->head.time, head->head.place));
-    if (code == 0 && higher)
-        *head = (struct staged_head){.head = {.place = place, .time = item->time, .version = item->stream_version},
-                                     .exists = true,
-                                     .changed = true};
-    return code;
+    int code = versions_add(change->index, item->context, item->stream, &version, err);
+    if (code == 0)
+        code = find_head(change, head_key(&key, item->context, item->stream), &head, &found, err);
+    bool higher = !found || item->stream_version > head.version ||
+                  (item->stream_version == head.version &&
+                   index_precedes(change->index, item->time, place, head.time, head.place));
+    if (code != 0 || !higher)
+        return code;
+    head = (struct head_record){.place = place, .time = item->time, .version = item->stream_version};
+    return put_value(change, key_bytes(&key), head_encode(&head, &change->value), err);
 }
+
+struct falling {
+    struct head_record head;
+    bool found;
+};
 
 /* The highest version left is the first that is seen from above. */
 static int see_highest(void *context, const struct version *version)
 {
-    struct staged_head *head = context;
-    head->head = (struct head_record){.place = version->place, .time = version->time, .version = version->version};
-    head->exists = true;
+    struct falling *falling = context;
+    falling->head = (struct head_record){.place = version->place, .time = version->time, .version = version->version};
+    falling->found = true;
     return ERR_END;
 }
 
 static int drop_version(struct change *change, struct index_place place, const struct item *item, struct err *err)
 {
-    struct staged_head *head = NULL;
-    int code = stage_head(change, item, &head, err);
+    struct key key;
+    struct head_record head;
+    bool found = false;
     struct version version = version_of(place, item);
+    int code = versions_remove(change->index, item->context, item->stream, &version, err);
     if (code == 0)
-        code = versions_remove(change->index, item->context, item->stream, &version, err);
-    if (code != 0 || !head->exists || !same_place(head->head.place, place))
+        code = find_head(change, head_key(&key, item->context, item->stream), &head, &found, err);
+    if (code != 0 || !found || !same_place(head.place, place))
         return code;
-    struct staged_head fallen = {.changed = true};
+    struct falling falling = {.found = false};
     code = versions_walk(change->index, change->view, item->context, item->stream, version.version, 0, see_highest,
-                         &fallen, err);
-    if (code == 0)
-        *head = fallen;
-    return code;
+                         &falling, err);
+    if (code != 0)
+        return code;
+    return falling.found ? put_value(change, key_bytes(&key), head_encode(&falling.head, &change->value), err)
+                         : drop(change, key_bytes(&key), err);
 }
 
 /* --- Causes --- */

@@ -129,8 +129,7 @@ int index_head(struct index *index, struct bytes context, struct bytes stream, s
 {
     struct key key;
     struct head_record head;
-    struct bytes name = head_key(&key, context, stream);
-    int code = heads_find(&index->heads, name, &head) ? 0 : read_head(index, STORE_LATEST, name, &head, err);
+    int code = read_head(index, STORE_LATEST, head_key(&key, context, stream), &head, err);
     if (code == 0)
         *ret = (struct index_head){.version = head.version, .place = head.place};
     return code;
@@ -334,7 +333,6 @@ static int load(struct index *index, struct buf *value, struct err *err)
 static void free_index(struct index *index)
 {
     index->store->ops->close(index->store);
-    heads_free(&index->heads);
     authority_table_free(&index->table);
     INVARIANT(pthread_rwlock_destroy(&index->table_lock) == 0);
     logs_free(&index->logs);
@@ -353,8 +351,6 @@ static int index_over(struct store *store, const struct context_table *contexts,
     logs_init(&index->logs);
     INVARIANT(pthread_rwlock_init(&index->table_lock, NULL) == 0);
     authority_table_init(&index->table, contexts);
-    entropy_fill(index->hash_key, sizeof(index->hash_key));
-    heads_init(&index->heads, index->hash_key);
     struct buf value;
     buf_init(&value, STORE_VALUE_MAX_BYTES);
     int code = load(index, &value, err);

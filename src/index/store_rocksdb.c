@@ -60,6 +60,9 @@ struct base {
     atomic_uint holders;
     const rocksdb_snapshot_t *snapshot;
     rocksdb_readoptions_t *options;
+    bool highest_known; /* no key that begins with STORE_GROWING is above this one: */
+    size_t highest_size_bytes;
+    uint8_t highest[STORE_KEY_MAX_BYTES];
 };
 
 /* What a look-up sees. */
@@ -151,6 +154,35 @@ static int open_failure(struct store_rocksdb *rocks, char *message, struct err *
 
 /* --- What a look-up sees --- */
 
+/* Nothing is said when RocksDB cannot read: the look-up that it is asked for next will say why. */
+static void find_highest(struct store_rocksdb *rocks, struct base *base)
+{
+    const char behind[] = {STORE_GROWING + 1};
+    size_t size = 0;
+    char *message = NULL;
+    rocksdb_iterator_t *iterator = rocksdb_create_iterator(rocks->db, base->options);
+    rocksdb_iter_seek_for_prev(iterator, behind, sizeof(behind));
+    const char *key = rocksdb_iter_valid(iterator) ? rocksdb_iter_key(iterator, &size) : NULL;
+    if (size <= sizeof(base->highest)) {
+        base->highest_known = true;
+        base->highest_size_bytes = size;
+        if (size > 0)
+            memcpy(base->highest, key, size);
+    }
+    rocksdb_iter_get_error(iterator, &message);
+    if (message != NULL)
+        base->highest_known = false;
+    rocksdb_free(message);
+    rocksdb_iter_destroy(iterator);
+}
+
+/* Ids that grow with time: the common question, about a new one, ends here. */
+static bool is_above_all(const struct base *base, struct bytes key)
+{
+    return base->highest_known && key.size_bytes > 0 && key.data[0] == STORE_GROWING &&
+           bytes_compare(key, bytes_of(base->highest, base->highest_size_bytes)) > 0;
+}
+
 static struct base *new_base(struct store_rocksdb *rocks)
 {
     struct base *base = mem_alloc(sizeof(*base));
@@ -159,6 +191,7 @@ static struct base *new_base(struct store_rocksdb *rocks)
     *base = (struct base){.snapshot = rocksdb_create_snapshot(rocks->db), .options = rocksdb_readoptions_create()};
     atomic_init(&base->holders, 1);
     rocksdb_readoptions_set_snapshot(base->options, base->snapshot);
+    find_highest(rocks, base);
     return base;
 }
 
@@ -242,6 +275,9 @@ static int read_files(struct store_rocksdb *rocks, const struct base *base, stru
                       bool *ret_found, struct err *err)
 {
     char *message = NULL;
+    *ret_found = false;
+    if (is_above_all(base, key))
+        return 0;
     rocksdb_pinnableslice_t *slice =
         rocksdb_get_pinned(rocks->db, base->options, (const char *)key.data, key.size_bytes, &message);
     if (message != NULL)
@@ -668,7 +704,7 @@ static int write_record(struct store_rocksdb *rocks, unsigned ahead, enum stretc
 {
     INVARIANT(pthread_mutex_lock(&rocks->writing) == 0);
     uint64_t number = atomic_load_explicit(&rocks->committed, memory_order_relaxed) + ahead;
-    int code = stretch_write(rocks->stretches[0], number, kind, key, value);
+    int code = stretch_write(rocks->stretches[0], number, ahead > 0, kind, key, value);
     INVARIANT(pthread_mutex_unlock(&rocks->writing) == 0);
     return code == 0 ? 0 : err_no_memory(err, "a batch of the index");
 }

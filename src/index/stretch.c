@@ -47,7 +47,8 @@ struct stretch *stretch_new(const uint8_t hash_key[16], const char *unordered)
     arena_init(&stretch->arena, STRETCH_BYTES_MAX);
     stretch->levels_seed = 1;
     stretch->buckets = mem_alloc_zero(BUCKETS, sizeof(struct stretch_key *));
-    bool complete = stretch->buckets != NULL;
+    stretch->filter = mem_alloc_zero(BUCKETS, sizeof(*stretch->filter));
+    bool complete = stretch->buckets != NULL && stretch->filter != NULL;
     for (size_t i = 0; i <= ORDERED && complete; i++) {
         stretch->first[i] = new_key(stretch, bytes_of(NULL, 0), 0, i == ORDERED ? STRETCH_LEVELS_MAX : 1);
         complete = stretch->first[i] != NULL;
@@ -69,6 +70,7 @@ void stretch_release(struct stretch *stretch)
 {
     if (stretch == NULL || atomic_fetch_sub(&stretch->holders, 1) > 1)
         return;
+    mem_free((void *)(uintptr_t)stretch->filter);
     mem_free((void *)(uintptr_t)stretch->buckets);
     arena_free(&stretch->arena);
     mem_free(stretch);
@@ -106,8 +108,17 @@ static size_t list_of(const struct stretch *stretch, struct bytes key)
     return ORDERED;
 }
 
+static uint8_t filter_bit(uint64_t hash)
+{
+    return (uint8_t)(1u << (hash >> 61));
+}
+
 static struct stretch_key *find_key(const struct stretch *stretch, struct bytes bytes, uint64_t hash)
 {
+    /* The key is in its bucket before its bit is set, and the bit is set before the batch is committed. */
+    uint8_t bits = atomic_load_explicit(&stretch->filter[hash % BUCKETS], memory_order_acquire);
+    if ((bits & filter_bit(hash)) == 0)
+        return NULL;
     struct stretch_key *_Atomic *bucket = &stretch->buckets[hash % BUCKETS];
     struct stretch_key *key = atomic_load_explicit(bucket, memory_order_acquire);
     while (key != NULL && (key->hash != hash || !bytes_equal(stretch_key_bytes(key), bytes)))
@@ -159,24 +170,18 @@ static struct stretch_key *add_key(struct stretch *stretch, struct bytes bytes, 
     struct stretch_key *_Atomic *bucket = &stretch->buckets[hash % BUCKETS];
     atomic_store_explicit(&key->chained, atomic_load_explicit(bucket, memory_order_relaxed), memory_order_relaxed);
     atomic_store_explicit(bucket, key, memory_order_release);
+    (void)atomic_fetch_or_explicit(&stretch->filter[hash % BUCKETS], filter_bit(hash), memory_order_release);
     stretch->key_count++;
     return key;
 }
 
 /* --- Writing --- */
 
-int stretch_write(struct stretch *stretch, uint64_t batch_number, enum stretch_kind kind, struct bytes bytes,
-                  struct bytes value)
+static int add_record(struct stretch *stretch, struct stretch_key *key, uint64_t batch_number, enum stretch_kind kind,
+                      struct bytes value)
 {
-    PRE(bytes.size_bytes <= UINT16_MAX && value.size_bytes <= UINT32_MAX);
     struct stretch_record *record = arena_alloc(&stretch->arena, sizeof(*record) + value.size_bytes);
     if (record == NULL)
-        return ERR_NO_MEMORY;
-    uint64_t hash = siphash24(stretch->hash_key, bytes);
-    struct stretch_key *key = find_key(stretch, bytes, hash);
-    if (key == NULL)
-        key = add_key(stretch, bytes, hash);
-    if (key == NULL)
         return ERR_NO_MEMORY;
     record->older = atomic_load_explicit(&key->latest, memory_order_relaxed);
     atomic_init(&record->batch_number, batch_number);
@@ -186,6 +191,32 @@ int stretch_write(struct stretch *stretch, uint64_t batch_number, enum stretch_k
         memcpy(record->data, value.data, value.size_bytes);
     atomic_store_explicit(&key->latest, record, memory_order_release);
     return 0;
+}
+
+/* A put over one of the same batch and size: nobody else has seen the one before, so its bytes may change. */
+static bool put_over(struct stretch_key *key, uint64_t batch_number, struct bytes value)
+{
+    struct stretch_record *record = atomic_load_explicit(&key->latest, memory_order_relaxed);
+    if (record == NULL || record->kind != STRETCH_PUT || record->size_bytes != value.size_bytes ||
+        value.size_bytes == 0 || atomic_load_explicit(&record->batch_number, memory_order_relaxed) != batch_number)
+        return false;
+    memcpy(record->data, value.data, value.size_bytes);
+    return true;
+}
+
+int stretch_write(struct stretch *stretch, uint64_t batch_number, bool unseen, enum stretch_kind kind,
+                  struct bytes bytes, struct bytes value)
+{
+    PRE(bytes.size_bytes <= UINT16_MAX && value.size_bytes <= UINT32_MAX);
+    uint64_t hash = siphash24(stretch->hash_key, bytes);
+    struct stretch_key *key = find_key(stretch, bytes, hash);
+    if (key == NULL)
+        key = add_key(stretch, bytes, hash);
+    if (key == NULL)
+        return ERR_NO_MEMORY;
+    if (unseen && kind == STRETCH_PUT && put_over(key, batch_number, value))
+        return 0;
+    return add_record(stretch, key, batch_number, kind, value);
 }
 
 void stretch_take_back(struct stretch *stretch, uint64_t batch_number)

@@ -55,6 +55,7 @@ struct stretch {
     struct arena arena;
     size_t key_count;
     struct stretch_key *_Atomic *buckets;
+    _Atomic uint8_t *filter; /* a bit for each key of the bucket, by its hash: most keys that are not there end here */
     struct stretch_key *first[STRETCH_UNORDERED_MAX + 1]; /* heads: of each unordered byte, and of all the others */
     uint8_t unordered[STRETCH_UNORDERED_MAX];
     size_t unordered_count;
@@ -71,9 +72,9 @@ void stretch_release(struct stretch *stretch);
 bool stretch_full(const struct stretch *stretch);
 bool stretch_empty(const struct stretch *stretch);
 
-/* Writing thread. ERR_NO_MEMORY: nothing was written. */
-int stretch_write(struct stretch *stretch, uint64_t batch_number, enum stretch_kind kind, struct bytes key,
-                  struct bytes value) MUST_USE;
+/* Writing thread. unseen: no other thread reads up to that number yet. ERR_NO_MEMORY: nothing was written. */
+int stretch_write(struct stretch *stretch, uint64_t batch_number, bool unseen, enum stretch_kind kind,
+                  struct bytes key, struct bytes value) MUST_USE;
 /* As if that batch, the latest, had written nothing. Writing thread. */
 void stretch_take_back(struct stretch *stretch, uint64_t batch_number);
 

@@ -15,10 +15,13 @@
  * not fit is ERR_CORRUPT, and the message says what happens next. */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "index/files.h"
 #include "index/versions.h"
 #include "platform/clock.h"
 
 enum { FORMAT_NUMBER = 3 };
+
+_Static_assert((int)EVENT_PREFIX == (int)FILES_GROWING, "ids grow with time");
 
 /* The keys that are many, and that are walked to only across a gap in a stream's versions. */
 static const char unordered_keys[] = {EVENT_PREFIX, HEAD_PREFIX, VERSION_PREFIX, 0};
@@ -109,7 +112,8 @@ uint64_t index_sequence(struct index *index)
 
 /* --- Look-ups --- */
 
-static int read_head(struct index *index, const struct store_view *view, struct bytes key, struct head_record *ret, struct err *err)
+static int read_head(struct index *index, const struct store_view *view, struct bytes key, struct head_record *ret,
+                     struct err *err)
 {
     struct buf value;
     bool found = false;
@@ -366,7 +370,7 @@ static int index_over(struct store *store, const struct context_table *contexts,
 int index_rocksdb_open(const char *folder, const struct context_table *contexts, struct index **ret, struct err *err)
 {
     struct store *store = NULL;
-    int code = store_rocksdb_open(folder, unordered_keys, &store, err);
+    int code = store_files_open(folder, unordered_keys, &store, err);
     return code == 0 ? index_over(store, contexts, ret, err) : code;
 }
 

@@ -15,11 +15,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-enum {
-    STORE_KEY_MAX_BYTES = 1024,
-    STORE_VALUE_MAX_BYTES = 64 * 1024, /* what is put at once, or appended */
-    STORE_GROWING = 'i',               /* keys that begin with it mostly grow with time */
-};
+enum { STORE_KEY_MAX_BYTES = 1024, STORE_VALUE_MAX_BYTES = 64 * 1024 /* put at once, or appended */ };
 
 struct store;
 
@@ -132,6 +128,6 @@ static inline int store_corrupt(struct store *store, const char *what, struct er
 struct store *store_memory_new(void);
 /* Makes the folder if need be. unordered: bytes that begin keys which are mostly got and seldom walked to; it outlives
  * the store. ERR_LOCKED, ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY, ERR_TOO_LARGE (path). */
-int store_rocksdb_open(const char *folder, const char *unordered, struct store **ret, struct err *err) MUST_USE;
+int store_files_open(const char *folder, const char *unordered, struct store **ret, struct err *err) MUST_USE;
 
 #endif

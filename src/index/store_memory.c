@@ -328,7 +328,7 @@ static int memory_get(struct store *store, const struct store_view *view, struct
     }
     unlock_for(memory, view);
     if (code != 0)
-        return err_no_memory(err, "a value of the index");
+        return err_set(err, code, "a value of the index cannot be kept in memory");
     *ret_found = node != NULL;
     return 0;
 }

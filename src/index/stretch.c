@@ -1,6 +1,6 @@
-/* Keys stand in a hash table with a chain for each bucket, and in lists: one for each unordered byte, in no order, and a
- * skip list for all others. New keys and records are complete before a pointer to them is stored (release), and readers
- * follow pointers with acquire, so they see all of it or nothing.
+/* Keys stand in a hash table with a chain for each bucket, and in lists: one for each unordered byte, in no order, and
+ * a skip list for all others. New keys and records are complete before a pointer to them is stored (release), and
+ * readers follow pointers with acquire, so they see all of it or nothing.
  *
  * The table has a fixed size, because it could not grow under its readers. STRETCH_FULL_BYTES bounds the keys to about
  * as many as there are buckets; a batch that goes on past that makes chains longer, and nothing else.
@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "base/siphash.h"
 
-enum { BUCKETS = 1024 * 1024, LEVEL_FANOUT_BITS = 2, ORDERED = STRETCH_UNORDERED_MAX };
+enum { BUCKETS = 512 * 1024, LEVEL_FANOUT_BITS = 2, ORDERED = STRETCH_UNORDERED_MAX };
 
 #define TAKEN_BACK UINT64_MAX
 

@@ -22,7 +22,7 @@
 enum {
     STRETCH_LEVELS_MAX = 10,
     STRETCH_UNORDERED_MAX = 4,
-    STRETCH_FULL_BYTES = 64 * 1024 * 1024,  /* then it takes no more batches … */
+    STRETCH_FULL_BYTES = 32 * 1024 * 1024,  /* then it takes no more batches … */
     STRETCH_BYTES_MAX = 1024 * 1024 * 1024, /* … and no batch makes it larger than this */
 };
 
@@ -73,8 +73,8 @@ bool stretch_full(const struct stretch *stretch);
 bool stretch_empty(const struct stretch *stretch);
 
 /* Writing thread. unseen: no other thread reads up to that number yet. ERR_NO_MEMORY: nothing was written. */
-int stretch_write(struct stretch *stretch, uint64_t batch_number, bool unseen, enum stretch_kind kind,
-                  struct bytes key, struct bytes value) MUST_USE;
+int stretch_write(struct stretch *stretch, uint64_t batch_number, bool unseen, enum stretch_kind kind, struct bytes key,
+                  struct bytes value) MUST_USE;
 /* As if that batch, the latest, had written nothing. Writing thread. */
 void stretch_take_back(struct stretch *stretch, uint64_t batch_number);
 

@@ -139,8 +139,8 @@ static int find_list(struct reading *reading, bool backwards, uint64_t *list, bo
     struct bytes prefix = bytes_of(from.bytes, versions_key(&from, reading->context, reading->stream).size_bytes);
     struct finding finding = {.index = reading->index, .prefix_size_bytes = prefix.size_bytes};
     key_add_u64(&from, *list);
-    int code = store_walk(reading->index->store, reading->view, prefix, key_bytes(&from), backwards, see_list, &finding,
-                          err);
+    int code =
+        store_walk(reading->index->store, reading->view, prefix, key_bytes(&from), backwards, see_list, &finding, err);
     if (code != 0)
         return code;
     *ret_found = finding.found;
@@ -150,9 +150,8 @@ static int find_list(struct reading *reading, bool backwards, uint64_t *list, bo
 
 static struct version version_of(const struct said *said, uint64_t list)
 {
-    return (struct version){.version = list * VERSIONS_A_KEY + said->record.low,
-                            .time = said->record.time,
-                            .place = said->record.place};
+    return (struct version){
+        .version = list * VERSIONS_A_KEY + said->record.low, .time = said->record.time, .place = said->record.place};
 }
 
 /* The entry that has the version which said[from] is about: false when none has it any more. */

@@ -72,13 +72,24 @@ static void draw_rules(struct world *world)
     if (world->plan.operate_every_us == 0)
         return;
     if (world_chance(world, 700000))
-        world->plan.settle_every_us = world_between(world, 50, 2000) * SIM_MS;
+        world->plan.settle_every_us = world_between(world, 20, 800) * SIM_MS;
     context->late = world->late;
     for (size_t i = 0; i < SIM_TYPES; i++) {
         enum late_policy policy = (enum late_policy)world_draw(world, LATE_COMPENSATE + 1);
         if (policy != LATE_MANUAL)
             world->late[context->late_count++] = (struct context_late){.type = event_types[i], .policy = policy};
     }
+}
+
+static void draw_copies(struct world *world)
+{
+    struct durability *durability = &world->contexts[0].promises.durability;
+    world->plan.give_up_us = world_between(world, 100, 5000) * SIM_MS;
+    if (world->node_count < 2 || !world_chance(world, 350000))
+        return;
+    durability->peers = (uint32_t)world_between(world, 1, world->node_count - 1);
+    world->plan.peer_timeout_us = 4 * world->plan.hello_interval_us; /* else there may never be enough peers at once */
+    durability->when_away = world_chance(world, 500000) ? AWAY_REFUSE : AWAY_DEGRADE;
 }
 
 void plan_draw(struct world *world)
@@ -104,6 +115,7 @@ void plan_draw(struct world *world)
     world->contexts[0] = (struct context){
         .name = "bank", .default_home = world->region_names[0], .home_count = world->node_count, .homes = world->homes};
     draw_rules(world);
+    draw_copies(world);
 }
 
 void plan_print(const struct world *world)
@@ -118,6 +130,8 @@ void plan_print(const struct world *world)
     }
     if (plan->operate_every_us > 0)
         printf("; homes move every %llu ms", (unsigned long long)(plan->operate_every_us / SIM_MS));
+    if (world->contexts[0].promises.durability.peers > 0)
+        printf("; appends wait for %u copies", (unsigned)world->contexts[0].promises.durability.peers);
     if (plan->settle_every_us > 0)
         printf("; people settle late events every %llu ms", (unsigned long long)(plan->settle_every_us / SIM_MS));
     if (plan->accept_isolated)

@@ -25,8 +25,15 @@ void heads_init(struct heads *heads, const uint8_t hash_key[16])
 {
     INVARIANT(pthread_mutex_init(&heads->mutex, NULL) == 0);
     memcpy(heads->hash_key, hash_key, sizeof(heads->hash_key));
+    heads->generation_max = HEADS_GENERATION_MAX;
     generation_init(&heads->young, hash_key);
     generation_init(&heads->old, hash_key);
+}
+
+void heads_limit(struct heads *heads, size_t generation_max)
+{
+    PRE(generation_max >= 1 && generation_max <= HEADS_GENERATION_MAX);
+    heads->generation_max = generation_max;
 }
 
 void heads_free(struct heads *heads)
@@ -68,7 +75,7 @@ void heads_set(struct heads *heads, struct bytes key, const struct head_record *
     pthread_mutex_lock(&heads->mutex);
     struct head_record *record = map_get(&heads->young.map, key);
     if (record == NULL) {
-        if (heads->young.map.live_count == HEADS_GENERATION_MAX)
+        if (heads->young.map.live_count == heads->generation_max)
             turn(heads);
         record = arena_alloc(&heads->young.arena, sizeof(*record));
         if (record != NULL && map_put(&heads->young.map, key, record) != 0)

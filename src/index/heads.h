@@ -23,10 +23,13 @@ struct heads {
     pthread_mutex_t mutex;
     struct heads_generation young, old;
     uint8_t hash_key[16]; /* outsiders choose streams */
+    size_t generation_max;
 };
 
 void heads_init(struct heads *heads, const uint8_t hash_key[16]);
 void heads_free(struct heads *heads);
+/* Fewer streams a generation than HEADS_GENERATION_MAX, at least 1. Before any is set. */
+void heads_limit(struct heads *heads, size_t generation_max);
 
 /* Any thread. False: it may be in the store. */
 bool heads_find(struct heads *heads, struct bytes key, struct head_record *ret);

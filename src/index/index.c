@@ -360,6 +360,7 @@ static int index_over(struct store *store, const struct context_table *contexts,
     authority_table_init(&index->table, contexts);
     entropy_fill(index->hash_key, sizeof(index->hash_key));
     heads_init(&index->heads, index->hash_key);
+    index->restored_max = INDEX_RESTORED_MAX;
     struct buf value;
     buf_init(&value, STORE_VALUE_MAX_BYTES);
     int code = load(index, &value, err);
@@ -386,6 +387,14 @@ struct index *index_memory_new(const struct context_table *contexts)
     if (store == NULL || index_over(store, contexts, &index, NULL) != 0)
         return NULL;
     return index;
+}
+
+void index_limit(struct index *index, const struct index_limits *limits)
+{
+    if (limits->heads > 0 && limits->heads < HEADS_GENERATION_MAX)
+        heads_limit(&index->heads, limits->heads);
+    if (limits->restored > 0 && limits->restored < INDEX_RESTORED_MAX)
+        index->restored_max = limits->restored;
 }
 
 void index_close(struct index *index)

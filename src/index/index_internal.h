@@ -12,6 +12,8 @@
 /* Locks are taken in this order: table_lock, then the store's own (a view in memory holds one).
  *
  * The applying thread changes the table under the write lock and reads it without; others read under the read lock. */
+enum { INDEX_RESTORED_MAX = 256 };
+
 struct index {
     struct store *store;
     struct logs logs;
@@ -19,6 +21,7 @@ struct index {
     struct authority_table table; /* all authority events applied */
     atomic_uint_fast64_t item_count;
     struct heads heads;   /* the store's, that were written last */
+    size_t restored_max;  /* in a batch of index_restore: at most INDEX_RESTORED_MAX */
     uint64_t owed_count;  /* ids that some decision wants compensated. Applying thread */
     uint8_t hash_key[16]; /* of a change's maps: outsiders choose streams */
 };

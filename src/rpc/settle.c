@@ -1,5 +1,6 @@
 /* Settling places (settle.h). The places are taken in chunks that fit one command of the region. The events to accept
- * are copied out of their blocks (region/settle_event.h). What the region needs to be sure of (that it is a late event, that the content is that of the item) it checks itself. */
+ * are copied out of their blocks (region/settle_event.h). What the region needs to be sure of (that it is a late event,
+ * that the content is that of the item) it checks itself. */
 #include "rpc/settle.h"
 
 #include "base/mem.h"

@@ -52,8 +52,9 @@ static size_t write_run(struct server *server, struct job **jobs, size_t count)
 static void save_checkpoint(struct server *server, const struct job *job)
 {
     struct err err = {0};
-    int code = job->log == 0 && !job->published ? life_remember_signed(&server->store, server->config->origin, buf_bytes(&job->note), &err)
-                                                 : 0;
+    int code = job->log == 0 && !job->published
+                   ? life_remember_signed(&server->store, server->config->origin, buf_bytes(&job->note), &err)
+                   : 0;
     if (code == 0)
         code = log_save_checkpoint(server->store.logs[job->log], buf_bytes(&job->note), job->published, &err);
     if (code != 0)

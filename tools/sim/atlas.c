@@ -360,8 +360,8 @@ void atlas_accepted(struct node *node, size_t log, uint64_t index)
         const struct truth_change *change = world->truth->changes[i];
         bool names = change->partition == partition ||
                      (change->partition == SIM_ALL_PARTITIONS && partition >= world->node_count);
-        begun = begun ||
-                (names && !truth_is_lost(world, change->log, change->index) && begins(change) && change->epoch == entry->epoch && owner_of(world, change) == node->number);
+        begun = begun || (names && !truth_is_lost(world, change->log, change->index) && begins(change) &&
+                          change->epoch == entry->epoch && owner_of(world, change) == node->number);
         const char *why = speaks_of(world, change, partition) ? breach(node, change, entry) : NULL;
         if (why != NULL)
             world_fail(world, node, "entry %llu is accepted for partition %zu under epoch %llu, and %s",

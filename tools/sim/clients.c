@@ -29,11 +29,12 @@ struct op {
     size_t partitions[SIM_OP_WRITES_MAX];
     size_t streams[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
-    struct truth_place first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told, as far as that is not lost */
+    struct truth_place
+        first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told, as far as that is not lost */
     uint64_t first_versions[SIM_OP_EVENTS_MAX];
     bool copied; /* an attempt was accepted on as many copies as the context asks for … */
     struct truth_place kept[SIM_OP_EVENTS_MAX]; /* … in these places */
-    uint32_t attempts, refused, accepted; /* an attempt that was accepted, and told otherwise, is neither */
+    uint32_t attempts, refused, accepted;       /* an attempt that was accepted, and told otherwise, is neither */
     uint64_t next_send;
     bool reuses;   /* one of its ids is another operation's too */
     bool crosses;  /* it is about several partitions: perhaps no region can take it */
@@ -228,7 +229,8 @@ struct region_stream_write clients_compensate(struct world *world, const struct 
     *op = (struct op){.number = world->clients->op_count, .partition = partition, .finished = true, .settled = true};
     make_write(world, op, partition, clients_stream_number(bytes_of_string(item->stream)), 1);
     op->writes[0].expectation = STREAM_ANY;
-    op->events[0].causation_id = bytes_of(sim_must(arena_copy(&world->arena, item->event_id, ENTRY_ID_SIZE)), ENTRY_ID_SIZE);
+    op->events[0].causation_id =
+        bytes_of(sim_must(arena_copy(&world->arena, item->event_id, ENTRY_ID_SIZE)), ENTRY_ID_SIZE);
     note_said(world, op);
     keep_op(world->clients, op);
     return op->writes[0];
@@ -236,7 +238,8 @@ struct region_stream_write clients_compensate(struct world *world, const struct 
 
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE])
 {
-    for (struct said *said = map_get(&world->clients->said, bytes_of(id, ENTRY_ID_SIZE)); said != NULL; said = said->next)
+    for (struct said *said = map_get(&world->clients->said, bytes_of(id, ENTRY_ID_SIZE)); said != NULL;
+         said = said->next)
         said->op->settled = true;
 }
 
@@ -289,9 +292,10 @@ static struct request *new_request(struct world *world, struct op *op)
     }
     for (size_t i = 0; i < op->event_count; i++)
         prng_fill(&world->prng, request->events[i].salt, ENTRY_SALT_SIZE);
-    request->command =
-        (struct region_command){.write_count = op->write_count, .writes = request->writes, .results = request->results,
-                                .number = ++world->next_command};
+    request->command = (struct region_command){.write_count = op->write_count,
+                                               .writes = request->writes,
+                                               .results = request->results,
+                                               .number = ++world->next_command};
     return request;
 }
 
@@ -349,8 +353,9 @@ static void compare_with_first(const struct node *node, struct op *op, const str
         if (!same && truth_is_lost(world, first->log, first->index))
             keep_first(node, op, results, i);
         else if (!same)
-            world_fail(world, NULL, "operation %zu was told two places for one event: entry %llu of %s, then %llu of %s",
-                       op->number, (unsigned long long)first->index, truth_origin(world, first->log),
+            world_fail(world, NULL,
+                       "operation %zu was told two places for one event: entry %llu of %s, then %llu of %s", op->number,
+                       (unsigned long long)first->index, truth_origin(world, first->log),
                        (unsigned long long)place.index, truth_origin(world, place.log));
     }
 }
@@ -599,9 +604,11 @@ void clients_check_copies(struct world *world)
                 held = size > held ? size : held;
             }
             if (held <= place->index)
-                world_fail(world, NULL, "event %zu of operation %zu was acknowledged on all copies that its context asks "
-                           "for, as entry %llu of %s, and of that %llu entries are left", e, i,
-                           (unsigned long long)place->index, truth_origin(world, place->log), (unsigned long long)held);
+                world_fail(world, NULL,
+                           "event %zu of operation %zu was acknowledged on all copies that its context asks "
+                           "for, as entry %llu of %s, and of that %llu entries are left",
+                           e, i, (unsigned long long)place->index, truth_origin(world, place->log),
+                           (unsigned long long)held);
         }
     }
 }

@@ -199,7 +199,8 @@ static bool is_compensated(const struct subject *subject, const struct truth_dec
     for (size_t i = 0; i < truth->caused_count; i++) {
         const struct truth_caused *caused = &truth->caused[i];
         const struct truth_entry *entry = &truth->logs[caused->log].entries[caused->index];
-        bool follows = (caused->log == decision->log && caused->index > decision->index) || entry->epoch > decided->epoch;
+        bool follows =
+            (caused->log == decision->log && caused->index > decision->index) || entry->epoch > decided->epoch;
         if (follows && entry->partition == decided->partition &&
             memcmp(caused->cause, decision->item_id, ENTRY_ID_SIZE) == 0 &&
             caused->index < atlas_applied(subject->atlas, caused->log) &&
@@ -240,7 +241,8 @@ static void check_item(const struct subject *subject, const struct index_late *i
         !atlas_late(subject->atlas, log, item->place.index)) {
         world_fail(world, subject->node, "%s has entry %llu of %s (of partition %s, epoch %llu) among its items, %s",
                    subject->what, (unsigned long long)item->place.index, item->origin, item->partition,
-                   (unsigned long long)item->epoch, item->late ? "which is not late" : "as a duplicate that is effective");
+                   (unsigned long long)item->epoch,
+                   item->late ? "which is not late" : "as a duplicate that is effective");
         return;
     }
     enum index_late_state state = state_of(subject, log, item->place.index);

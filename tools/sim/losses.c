@@ -1,12 +1,11 @@
 /* Disks that are lost. Never more than the design promises to survive:
  *
  *   a lost disk    with nothing on it that a peer does not have, and with the memory of what was signed.
- *   lost logs      of as many regions at once as contexts ask for copies (of one where the home's own disk is enough). A
- *                  tail of their own logs goes that nobody else holds, if a checkpoint that covers some of it was signed:
- *                  the memory of that is kept apart from the logs, and survives. A tail that nobody signed could be
- *                  told by nobody.
- *   an old backup  takes a disk's place, with the mark of tally restore. Whatever the region did since, and nobody else
- *                  holds, is gone, with the memory of what was signed.
+ *   lost logs      of as many regions at once as contexts ask for copies (of one where the home's own disk is enough).
+ * A tail of their own logs goes that nobody else holds, if a checkpoint that covers some of it was signed: the memory
+ * of that is kept apart from the logs, and survives. A tail that nobody signed could be told by nobody. an old backup
+ * takes a disk's place, with the mark of tally restore. Whatever the region did since, and nobody else holds, is gone,
+ * with the memory of what was signed.
  *
  * Of every other log another region has what is lost here. The next loss waits until each disk holds again what it
  * held. */

@@ -411,11 +411,11 @@ static int find_life(struct node *node, struct err *err)
         code = life_find_incarnation(&node->store, config->region, &config->incarnation, err);
     if (code != 0)
         return code;
-    snprintf(node->origin, sizeof(node->origin), "sim/%s/%llu", config->region, (unsigned long long)config->incarnation);
+    snprintf(node->origin, sizeof(node->origin), "sim/%s/%llu", config->region,
+             (unsigned long long)config->incarnation);
     code = note_verifier_rename(&node->log_signer.verifier, node->origin, err);
     config->fresh = config->incarnation == node->fresh_incarnation;
-    config->accept_isolated =
-        node->world->plan.accept_isolated && node->lives < SIM_LIVES_MAX && !node->must_restore;
+    config->accept_isolated = node->world->plan.accept_isolated && node->lives < SIM_LIVES_MAX && !node->must_restore;
     return code == 0 ? life_forget_lost_log(&node->store, node->origin, err) : code;
 }
 
@@ -425,12 +425,15 @@ static int open_all(struct node *node, struct err *err)
         .disk = sim_disk_seam(node->disk), .folder = node->folder, .log_options = node->world->plan.log_options};
     node->sha = sim_must(sha256_new());
     node->index = sim_must(index_memory_new(&node->config.contexts));
+    index_limit(node->index, &node->world->plan.index_limits);
     int code = find_life(node, err);
     node->fresh_incarnation = 0;
     if (code == 0)
         code = store_open(&node->store, node->origin, say_opened, node, err);
     if (code == 0)
         code = applier_new(node->index, &node->config.contexts, &node->applier, err);
+    if (code == 0)
+        applier_limit(node->applier, &node->world->plan.applier_limits);
     if (code == 0)
         code = catch_up(node, err);
     if (code == 0)

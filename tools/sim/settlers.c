@@ -161,9 +161,8 @@ static struct node *whom_to_ask(struct node *node, const struct index_late *item
 {
     struct world *world = node->world;
     struct authority_now now;
-    if (world_chance(world, 100000) ||
-        authority_now(region_authority(node->region), bytes_of_string(item->context), bytes_of_string(item->partition),
-                      &now, NULL) != 0)
+    if (world_chance(world, 100000) || authority_now(region_authority(node->region), bytes_of_string(item->context),
+                                                     bytes_of_string(item->partition), &now, NULL) != 0)
         return &world->nodes[world_draw(world, world->node_count)];
     return &world->nodes[world_node_named(world, now.region)];
 }

@@ -114,6 +114,9 @@ struct plan {
     uint64_t isolation_wait_us;
     struct log_options log_options;
     struct region_limits limits;
+    struct applier_limits applier_limits;
+    struct index_limits index_limits;
+    uint64_t projected_events; /* in a transaction */
     uint64_t checkpoint_interval_us, hello_interval_us, peer_timeout_us, call_timeout_us, keepalive_us;
     size_t pull_window;
 };
@@ -196,9 +199,9 @@ struct node {
     bool heard;          /* this process has heard from a peer */
     bool rotten;         /* a bit was flipped on its disk and is not repaired */
     struct rot rot;
-    bool must_restore;          /* its disk was lost, and its own log is not back yet */
-    uint64_t fresh_incarnation; /* begun by the process that ended just now */
-    size_t lives;               /* new incarnations that it began */
+    bool must_restore;              /* its disk was lost, and its own log is not back yet */
+    uint64_t fresh_incarnation;     /* begun by the process that ended just now */
+    size_t lives;                   /* new incarnations that it began */
     uint64_t ever[REGION_LOGS_MAX]; /* of each of the truth's logs: the most that its disk ever held */
 
     /* The process. */
@@ -240,8 +243,8 @@ struct counts {
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
     uint64_t lives, entries_lost;
-    uint64_t copied, degraded; /* events acknowledged on as many copies as asked for, or fewer */
-    uint64_t decisions[SETTLED_COMPENSATE + 1]; /* in the logs */
+    uint64_t copied, degraded;                   /* events acknowledged on as many copies as asked for, or fewer */
+    uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
 };
 

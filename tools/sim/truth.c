@@ -102,9 +102,9 @@ bool truth_knows_lives(const struct node *node, size_t owner)
         const struct truth_log *of = &truth->logs[log];
         bool earlier = false;
         for (size_t later = 0; later < truth->log_count; later++)
-            earlier = earlier || (truth->logs[later].owner == owner && of->owner == owner &&
-                                  truth->logs[later].parts.incarnation > of->parts.incarnation &&
-                                  node_held_size(node, later) > 0);
+            earlier = earlier ||
+                      (truth->logs[later].owner == owner && of->owner == owner &&
+                       truth->logs[later].parts.incarnation > of->parts.incarnation && node_held_size(node, later) > 0);
         for (size_t i = 0; earlier && i < world->node_count; i++) {
             if (node_held_size(&world->nodes[i], log) > node_held_size(node, log))
                 return false;
@@ -181,8 +181,10 @@ void truth_check_lost(struct node *node, size_t log, uint64_t held, const struct
     if (lost && !of->told)
         return; /* what was signed of it was forgotten with a backup */
     if (lost != (status->lost_from < status->lost_to) ||
-        (lost && (status->lost_from != held || status->lost_to < of->signed_size || status->lost_to > of->signing_size)))
-        world_fail(world, node, "it says that entries %llu up to %llu of %s are lost; %llu are held, and %llu were signed",
+        (lost &&
+         (status->lost_from != held || status->lost_to < of->signed_size || status->lost_to > of->signing_size)))
+        world_fail(world, node,
+                   "it says that entries %llu up to %llu of %s are lost; %llu are held, and %llu were signed",
                    (unsigned long long)status->lost_from, (unsigned long long)status->lost_to, of->origin,
                    (unsigned long long)held, (unsigned long long)of->signed_size);
 }
@@ -226,7 +228,8 @@ static size_t node_named(const struct world *world, struct bytes name)
     return world_node_named(world, text);
 }
 
-static void take_decision(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
+static void take_decision(struct world *world, struct node *node, struct truth_log *log,
+                          const struct chain_entry *found)
 {
     struct truth *truth = world->truth;
     const struct entry *entry = &found->entry;
@@ -256,9 +259,9 @@ static void take_decision(struct world *world, struct node *node, struct truth_l
     log->entries[entry->index].partition = partition_named(world, entry->partition);
     world->counts.decisions[settled.settlement]++;
     clients_settled(world, settled.event_id);
-    world_trace(world, node, "decided at %llu, under epoch %llu: entry %llu of %s is %s", (unsigned long long)entry->index,
-                (unsigned long long)entry->epoch, (unsigned long long)settled.index, origin,
-                settlement_name(settled.settlement));
+    world_trace(world, node, "decided at %llu, under epoch %llu: entry %llu of %s is %s",
+                (unsigned long long)entry->index, (unsigned long long)entry->epoch, (unsigned long long)settled.index,
+                origin, settlement_name(settled.settlement));
 }
 
 static void take_cause(struct world *world, const struct truth_log *log, const struct entry *entry)
@@ -288,8 +291,8 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
         return;
     }
     if (!control_is_authority(kind) || control_authority_parse(kind, found->frame.payload, &parsed, &err) != 0) {
-        world_fail(world, node, "entry %llu of %s is no change of homes, and no decision: %s", (unsigned long long)entry->index,
-                   log->origin, err.message);
+        world_fail(world, node, "entry %llu of %s is no change of homes, and no decision: %s",
+                   (unsigned long long)entry->index, log->origin, err.message);
         return;
     }
     struct truth_change *change = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*change)));

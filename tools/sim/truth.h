@@ -59,10 +59,10 @@ struct truth_log {
     struct origin parts;
     size_t owner; /* node */
     struct chain chain;
-    uint64_t lost_from;     /* entries from here on are lost; UINT64_MAX: none are */
-    bool told;              /* the range must be reported */
-    uint64_t signed_size;   /* the largest size of a checkpoint that was stored … */
-    uint64_t signing_size;  /* … or that may be */
+    uint64_t lost_from;    /* entries from here on are lost; UINT64_MAX: none are */
+    bool told;             /* the range must be reported */
+    uint64_t signed_size;  /* the largest size of a checkpoint that was stored … */
+    uint64_t signing_size; /* … or that may be */
     struct truth_entry *entries;
     size_t capacity;
 };

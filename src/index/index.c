@@ -355,6 +355,7 @@ static int index_over(struct store *store, const struct context_table *contexts,
     logs_init(&index->logs);
     INVARIANT(pthread_rwlock_init(&index->table_lock, NULL) == 0);
     authority_table_init(&index->table, contexts);
+    index->restored_max = INDEX_RESTORED_MAX;
     struct buf value;
     buf_init(&value, STORE_VALUE_MAX_BYTES);
     int code = load(index, &value, err);
@@ -381,6 +382,12 @@ struct index *index_memory_new(const struct context_table *contexts)
     if (store == NULL || index_over(store, contexts, &index, NULL) != 0)
         return NULL;
     return index;
+}
+
+void index_limit(struct index *index, const struct index_limits *limits)
+{
+    if (limits->restored > 0 && limits->restored < INDEX_RESTORED_MAX)
+        index->restored_max = limits->restored;
 }
 
 void index_close(struct index *index)

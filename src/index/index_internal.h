@@ -11,12 +11,15 @@
 /* Locks are taken in this order: table_lock, then the store's own (a view in memory holds one).
  *
  * The applying thread changes the table under the write lock and reads it without; others read under the read lock. */
+enum { INDEX_RESTORED_MAX = 256 };
+
 struct index {
     struct store *store;
     struct logs logs;
     pthread_rwlock_t table_lock;
     struct authority_table table; /* all authority events applied */
     atomic_uint_fast64_t item_count;
+    size_t restored_max; /* in a batch of index_restore: at most INDEX_RESTORED_MAX */
     uint64_t owed_count; /* ids that some decision wants compensated. Applying thread */
 };
 

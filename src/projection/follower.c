@@ -23,6 +23,7 @@ struct follower {
     char reason[GENERATION_REASON_MAX_BYTES];
     bool held;
     struct position hold; /* how far the live one goes meanwhile */
+    uint64_t events_max;  /* in a transaction */
 };
 
 int follower_new(struct projection *projection, const struct context_table *contexts, struct follower **ret,
@@ -32,6 +33,7 @@ int follower_new(struct projection *projection, const struct context_table *cont
     struct follower *follower = mem_alloc_zero(1, sizeof(*follower));
     if (follower == NULL)
         return err_no_memory(err, "a projection's follower");
+    follower->events_max = FOLLOWER_EVENTS_MAX;
     follower->projection = projection;
     follower->contexts = contexts;
     int code = generation_new(projection_live(projection), contexts, &follower->live, err);
@@ -142,14 +144,15 @@ static uint64_t end_of(const struct log *log, const struct position *hold)
 
 /* A log whose next entry makes a statement fail is left where it stands: others may hold what makes that entry late.
  * *blame gets such a failure. */
-static int step_generation(struct generation *generation, const struct position *hold, struct log *const *logs,
-                           size_t log_count, struct follower_progress *progress, struct err *blame, struct err *err)
+static int step_generation(const struct follower *follower, struct generation *generation, const struct position *hold,
+                           struct log *const *logs, size_t log_count, struct follower_progress *progress,
+                           struct err *blame, struct err *err)
 {
     int code = 0;
     for (size_t i = 0; code == 0 && i < log_count; i++) {
         struct generation_progress moved = {.moved = false};
         struct err failure = {0};
-        code = generation_step(generation, logs, log_count, i, end_of(logs[i], hold), FOLLOWER_EVENTS_MAX, &moved,
+        code = generation_step(generation, logs, log_count, i, end_of(logs[i], hold), follower->events_max, &moved,
                                &failure);
         progress->moved = progress->moved || moved.moved;
         if (code == ERR_INVALID) {
@@ -162,15 +165,21 @@ static int step_generation(struct generation *generation, const struct position 
     return code;
 }
 
+void follower_limit(struct follower *follower, uint64_t events)
+{
+    PRE(events >= 1 && events <= FOLLOWER_EVENTS_MAX);
+    follower->events_max = events;
+}
+
 int follower_step(struct follower *follower, struct log *const *logs, size_t log_count, struct follower_progress *ret,
                   struct err *err)
 {
     struct follower_progress progress = {.moved = false};
     struct err blame = {0};
-    int code = step_generation(follower->live, follower->held ? &follower->hold : NULL, logs, log_count, &progress,
-                               &blame, err);
+    int code = step_generation(follower, follower->live, follower->held ? &follower->hold : NULL, logs, log_count,
+                               &progress, &blame, err);
     if (code == 0 && follower->next != NULL)
-        code = step_generation(follower->next, NULL, logs, log_count, &progress, &blame, err);
+        code = step_generation(follower, follower->next, NULL, logs, log_count, &progress, &blame, err);
     if (code == 0 && follower->next != NULL && generation_conflict(follower->next, NULL))
         code = begin_by_itself(follower, follower->next, &progress, err);
     else if (code == 0 && follower->next == NULL && generation_conflict(follower->live, NULL))

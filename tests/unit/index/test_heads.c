@@ -47,6 +47,18 @@ Test(heads, what_was_set_last_is_found)
     cr_expect_eq(find(2), UINT64_MAX);
 }
 
+Test(heads, a_generation_may_have_one_stream)
+{
+    heads_limit(&heads, 1);
+    set(1, 10);
+    set(2, 20);
+    cr_expect_eq(find(1), 10, "in the old generation");
+    cr_expect_eq(find(2), 20);
+    set(3, 30);
+    cr_expect_eq(find(1), UINT64_MAX);
+    cr_expect_eq(find(3), 30);
+}
+
 Test(heads, what_was_removed_is_not_found_in_either_generation)
 {
     set(0, 10);

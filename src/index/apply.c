@@ -124,7 +124,7 @@ static int apply_batch(struct index *index, uint32_t log, const struct index_ent
 {
     struct change change;
     struct classes classes = {.table = &index->table, .origin = logs_parsed_origin(&index->logs, log)};
-    int code = change_begin(&change, index, count, err);
+    int code = change_begin(&change, index, err);
     if (code != 0)
         return code;
     for (size_t i = 0; code == 0 && i < count; i++)
@@ -177,7 +177,7 @@ int index_demote(struct index *index, uint32_t log, const struct index_entry *en
     uint64_t applied = index_applied_size(index, log);
     if (count == 0)
         return 0;
-    int code = change_begin(&change, index, count, err);
+    int code = change_begin(&change, index, err);
     if (code != 0)
         return code;
     for (size_t i = 0; code == 0 && i < count; i++) {
@@ -236,7 +236,7 @@ static int see_item(void *context, struct bytes key, struct bytes value, struct 
 static int restore_batch(struct restoring *restoring, bool last, struct err *err)
 {
     struct change change;
-    int code = change_begin(&change, restoring->index, INDEX_RESTORED_MAX, err);
+    int code = change_begin(&change, restoring->index, err);
     if (code != 0)
         return code;
     for (size_t i = 0; code == 0 && i < restoring->count; i++)

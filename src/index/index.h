@@ -119,7 +119,6 @@ struct index *index_memory_new(const struct context_table *contexts);
 /* Sizes of the index's own, which the server leaves as they are and the simulator makes tiny. 0: as usual, which is
  * also the most. Before anything is applied. */
 struct index_limits {
-    size_t heads;    /* stream heads in memory */
     size_t restored; /* entries that are made effective again as one */
 };
 void index_limit(struct index *index, const struct index_limits *limits);

@@ -48,14 +48,12 @@ static bool names_this_region(const struct region *region, const struct origin *
 /* A log of a peer's later life is kept when its region names it, or its key signed it: other peers cannot make up logs.
  * Or when a change of homes rests on it, which cannot be obeyed without. */
 
-/* Whether the key of the log's region signed the note that comes with it. */
+/* Whether a key of the log's region signed the note that comes with it. */
 static bool shows_signature(const struct region *region, const struct region_held *held, size_t owner)
 {
-    struct note_verifier key =
-        owner == REGION_NO_PEER ? region->config.log_signer->verifier : region->config.peers[owner].log_key;
     struct checkpoint checkpoint;
-    return held->checkpoint.size_bytes > 0 && note_verifier_rename(&key, held->origin, NULL) == 0 &&
-           checkpoint_open(held->checkpoint, &key, &checkpoint, NULL) == 0;
+    return held->checkpoint.size_bytes > 0 &&
+           keyring_open(held->checkpoint, checkpoint_keys_of(region, owner), held->origin, &checkpoint, NULL) == 0;
 }
 
 bool incarnation_welcome(struct region *region, const struct region_held *held, const struct origin *origin,

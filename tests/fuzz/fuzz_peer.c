@@ -1,4 +1,4 @@
-/* What a peer sends: the answer to Hello, and the messages of a pull; the first byte says which. */
+/* What a peer sends: the answers to Hello and Compare, and the messages of a pull; the first byte says which. */
 #include "client/peer.h"
 #include "crypto/note.h"
 #include "fuzz/fuzz.h"
@@ -36,10 +36,21 @@ static void check_pull(struct bytes input)
     buf_free(&note);
 }
 
+static void check_compare(struct bytes input)
+{
+    struct peer_comparison found;
+    if (peer_compare_parse(input, &found, NULL) != 0)
+        return;
+    FUZZ_CHECK(found.position.count <= POSITION_LOGS_MAX && position_covers(&found.position, &found.position));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bytes input = bytes_of(data, size);
-    if (fuzz_take_byte(&input) % 2 == 0)
+    uint8_t which = fuzz_take_byte(&input);
+    if (which == 'c')
+        check_compare(input);
+    else if (which % 2 == 0)
         check_hello(input);
     else
         check_pull(input);

@@ -94,8 +94,8 @@ static void configure(struct node *node)
     struct region_config *config = &node->config;
     snprintf(config->cluster, sizeof(config->cluster), "sim");
     snprintf(config->address, sizeof(config->address), "%s:1", config->region);
-    config->log_signer = &node->log_signer;
-    config->cosign_signer = &node->cosign_signer;
+    config->log_signers = (struct signers){1, {&node->log_signer}};
+    config->cosign_signers = (struct signers){1, {&node->cosign_signer}};
     config->contexts = (struct context_table){.count = 1, .contexts = world->contexts};
     config->checkpoint_interval_us = world->plan.checkpoint_interval_us;
     config->hello_interval_us = world->plan.hello_interval_us;
@@ -136,8 +136,8 @@ static void know_peers(struct node *node)
         struct region_peer_config *config = &node->config.peers[peer];
         memcpy(config->region, other->config.region, sizeof(config->region));
         memcpy(config->address, other->config.address, sizeof(config->address));
-        config->log_key = other->log_key;
-        config->cosign_key = other->cosign_signer.verifier;
+        config->log_keys = (struct keyring){1, {other->log_key}};
+        config->cosign_keys = (struct keyring){1, {other->cosign_signer.verifier}};
     }
 }
 

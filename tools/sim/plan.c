@@ -25,11 +25,17 @@ static void draw_limits(struct world *world)
 {
     struct plan *plan = &world->plan;
     struct region_limits *limits = &plan->limits;
-    size_t *const sizes[] = {
-        &limits->ready_blocks,     &limits->commands_pending,    &limits->unindexed_entries,
-        &limits->indexed_steps,    &limits->mirror_writes,       &limits->kept_notes,
-        &limits->boundaries,       &limits->block_bytes,         &plan->applier_limits.blocks,
-        &plan->index_limits.heads, &plan->index_limits.restored, &plan->applier_limits.batch_entries};
+    size_t *const sizes[] = {&limits->ready_blocks,
+                             &limits->commands_pending,
+                             &limits->unindexed_entries,
+                             &limits->indexed_steps,
+                             &limits->mirror_writes,
+                             &limits->kept_notes,
+                             &limits->boundaries,
+                             &limits->block_bytes,
+                             &plan->applier_limits.blocks,
+                             &plan->index_limits.restored,
+                             &plan->applier_limits.batch_entries};
     uint64_t *const times[] = {&limits->overlay_grace_us, &limits->backoff_first_us, &limits->backoff_max_us,
                                &limits->penalty_us};
     for (size_t i = 0; world->plan.enabled[FAULT_TINY_LIMITS] && i < sizeof(sizes) / sizeof(sizes[0]); i++)
@@ -79,11 +85,11 @@ static void draw_rules(struct world *world)
         return;
     if (world_chance(world, 700000))
         world->plan.settle_every_us = world_between(world, 20, 800) * SIM_MS;
-    context->late = world->late;
+    context->types = world->types;
     for (size_t i = 0; i < SIM_TYPES; i++) {
         enum late_policy policy = (enum late_policy)world_draw(world, LATE_COMPENSATE + 1);
         if (policy != LATE_MANUAL)
-            world->late[context->late_count++] = (struct context_late){.type = event_types[i], .policy = policy};
+            world->types[context->type_count++] = (struct context_type){.type = event_types[i], .late = policy};
     }
 }
 

@@ -199,7 +199,7 @@ static void run_people(struct world *world, struct task *task)
 
 void settlers_start(struct world *world)
 {
-    for (size_t i = 0; world->contexts[0].late_count > 0 && i < world->node_count; i++)
+    for (size_t i = 0; world->contexts[0].type_count > 0 && i < world->node_count; i++)
         world_after(world, world_draw(world, SIM_S), NULL, run_rules)->numbers[0] = i;
     if (world->plan.settle_every_us > 0)
         world_after(world, world_draw(world, 2 * world->plan.settle_every_us) + 1, NULL, run_people);

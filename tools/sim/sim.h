@@ -261,7 +261,7 @@ struct world {
     size_t node_count;
     struct context contexts[1];
     struct context_home homes[SIM_NODES_MAX]; /* of epoch 1 */
-    struct context_late late[SIM_TYPES];
+    struct context_type types[SIM_TYPES];
     char region_names[SIM_NODES_MAX][24];
     char partition_names[SIM_PARTITIONS_MAX][24];
     size_t partition_count; /* number i below node_count has its first home in region i */

@@ -30,8 +30,8 @@ static void setup(void)
     config = (struct region_config){.cluster = "bank",
                                     .region = "eu",
                                     .incarnation = 1,
-                                    .log_signer = &log_signer,
-                                    .cosign_signer = &cosign_signer,
+                                    .log_signers = {1, {&log_signer}},
+                                    .cosign_signers = {1, {&cosign_signer}},
                                     .peer_count = PEERS,
                                     .checkpoint_interval_us = SECOND_US,
                                     .hello_interval_us = SECOND_US,
@@ -40,9 +40,9 @@ static void setup(void)
     for (size_t i = 0; i < PEERS; i++) {
         snprintf(config.peers[i].region, sizeof(config.peers[i].region), "%s", i == 0 ? "us" : "ap");
         signer(i == 0 ? "bank/us/1" : "bank/ap/1", NOTE_KEY_ED25519, (uint8_t)(10 + i), &peer);
-        config.peers[i].log_key = peer.verifier;
+        config.peers[i].log_keys = (struct keyring){1, {peer.verifier}};
         signer(i == 0 ? "bank/us" : "bank/ap", NOTE_KEY_COSIGNATURE, (uint8_t)(20 + i), &peer);
-        config.peers[i].cosign_key = peer.verifier;
+        config.peers[i].cosign_keys = (struct keyring){1, {peer.verifier}};
     }
     memory = index_memory_new(&config.contexts);
     cr_assert_not_null(memory);

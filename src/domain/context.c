@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "entry/entry.h"
 
-static const struct context *find_context(const struct context_table *table, struct bytes name)
+const struct context *context_find(const struct context_table *table, struct bytes name)
 {
     for (size_t i = 0; i < table->count; i++) {
         if (bytes_equal(bytes_of_string(table->contexts[i].name), name))
@@ -17,7 +17,7 @@ static const struct context *find_context(const struct context_table *table, str
 int context_authority(const struct context_table *table, struct bytes context, struct bytes partition,
                       struct authority *ret, struct err *err)
 {
-    const struct context *found = find_context(table, context);
+    const struct context *found = context_find(table, context);
     if (found == NULL)
         return err_set(err, ERR_NOT_FOUND,
                        "there is no context \"%.*s\": declare it under `contexts` in every region's tallyd.yaml",
@@ -32,7 +32,7 @@ int context_authority(const struct context_table *table, struct bytes context, s
 
 bool context_has_home(const struct context_table *table, struct bytes context, struct bytes partition)
 {
-    const struct context *found = find_context(table, context);
+    const struct context *found = context_find(table, context);
     for (size_t i = 0; found != NULL && i < found->home_count; i++) {
         if (bytes_equal(bytes_of_string(found->homes[i].partition), partition))
             return true;
@@ -42,7 +42,7 @@ bool context_has_home(const struct context_table *table, struct bytes context, s
 
 const struct promises *context_promises(const struct context_table *table, struct bytes context, size_t *ret_number)
 {
-    const struct context *found = find_context(table, context);
+    const struct context *found = context_find(table, context);
     if (found == NULL)
         return NULL;
     *ret_number = (size_t)(found - table->contexts);
@@ -51,13 +51,13 @@ const struct promises *context_promises(const struct context_table *table, struc
 
 size_t context_home_count(const struct context_table *table, struct bytes context)
 {
-    const struct context *found = find_context(table, context);
+    const struct context *found = context_find(table, context);
     return found == NULL ? 0 : found->home_count;
 }
 
 struct bytes context_home_partition(const struct context_table *table, struct bytes context, size_t at)
 {
-    const struct context *found = find_context(table, context);
+    const struct context *found = context_find(table, context);
     PRE(found != NULL && at < found->home_count);
     return bytes_of_string(found->homes[at].partition);
 }
@@ -72,14 +72,20 @@ static const char *const late_policy_names[] = {
 };
 enum { LATE_POLICY_COUNT = sizeof(late_policy_names) / sizeof(late_policy_names[0]) };
 
+const struct context_type *context_type_find(const struct context *context, struct bytes type)
+{
+    for (size_t i = 0; i < context->type_count; i++) {
+        if (bytes_equal(bytes_of_string(context->types[i].type), type))
+            return &context->types[i];
+    }
+    return NULL;
+}
+
 enum late_policy context_late_policy(const struct context_table *table, struct bytes context, struct bytes type)
 {
-    const struct context *found = find_context(table, context);
-    for (size_t i = 0; found != NULL && i < found->late_count; i++) {
-        if (bytes_equal(bytes_of_string(found->late[i].type), type))
-            return found->late[i].policy;
-    }
-    return LATE_MANUAL;
+    const struct context *found = context_find(table, context);
+    const struct context_type *rule = found == NULL ? NULL : context_type_find(found, type);
+    return rule == NULL ? LATE_MANUAL : rule->late;
 }
 
 const char *late_policy_name(enum late_policy policy)
@@ -129,21 +135,47 @@ static int check_homes(const struct context *context, struct err *err)
     return 0;
 }
 
-static int check_late(const struct context *context, struct err *err)
+static int check_types(const struct context *context, struct err *err)
 {
-    if (context->late_count > CONTEXT_LATE_TYPES_MAX)
-        return err_set(err, ERR_TOO_LARGE, "context %s has rules for late events of %zu types, the limit is %d",
-                       context->name, context->late_count, CONTEXT_LATE_TYPES_MAX);
-    for (size_t i = 0; i < context->late_count; i++) {
-        int code = entry_check_name(bytes_of_string(context->late[i].type), ENTRY_NAME_MAX_BYTES, "type", err);
+    if (context->type_count > CONTEXT_TYPES_MAX)
+        return err_set(err, ERR_TOO_LARGE, "context %s has rules for %zu event types, the limit is %d", context->name,
+                       context->type_count, CONTEXT_TYPES_MAX);
+    for (size_t i = 0; i < context->type_count; i++) {
+        const struct context_type *rule = &context->types[i];
+        int code = entry_check_name(bytes_of_string(rule->type), ENTRY_NAME_MAX_BYTES, "type", err);
+        if (code == 0 && rule->commutative && context->rules.topology != TOPOLOGY_MULTI_HOME)
+            code = err_set(err, ERR_INVALID, "context %s: type %s is commutative, but the topology is not multi-home",
+                           context->name, rule->type);
         for (size_t j = 0; code == 0 && j < i; j++) {
-            if (strcmp(context->late[i].type, context->late[j].type) == 0)
-                code = err_set(err, ERR_INVALID, "context %s has two rules for late events of type %s", context->name,
-                               context->late[i].type);
+            if (strcmp(rule->type, context->types[j].type) == 0)
+                code =
+                    err_set(err, ERR_INVALID, "context %s has two rules for event type %s", context->name, rule->type);
         }
         if (code != 0)
             return code;
     }
+    return 0;
+}
+
+/* Whoever is the home must hold the payloads (rule 5 of DESIGN.md); active-passive has one home. */
+static int check_rules(const struct context *context, struct err *err)
+{
+    const struct context_rules *rules = &context->rules;
+    int code = rules_check(rules, context->name, err);
+    if (code != 0)
+        return code;
+    if (rules->topology == TOPOLOGY_ACTIVE_PASSIVE && context->home_count > 0)
+        return err_set(err, ERR_INVALID, "context %s is active-passive: it has one home, and no homes of partitions",
+                       context->name);
+    const char *without =
+        rules_region_holds_payloads(rules, bytes_of_string(context->default_home)) ? NULL : context->default_home;
+    for (size_t i = 0; i < context->home_count; i++) {
+        if (!rules_region_holds_payloads(rules, bytes_of_string(context->homes[i].region)))
+            without = context->homes[i].region;
+    }
+    if (without != NULL)
+        return err_set(err, ERR_INVALID, "context %s: %s is a home, so it must be one of payload_regions",
+                       context->name, without);
     return 0;
 }
 
@@ -162,7 +194,9 @@ int context_table_check(const struct context_table *table, struct err *err)
         if (code == 0)
             code = check_homes(context, err);
         if (code == 0)
-            code = check_late(context, err);
+            code = check_types(context, err);
+        if (code == 0)
+            code = check_rules(context, err);
         if (code == 0)
             code = promises_check(&context->promises, context->name, err);
         for (size_t j = 0; code == 0 && j < i; j++) {
@@ -188,22 +222,30 @@ static void mix_part(struct hash *mixed, struct sha256 *sha, struct bytes kind, 
         mixed->bytes[i] ^= hash.bytes[i];
 }
 
+/* A rule that says what no rule would say is the same as none. */
+static void mix_type(struct hash *mixed, struct sha256 *sha, const char *context, const struct context_type *rule)
+{
+    if (rule->late != LATE_MANUAL)
+        mix_part(mixed, sha, BYTES_LITERAL("tallystick-late\0"), context, rule->type, late_policy_name(rule->late));
+    if (rule->override)
+        mix_part(mixed, sha, BYTES_LITERAL("tallystick-type\0"), context, rule->type, "override");
+    if (rule->commutative)
+        mix_part(mixed, sha, BYTES_LITERAL("tallystick-type\0"), context, rule->type, "commutative");
+}
+
 struct hash context_table_digest(const struct context_table *table, struct sha256 *sha)
 {
     const struct bytes home = BYTES_LITERAL("tallystick-context\0");
-    const struct bytes late = BYTES_LITERAL("tallystick-late\0");
     struct hash mixed = {0};
     for (size_t i = 0; i < table->count; i++) {
         const struct context *context = &table->contexts[i];
         mix_part(&mixed, sha, home, context->name, "", context->default_home);
+        rules_mix(&context->rules, context->name, sha, &mixed);
         promises_mix(&context->promises, context->name, sha, &mixed);
         for (size_t j = 0; j < context->home_count; j++)
             mix_part(&mixed, sha, home, context->name, context->homes[j].partition, context->homes[j].region);
-        for (size_t j = 0; j < context->late_count; j++) {
-            if (context->late[j].policy != LATE_MANUAL) /* the same as not saying so */
-                mix_part(&mixed, sha, late, context->name, context->late[j].type,
-                         late_policy_name(context->late[j].policy));
-        }
+        for (size_t j = 0; j < context->type_count; j++)
+            mix_type(&mixed, sha, context->name, &context->types[j]);
     }
     return sha256_of(sha, bytes_of(mixed.bytes, HASH_SIZE));
 }

@@ -13,8 +13,9 @@
 #include "base/err.h"
 #include "crypto/sha256.h"
 #include "domain/promises.h"
+#include "domain/rules.h"
 
-enum { CONTEXTS_MAX = 256, CONTEXT_HOMES_MAX = 4096, CONTEXT_LATE_TYPES_MAX = 1024, CONTEXT_EPOCH_FIRST = 1 };
+enum { CONTEXTS_MAX = 256, CONTEXT_HOMES_MAX = 4096, CONTEXT_TYPES_MAX = 1024, CONTEXT_EPOCH_FIRST = 1 };
 
 struct context_home {
     const char *partition;
@@ -29,9 +30,12 @@ enum late_policy {
     LATE_COMPENSATE,     /* it is owed a compensating event */
 };
 
-struct context_late {
+/* What a context says about events of one type. */
+struct context_type {
     const char *type;
-    enum late_policy policy;
+    enum late_policy late;
+    bool override;    /* may be accepted away from home, as an emergency: the home settles it */
+    bool commutative; /* effects commute: a multi-home context accepts it in any region */
 };
 
 /* Strings are owned by whoever built the table and outlive it. */
@@ -40,8 +44,9 @@ struct context {
     const char *default_home; /* region */
     size_t home_count;
     const struct context_home *homes; /* partitions that live elsewhere */
-    size_t late_count;
-    const struct context_late *late; /* event types that are not LATE_MANUAL */
+    size_t type_count;
+    const struct context_type *types; /* that are not LATE_MANUAL, home only */
+    struct context_rules rules;
     struct promises promises;
 };
 
@@ -70,16 +75,21 @@ const struct promises *context_promises(const struct context_table *table, struc
 size_t context_home_count(const struct context_table *table, struct bytes context);
 struct bytes context_home_partition(const struct context_table *table, struct bytes context, size_t at);
 
+/* NULL when there is no such context. */
+const struct context *context_find(const struct context_table *table, struct bytes context);
+/* What it says about the type; NULL: nothing. */
+const struct context_type *context_type_find(const struct context *context, struct bytes type);
+
 /* LATE_MANUAL for types that are not listed and contexts that do not exist. */
 enum late_policy context_late_policy(const struct context_table *table, struct bytes context, struct bytes type);
 /* "manual", "accept", "drop-duplicate", "compensate", as the configuration says it. The inverse: ERR_INVALID. */
 const char *late_policy_name(enum late_policy policy);
 int late_policy_parse(const char *name, enum late_policy *ret, struct err *err) MUST_USE;
 
-/* Names valid and unique, homes and late types unique per context, within limits. ERR_INVALID, ERR_TOO_LARGE naming the
- * context. */
+/* Names valid and unique, homes and types unique per context, topology kept, within limits. ERR_INVALID, ERR_TOO_LARGE
+ * naming the context. */
 int context_table_check(const struct context_table *table, struct err *err) MUST_USE;
-/* The same for equal tables, whatever the order of contexts, homes and late types. */
+/* The same for equal tables, whatever the order of contexts, homes, types and regions. */
 struct hash context_table_digest(const struct context_table *table, struct sha256 *sha);
 
 #endif

@@ -24,6 +24,7 @@ struct follower {
     bool held;
     struct position hold; /* how far the live one goes meanwhile */
     hlc passed[PROJECTION_LOGS_MAX];
+    uint64_t events_max; /* in a transaction */
 };
 
 int follower_new(struct projection *projection, const struct context_table *contexts, struct follower **ret,
@@ -33,6 +34,7 @@ int follower_new(struct projection *projection, const struct context_table *cont
     struct follower *follower = mem_alloc_zero(1, sizeof(*follower));
     if (follower == NULL)
         return err_no_memory(err, "a projection's follower");
+    follower->events_max = FOLLOWER_EVENTS_MAX;
     follower->projection = projection;
     follower->contexts = contexts;
     int code = generation_new(projection_live(projection), contexts, &follower->live, err);
@@ -143,14 +145,15 @@ static uint64_t end_of(const struct log *log, const struct position *hold)
 
 /* A log whose next entry makes a statement fail is left where it stands: others may hold what makes that entry late.
  * *blame gets such a failure. */
-static int step_generation(struct generation *generation, const struct position *hold, struct log *const *logs,
-                           size_t log_count, struct follower_progress *progress, struct err *blame, struct err *err)
+static int step_generation(const struct follower *follower, struct generation *generation, const struct position *hold,
+                           struct log *const *logs, size_t log_count, struct follower_progress *progress,
+                           struct err *blame, struct err *err)
 {
     int code = 0;
     for (size_t i = 0; code == 0 && i < log_count; i++) {
         struct generation_progress moved = {.moved = false};
         struct err failure = {0};
-        code = generation_step(generation, logs, log_count, i, end_of(logs[i], hold), FOLLOWER_EVENTS_MAX, &moved,
+        code = generation_step(generation, logs, log_count, i, end_of(logs[i], hold), follower->events_max, &moved,
                                &failure);
         progress->moved = progress->moved || moved.moved;
         if (code == ERR_INVALID) {
@@ -173,7 +176,7 @@ static int step_total(struct follower *follower, struct generation *generation, 
     struct err failure = {0};
     for (size_t i = 0; i < log_count; i++)
         ends[i] = end_of(logs[i], hold);
-    int code = generation_step_total(generation, logs, log_count, ends, follower->passed, FOLLOWER_EVENTS_MAX, &moved,
+    int code = generation_step_total(generation, logs, log_count, ends, follower->passed, follower->events_max, &moved,
                                      &failure);
     progress->moved = progress->moved || moved.moved;
     if (code == ERR_INVALID) {
@@ -191,7 +194,13 @@ static int step_any(struct follower *follower, struct generation *generation, co
 {
     return projection_db_total_order(projection_live(follower->projection))
                ? step_total(follower, generation, hold, logs, log_count, progress, blame, err)
-               : step_generation(generation, hold, logs, log_count, progress, blame, err);
+               : step_generation(follower, generation, hold, logs, log_count, progress, blame, err);
+}
+
+void follower_limit(struct follower *follower, uint64_t events)
+{
+    PRE(events >= 1 && events <= FOLLOWER_EVENTS_MAX);
+    follower->events_max = events;
 }
 
 int follower_step(struct follower *follower, struct log *const *logs, size_t log_count, struct follower_progress *ret,

@@ -31,6 +31,9 @@ int follower_new(struct projection *projection, const struct context_table *cont
                  struct err *err) MUST_USE;
 void follower_free(struct follower *follower);
 
+/* Events in a transaction: 1 to FOLLOWER_EVENTS_MAX, which it is at first. */
+void follower_limit(struct follower *follower, uint64_t events);
+
 /* What a step did. */
 struct follower_progress {
     bool moved;    /* false: everything is applied up to its durable end, or waits for another log */

@@ -22,6 +22,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 enum { NAME_SHOWN_MAX = 100 };
@@ -50,7 +51,7 @@ uint64_t durability_copied(const struct region *region, uint32_t copies)
 {
     uint64_t sizes[REGION_PEERS_MAX];
     size_t count = region->config.peer_count;
-    if (copies == 0)
+    if (copies == 0 || PLANTED(answer_before_copies))
         return region_own(region)->durable_size;
     if (copies > count)
         return 0;
@@ -126,7 +127,7 @@ int durability_decide(const struct region *region, struct region_command *comman
         return 0; /* what is not a context was refused before */
     uint32_t wanted = promises->durability.peers;
     uint32_t up = peers_up(region);
-    if (up < wanted && promises->durability.when_away == AWAY_DEGRADE) {
+    if (up < wanted && (promises->durability.when_away == AWAY_DEGRADE || PLANTED(degrade_always))) {
         wanted = up;
         command->degraded = true;
     } else if (up < wanted && !repetition) {

@@ -25,6 +25,7 @@ method_fn method_show_late;
 method_fn method_settle;
 method_fn method_late_digest;
 method_fn method_report;
+method_fn method_list_evidence;
 method_fn method_hello;
 method_fn method_pull;
 method_fn method_compare;

@@ -14,10 +14,13 @@
 #define RPC_RPC_H
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "log/evidence.h"
 #include "log/log.h"
 #include "projection/drift.h"
 #include "region/region.h"
@@ -38,17 +41,32 @@ enum {
 
 #define RPC_SERVER_VERSION "0.1.0" /* as Status shows it */
 
+/* What one thread waits on for batches to be done. A semaphore, because whoever posts it does not touch it afterwards,
+ * and holds no lock that the woken thread would run into. */
+struct rpc_waiter {
+    sem_t finished;
+    atomic_size_t owed; /* posts that were promised and not taken yet */
+};
+
+void rpc_waiter_init(struct rpc_waiter *waiter);
+/* Takes what is owed first: nobody may post it afterwards. */
+void rpc_waiter_destroy(struct rpc_waiter *waiter);
+/* One more post is to come. Before whoever posts it knows of it. */
+void rpc_waiter_expect(struct rpc_waiter *waiter);
+void rpc_waiter_post(struct rpc_waiter *waiter);
+/* Waits for a post, at most until then on the monotonic clock (UINT64_MAX: however long); false when none came. */
+bool rpc_waiter_take(struct rpc_waiter *waiter, uint64_t until_mono_us);
+
 /* A batch on its way through the region. Owned by the call that it came in on; between submit and done the region has
  * it. */
 struct rpc_append {
     struct region_command command; /* first: the backend finds the append from the command */
     struct arena arena;            /* everything that the command points to */
-    pthread_mutex_t mutex;
-    pthread_cond_t finished;
-    bool done;
+    struct rpc_waiter *waiter;     /* expects this batch */
+    atomic_bool done;
 };
 
-/* The backend calls this, from any thread, once it is done with append->command. */
+/* The backend calls this, from any thread, once it is done with append->command. Posts the waiter. */
 void rpc_append_done(struct rpc_append *append);
 
 struct rpc_projection {
@@ -170,6 +188,8 @@ struct rpc_backend_ops {
     /* The latest signed note of a log: published (cosigned) if there is one and `published`, appended to *out.
      * ERR_NOT_FOUND. */
     int (*checkpoint)(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err);
+    /* evidence_each on the data directory; reads files on the calling thread. */
+    int (*evidence)(struct rpc_backend *backend, bool resolved, evidence_fn *each, void *context, struct err *err);
     /* Appends the receipt of an entry (crypto/receipt.h) to *out. ERR_UNAVAILABLE until a published checkpoint covers
      * it; does not wait. */
     int (*prove)(struct rpc_backend *backend, size_t log, uint64_t index, struct buf *out, struct err *err);

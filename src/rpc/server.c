@@ -69,6 +69,7 @@ static const struct method METHODS[] = {
     {"/tally.v1.Operations/Settle", method_settle, true},
     {"/tally.v1.Operations/LateDigest", method_late_digest, false},
     {"/tally.v1.Operations/Report", method_report, false},
+    {"/tally.v1.Operations/ListEvidence", method_list_evidence, true},
     {"/tally.v1.Replication/Hello", method_hello, true},
     {"/tally.v1.Replication/Pull", method_pull, true},
     {"/tally.v1.Replication/Compare", method_compare, true},

@@ -192,6 +192,12 @@ static int check_tail(struct rpc_backend *backend, struct bytes context, struct 
     return ask(backend, &question);
 }
 
+static int evidence(struct rpc_backend *backend, bool resolved, evidence_fn *each, void *context, struct err *err)
+{
+    struct server *server = server_of(backend);
+    return evidence_each(server->disk, server->config->folder, resolved, each, context, err);
+}
+
 static int checkpoint(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err)
 {
     struct log *found = log_at(backend, log);
@@ -253,6 +259,7 @@ const struct rpc_backend_ops server_backend_ops = {
     .freshness = freshness,
     .check_tail = check_tail,
     .failover_report = failover_report,
+    .evidence = evidence,
     .checkpoint = checkpoint,
     .prove = prove,
     .acknowledged = acknowledged,

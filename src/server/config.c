@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "crypto/keyfile.h"
 #include "log/log.h"
+#include "server/config_contexts.h"
+#include "server/keys.h"
 
 enum { CONFIG_MAX_BYTES = 1024 * 1024, TEXT_MAX = 1023, INTERVAL_MIN_MS = 10, INTERVAL_MAX_MS = 3600 * 1000 };
 
@@ -19,38 +21,6 @@ struct file_peer {
     char *region;
     char *address;
     char *keys;
-};
-
-struct file_home {
-    char *partition;
-    char *home;
-};
-
-struct file_late {
-    char *type;
-    char *settle;
-};
-
-struct file_durability {
-    uint64_t peers;
-    char *when_away;
-};
-
-struct file_recovery_point {
-    uint64_t events;
-    uint64_t seconds;
-    char *then;
-};
-
-struct file_context {
-    char *name;
-    char *default_home;
-    struct file_home *homes;
-    unsigned homes_count;
-    struct file_late *late_events;
-    unsigned late_events_count;
-    struct file_durability *durability;
-    struct file_recovery_point *recovery_point;
 };
 
 struct file_database {
@@ -93,51 +63,6 @@ static const cyaml_schema_field_t peer_fields[] = {
 static const cyaml_schema_value_t peer_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_peer, peer_fields)};
 
-static const cyaml_schema_field_t home_fields[] = {
-    TEXT("partition", struct file_home, partition),
-    TEXT("home", struct file_home, home),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t home_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_home, home_fields)};
-
-static const cyaml_schema_field_t late_fields[] = {
-    TEXT("type", struct file_late, type),
-    TEXT("settle", struct file_late, settle),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t late_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_late, late_fields)};
-
-static const cyaml_schema_field_t durability_fields[] = {
-    CYAML_FIELD_UINT("peers", CYAML_FLAG_DEFAULT, struct file_durability, peers),
-    CYAML_FIELD_STRING_PTR("when_away", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_durability, when_away, 1,
-                           TEXT_MAX),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_field_t recovery_point_fields[] = {
-    CYAML_FIELD_UINT("events", CYAML_FLAG_OPTIONAL, struct file_recovery_point, events),
-    CYAML_FIELD_UINT("seconds", CYAML_FLAG_OPTIONAL, struct file_recovery_point, seconds),
-    TEXT("then", struct file_recovery_point, then),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t context_fields[] = {
-    TEXT("name", struct file_context, name),
-    TEXT("default_home", struct file_context, default_home),
-    CYAML_FIELD_SEQUENCE("homes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, homes, &home_schema, 0,
-                         CONTEXT_HOMES_MAX),
-    CYAML_FIELD_SEQUENCE("late_events", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, late_events,
-                         &late_schema, 0, CONTEXT_LATE_TYPES_MAX),
-    CYAML_FIELD_MAPPING_PTR("durability", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context, durability,
-                            durability_fields),
-    CYAML_FIELD_MAPPING_PTR("recovery_point", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_context,
-                            recovery_point, recovery_point_fields),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t context_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_context, context_fields)};
-
 static const cyaml_schema_field_t database_fields[] = {
     TEXT("name", struct file_database, name),
     TEXT("url", struct file_database, url),
@@ -156,7 +81,7 @@ static const cyaml_schema_field_t top_fields[] = {
                            TEXT_MAX),
     CYAML_FIELD_SEQUENCE("peers", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, peers, &peer_schema, 0,
                          REGION_PEERS_MAX),
-    CYAML_FIELD_SEQUENCE("contexts", CYAML_FLAG_POINTER, struct config_file, contexts, &context_schema, 1,
+    CYAML_FIELD_SEQUENCE("contexts", CYAML_FLAG_POINTER, struct config_file, contexts, &config_context_schema, 1,
                          CONTEXTS_MAX),
     NUMBER("checkpoint_interval_ms", checkpoint_interval_ms),
     NUMBER("hello_interval_ms", hello_interval_ms),
@@ -379,29 +304,27 @@ static int resolve(const char *folder, const char *path, char out[DISK_PATH_MAX_
     return disk_join(out, folder, path, err);
 }
 
-/* Sorts a peer's public keys by what they are for. */
+/* Sorts a peer's public keys by what they are for. While it replaces a key, there are two of one kind. */
 static int take_peer_keys(struct region_peer_config *peer, const char *cluster, const struct note_verifier *keys,
                           size_t count, const char *path, struct err *err)
 {
     char log_name[NOTE_NAME_MAX_BYTES + 1];
     char cosign_name[NOTE_NAME_MAX_BYTES + 1];
-    bool has_log = false;
-    bool has_cosign = false;
+    int code = 0;
     snprintf(log_name, sizeof(log_name), "%s/%s/1", cluster, peer->region);
     snprintf(cosign_name, sizeof(cosign_name), "%s/%s", cluster, peer->region);
-    for (size_t i = 0; i < count; i++) {
-        if (keys[i].type == NOTE_KEY_ED25519 && strcmp(keys[i].name, log_name) == 0) {
-            peer->log_key = keys[i];
-            has_log = true;
-        } else if (keys[i].type == NOTE_KEY_COSIGNATURE && strcmp(keys[i].name, cosign_name) == 0) {
-            peer->cosign_key = keys[i];
-            has_cosign = true;
-        } else {
+    for (size_t i = 0; code == 0 && i < count; i++) {
+        if (keys[i].type == NOTE_KEY_ED25519 && strcmp(keys[i].name, log_name) == 0)
+            code = keyring_add(&peer->log_keys, &keys[i], err);
+        else if (keys[i].type == NOTE_KEY_COSIGNATURE && strcmp(keys[i].name, cosign_name) == 0)
+            code = keyring_add(&peer->cosign_keys, &keys[i], err);
+        else
             return err_set(err, ERR_MISMATCH, "%s holds a key named %.100s, but the peer's are %.100s and %.100s", path,
                            keys[i].name, log_name, cosign_name);
-        }
     }
-    if (!has_log || !has_cosign)
+    if (code != 0)
+        return err_wrap(err, code, "%s", path);
+    if (peer->log_keys.count == 0 || peer->cosign_keys.count == 0)
         return err_set(err, ERR_INVALID, "%s must hold both public keys of region %s (its keys/region.pub)", path,
                        peer->region);
     return 0;
@@ -410,7 +333,7 @@ static int take_peer_keys(struct region_peer_config *peer, const char *cluster, 
 static int take_peer(struct server_config *config, struct disk *disk, const struct file_peer *from,
                      struct region_peer_config *peer, struct err *err)
 {
-    struct note_verifier keys[4];
+    struct note_verifier keys[2 * KEYRING_MAX];
     char path[DISK_PATH_MAX_BYTES];
     size_t count = 0;
     char text[2 * TEXT_MAX + 8];
@@ -451,86 +374,6 @@ static int take_peers(struct server_config *config, struct disk *disk, const str
     return 0;
 }
 
-static bool is_region(const struct server_config *config, const char *name)
-{
-    for (size_t i = 0; i < config->region.peer_count; i++) {
-        if (strcmp(name, config->region.peers[i].region) == 0)
-            return true;
-    }
-    return strcmp(name, config->region.region) == 0;
-}
-
-static int check_homes(const struct server_config *config, const struct context *context, struct err *err)
-{
-    if (!is_region(config, context->default_home))
-        return err_set(err, ERR_INVALID, "context %.64s: default_home %.64s is neither this region nor a peer",
-                       context->name, context->default_home);
-    for (size_t i = 0; i < context->home_count; i++) {
-        if (!is_region(config, context->homes[i].region))
-            return err_set(err, ERR_INVALID,
-                           "context %.64s: home %.64s of partition %.64s is neither this region nor a peer",
-                           context->name, context->homes[i].region, context->homes[i].partition);
-    }
-    return 0;
-}
-
-static int take_policy(const struct file_context *from, struct promises *ret, struct err *err)
-{
-    const struct file_durability *durability = from->durability;
-    const struct file_recovery_point *point = from->recovery_point;
-    int code = 0;
-    if (durability != NULL) {
-        bool fits = durability->peers <= PROMISES_PEERS_MAX;
-        ret->durability.peers = fits ? (uint32_t)durability->peers : PROMISES_PEERS_MAX + 1; /* refused by its check */
-        if (durability->when_away != NULL)
-            code = when_away_parse(durability->when_away, &ret->durability.when_away, err);
-    }
-    if (code == 0 && point != NULL) {
-        ret->recovery_point.events = point->events;
-        ret->recovery_point.seconds = point->seconds;
-        code = bound_action_parse(point->then, &ret->recovery_point.then, err);
-    }
-    return code == 0 ? 0 : err_wrap(err, code, "context %.64s", from->name);
-}
-
-/* What needs peers needs as many as there are. */
-static int check_policy(const struct server_config *config, const struct context *context, struct err *err)
-{
-    const struct promises *policy = &context->promises;
-    bool bounded = policy->recovery_point.events > 0 || policy->recovery_point.seconds > 0;
-    if (policy->durability.peers > config->region.peer_count)
-        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu",
-                       context->name, (unsigned)policy->durability.peers, config->region.peer_count);
-    if (bounded && config->region.peer_count == 0)
-        return err_set(err, ERR_INVALID, "context %.64s: recovery_point needs a peer that holds a copy", context->name);
-    return 0;
-}
-
-/* What was allocated is freed with the configuration, also after a failure. */
-static int take_context(const struct file_context *from, struct context *to, struct err *err)
-{
-    struct context_home *homes = mem_alloc_zero(from->homes_count, sizeof(*homes));
-    struct context_late *late = mem_alloc_zero(from->late_events_count, sizeof(*late));
-    int code = homes == NULL || late == NULL ? err_no_memory(err, "the contexts") : 0;
-    *to = (struct context){.name = from->name,
-                           .default_home = from->default_home,
-                           .home_count = from->homes_count,
-                           .homes = homes,
-                           .late_count = from->late_events_count,
-                           .late = late};
-    for (unsigned i = 0; code == 0 && i < from->homes_count; i++)
-        homes[i] = (struct context_home){.partition = from->homes[i].partition, .region = from->homes[i].home};
-    for (unsigned i = 0; code == 0 && i < from->late_events_count; i++) {
-        late[i].type = from->late_events[i].type;
-        code = late_policy_parse(from->late_events[i].settle, &late[i].policy, err);
-        if (code != 0)
-            err_wrap(err, code, "context %.64s: late_events: type %.64s", from->name, late[i].type);
-    }
-    if (code == 0)
-        code = take_policy(from, &to->promises, err);
-    return code;
-}
-
 static int take_contexts(struct server_config *config, const struct config_file *file, struct err *err)
 {
     config->contexts = mem_alloc_zero(file->contexts_count, sizeof(*config->contexts));
@@ -539,13 +382,11 @@ static int take_contexts(struct server_config *config, const struct config_file 
     config->region.contexts = (struct context_table){.count = file->contexts_count, .contexts = config->contexts};
     int code = 0;
     for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
-        code = take_context(&file->contexts[i], &config->contexts[i], err);
+        code = config_context_take(&file->contexts[i], &config->contexts[i], err);
     if (code == 0)
         code = context_table_check(&config->region.contexts, err);
     for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
-        code = check_homes(config, &config->contexts[i], err);
-    for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
-        code = check_policy(config, &config->contexts[i], err);
+        code = config_context_check(&config->contexts[i], &config->region, err);
     return code;
 }
 
@@ -566,47 +407,6 @@ static int take_databases(struct server_config *config, const struct config_file
         config->databases[config->database_count++] = (struct projection_server){.name = from->name, .url = from->url};
     }
     return 0;
-}
-
-static int take_key(struct server_config *config, struct disk *disk, const char *name, enum note_key_type type,
-                    const char *expected_name, struct note_signer *ret, struct err *err)
-{
-    char path[DISK_PATH_MAX_BYTES];
-    int code = disk_join(path, config->folder, name, err);
-    if (code == 0)
-        code = keyfile_load(disk, path, ret, err);
-    if (code == 0 && (ret->verifier.type != type || strcmp(ret->verifier.name, expected_name) != 0))
-        code = err_set(err, ERR_MISMATCH, "%s is the key of \"%.100s\", but this region needs one of \"%.100s\"", path,
-                       ret->verifier.name, expected_name);
-    return code;
-}
-
-static int take_witness_key(struct server_config *config, struct disk *disk, struct err *err)
-{
-    char name[NOTE_NAME_MAX_BYTES + 1];
-    snprintf(name, sizeof(name), "%s/%s/witness", config->region.cluster, config->region.region);
-    int code = take_key(config, disk, "keys/witness.key", NOTE_KEY_COSIGNATURE, name, &config->witness_signer, err);
-    if (code == 0 && memcmp(config->witness_signer.verifier.public_key, config->cosign_signer.verifier.public_key,
-                            sizeof(config->witness_signer.verifier.public_key)) == 0)
-        code = err_set(err, ERR_MISMATCH,
-                       "keys/witness.key and keys/cosign.key are one key: a witness vouches for less than a mirror, so "
-                       "each needs its own");
-    return code;
-}
-
-static int take_keys(struct server_config *config, struct disk *disk, struct err *err)
-{
-    char cosign_name[NOTE_NAME_MAX_BYTES + 1];
-    snprintf(cosign_name, sizeof(cosign_name), "%s/%s", config->region.cluster, config->region.region);
-    int code = take_key(config, disk, "keys/log.key", NOTE_KEY_ED25519, config->origin, &config->log_signer, err);
-    if (code == 0)
-        code =
-            take_key(config, disk, "keys/cosign.key", NOTE_KEY_COSIGNATURE, cosign_name, &config->cosign_signer, err);
-    if (code == 0 && config->http_listen[0] != '\0')
-        code = take_witness_key(config, disk, err);
-    config->region.log_signer = &config->log_signer;
-    config->region.cosign_signer = &config->cosign_signer;
-    return code;
 }
 
 int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err)
@@ -637,7 +437,7 @@ int server_config_load(struct disk *disk, const char *folder, struct server_conf
     if (code != 0)
         err_wrap(err, code, "%s", path);
     if (code == 0)
-        code = take_keys(config, disk, err);
+        code = keys_load(config, disk, err);
     if (code != 0)
         goto fail;
     *ret = config;
@@ -656,20 +456,18 @@ int server_config_set_incarnation(struct server_config *config, uint64_t incarna
     origin.incarnation = incarnation;
     origin_format(&origin, config->origin);
     config->region.incarnation = incarnation;
-    return note_verifier_rename(&config->log_signer.verifier, config->origin, err);
+    for (size_t i = 0; code == 0 && i < config->region.log_signers.count; i++)
+        code = note_verifier_rename(&config->signers[KEY_LOG][i].verifier, config->origin, err);
+    return code;
 }
 
 void server_config_free(struct server_config *config)
 {
     if (config == NULL)
         return;
-    note_signer_wipe(&config->log_signer);
-    note_signer_wipe(&config->cosign_signer);
-    note_signer_wipe(&config->witness_signer);
-    for (size_t i = 0; config->contexts != NULL && i < config->region.contexts.count; i++) {
-        mem_free((void *)(uintptr_t)config->contexts[i].homes);
-        mem_free((void *)(uintptr_t)config->contexts[i].late);
-    }
+    keys_wipe(config);
+    for (size_t i = 0; config->contexts != NULL && i < config->region.contexts.count; i++)
+        config_context_free(&config->contexts[i]);
     mem_free(config->contexts);
     if (config->file != NULL)
         cyaml_free(&reader_config, &top_schema, config->file, 0);

@@ -27,7 +27,7 @@
 #include "platform/disk.h"
 #include "platform/mailbox.h"
 #include "reconcile/applier.h"
-#include "region/store.h"
+#include "region/life.h"
 #include "rpc/rpc.h"
 #include "server/config.h"
 #include "server/server.h"
@@ -143,18 +143,6 @@ void *indexer_run(void *context);
 void *settler_run(void *context);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
-
-/* life.c: the own incarnations. */
-/* Takes the largest own incarnation that logs/ and signed/ know into the configuration; makes both folders. */
-int life_find_incarnation(struct server *server, struct err *err) MUST_USE;
-/* Keeps the own log's checkpoint apart from the log, unless a larger one is kept: while the log is restored, smaller
- * ones come back from peers. Writer thread. */
-int life_remember_signed(struct server *server, struct bytes note, struct err *err) MUST_USE;
-/* The mark of a restore: region.restored in the configuration. It goes when the region signs. Writer thread. */
-int life_find_mark(struct server *server, struct err *err) MUST_USE;
-int life_remove_mark(struct server *server, struct err *err) MUST_USE;
-/* Makes the log of a later incarnation durable; it may be there. Writer thread. */
-int life_begin(struct server *server, uint64_t incarnation, struct err *err) MUST_USE;
 
 /* peers.c: threads that talk to peers. The sequencer calls these; none waits. */
 int peers_start(struct server *server, struct peers **ret, struct err *err) MUST_USE;

@@ -21,8 +21,10 @@ struct page {
 static bool has_rules(const struct context_table *contexts)
 {
     for (size_t i = 0; i < contexts->count; i++) {
-        if (contexts->contexts[i].late_count > 0)
-            return true;
+        for (size_t t = 0; t < contexts->contexts[i].type_count; t++) {
+            if (contexts->contexts[i].types[t].late != LATE_MANUAL)
+                return true;
+        }
     }
     return false;
 }
@@ -49,7 +51,7 @@ static int ask(struct server *server, enum settlement settlement, const struct s
     struct settle_outcome outcome;
     const struct settle_request request = {.settlement = settlement,
                                            .actor = BYTES_LITERAL("policy"),
-                                           .reason = BYTES_LITERAL("late_events of the context"),
+                                           .reason = BYTES_LITERAL("event_types of the context"),
                                            .place_count = count,
                                            .places = places};
     int code = settle_places(&server->backend, &request, &outcome, err);

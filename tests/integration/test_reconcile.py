@@ -10,7 +10,7 @@ ALL = ('eu', 'us', 'ap')
 
 def set_rules(region, **rules):
     lines = ''.join(f'      - type: {type}\n        settle: {settle}\n' for type, settle in rules.items())
-    region.edit_config(r'^    homes:', f'    late_events:\n{lines}    homes:')
+    region.edit_config(r'^    homes:', f'    event_types:\n{lines}    homes:')
 
 
 def lose_a_tail(lab, tail, **rules):

@@ -97,7 +97,7 @@ static int fetch_checkpoint(struct source *source, const char *data, const char 
                             struct mend *mend, struct err *err)
 {
     struct origin origin;
-    struct note_verifier key;
+    struct keyring keys;
     struct checkpoint checkpoint;
     struct channel_call *call = NULL;
     struct buf scratch;
@@ -119,9 +119,9 @@ static int fetch_checkpoint(struct source *source, const char *data, const char 
     if (code == 0)
         code = origin_parse(bytes_of_string(source->origin), &origin, err);
     if (code == 0)
-        code = datadir_key(data, key_path, &origin, &key, err);
+        code = datadir_keys(data, key_path, &origin, &keys, err);
     if (code == 0)
-        code = checkpoint_open(buf_bytes(&note), &key, &checkpoint, err);
+        code = keyring_open(buf_bytes(&note), &keys, source->origin, &checkpoint, err);
     if (code == 0)
         mend->goals[mend->goal_count++] = (struct scrub_goal){.size = checkpoint.size, .root = checkpoint.root};
     buf_free(&note);

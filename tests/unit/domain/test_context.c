@@ -274,9 +274,10 @@ Test(context, the_digest_keeps_neighbouring_names_apart)
 
 /* --- Late events --- */
 
-static const struct context_late frozen_rules[] = {{"CardFrozen", LATE_ACCEPT}, {"Heartbeat", LATE_DROP_DUPLICATE}};
+static const struct context_type frozen_rules[] = {{.type = "CardFrozen", .late = LATE_ACCEPT},
+                                                   {.type = "Heartbeat", .late = LATE_DROP_DUPLICATE}};
 static const struct context with_rules = {
-    .name = "payments", .default_home = "eu", .late_count = 2, .late = frozen_rules};
+    .name = "payments", .default_home = "eu", .type_count = 2, .types = frozen_rules};
 
 Test(context, a_late_event_is_settled_by_the_rule_of_its_type_or_by_a_person)
 {
@@ -302,27 +303,30 @@ Test(context, the_names_of_policies_are_read_as_they_are_written)
 
 Test(context, two_rules_for_one_type_are_refused)
 {
-    const struct context_late twice[] = {{"Paid", LATE_ACCEPT}, {"Paid", LATE_COMPENSATE}};
-    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = twice},
+    const struct context_type twice[] = {{.type = "Paid", .late = LATE_ACCEPT},
+                                         {.type = "Paid", .late = LATE_COMPENSATE}};
+    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .type_count = 2, .types = twice},
                        ERR_INVALID, "type Paid");
-    const struct context_late nameless[] = {{"", LATE_ACCEPT}};
-    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .late_count = 1, .late = nameless},
+    const struct context_type nameless[] = {{.type = "", .late = LATE_ACCEPT}};
+    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .type_count = 1, .types = nameless},
                        ERR_INVALID, "type must not be");
 }
 
 Test(context, the_digest_depends_on_rules_for_late_events_but_not_on_their_order)
 {
-    const struct context_late turned[] = {{"Heartbeat", LATE_DROP_DUPLICATE}, {"CardFrozen", LATE_ACCEPT}};
-    const struct context_late other[] = {{"CardFrozen", LATE_COMPENSATE}, {"Heartbeat", LATE_DROP_DUPLICATE}};
-    const struct context_late spoken[] = {{"Paid", LATE_MANUAL}};
+    const struct context_type turned[] = {{.type = "Heartbeat", .late = LATE_DROP_DUPLICATE},
+                                          {.type = "CardFrozen", .late = LATE_ACCEPT}};
+    const struct context_type other[] = {{.type = "CardFrozen", .late = LATE_COMPENSATE},
+                                         {.type = "Heartbeat", .late = LATE_DROP_DUPLICATE}};
+    const struct context_type spoken[] = {{.type = "Paid", .late = LATE_MANUAL}};
     struct hash usual = digest_of(&with_rules, 1);
     struct hash same =
-        digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = turned}, 1);
+        digest_of(&(struct context){.name = "payments", .default_home = "eu", .type_count = 2, .types = turned}, 1);
     struct hash differs =
-        digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 2, .late = other}, 1);
+        digest_of(&(struct context){.name = "payments", .default_home = "eu", .type_count = 2, .types = other}, 1);
     struct hash none = digest_of(&(struct context){.name = "payments", .default_home = "eu"}, 1);
     struct hash manual =
-        digest_of(&(struct context){.name = "payments", .default_home = "eu", .late_count = 1, .late = spoken}, 1);
+        digest_of(&(struct context){.name = "payments", .default_home = "eu", .type_count = 1, .types = spoken}, 1);
     cr_expect(hash_equal(&usual, &same));
     cr_expect_not(hash_equal(&usual, &differs));
     cr_expect_not(hash_equal(&usual, &none));
@@ -336,4 +340,50 @@ Test(context, the_digest_of_a_known_table_never_changes)
     struct hash digest = digest_of(contexts, 2);
     hex_encode(bytes_of(digest.bytes, HASH_SIZE), hex);
     cr_assert_str_eq(hex, "ebd0f133fa8e7058221348e06bec4a5caeed7250132bccb1f7c9f8d1fc9ec7ef");
+}
+
+Test(context, rules_must_fit_the_context)
+{
+    static const struct context_home us[] = {{"north", "us"}};
+    static const char *const eu_only[] = {"eu"};
+    const struct context_type commutes[] = {{.type = "Counted", .commutative = true}};
+    expect_bad_context(&(struct context){.name = "payments",
+                                         .default_home = "eu",
+                                         .home_count = 1,
+                                         .homes = us,
+                                         .rules.topology = TOPOLOGY_ACTIVE_PASSIVE},
+                       ERR_INVALID, "active-passive");
+    expect_bad_context(&(struct context){.name = "payments", .default_home = "eu", .type_count = 1, .types = commutes},
+                       ERR_INVALID, "commutative");
+    expect_bad_context(&(struct context){.name = "payments",
+                                         .default_home = "us",
+                                         .rules = {.payload_region_count = 1, .payload_regions = eu_only}},
+                       ERR_INVALID, "payload_regions");
+    expect_bad_context(&(struct context){.name = "payments",
+                                         .default_home = "eu",
+                                         .home_count = 1,
+                                         .homes = us,
+                                         .rules = {.payload_region_count = 1, .payload_regions = eu_only}},
+                       ERR_INVALID, "payload_regions");
+    const struct context many = {.name = "payments",
+                                 .default_home = "eu",
+                                 .type_count = 1,
+                                 .types = commutes,
+                                 .rules.topology = TOPOLOGY_MULTI_HOME};
+    cr_expect_eq(context_table_check(&(struct context_table){1, &many}, NULL), 0);
+}
+
+Test(context, the_digest_depends_on_what_types_may_do)
+{
+    const struct context_type plain[] = {{.type = "CardFrozen"}};
+    const struct context_type overrides[] = {{.type = "CardFrozen", .override = true}};
+    const struct context_type commutes[] = {{.type = "CardFrozen", .commutative = true}};
+    struct context context = {.name = "payments", .default_home = "eu", .type_count = 1, .types = plain};
+    struct hash none = digest_of(&context, 1);
+    context.types = overrides;
+    struct hash first = digest_of(&context, 1);
+    context.types = commutes;
+    struct hash second = digest_of(&context, 1);
+    cr_expect(memcmp(none.bytes, first.bytes, HASH_SIZE) != 0);
+    cr_expect(memcmp(first.bytes, second.bytes, HASH_SIZE) != 0);
 }

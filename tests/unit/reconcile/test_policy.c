@@ -5,10 +5,12 @@
 #include "base/mem.h"
 #include "reconcile/policy.h"
 
-static const struct context_late rules[] = {
-    {"CardFrozen", LATE_ACCEPT}, {"Heartbeat", LATE_DROP_DUPLICATE}, {"Paid", LATE_COMPENSATE}, {"Odd", LATE_MANUAL}};
+static const struct context_type rules[] = {{.type = "CardFrozen", .late = LATE_ACCEPT},
+                                            {.type = "Heartbeat", .late = LATE_DROP_DUPLICATE},
+                                            {.type = "Paid", .late = LATE_COMPENSATE},
+                                            {.type = "Odd", .late = LATE_MANUAL}};
 static const struct context contexts[] = {
-    {.name = "bank", .default_home = "us", .late_count = 4, .late = rules},
+    {.name = "bank", .default_home = "us", .type_count = 4, .types = rules},
     {.name = "shop", .default_home = "us"},
 };
 static const struct context_table table = {2, contexts};

@@ -370,7 +370,13 @@ static int check_tail(struct rpc_backend *backend, struct bytes context, struct 
     return strcmp(log->region, "us") == 0 && index >= stage->late_from ? ERR_EXISTS : 0;
 }
 
+static int evidence(struct rpc_backend *backend, bool resolved, evidence_fn *each, void *context, struct err *err)
+{
+    return evidence_each(disk_posix(), stage_of(backend)->folder, resolved, each, context, err);
+}
+
 static const struct rpc_backend_ops OPS = {
+    .evidence = evidence,
     .submit = submit,
     .give_up = give_up,
     .freshness = freshness,

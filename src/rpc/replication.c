@@ -9,6 +9,7 @@
  * stored and cosigned. */
 #include "base/assert.h"
 #include "entry/wire.h"
+#include "platform/clock.h"
 #include "replication/source.h"
 #include "rpc/held.h"
 #include "rpc/methods.h"
@@ -131,6 +132,7 @@ static int hello(struct call *call, const Tally__V1__HelloRequest *request, stru
     response.cluster = request->cluster; /* equal to ours, as just checked */
     response.region = arena_copy(arena, backend->config->region, strlen(backend->config->region) + 1);
     response.contexts_digest = request->contexts_digest;
+    response.time = rpc_passed_time(clock_now().wall_us); /* before the sizes are taken */
     if (response.region == NULL)
         return err_no_memory(err, "an answer");
     code = fill_logs(backend, &response, arena, err);

@@ -518,6 +518,16 @@ bool projection_db_wants(const struct projection_db *db, const struct entry *ent
     return false;
 }
 
+const char *projection_db_next_payload_context(const struct projection_db *db, size_t *at)
+{
+    while (*at < db->statement_count) {
+        const struct compiled *compiled = &db->statements[(*at)++];
+        if (sqlite3_bind_parameter_index(compiled->statement, parameter_names[PARAMETER_PAYLOAD]) != 0)
+            return compiled->section->context;
+    }
+    return NULL;
+}
+
 int projection_db_commit(struct projection_db *db, struct err *err)
 {
     PRE(db->in_transaction);

@@ -1,12 +1,16 @@
 /* The projector: one thread that keeps every projection up with the logs (projection/follower.h). Requests are served
  * between two steps, so they see whole states only.
  *
+ * A projection that takes payloads of a context which this region may not hold is refused, and one that was there before
+ * the context said so stops: it would only ever hold the effects of events without their content.
+ *
  * A projection whose SQL fails on an event stops there, in state "failed", with the error; the rest go on. Create it
  * anew, or rebuild it, to try again. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "domain/residency.h"
 #include "projection/check.h"
 #include "projection/follower.h"
 #include "projection/generation.h"
@@ -80,6 +84,22 @@ static void fail(struct projector *projector, struct kept *kept, const struct er
 
 /* --- Applying --- */
 
+static int check_residency(const struct projector *projector, const char *name, const struct projection_db *db,
+                           struct err *err)
+{
+    const struct region_config *config = &projector->server->config->region;
+    const char *context = NULL;
+    size_t at = 0;
+    while ((context = projection_db_next_payload_context(db, &at)) != NULL) {
+        if (!residency_allows(&config->contexts, bytes_of_string(config->region), bytes_of_string(context)))
+            return err_set(err, ERR_MISMATCH,
+                           "projection %s takes :payload of context %.100s, and region %s may not hold its payloads "
+                           "(payload_regions): run it in a region that may, or leave :payload out",
+                           name, context, config->region);
+    }
+    return 0;
+}
+
 static int open_follower(const struct projector *projector, struct kept *kept, struct err *err)
 {
     return follower_new(kept->projection, &projector->server->config->region.contexts, &kept->follower, err);
@@ -90,7 +110,11 @@ static bool apply_round(struct projector *projector, struct kept *kept)
     struct server *server = projector->server;
     struct follower_progress progress = {.moved = false};
     struct err err = {0};
-    if (follower_step(kept->follower, server->store.logs, atomic_load(&server->store.log_count), &progress, &err) != 0)
+    int code = check_residency(projector, kept->name, projection_live(kept->projection), &err);
+    if (code == 0)
+        code =
+            follower_step(kept->follower, server->store.logs, atomic_load(&server->store.log_count), &progress, &err);
+    if (code != 0)
         fail(projector, kept, &err);
     if (progress.begun)
         server_say(server, "projection %s is rebuilt: %s", kept->name, follower_reason(kept->follower));
@@ -126,6 +150,17 @@ static int describe(const struct projector *projector, struct kept *kept, struct
     return 0;
 }
 
+static int check_spec(const struct projector *projector, const struct projection_spec *spec, struct err *err)
+{
+    struct projection_db *db = NULL;
+    int code = projection_db_open("", spec, &db, err);
+    if (code != 0)
+        return code;
+    code = check_residency(projector, projection_spec_name(spec), db, err);
+    projection_db_close(db);
+    return code;
+}
+
 static int create(struct projector *projector, struct request *request)
 {
     struct projection_spec *spec = NULL;
@@ -135,7 +170,10 @@ static int create(struct projector *projector, struct request *request)
     if (code != 0)
         return code;
     snprintf(kept.name, sizeof(kept.name), "%s", projection_spec_name(spec));
+    code = check_spec(projector, spec, request->err);
     projection_spec_free(spec);
+    if (code != 0)
+        return code;
     if (find_kept(projector, kept.name) != NULL)
         return err_set(request->err, ERR_EXISTS,
                        "projection %s exists already; rebuild it, or give the new SQL another name", kept.name);

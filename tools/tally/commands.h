@@ -23,5 +23,6 @@ extern const struct command command_restore;
 extern const struct command command_reconcile;
 extern const struct command command_bench;
 extern const struct command command_evidence;
+extern const struct command command_residency;
 
 #endif

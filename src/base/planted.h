@@ -32,7 +32,7 @@
     X(forget_changes, "after a start, changes of homes that wait for their basis are forgotten")                       \
     X(late_moves_heads, "an entry that comes too late counts as the head of its stream")                               \
     X(demote_nothing, "what a change of homes makes late stays effective in the index")                                \
-    X(order_by_index, "of two changes that begin one epoch, the one with the smaller index wins, not the earlier one")  \
+    X(order_by_index, "of two changes that begin one epoch, the one with the smaller index wins, not the earlier one") \
     X(send_every_payload, "a source sends payloads to regions that may not hold them")                                 \
     X(store_every_payload, "a mirror stores payloads that it may not hold, and asks any peer for a log")
 

@@ -18,8 +18,9 @@ static int put_text(const struct introduction *introduction, struct buf *out, st
                        introduction->question.size_bytes, INTRODUCTION_QUESTION_BYTES);
     snprintf(number, sizeof(number), "%llu", (unsigned long long)introduction->from_index);
     base64_encode(introduction->question, question);
-    const char *const lines[] = {FIRST_LINE,           introduction->cluster, introduction->from, introduction->to,
-                                 introduction->origin, number,                question};
+    const char *const lines[] = {FIRST_LINE,       introduction->cluster, introduction->from,
+                                 introduction->to, introduction->origin,  number,
+                                 question};
     int code = 0;
     for (size_t i = 0; code == 0 && i < sizeof(lines) / sizeof(lines[0]); i++) {
         code = buf_append_string(out, lines[i]);
@@ -46,15 +47,16 @@ static int check_note(struct bytes message, const struct note_verifier *key, con
     struct note *note = mem_alloc(sizeof(*note));
     if (note == NULL)
         return err_no_memory(err, "an introduction");
-    bool signed_by = note_parse(message, note, NULL) == 0 && note->signature_count == 1 &&
-                     note_verify(note, key, NULL, NULL) == 1;
+    bool signed_by =
+        note_parse(message, note, NULL) == 0 && note->signature_count == 1 && note_verify(note, key, NULL, NULL) == 1;
     mem_free(note);
     if (signed_by)
         return 0;
-    return err_set(err, ERR_PERMISSION,
-                   "whoever calls itself region %s cannot show it: its answer is not signed with the cosigning key that "
-                   "this region has of it (%s)",
-                   from, key->name);
+    return err_set(
+        err, ERR_PERMISSION,
+        "whoever calls itself region %s cannot show it: its answer is not signed with the cosigning key that "
+        "this region has of it (%s)",
+        from, key->name);
 }
 
 int introduction_check(const struct introduction *introduction, struct bytes line, const struct note_verifier *key,

@@ -82,8 +82,8 @@ void projection_db_rollback(struct projection_db *db);
 /* Whether some section has statements for the entry; never for a control event. */
 bool projection_db_wants(const struct projection_db *db, const struct entry *entry);
 
-/* The contexts of whose events some statement takes :payload, one at a time and perhaps more than once: start with *at =
- * 0. Lives as long as the spec. NULL at the end. */
+/* The contexts of whose events some statement takes :payload, one at a time and perhaps more than once: start with *at
+ * = 0. Lives as long as the spec. NULL at the end. */
 const char *projection_db_next_payload_context(const struct projection_db *db, size_t *at);
 
 /* An authority event in the bytes of its log. Borrowed during the call. */

@@ -5,13 +5,13 @@
  * of its head as soon as the size that stands on so many copies reaches the head's ticket. So what needs only the own
  * disk never waits for a peer.
  *
- * What counts as a copy. Only a region that may hold a context's payloads keeps what was said; another one's copy of the
- * entries alone does not count. Commands that some peers' copies do not count for wait in a list of their own, which is
- * looked through as a whole. A peer tells how much of the own log it has stored, by acknowledgements on its pull and in its
- * hellos. It is only counted while what that peer had in logs of its own when it came up is here, and applied: it may
- * have seized a partition while it was away, and then what it stores of it is late, not kept. Whatever was counted
- * stays counted. Entries that are late by what this region knows are never acknowledged: their command ends with
- * WRONG_HOME.
+ * What counts as a copy. Only a region that may hold a context's payloads keeps what was said; another one's copy of
+ * the entries alone does not count. Commands that some peers' copies do not count for wait in a list of their own,
+ * which is looked through as a whole. A peer tells how much of the own log it has stored, by acknowledgements on its
+ * pull and in its hellos. It is only counted while what that peer had in logs of its own when it came up is here, and
+ * applied: it may have seized a partition while it was away, and then what it stores of it is late, not kept. Whatever
+ * was counted stays counted. Entries that are late by what this region knows are never acknowledged: their command ends
+ * with WRONG_HOME.
  *
  * Giving up. A caller that is gone takes its command back by number; the entries stay, and a repetition with the same
  * ids finds them.
@@ -126,12 +126,12 @@ static void count_copies(struct region *region)
 static int refuse_away(const struct region *region, const struct region_stream_write *write, uint32_t wanted,
                        uint32_t lacking, struct err *err)
 {
-    return err_set(err, ERR_UNAVAILABLE,
-                   "context \"%.*s\" answers an append when %u peers have stored it, and %u of region %s's %zu peers %s; "
-                   "retry",
-                   shown(write->context), (const char *)write->context.data, (unsigned)wanted,
-                   (unsigned)peers_up(region, lacking), region->config.region, region->config.peer_count,
-                   lacking == 0 ? "answer" : "may hold its payloads and answer");
+    return err_set(
+        err, ERR_UNAVAILABLE,
+        "context \"%.*s\" answers an append when %u peers have stored it, and %u of region %s's %zu peers %s; "
+        "retry",
+        shown(write->context), (const char *)write->context.data, (unsigned)wanted, (unsigned)peers_up(region, lacking),
+        region->config.region, region->config.peer_count, lacking == 0 ? "answer" : "may hold its payloads and answer");
 }
 
 int durability_decide(const struct region *region, struct region_command *command,
@@ -349,7 +349,8 @@ static void watch_peers(struct region *region, size_t at, struct region_update *
         return;
     region->states[at].away = away;
     if (away)
-        region_alarm(update, 0, bytes_of(NULL, 0), "context %.64s needs %u peers that store its appends, payloads included, %u answer: %s",
+        region_alarm(update, 0, bytes_of(NULL, 0),
+                     "context %.64s needs %u peers that store its appends, payloads included, %u answer: %s",
                      context->name, (unsigned)durability->peers, (unsigned)up,
                      durability->when_away == AWAY_DEGRADE ? "appends are DEGRADED, answered on fewer copies"
                                                            : "its appends are refused");

@@ -1,9 +1,9 @@
 /* The evidence for a failover: what is known of the lost region and its logs, and every readiness check with its
  * outcome. A pure look at the region; homes.c acts on it, and an operator sees it first.
  *
- * The checks: this region may hold the context's payloads; the lost region does not answer; the other survivors do; what anybody within reach holds of its logs is here;
- * the index has applied it; a signature covers it; enough copies were looked at to hold whatever was acknowledged; and
- * what may be missing is within the context's recovery point. */
+ * The checks: this region may hold the context's payloads; the lost region does not answer; the other survivors do;
+ * what anybody within reach holds of its logs is here; the index has applied it; a signature covers it; enough copies
+ * were looked at to hold whatever was acknowledged; and what may be missing is within the context's recovery point. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -86,9 +86,9 @@ static void check_copies(const struct region *region, struct region_failover_rep
         for (size_t peer = 0; peer < region->config.peer_count; peer++) {
             if (peer == report->peer || !region->peers[peer].up || log->held[peer] <= log->size)
                 continue;
-            const char *lacks = residency_lacks(&region->config.contexts,
-                                                bytes_of_string(region->config.peers[peer].region),
-                                                bytes_of_string(region->config.region));
+            const char *lacks =
+                residency_lacks(&region->config.contexts, bytes_of_string(region->config.peers[peer].region),
+                                bytes_of_string(region->config.region));
             add_check(report, "complete", false, "region %s holds %llu entries of log %.120s, %llu are here; %s%.64s",
                       region->config.peers[peer].region, (unsigned long long)log->held[peer], log->origin,
                       (unsigned long long)log->size,

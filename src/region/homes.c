@@ -7,9 +7,9 @@
  * Loss of a home. A survivor seizes: the same, without a release. Its basis is all that it holds of the lost log; what
  * the lost region had accepted beyond it is late, in every region, by the same rule.
  *
- * Residency (rule 5 of the design). A region that may not hold a context's payloads does not become its home: it neither
- * seizes, nor takes what was released to it, nor accepts an event should the table call it the home all the same; and a
- * home does not release to it. None of this can be forced.
+ * Residency (rule 5 of the design). A region that may not hold a context's payloads does not become its home: it
+ * neither seizes, nor takes what was released to it, nor accepts an event should the table call it the home all the
+ * same; and a home does not release to it. None of this can be forced.
  *
  * A change of this region's own is put to the table only when all entries of the command are in the open block; if
  * memory runs out between the two, the change waits in the queue like those of other logs, and no write is accepted
@@ -457,8 +457,8 @@ static int check_handover(const struct region *region, const struct region_contr
     return check_forced(control, what, err);
 }
 
-/* The first readiness check that fails, unless the operator goes on with a reason. Two cannot be forced: that this region
- * may hold the payloads, and that the copies are indexed, for the basis would not cover them. */
+/* The first readiness check that fails, unless the operator goes on with a reason. Two cannot be forced: that this
+ * region may hold the payloads, and that the copies are indexed, for the basis would not cover them. */
 static int check_failover(const struct region *region, const struct region_control *control, struct err *err)
 {
     struct region_failover_report *report = mem_alloc(sizeof(*report));

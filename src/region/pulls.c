@@ -5,10 +5,10 @@
  * while restoring, such a source will never have more, since it copies from us. Whatever a source sends is checked
  * before anything else happens; one that sends what does not fit the chain is left alone for a while.
  *
- * Payloads. A copy here is whole when it has the payloads that this region holds, and no others (domain/residency.h). So a
- * log is only pulled from its owner, or from a peer that may hold every payload that belongs here: one that may not has
- * given its part away for good. While only such peers are within reach the log waits, and says so. And whatever the
- * source may be: a payload that may not be here is not stored, nor is an entry without one that belongs here.
+ * Payloads. A copy here is whole when it has the payloads that this region holds, and no others (domain/residency.h).
+ * So a log is only pulled from its owner, or from a peer that may hold every payload that belongs here: one that may
+ * not has given its part away for good. While only such peers are within reach the log waits, and says so. And whatever
+ * the source may be: a payload that may not be here is not stored, nor is an entry without one that belongs here.
  *
  * A pull that we closed reports so later; until then no new one of the same log is opened at that peer, so that a late
  * message can always be told from a fresh one: it comes from a peer that is not the source. */
@@ -111,10 +111,11 @@ static int check_residency(const struct region *region, const struct chain_entry
     case RESIDENCY_UNKNOWN:
         break;
     }
-    return err_set(err, ERR_UNAVAILABLE,
-                   "entry %llu is of context \"%.*s\", which this region does not know: it waits until it knows who may "
-                   "hold its payload",
-                   index, shown, context);
+    return err_set(
+        err, ERR_UNAVAILABLE,
+        "entry %llu is of context \"%.*s\", which this region does not know: it waits until it knows who may "
+        "hold its payload",
+        index, shown, context);
 }
 
 static int take_received(void *context, const struct chain_entry *chain_entry, struct err *err)

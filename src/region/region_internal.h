@@ -241,8 +241,8 @@ void pulls_stop(struct region *region, uint32_t log, struct region_update *updat
 /* Stops, and asks again after a pause: for want of memory or room. */
 void pulls_pause(struct region *region, uint32_t log, struct region_update *update);
 uint64_t pulls_deadline_us(const struct region *region);
-/* A context whose payloads in this log belong here and not to the peer, so that it cannot give the log whole; NULL: there
- * is none. */
+/* A context whose payloads in this log belong here and not to the peer, so that it cannot give the log whole; NULL:
+ * there is none. */
 const char *pulls_lack(const struct region *region, const struct region_log *log, size_t peer);
 
 /* peers.c */

@@ -133,9 +133,8 @@ static int refuse_reused(const struct region_new_event *event, bool known, struc
     char id[UUID_TEXT_SIZE + 1];
     uuid_format(event->id, id);
     memcpy(refusal->event_id, event->id, ENTRY_ID_SIZE);
-    return err_set(&refusal->err, ERR_ID_REUSED,
-                   "event id %s was used before, %s; give the new event an id of its own", id,
-                   known ? "with other content" : "in a context whose payloads are not held here");
+    return err_set(&refusal->err, ERR_ID_REUSED, "event id %s was used before, %s; give the new event an id of its own",
+                   id, known ? "with other content" : "in a context whose payloads are not held here");
 }
 
 /* --- Accepting --- */
@@ -229,7 +228,8 @@ static int decide_event(struct region *region, struct region_command *command, c
 }
 
 /* Whether every event of the write was seen before: then it is a repetition, and its expectation was judged the first
- * time. Of an event whose payload is withheld from this region only its home can tell whether this one says the same. */
+ * time. Of an event whose payload is withheld from this region only its home can tell whether this one says the same.
+ */
 static int is_repetition(struct region *region, const struct region_command *command,
                          const struct region_stream_write *write, bool *ret, struct err *err)
 {

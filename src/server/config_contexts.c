@@ -198,8 +198,7 @@ int config_context_check(const struct context *context, const struct region_conf
     bool bounded = promises->recovery_point.events > 0 || promises->recovery_point.seconds > 0;
     size_t copies = copies_possible(context, region);
     if (promises->durability.peers > copies)
-        return err_set(err, ERR_INVALID,
-                       "context %.64s: durability asks for %u peers, the cluster has %zu%s",
+        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu%s",
                        context->name, (unsigned)promises->durability.peers, copies,
                        context->rules.payload_region_count == 0 ? "" : " that may hold its payloads");
     if (bounded && copies == 0)

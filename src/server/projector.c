@@ -1,8 +1,8 @@
 /* The projector: one thread that keeps every projection up with the logs (projection/follower.h). Requests are served
  * between two steps, so they see whole states only.
  *
- * A projection that takes payloads of a context which this region may not hold is refused, and one that was there before
- * the context said so stops: it would only ever hold the effects of events without their content.
+ * A projection that takes payloads of a context which this region may not hold is refused, and one that was there
+ * before the context said so stops: it would only ever hold the effects of events without their content.
  *
  * A projection whose SQL fails on an event stops there, in state "failed", with the error; the rest go on. Create it
  * anew, or rebuild it, to try again. */

@@ -124,9 +124,6 @@ def test_a_projection_stops_when_its_context_moves_away(lab):
         region.edit_config(r'payload_regions: .*', 'payload_regions: [eu, uk]')
     running((eu, uk, us))
 
-    def failed():
-        return next(p for p in json.loads(check('tally', 'projection', 'status', '--json', '--server', us.address).splitlines()[0])['projections']
-                    if p['name'] == 'takes')['state'] == 'failed'
     wait_until(lambda: 'projection takes stopped: projection takes takes :payload of context bank' in us.said(), 'the projection to stop')
 
 
@@ -305,7 +302,22 @@ def test_a_repair_brings_no_payload_where_it_may_not_be(lab):
     content[4096 + 40] ^= 1
     segment.write_bytes(content)
     check('tally', 'repair', '--data', us.folder, '--from', eu.address)
-    audit(us)
+    assert audit(us)['loose_files'] == 1
     assert files_with(us.folder, SECRET) == []
     us.start(accepting=False)
     us.wait_size('bank/eu/1', 5)
+    uk.stop()
+    segment = uk.log_folder('eu') / segment.name
+    content = bytearray(segment.read_bytes())
+    whole = bytes(content)
+    content[4096 + 40] ^= 1
+    segment.write_bytes(content)
+    done = run('tally', 'repair', '--data', uk.folder, '--from', us.address)
+    assert done.returncode == 1 and 'without its payload, and region uk is to hold it' in done.stderr, done.stderr
+    assert segment.read_bytes() == bytes(content)
+    check('tally', 'repair', '--data', uk.folder, '--from', eu.address)
+    assert segment.read_bytes().rstrip(b'\0') == whole.rstrip(b'\0')
+    us.stop()
+    (us.folder / 'evidence' / 'eu-1.damaged.9').write_bytes(whole)
+    found = audit(us, clean=False)['violations']
+    assert {v['where'] for v in found} == {'loose file'} and found[0]['offset'] == 4096 and found[0]['index'] == 0

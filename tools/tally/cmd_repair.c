@@ -6,9 +6,10 @@
 #include "base/mem.h"
 #include "client/peer.h"
 #include "commands.h"
-#include "crypto/keyfile.h"
 #include "damage.h"
+#include "domain/residency.h"
 #include "output.h"
+#include "server/config.h"
 
 enum { STATUS_TIMEOUT_MS = 10000 };
 
@@ -25,8 +26,8 @@ struct repair_options {
 struct source {
     struct channel *channel;
     struct peer_identity self;
-    struct note_signer cosigner;
-    char region[64]; /* as it says itself */
+    const struct server_config *config; /* of the directory */
+    char region[64];                    /* as it says itself */
     const char *origin;
 };
 
@@ -49,9 +50,32 @@ static int open_pull(struct source *source, uint64_t from_index, struct buf *scr
     return 0;
 }
 
+/* What the peer sends must be as this region has to keep it: no payload that it may not hold, each that it is to hold.
+ */
+static int check_residency(const struct region_config *region, const struct block *block, struct err *err)
+{
+    struct bytes elements = block_body(block);
+    int code = 0;
+    for (uint32_t i = 0; code == 0 && i < block->entry_count; i++) {
+        struct frame frame;
+        struct entry entry;
+        code = frame_next_entry(&elements, &frame, &entry, err);
+        if (code != 0)
+            break;
+        enum residency residency = residency_of(&region->contexts, bytes_of_string(region->region), &entry);
+        if ((residency == RESIDENCY_HELD && !frame.has_payload) ||
+            (residency == RESIDENCY_WITHHELD && frame.has_payload))
+            code =
+                err_set(err, ERR_MISMATCH, "entry %llu comes %s its payload, and region %s %s; repair it from another",
+                        (unsigned long long)entry.index, frame.has_payload ? "with" : "without", region->region,
+                        frame.has_payload ? "may not hold it" : "is to hold it");
+    }
+    return code;
+}
+
 /* Reads a pull until `each` has seen end_index. */
-static int read_until(struct channel_call *call, uint64_t end_index, struct buf *scratch, mend_block_fn *each,
-                      void *each_context, struct err *err)
+static int read_until(const struct source *source, struct channel_call *call, uint64_t end_index, struct buf *scratch,
+                      mend_block_fn *each, void *each_context, struct err *err)
 {
     struct buf note;
     uint64_t reached = 0;
@@ -64,7 +88,9 @@ static int read_until(struct channel_call *call, uint64_t end_index, struct buf 
         if (code != 0 || block == NULL)
             continue;
         reached = block->first_index + block->entry_count;
-        code = each(each_context, block, err);
+        code = check_residency(&source->config->region, block, err);
+        if (code == 0)
+            code = each(each_context, block, err);
         block_release(block);
     }
     buf_free(&note);
@@ -79,7 +105,7 @@ static int fetch_from(struct source *source, uint64_t from_index, uint64_t end_i
     buf_init(&scratch, CHANNEL_MESSAGE_MAX_BYTES);
     int code = open_pull(source, from_index, &scratch, &call, err);
     if (code == 0) {
-        code = read_until(call, end_index, &scratch, each, each_context, err);
+        code = read_until(source, call, end_index, &scratch, each, each_context, err);
         channel_call_close(call);
     }
     buf_free(&scratch);
@@ -239,39 +265,30 @@ static int repair_all(const struct repair_options *options, struct source *sourc
     return code;
 }
 
-/* The region as its peers know it: by name and cosigning key. */
-static int identify(const struct repair_options *options, char *cluster, char *region, struct source *source,
-                    struct err *err)
-{
-    char path[DISK_PATH_MAX_BYTES];
-    int code = datadir_region(options->data, cluster, region, err);
-    if (code == 0)
-        code = disk_join(path, options->data, "keys/cosign.key", err);
-    if (code == 0 && options->from != NULL)
-        code = keyfile_load(disk_posix(), path, &source->cosigner, err);
-    source->self = (struct peer_identity){.cluster = cluster, .region = region, .cosigner = &source->cosigner};
-    return code;
-}
-
 static int repair(const struct repair_options *options, struct err *err)
 {
     struct source source = {.channel = NULL};
     struct disk_file *lock = NULL;
-    char cluster[64];
-    char region[64];
+    struct server_config *config = NULL;
     struct sha256 *sha = sha256_new();
     struct datadir_log *logs = mem_alloc(DATADIR_LOGS_MAX * sizeof(*logs));
     int code = sha == NULL || logs == NULL ? err_no_memory(err, "a repair") : 0;
     if (code == 0)
         code = datadir_lock(options->data, &lock, err);
     if (code == 0)
-        code = identify(options, cluster, region, &source, err);
+        code = server_config_load(disk_posix(), options->data, &config, err);
+    if (code == 0) {
+        source.config = config;
+        source.self = (struct peer_identity){.cluster = config->region.cluster,
+                                             .region = config->region.region,
+                                             .cosigner = config->region.cosign_signer};
+    }
     if (code == 0 && options->from != NULL)
         code = channel_open(options->from, &source.channel, err);
     if (code == 0)
         code = repair_all(options, &source, sha, logs, err);
     channel_close(source.channel);
-    note_signer_wipe(&source.cosigner);
+    server_config_free(config);
     disk_close(lock);
     mem_free(logs);
     sha256_free(sha);

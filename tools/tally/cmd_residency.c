@@ -48,10 +48,10 @@ static json_t *violations_json(const struct residency_audit *audit)
     for (size_t i = 0; i < audit->violation_count && i < RESIDENCY_VIOLATIONS_MAX; i++) {
         const struct residency_violation *violation = &audit->violations[i];
         (void)json_array_append_new(
-            list, json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "where", violation->where, "path",
-                            json_cstring(violation->path), "origin", json_cstring(violation->origin), "offset",
-                            json_number(violation->offset), "index", json_number(violation->index), "context",
-                            json_cstring(violation->context)));
+            list,
+            json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "where", violation->where, "path", json_cstring(violation->path),
+                      "origin", json_cstring(violation->origin), "offset", json_number(violation->offset), "index",
+                      json_number(violation->index), "context", json_cstring(violation->context)));
     }
     return list;
 }
@@ -64,9 +64,10 @@ static int show_json(const struct residency_audit *audit, struct err *err)
         (void)json_array_append_new(logs, log_json(audit, &audit->logs[i]));
     for (size_t i = 0; i < audit->projection_count; i++)
         (void)json_array_append_new(projections, json_cstring(audit->projections[i]));
-    return print_json(json_pack("{s:s,s:s,s:b,s:b,s:o,s:o,s:o,s:o}", "cluster", audit->config->region.cluster, "region",
-                                audit->config->region.region, "clean", audit->violation_count == 0, "index_looked_into",
-                                audit->index != NULL, "logs", logs, "projections", projections, "violation_count",
+    return print_json(json_pack("{s:s,s:s,s:b,s:b,s:o,s:o,s:o,s:o,s:o}", "cluster", audit->config->region.cluster,
+                                "region", audit->config->region.region, "clean", audit->violation_count == 0,
+                                "index_looked_into", audit->index != NULL, "logs", logs, "loose_files",
+                                json_number(audit->loose_count), "projections", projections, "violation_count",
                                 json_number(audit->violation_count), "violations", violations_json(audit)),
                       err);
 }
@@ -98,7 +99,9 @@ static void show_violation(const struct residency_violation *violation)
 {
     printf("VIOLATION ");
     print_string(violation->path);
-    if (strcmp(violation->where, "segment") == 0)
+    if (strcmp(violation->where, "loose file") == 0)
+        printf(", offset %" PRIu64 ", entry %" PRIu64 ": a payload", violation->offset, violation->index);
+    else if (strcmp(violation->where, "segment") == 0)
         printf(", offset %" PRIu64 ", entry %" PRIu64 " of %s: a payload", violation->offset, violation->index,
                violation->origin);
     else if (strcmp(violation->where, "projection") == 0)
@@ -123,7 +126,7 @@ static void show(const struct residency_audit *audit)
         printf("index and queue: NOT looked into\n");
     else
         printf("index and queue: %" PRIu64 " entries whose payloads may not be here were looked up\n", looked_up);
-    printf("projections: %zu\n", audit->projection_count);
+    printf("files kept or left by repairs: %zu\nprojections: %zu\n", audit->loose_count, audit->projection_count);
     for (size_t i = 0; i < audit->violation_count && i < RESIDENCY_VIOLATIONS_MAX; i++)
         show_violation(&audit->violations[i]);
     if (audit->violation_count > RESIDENCY_VIOLATIONS_MAX)
@@ -210,7 +213,8 @@ const struct command command_residency = {
             "are held\n"
             "and withheld. Exit 1 when one is here that the context's payload_regions (tallyd.yaml) do not allow, with "
             "file,\n"
-            "offset and entry. Looks into the index and the queue of reconciliation for fingerprints made from such a\n"
+            "offset and entry. Looks into files that repairs have kept, into the index and the queue of reconciliation "
+            "for fingerprints made from such a\n"
             "payload, and into the projections for statements that take one. The server must be stopped, unless the "
             "index\n"
             "is left out. That the logs are whole is another question: tally-verify log.\n\n"

@@ -2,13 +2,14 @@
  * it that is made from payloads.
  *
  *   segments     every frame of every log: a payload or a salt that may not be there
+ *   loose files  every frame that can be read in what a repair has kept or left (evidence/, *.mend)
  *   index        every entry whose payload may not be here: its fingerprint, which is made from the payload, must be
  *                unknown; likewise in the queue of reconciliation
  *   projections  no statement may take the payloads of a context that may not be here
  *
- * Contexts are those of DIR/tallyd.yaml. What was never stored leaves no trace: of a log whose chain is whole every entry
- * is looked at, so a clean audit of a whole log says that none of them has its payload here. That the log is whole is
- * tally-verify's to say. */
+ * Contexts are those of DIR/tallyd.yaml. What was never stored leaves no trace: of a log whose chain is whole every
+ * entry is looked at, so a clean audit of a whole log says that none of them has its payload here. That the log is
+ * whole is tally-verify's to say. */
 #ifndef TALLY_RESIDENCY_H
 #define TALLY_RESIDENCY_H
 
@@ -37,10 +38,10 @@ struct residency_log {
 };
 
 struct residency_violation {
-    const char *where; /* "segment", "index", "queue", "projection" */
+    const char *where; /* "segment", "loose file", "index", "queue", "projection" */
     char path[DISK_PATH_MAX_BYTES];
-    char origin[256]; /* "" for a projection */
-    uint64_t offset;  /* segment: of the block in the file */
+    char origin[256]; /* "" for a projection or a loose file */
+    uint64_t offset;  /* in a file: of the block */
     uint64_t index;
     char context[ENTRY_NAME_MAX_BYTES + 1];
 };
@@ -52,6 +53,7 @@ struct residency_audit {
     struct sha256 *sha;
     size_t log_count;
     struct residency_log logs[DATADIR_LOGS_MAX];
+    size_t loose_count;
     size_t projection_count;
     char projections[RESIDENCY_PROJECTIONS_MAX][64];
     uint64_t violation_count;

@@ -5,6 +5,7 @@
 
 #include "domain/residency.h"
 #include "log/scan.h"
+#include "log/segment.h"
 #include "projection/projection.h"
 
 struct walk {
@@ -25,17 +26,22 @@ static struct residency_violation *add_violation(struct residency_audit *audit, 
     return violation;
 }
 
-static int add_entry_violation(const struct walk *walk, const char *where, const struct entry *entry, struct err *err)
+/* Of an entry; the caller sets the path. */
+static struct residency_violation *add_entry_violation(struct residency_audit *audit, const char *where,
+                                                       const char *origin, const struct entry *entry)
 {
-    struct residency_violation *violation = add_violation(walk->audit, where);
-    bool in_segment = strcmp(where, "segment") == 0;
-    violation->offset = in_segment ? walk->block->offset : 0;
+    struct residency_violation *violation = add_violation(audit, where);
     violation->index = entry->index;
-    copy_string(violation->origin, sizeof(violation->origin), walk->log->origin);
+    copy_string(violation->origin, sizeof(violation->origin), origin);
     snprintf(violation->context, sizeof(violation->context), "%.*s", (int)entry->context.size_bytes,
              (const char *)entry->context.data);
-    return in_segment ? disk_join(violation->path, walk->folder, walk->block->segment, err)
-                      : disk_join(violation->path, walk->audit->data, "index", err);
+    return violation;
+}
+
+static enum residency residency_here(const struct residency_audit *audit, const struct entry *entry)
+{
+    const struct region_config *region = &audit->config->region;
+    return residency_of(&region->contexts, bytes_of_string(region->region), entry);
 }
 
 /* --- Index --- */
@@ -52,6 +58,12 @@ static int find_log(struct walk *walk, struct err *err)
     return code == ERR_NOT_FOUND ? 0 : code;
 }
 
+static int add_indexed(const struct walk *walk, const char *where, const struct entry *entry, struct err *err)
+{
+    struct residency_violation *violation = add_entry_violation(walk->audit, where, walk->log->origin, entry);
+    return disk_join(violation->path, walk->audit->data, "index", err);
+}
+
 /* What is made from a payload must not be there for an entry whose payload may not be here. */
 static int look_up(const struct walk *walk, const struct entry *entry, struct err *err)
 {
@@ -64,11 +76,11 @@ static int look_up(const struct walk *walk, const struct entry *entry, struct er
     walk->log->looked_up++;
     int code = index_event(index, entry->event_id, &event, err);
     if (code == 0 && event.place.log == place.log && event.place.index == place.index && event.fingerprint != 0)
-        code = add_entry_violation(walk, "index", entry, err);
+        code = add_indexed(walk, "index", entry, err);
     if (code == 0 || code == ERR_NOT_FOUND)
         code = index_late_at(index, place, &item, err);
     if (code == 0 && item.fingerprint != 0)
-        code = add_entry_violation(walk, "queue", entry, err);
+        code = add_indexed(walk, "queue", entry, err);
     return code == ERR_NOT_FOUND ? 0 : code;
 }
 
@@ -83,8 +95,7 @@ static struct residency_count *count_of(const struct walk *walk, const struct en
 
 static int see_entry(struct walk *walk, const struct frame *frame, const struct entry *entry, struct err *err)
 {
-    const struct region_config *region = &walk->audit->config->region;
-    enum residency residency = residency_of(&region->contexts, bytes_of_string(region->region), entry);
+    enum residency residency = residency_here(walk->audit, entry);
     struct residency_count *count = count_of(walk, entry);
     if ((entry->flags & ENTRY_FLAG_CONTROL) != 0 && residency == RESIDENCY_HELD) {
         walk->log->control++;
@@ -96,7 +107,12 @@ static int see_entry(struct walk *walk, const struct frame *frame, const struct 
     count->missing += !frame->has_payload && residency == RESIDENCY_HELD;
     if (residency == RESIDENCY_HELD)
         return 0;
-    int code = frame->has_payload ? add_entry_violation(walk, "segment", entry, err) : 0;
+    int code = 0;
+    if (frame->has_payload) {
+        struct residency_violation *violation = add_entry_violation(walk->audit, "segment", walk->log->origin, entry);
+        violation->offset = walk->block->offset;
+        code = disk_join(violation->path, walk->folder, walk->block->segment, err);
+    }
     return code == 0 ? look_up(walk, entry, err) : code;
 }
 
@@ -130,6 +146,87 @@ static int audit_log(struct residency_audit *audit, const struct datadir_log *lo
     copy_string(walk.log->origin, sizeof(walk.log->origin), log->origin);
     int code = find_log(&walk, err);
     return code == 0 ? scan_log(disk_posix(), log->folder, NULL, see_block, &walk, &result, err) : code;
+}
+
+/* --- Loose files --- */
+
+static void see_loose_block(struct residency_audit *audit, const char *path, uint64_t offset, struct bytes elements)
+{
+    struct frame frame;
+    struct entry entry;
+    while (frame_next_entry(&elements, &frame, &entry, NULL) == 0) {
+        if (!frame.has_payload || residency_here(audit, &entry) == RESIDENCY_HELD)
+            continue;
+        struct residency_violation *violation = add_entry_violation(audit, "loose file", "", &entry);
+        violation->offset = offset;
+        copy_string(violation->path, sizeof(violation->path), path);
+    }
+}
+
+/* Every whole block, wherever one may start. */
+static int audit_loose(struct residency_audit *audit, const char *path, struct err *err)
+{
+    struct disk_file *file = NULL;
+    struct segment_walk walk;
+    int code = disk_open(disk_posix(), path, DISK_READ, &file, err);
+    if (code != 0)
+        return code;
+    code = segment_walk_init(&walk, file, err);
+    if (code != 0) {
+        disk_close(file);
+        return code;
+    }
+    walk.offset = 0;
+    audit->loose_count++;
+    while (code == 0 && walk.offset < walk.file_size) {
+        uint64_t offset = walk.offset;
+        struct block_header header;
+        struct bytes block;
+        code = segment_walk_header(&walk, &header, err);
+        walk.offset = offset;
+        if (code == 0)
+            code = segment_walk_next(&walk, header.log_id, &header, &block, err);
+        if (code == 0)
+            see_loose_block(audit, path, offset,
+                            bytes_of(block.data + BLOCK_HEADER_BYTES, block.size_bytes - BLOCK_HEADER_BYTES));
+        else if (code == ERR_END || code == ERR_CORRUPT)
+            walk.offset = offset + BLOCK_ALIGNMENT_BYTES;
+        code = code == ERR_END || code == ERR_CORRUPT ? 0 : code;
+    }
+    segment_walk_free(&walk);
+    disk_close(file);
+    return code;
+}
+
+struct loose {
+    struct residency_audit *audit;
+    const char *folder;
+    const char *part; /* of the name */
+    struct err *err;
+};
+
+static int see_loose(void *context, const char *name, bool is_dir)
+{
+    const struct loose *loose = context;
+    char path[DISK_PATH_MAX_BYTES];
+    if (is_dir || strstr(name, loose->part) == NULL)
+        return 0;
+    int code = disk_join(path, loose->folder, name, loose->err);
+    return code == 0 ? audit_loose(loose->audit, path, loose->err) : code;
+}
+
+static int audit_folder(struct residency_audit *audit, const char *folder, const char *part, struct err *err)
+{
+    struct loose loose = {.audit = audit, .folder = folder, .part = part, .err = err};
+    int code = disk_list(disk_posix(), folder, see_loose, &loose, err);
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
+
+static int audit_evidence(struct residency_audit *audit, struct err *err)
+{
+    char folder[DISK_PATH_MAX_BYTES];
+    int code = disk_join(folder, audit->data, "evidence", err);
+    return code == 0 ? audit_folder(audit, folder, ".damaged.", err) : code;
 }
 
 /* --- Projections --- */
@@ -202,7 +299,12 @@ int residency_audit_run(struct residency_audit *audit, struct err *err)
     struct datadir_log logs[DATADIR_LOGS_MAX];
     size_t count = 0;
     int code = datadir_logs(audit->data, logs, &count, err);
-    for (size_t i = 0; code == 0 && i < count; i++)
+    for (size_t i = 0; code == 0 && i < count; i++) {
         code = audit_log(audit, &logs[i], err);
+        if (code == 0)
+            code = audit_folder(audit, logs[i].folder, ".mend", err);
+    }
+    if (code == 0)
+        code = audit_evidence(audit, err);
     return code == 0 ? audit_projections(audit, err) : code;
 }

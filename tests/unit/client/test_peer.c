@@ -74,22 +74,29 @@ Test(peer, a_message_of_a_pull_is_a_block_or_a_checkpoint)
     cr_assert(bytes_equal(buf_bytes(&note), BYTES_LITERAL("n")));
     cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x0a\x01n"), &block, &note, NULL), ERR_CORRUPT);
     cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x0a\x01n\x12\x01n"), &block, &note, NULL), ERR_CORRUPT);
-    cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x1a\x01n"), &block, &note, NULL), ERR_CORRUPT, "a question out of turn");
+    cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x1a\x01n"), &block, &note, NULL), ERR_CORRUPT,
+                 "a question out of turn");
     cr_assert_eq(peer_pull_parse(bytes_of(NULL, 0), &block, &note, NULL), ERR_CORRUPT);
     buf_free(&note);
 }
 
 Test(peer, a_pull_begins_with_a_question_and_nothing_else)
 {
-    static const char question[] = "\x1a\x20" "0123456789abcdef0123456789abcdef";
-    static const char with_note[] = "\x1a\x20" "0123456789abcdef0123456789abcdef" "\x12\x01n";
+    static const char question[] = "\x1a\x20"
+                                   "0123456789abcdef0123456789abcdef";
+    static const char with_note[] = "\x1a\x20"
+                                    "0123456789abcdef0123456789abcdef"
+                                    "\x12\x01n";
     struct buf asked;
     buf_init(&asked, INTRODUCTION_QUESTION_BYTES);
     cr_assert_eq(peer_question_parse(BYTES_LITERAL(question), &asked, NULL), 0);
     cr_assert(bytes_equal(buf_bytes(&asked), BYTES_LITERAL("0123456789abcdef0123456789abcdef")));
     buf_clear(&asked);
     cr_assert_eq(peer_question_parse(BYTES_LITERAL(with_note), &asked, NULL), ERR_CORRUPT);
-    cr_assert_eq(peer_question_parse(BYTES_LITERAL("\x1a\x04" "0123"), &asked, NULL), ERR_CORRUPT);
+    cr_assert_eq(peer_question_parse(BYTES_LITERAL("\x1a\x04"
+                                                   "0123"),
+                                     &asked, NULL),
+                 ERR_CORRUPT);
     cr_assert_eq(peer_question_parse(BYTES_LITERAL("\x12\x01n"), &asked, NULL), ERR_CORRUPT);
     cr_assert_eq(peer_question_parse(BYTES_LITERAL("\xff"), &asked, NULL), ERR_CORRUPT);
     cr_assert_eq(asked.size_bytes, 0);

@@ -153,8 +153,9 @@ Test(residency, a_relay_that_may_not_hold_what_belongs_here_is_no_source)
     site_peer_down(eu, "us");
     site_hello(eu, "ap", &held, 1);
     cr_assert_eq(site_count(eu, REGION_OPEN_PULL), 0);
-    cr_assert_not_null(strstr(site_effect(eu, REGION_ALARM)->text, "region ap holds more of it, but not the payloads of "
-                                                                   "context shop"));
+    cr_assert_not_null(strstr(site_effect(eu, REGION_ALARM)->text,
+                              "region ap holds more of it, but not the payloads of "
+                              "context shop"));
     cr_assert_not_null(strstr(detail_of(eu, "us"), "waits for a region that has them"));
     site_hello(eu, "ap", &held, 1);
     cr_assert_eq(site_count(eu, REGION_ALARM), 0, "once is enough");
@@ -256,8 +257,8 @@ Test(residency, peers_that_may_not_hold_payloads_do_not_count_as_present)
     site_peer_down(eu, "ap");
     submit_durable(eu, &order, "bank", 1);
     cr_assert_eq(order.command.refusal.code, ERR_UNAVAILABLE);
-    cr_assert_not_null(strstr(order.command.refusal.err.message, "0 of region eu's 2 peers may hold its payloads"), "%s",
-                       order.command.refusal.err.message);
+    cr_assert_not_null(strstr(order.command.refusal.err.message, "0 of region eu's 2 peers may hold its payloads"),
+                       "%s", order.command.refusal.err.message);
     site_free(eu);
     eu = site_promising("us ap", &one_degrade);
     keep_in(eu, BANK, in_eu_and_ap, 2);

@@ -1,4 +1,6 @@
-/* What a peer sends: the answer to Hello, and the messages of a pull; the first byte says which. */
+/* What a peer sends: the answer to Hello, the question who pulls, and the messages of a pull; the first byte says
+ * which.
+ */
 #include "client/peer.h"
 #include "crypto/note.h"
 #include "fuzz/fuzz.h"
@@ -36,12 +38,24 @@ static void check_pull(struct bytes input)
     buf_free(&note);
 }
 
+static void check_question(struct bytes input)
+{
+    struct block *block = NULL;
+    struct buf question, note;
+    buf_init(&question, INTRODUCTION_QUESTION_BYTES);
+    buf_init(&note, NOTE_MAX_BYTES);
+    if (peer_question_parse(input, &question, NULL) == 0) {
+        FUZZ_CHECK(question.size_bytes == INTRODUCTION_QUESTION_BYTES);
+        FUZZ_CHECK(peer_pull_parse(input, &block, &note, NULL) != 0); /* no message is two things */
+    }
+    buf_free(&question);
+    buf_free(&note);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static void (*const checks[])(struct bytes) = {check_hello, check_pull, check_question};
     struct bytes input = bytes_of(data, size);
-    if (fuzz_take_byte(&input) % 2 == 0)
-        check_hello(input);
-    else
-        check_pull(input);
+    checks[fuzz_take_byte(&input) % (sizeof(checks) / sizeof(checks[0]))](input);
     return 0;
 }

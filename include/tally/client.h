@@ -595,10 +595,11 @@ struct tally_projection {
     const char *name;
     uint64_t generation;
     const char *position;
-    const char *state; /* "live", "rebuilding" (when it began by itself: then ": " and why), "failed" */
+    const char *state; /* "live", "rebuilding" (when it began by itself: then ": " and why), "waiting", "failed" */
     const char *error;
     const char *rebuild_position;
-    const char *file; /* of the live generation, on the server */
+    const char *file;     /* of the live generation, on the server; "" when it lies in a database */
+    const char *database; /* that holds it, in the schema of its name; "" when it lies in a file */
 };
 
 struct tally_projections {
@@ -614,8 +615,9 @@ struct tally_projection_digest {
     uint64_t generation;
 };
 
-/* Each *ret below: tally_projections_free. create, rebuild and get give one item. */
-int tally_projection_create(struct tally_client *client, const char *sql, uint64_t timeout_ms,
+/* database: the name of one in the region's configuration; NULL: SQLite, in files of the region.
+ * Each *ret below: tally_projections_free. create, rebuild and get give one item. */
+int tally_projection_create(struct tally_client *client, const char *sql, const char *database, uint64_t timeout_ms,
                             struct tally_projections **ret, struct err *err);
 int tally_projection_rebuild(struct tally_client *client, const char *name, uint64_t timeout_ms,
                              struct tally_projections **ret, struct err *err);

@@ -60,7 +60,7 @@ struct admin_backend {
     const struct region_config *config; /* peers: the logs that are witnessed */
     struct disk *disk;
     const char *folder; /* the data directory: the witness keeps its state in <folder>/witness */
-    const struct note_signer *witness_signer;
+    const struct witness_keys *witness_keys;
     uint64_t start_mono_us;
 };
 

@@ -32,7 +32,10 @@
     X(forget_changes, "after a start, changes of homes that wait for their basis are forgotten")                       \
     X(late_moves_heads, "an entry that comes too late counts as the head of its stream")                               \
     X(demote_nothing, "what a change of homes makes late stays effective in the index")                                \
+    X(believe_in_order, "recovery takes the end of a torn write for proof that its beginning was whole")               \
     X(order_by_index, "of two changes that begin one epoch, the one with the smaller index wins, not the earlier one") \
+    X(forget_signed, "what a region signs is not remembered apart from its log")                                       \
+    X(trust_backup, "a region that was restored from a backup goes on with its log")                                   \
     X(send_every_payload, "a source sends payloads to regions that may not hold them")                                 \
     X(store_every_payload, "a mirror stores payloads that it may not hold, and asks any peer for a log")
 

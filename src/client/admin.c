@@ -228,6 +228,7 @@ static struct tally_projection projection_of(const Tally__V1__ProjectionStatus *
         .error = from->error,
         .rebuild_position = from->rebuild_position,
         .file = from->file,
+        .database = from->database,
     };
 }
 
@@ -270,12 +271,13 @@ static int projections_call(struct tally_client *client, const char *method, con
     return 0;
 }
 
-int tally_projection_create(struct tally_client *client, const char *sql, uint64_t timeout_ms,
+int tally_projection_create(struct tally_client *client, const char *sql, const char *database, uint64_t timeout_ms,
                             struct tally_projections **ret, struct err *err)
 {
     Tally__V1__CreateProjectionRequest request;
     tally__v1__create_projection_request__init(&request);
     request.sql = client_text(sql);
+    request.database = client_text(database == NULL ? "" : database);
     return projections_call(client, "/tally.v1.Ledger/CreateProjection", &request.base, false, timeout_ms, ret, err);
 }
 

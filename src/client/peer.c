@@ -188,7 +188,7 @@ static int answer_question(struct channel_call *call, const struct peer_identity
     struct buf line;
     tally__v1__pull_request__init(&request);
     buf_init(&line, INTRODUCTION_MAX_BYTES);
-    int code = introduction_sign(introduction, self->cosigner, &line, err);
+    int code = introduction_sign(introduction, &self->cosigners, &line, err);
     if (code == 0) {
         request.introduction = (ProtobufCBinaryData){.len = line.size_bytes, .data = line.data};
         code = write_request(call, &request, err);

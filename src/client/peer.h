@@ -19,7 +19,7 @@ struct peer_identity {
     const char *cluster;
     const char *region;
     struct hash contexts_digest;
-    const struct note_signer *cosigner; /* shows that it is the region; only for pulls */
+    struct signers cosigners; /* show that it is the region; only for pulls */
 };
 
 /* What a peer holds. held and its notes live in arena: peer_hello_free. */

@@ -1,4 +1,4 @@
-/* Introductions (introduction.h): a text, and one signature line under it. */
+/* Introductions (introduction.h): a text, and signature lines under it. */
 #include "crypto/introduction.h"
 
 #include <stdio.h>
@@ -30,36 +30,35 @@ static int put_text(const struct introduction *introduction, struct buf *out, st
     return code == 0 ? 0 : err_set(err, code, "no room for an introduction");
 }
 
-int introduction_sign(const struct introduction *introduction, const struct note_signer *signer, struct buf *out,
+int introduction_sign(const struct introduction *introduction, const struct signers *signers, struct buf *out,
                       struct err *err)
 {
     struct buf text;
     buf_init(&text, TEXT_MAX_BYTES);
     int code = put_text(introduction, &text, err);
     if (code == 0)
-        code = note_sign(signer, buf_bytes(&text), 0, out, err);
+        code = signers_sign(signers, buf_bytes(&text), 0, out, err);
     buf_free(&text);
     return code;
 }
 
-static int check_note(struct bytes message, const struct note_verifier *key, const char *from, struct err *err)
+static int check_note(struct bytes message, const struct keyring *keys, const char *from, struct err *err)
 {
     struct note *note = mem_alloc(sizeof(*note));
     if (note == NULL)
         return err_no_memory(err, "an introduction");
-    bool signed_by =
-        note_parse(message, note, NULL) == 0 && note->signature_count == 1 && note_verify(note, key, NULL, NULL) == 1;
+    bool signed_by = note_parse(message, note, NULL) == 0 && note->signature_count <= SIGNERS_MAX &&
+                     keyring_verify(note, keys, NULL, NULL) > 0;
     mem_free(note);
     if (signed_by)
         return 0;
-    return err_set(
-        err, ERR_PERMISSION,
-        "whoever calls itself region %s cannot show it: its answer is not signed with the cosigning key that "
-        "this region has of it (%s)",
-        from, key->name);
+    return err_set(err, ERR_PERMISSION,
+                   "whoever calls itself region %s cannot show it: its answer is not signed with a cosigning key that "
+                   "this region has of it",
+                   from);
 }
 
-int introduction_check(const struct introduction *introduction, struct bytes line, const struct note_verifier *key,
+int introduction_check(const struct introduction *introduction, struct bytes lines, const struct keyring *keys,
                        struct err *err)
 {
     struct buf message;
@@ -68,11 +67,11 @@ int introduction_check(const struct introduction *introduction, struct bytes lin
     if (code == 0)
         code = buf_append_byte(&message, '\n');
     if (code == 0)
-        code = buf_append(&message, line);
+        code = buf_append(&message, lines);
     if (code == 0)
-        code = check_note(buf_bytes(&message), key, introduction->from, err);
+        code = check_note(buf_bytes(&message), keys, introduction->from, err);
     else if (code == ERR_TOO_LARGE)
-        code = err_set(err, ERR_PERMISSION, "an introduction of %zu bytes is none", line.size_bytes);
+        code = err_set(err, ERR_PERMISSION, "an introduction of %zu bytes is none", lines.size_bytes);
     buf_free(&message);
     return code;
 }

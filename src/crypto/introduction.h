@@ -21,7 +21,7 @@
 #ifndef CRYPTO_INTRODUCTION_H
 #define CRYPTO_INTRODUCTION_H
 
-#include "crypto/note.h"
+#include "crypto/keyring.h"
 
 enum { INTRODUCTION_QUESTION_BYTES = 32, INTRODUCTION_MAX_BYTES = 1024 };
 
@@ -35,11 +35,12 @@ struct introduction {
     struct bytes question; /* INTRODUCTION_QUESTION_BYTES of them */
 };
 
-/* Appends the signature line. ERR_INVALID for a question of another size, ERR_NO_MEMORY. */
-int introduction_sign(const struct introduction *introduction, const struct note_signer *signer, struct buf *out,
+/* Appends a signature line by each key. ERR_INVALID for a question of another size, ERR_NO_MEMORY. */
+int introduction_sign(const struct introduction *introduction, const struct signers *signers, struct buf *out,
                       struct err *err) MUST_USE;
-/* ERR_PERMISSION when the line is not the key's signature under exactly this; ERR_NO_MEMORY. */
-int introduction_check(const struct introduction *introduction, struct bytes line, const struct note_verifier *key,
+/* ERR_PERMISSION unless one of the lines is one of the keys' signature under exactly this, and none is a false one;
+ * ERR_NO_MEMORY. */
+int introduction_check(const struct introduction *introduction, struct bytes lines, const struct keyring *keys,
                        struct err *err) MUST_USE;
 
 #endif

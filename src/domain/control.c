@@ -13,6 +13,8 @@ static const struct {
     {CONTROL_AUTHORITY_TAKEN, "$AuthorityTaken"},
     {CONTROL_AUTHORITY_SEIZED, "$AuthoritySeized"},
     {CONTROL_LATE_SETTLED, "$LateSettled"},
+    {CONTROL_KEY_ROTATED, "$KeyRotated"},
+    {CONTROL_KEY_RETIRED, "$KeyRetired"},
 };
 
 enum { KIND_COUNT = sizeof(kinds) / sizeof(kinds[0]) };
@@ -46,6 +48,11 @@ bool control_begins_epoch(enum control_kind kind)
 bool control_is_authority(enum control_kind kind)
 {
     return kind == CONTROL_AUTHORITY_RELEASED || control_begins_epoch(kind);
+}
+
+bool control_is_key(enum control_kind kind)
+{
+    return kind == CONTROL_KEY_ROTATED || kind == CONTROL_KEY_RETIRED;
 }
 
 bool control_name_reserved(struct bytes name)
@@ -127,6 +134,14 @@ static int check_settled(const struct control_settled *settled, struct err *err)
     return code;
 }
 
+static int check_key(const struct control_key *key, struct err *err)
+{
+    int code = entry_check_name(key->role, CONTROL_KEY_ROLE_MAX_BYTES, "role of a key", err);
+    if (code == 0 && hash_equal(&key->old_key, &key->new_key))
+        code = err_set(err, ERR_INVALID, "a change of keys names two keys");
+    return code;
+}
+
 static int finish(struct buf *out, size_t start, int code, struct err *err)
 {
     if (code == 0)
@@ -190,6 +205,21 @@ int control_settled_encode(const struct control_settled *settled, struct buf *ou
         code = put_text(out, 6, settled->actor);
     if (code == 0)
         code = put_text(out, 7, settled->reason);
+    return finish(out, start, code, err);
+}
+
+int control_key_encode(const struct control_key *key, struct buf *out, struct err *err)
+{
+    PRE(control_is_key(key->kind));
+    size_t start = out->size_bytes;
+    int code = check_key(key, err);
+    if (code != 0)
+        return code;
+    code = put_text(out, 1, key->role);
+    if (code == 0)
+        code = put_text(out, 2, bytes_of(key->old_key.bytes, HASH_SIZE));
+    if (code == 0)
+        code = put_text(out, 3, bytes_of(key->new_key.bytes, HASH_SIZE));
     return finish(out, start, code, err);
 }
 
@@ -290,5 +320,24 @@ int control_settled_parse(struct bytes payload, struct control_settled *ret, str
     if (check_settled(&settled, err) != 0)
         return err_wrap(err, ERR_CORRUPT, "the payload of a settlement");
     *ret = settled;
+    return 0;
+}
+
+int control_key_parse(enum control_kind kind, struct bytes payload, struct control_key *ret, struct err *err)
+{
+    PRE(control_is_key(kind));
+    struct reading reading = {.rest = payload};
+    struct control_key key = {.kind = kind, .role = take_text(&reading, 1)};
+    struct bytes old_key = take_text(&reading, 2);
+    struct bytes new_key = take_text(&reading, 3);
+    if (!all_read(&reading))
+        return not_canonical(err);
+    if (old_key.size_bytes != HASH_SIZE || new_key.size_bytes != HASH_SIZE)
+        return err_set(err, ERR_CORRUPT, "a change of keys names no keys");
+    memcpy(key.old_key.bytes, old_key.data, HASH_SIZE);
+    memcpy(key.new_key.bytes, new_key.data, HASH_SIZE);
+    if (check_key(&key, err) != 0)
+        return err_wrap(err, ERR_CORRUPT, "the payload of a change of keys");
+    *ret = key;
     return 0;
 }

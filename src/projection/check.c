@@ -72,7 +72,9 @@ static int replay_new(const struct check_subject *subject, const struct projecti
                       struct replay *ret, uint64_t *ret_events, struct err *err)
 {
     struct replay replay = {.db = NULL};
-    int code = projection_db_open("", spec, &replay.db, err);
+    int code = subject->server == NULL
+                   ? projection_db_open("", spec, &replay.db, err)
+                   : projection_schema_open(subject->server, "", SCHEMA_TEMPORARY, 1, spec, &replay.db, err);
     if (code == 0)
         code = generation_new(replay.db, subject->contexts, &replay.generation, err);
     if (code == 0)

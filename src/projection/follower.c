@@ -172,6 +172,11 @@ int follower_step(struct follower *follower, struct log *const *logs, size_t log
 
 /* --- Asking --- */
 
+bool follower_rebuilds(const struct follower *follower)
+{
+    return follower->next != NULL;
+}
+
 const char *follower_reason(const struct follower *follower)
 {
     return follower->reason;

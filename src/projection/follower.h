@@ -48,6 +48,8 @@ int follower_step(struct follower *follower, struct log *const *logs, size_t log
 /* Begins the next generation because somebody asked, or begins it again. Errors of projection_rebuild_begin. */
 int follower_rebuild(struct follower *follower, struct err *err) MUST_USE;
 
+/* Whether a next generation is being filled. */
+bool follower_rebuilds(const struct follower *follower);
 /* Why the rebuild that goes on was begun by itself; "" when somebody asked for it, or none goes on. Valid until the
  * next step. */
 const char *follower_reason(const struct follower *follower);

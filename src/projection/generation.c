@@ -458,8 +458,11 @@ int generation_step(struct generation *generation, struct log *const *logs, size
     else if (code == 0 && applied < step.end)
         code = still_paused(&step, applied, &paused, err);
     if (code == 0 && applied < step.end && !paused) {
+        struct step again = step;
         struct step shorter = step;
         code = step_once(&step, applied, &count, err);
+        if (code == ERR_INVALID && projection_db_unsure(generation->db))
+            code = step_once(&again, applied, &count, err);
         if (code == ERR_INVALID && count > 1) {
             shorter.events_max = count - 1;
             code = step_once(&shorter, applied, &count, err);

@@ -2,7 +2,8 @@
  *
  * Planned move. The home appends a release; from then on it refuses the partition. The successor finds the release in
  * its copy of that log; once its index has applied the log up to and past the release, it appends the taking, with the
- * next epoch and its index's position as the basis. No entry is lost and no two regions accept at once.
+ * next epoch and its index's position as the basis. No entry is lost and no two regions accept at once. What the home
+ * accepted under earlier incarnations of its log belongs to that: it is with the successor before the release.
  *
  * Loss of a home. A survivor seizes: the same, without a release. Its basis is all that it holds of the lost log; what
  * the lost region had accepted beyond it is late, in every region, by the same rule.
@@ -200,6 +201,21 @@ static int parse_change(const struct region *region, uint32_t log, const struct 
                               &region->logs[log]->parts, ret, err);
 }
 
+bool homes_await(const struct region *region, const struct origin *origin)
+{
+    for (uint32_t log = 0; log < region->log_count; log++) {
+        const struct queue_link *changes = &region->homes.changes[log];
+        struct authority_event event;
+        if (queue_empty(changes))
+            continue;
+        const struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
+        if (parse_change(region, log, change, &event, NULL) == 0 && control_begins_epoch(event.kind) &&
+            position_get(&event.change.basis, origin->region, origin->incarnation) > 0)
+            return true;
+    }
+    return false;
+}
+
 /* Sizes of all logs: durable, or as the index has them. */
 static struct position position_of(const struct region *region, bool indexed)
 {
@@ -300,10 +316,23 @@ static int append_change(struct region *region, enum control_kind kind, struct b
     return code;
 }
 
+/* Whether the index has applied all that is here of the earlier logs of the region that this log is of. */
+static bool earlier_logs_are_indexed(const struct region *region, const struct region_log *of)
+{
+    for (size_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (log->owner == of->owner && log->parts.incarnation < of->parts.incarnation &&
+            log->indexed_size < log->durable_size)
+            return false;
+    }
+    return true;
+}
+
 /* Whether the index has applied the release and everything before it. */
 static bool take_is_ready(const struct region *region, const struct homes_take *take)
 {
-    return region->logs[take->log]->indexed_size >= take->needed_size || PLANTED(take_at_once);
+    const struct region_log *log = region->logs[take->log];
+    return (log->indexed_size >= take->needed_size && earlier_logs_are_indexed(region, log)) || PLANTED(take_at_once);
 }
 
 static int take_one(struct region *region, const struct homes_take *take, const struct control_authority *change)
@@ -441,6 +470,21 @@ static int check_forced(const struct region_control *control, const char *what, 
     return err_set(err, ERR_UNAVAILABLE, "%s; force it only with a reason, which stays in the log", what);
 }
 
+/* What the region accepted under earlier incarnations goes with the partition, too: the successor takes with what it
+ * holds, and what it does not hold then would be late. This cannot be forced. */
+static int check_earlier_logs(const struct region *region, size_t peer, struct err *err)
+{
+    for (size_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (log->state == REGION_LOG_RETIRED && log->held[peer] < log->durable_size)
+            return err_set(err, ERR_BUSY,
+                           "region %s holds %llu of %llu entries of %s, an earlier log of this region; retry",
+                           region->config.peers[peer].region, (unsigned long long)log->held[peer],
+                           (unsigned long long)log->durable_size, log->origin);
+    }
+    return 0;
+}
+
 static int check_handover(const struct region *region, const struct region_control *control, struct err *err)
 {
     size_t peer = peer_named(region, control->region);
@@ -450,8 +494,9 @@ static int check_handover(const struct region *region, const struct region_contr
                        control->region);
     if (!may_be_home(region, control->region, control->context))
         return refuse_residency(control->region, control->context, err);
-    if (region->peers[peer].up)
-        return 0;
+    int code = check_earlier_logs(region, peer, err);
+    if (code != 0 || region->peers[peer].up)
+        return code;
     snprintf(what, sizeof(what), "region %s is not reachable from here: nobody would be the home until it is",
              control->region);
     return check_forced(control, what, err);

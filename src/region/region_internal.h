@@ -100,6 +100,8 @@ struct region {
     struct region_config config;
     struct index *index;
     struct sha256 *sha;
+    struct keyring own_keys; /* of the own log and its earlier incarnations */
+    size_t key_changes_told; /* of config.key_changes: known to be in a log */
     struct overlay overlay;
     struct homes homes;
     struct settles settles;
@@ -188,6 +190,7 @@ struct control_event {
     struct bytes partition;
     uint64_t epoch;
     struct bytes payload;
+    const uint8_t *id; /* ENTRY_ID_SIZE bytes; NULL: one that follows from its place */
 };
 /* Whether `count` control events with payloads of at most payload_max_bytes fit the open block now, sealing it if need
  * be. ERR_BUSY, ERR_NO_MEMORY. */
@@ -221,11 +224,13 @@ void checkpoint_resume(struct region *region, struct region_update *update);
 void checkpoint_saved(struct region *region, uint32_t log, struct region_update *update);
 void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
                          struct region_update *update);
-void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line,
+void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes lines,
                          struct region_update *update);
 /* A note that a peer holds of a log: only looked at for a fork, and for its size. */
 void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, struct region_update *update);
-/* checkpoint_open with the key of the log's region, under the name that this incarnation gives it. */
+/* The keys of the log's region. */
+const struct keyring *checkpoint_keys_of(const struct region *region, size_t owner);
+/* checkpoint_open with the keys of the log's region, under the name that this incarnation gives them. */
 int checkpoint_open_of(const struct region *region, const struct region_log *log, struct bytes note,
                        struct checkpoint *ret, struct err *err) MUST_USE;
 uint64_t checkpoint_deadline_us(const struct region *region);
@@ -254,6 +259,9 @@ uint64_t peers_deadline_us(const struct region *region);
 /* After the own log grew, or peers told what they hold: whether it may accept. */
 void peers_decide(struct region *region, struct region_update *update);
 
+/* keys.c: what the log must tell of the region's keys. At the end of each step. */
+void keys_tell(struct region *region, struct region_update *update);
+
 /* incarnation.c: see the essay there. */
 /* Whether a log that a peer names, and that is not held, is to be kept here. Remembers a later one of this region. */
 bool incarnation_welcome(struct region *region, const struct region_held *held, const struct origin *origin,
@@ -262,7 +270,10 @@ bool incarnation_welcome(struct region *region, const struct region_held *held, 
 void incarnation_note_seen(struct region_log *log, uint64_t size);
 /* Every peer failed or answered, and none has told: begins a new incarnation when the policy and the time say so. */
 void incarnation_isolated(struct region *region, struct region_update *update);
-/* The peers have told and the own log holds what they hold: true when it must not be gone on with (now or for ever). */
+/* The peers have told and the own log holds what they hold: true when a peer holds one of a later life, which is begun.
+ */
+bool incarnation_taken_over(struct region *region, struct region_update *update);
+/* The same, and earlier logs hold what they hold, too: true when it must not be gone on with (now or for ever). */
 bool incarnation_must_end(struct region *region, struct region_update *update);
 uint64_t incarnation_deadline_us(const struct region *region);
 /* The range that is known to have existed and that nobody heard of holds. */

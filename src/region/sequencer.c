@@ -415,7 +415,7 @@ int sequencer_control(struct region *region, const struct control_event *event, 
                           .flags = ENTRY_FLAG_CONTROL,
                           .content_type = BYTES_LITERAL("application/x-protobuf"),
                           .payload_commitment = entry_payload_commitment(region->sha, salt, event->payload)};
-    memcpy(entry.event_id, seed.bytes, ENTRY_ID_SIZE);
+    memcpy(entry.event_id, event->id == NULL ? seed.bytes : event->id, ENTRY_ID_SIZE);
     int code =
         append_entry(region, &entry, salt, event->payload, entry_fingerprint(region->sha, &entry, event->payload), err);
     if (code != 0)

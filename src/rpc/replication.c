@@ -307,12 +307,12 @@ static enum residency puller_residency(void *context, const struct entry *entry)
     return residency_of(&pull->call->backend->config->contexts, bytes_of_string(pull->region), entry);
 }
 
-static const struct note_verifier *cosign_key_of(const struct rpc_backend *backend, const char *region)
+static const struct keyring *cosign_keys_of(const struct rpc_backend *backend, const char *region)
 {
     size_t peer = 0;
     while (strcmp(backend->config->peers[peer].region, region) != 0)
         peer++; /* check_asker has found it */
-    return &backend->config->peers[peer].cosign_key;
+    return &backend->config->peers[peer].cosign_keys;
 }
 
 /* Asks, and reads the answer. */
@@ -339,7 +339,7 @@ static int ask_who(struct pull *pull, const Tally__V1__PullRequest *request, str
                                         .from_index = request->from_index,
                                         .question = bytes_of(question, sizeof(question))};
     return introduction_check(&introduction, bytes_of(answer->introduction.data, answer->introduction.len),
-                              cosign_key_of(backend, request->region), err);
+                              cosign_keys_of(backend, request->region), err);
 }
 
 /* The first message says who pulls what from where. */

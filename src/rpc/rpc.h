@@ -51,9 +51,10 @@ void rpc_append_done(struct rpc_append *append);
 
 struct rpc_projection {
     char name[64];
-    char state[512]; /* "live", "rebuilding" (by itself: ": " and why), "failed" */
+    char state[512]; /* "live", "rebuilding" (by itself: ": " and why), "waiting", "failed" */
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
-    char file[DISK_PATH_MAX_BYTES];
+    char file[DISK_PATH_MAX_BYTES]; /* "" when it lies in a database */
+    char database[64];              /* as the configuration names it; "": in files */
     uint64_t generation;
     struct position position;
     struct position rebuild_position;
@@ -156,8 +157,8 @@ struct rpc_backend_ops {
     /* A peer said hello or pulls: resets its back-off, so that both directions come up together. */
     void (*peer_contact)(struct rpc_backend *backend, const char *peer_region);
 
-    int (*projection_create)(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret,
-                             struct err *err);
+    int (*projection_create)(struct rpc_backend *backend, struct bytes sql, const char *database,
+                             struct rpc_projection *ret, struct err *err);
     int (*projection_rebuild)(struct rpc_backend *backend, const char *name, struct rpc_projection *ret,
                               struct err *err);
     int (*projection_get)(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);

@@ -5,7 +5,7 @@
  *   writer      every log's writing side; takes jobs from `jobs`; creates mirrors
  *   indexer     the index's writing side; reads logs
  *   settler     nothing; asks the region to settle late events as the contexts say
- *   projector   every projection's database; takes requests
+ *   workers     one a projection: its database; takes requests (projector.h)
  *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
  *   tiler       every log's Merkle tiles; decides which checkpoint is shown
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
@@ -26,7 +26,7 @@
 #include "platform/disk.h"
 #include "platform/mailbox.h"
 #include "reconcile/applier.h"
-#include "region/store.h"
+#include "region/life.h"
 #include "rpc/rpc.h"
 #include "server/config.h"
 #include "server/server.h"
@@ -141,18 +141,6 @@ void *settler_run(void *context);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
 
-/* life.c: the own incarnations. */
-/* Takes the largest own incarnation that logs/ and signed/ know into the configuration; makes both folders. */
-int life_find_incarnation(struct server *server, struct err *err) MUST_USE;
-/* Keeps the own log's checkpoint apart from the log, unless a larger one is kept: while the log is restored, smaller
- * ones come back from peers. Writer thread. */
-int life_remember_signed(struct server *server, struct bytes note, struct err *err) MUST_USE;
-/* The mark of a restore: region.restored in the configuration. It goes when the region signs. Writer thread. */
-int life_find_mark(struct server *server, struct err *err) MUST_USE;
-int life_remove_mark(struct server *server, struct err *err) MUST_USE;
-/* Makes the log of a later incarnation durable; it may be there. Writer thread. */
-int life_begin(struct server *server, uint64_t incarnation, struct err *err) MUST_USE;
-
 /* peers.c: threads that talk to peers. The sequencer calls these; none waits. */
 int peers_start(struct server *server, struct peers **ret, struct err *err) MUST_USE;
 void peers_hello(struct peers *peers, size_t peer);
@@ -172,7 +160,8 @@ void scrubber_status(struct server *server, struct rpc_status *ret);
 /* projector.c */
 int projector_start(struct server *server, struct projector **ret, struct err *err) MUST_USE;
 void projector_stop(struct projector *projector);
-int projector_create(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret, struct err *err);
+int projector_create(struct rpc_backend *backend, struct bytes sql, const char *database, struct rpc_projection *ret,
+                     struct err *err);
 int projector_rebuild(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_get(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_list(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err);

@@ -394,7 +394,7 @@ int peers_start(struct server *server, struct peers **ret, struct err *err)
     peers->self = (struct peer_identity){.cluster = config->cluster,
                                          .region = config->region,
                                          .contexts_digest = server->backend.contexts_digest,
-                                         .cosigner = config->cosign_signer};
+                                         .cosigners = config->cosign_signers};
     int code = 0;
     for (; code == 0 && peers->count < config->peer_count; peers->count++)
         code = start_peer(peers, peers->count, err);

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'build/python'))
-from tally.v1 import ledger_pb2, replication_pb2  # noqa: E402
+from tally.v1 import control_pb2, ledger_pb2, replication_pb2  # noqa: E402
 
 OUT = Path(sys.argv[1])
 VECTORS = json.loads((ROOT / 'tests/golden/vectors.json').read_text())
@@ -94,6 +94,16 @@ def requests():
     seed('peer', 'checkpoint', b'\1' + replication_pb2.PullResponse(checkpoint=note).SerializeToString())
 
 
+def control():
+    seized = control_pb2.AuthorityChange(basis='eu@1024,us@998', previous='eu', actor='operator', reason='gone', forced=True)
+    settled = control_pb2.LateSettled(region='eu', incarnation=2, index=77, event_id=bytes(16), settlement=1, actor='operator')
+    key = control_pb2.KeyChange(role='log', old_key=b'o' * 32, new_key=b'n' * 32)
+    for kind, message in ((0, control_pb2.AuthorityChange(successor='us')), (2, seized), (3, settled), (4, key), (5, key)):
+        seed('control', kind, bytes([kind]) + message.SerializeToString())
+        seed('control', f'{kind}-more', bytes([kind]) + message.SerializeToString() + b'\x50\x01')
+    seed('control', 'same-key', b'\x04' + control_pb2.KeyChange(role='log', old_key=b'o' * 32, new_key=b'o' * 32).SerializeToString())
+
+
 def notes():
     for path in sorted((ROOT / 'tests/vectors/tessera15').glob('checkpoint*'))[:4]:
         seed('note', path.name, path.read_bytes())
@@ -105,4 +115,5 @@ def notes():
 log()
 append()
 requests()
+control()
 notes()

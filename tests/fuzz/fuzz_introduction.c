@@ -3,16 +3,17 @@
 #include "crypto/introduction.h"
 #include "fuzz/fuzz.h"
 
-static bool believed(const struct introduction *introduction, struct bytes line, const struct note_verifier *key)
+static bool believed(const struct introduction *introduction, struct bytes lines, const struct keyring *keys)
 {
-    return introduction_check(introduction, line, key, NULL) == 0;
+    return introduction_check(introduction, lines, keys, NULL) == 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t seed[32] = {7};
     static const uint8_t question[INTRODUCTION_QUESTION_BYTES] = {1}, another[INTRODUCTION_QUESTION_BYTES] = {2};
-    struct bytes line = bytes_of(data, size);
+    struct bytes lines = bytes_of(data, size);
+    struct keyring keys = {.count = 1};
     struct note_signer signer;
     struct introduction asked = {.cluster = "demo",
                                  .from = "us",
@@ -21,16 +22,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                  .from_index = 3,
                                  .question = bytes_of(question, sizeof(question))};
     FUZZ_CHECK(note_signer_from_seed("demo/us", NOTE_KEY_COSIGNATURE, seed, &signer, NULL) == 0);
-    if (!believed(&asked, line, &signer.verifier))
+    keys.keys[0] = signer.verifier;
+    if (!believed(&asked, lines, &keys))
         return 0;
     struct introduction changed = asked;
     changed.to = "uk";
-    FUZZ_CHECK(!believed(&changed, line, &signer.verifier));
+    FUZZ_CHECK(!believed(&changed, lines, &keys));
     changed = asked;
     changed.from = "uk";
-    FUZZ_CHECK(!believed(&changed, line, &signer.verifier));
+    FUZZ_CHECK(!believed(&changed, lines, &keys));
     changed = asked;
     changed.question = bytes_of(another, sizeof(another));
-    FUZZ_CHECK(!believed(&changed, line, &signer.verifier));
+    FUZZ_CHECK(!believed(&changed, lines, &keys));
     return 0;
 }

@@ -5,7 +5,7 @@ import json
 import threading
 
 from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, run
-from ledger_files import NOW, Copy, Key, golden
+from ledger_files import NOW, Copy, Key, golden, key_change_payload
 
 POLICY = 4
 
@@ -136,6 +136,25 @@ def payload_gone_but_salt_there(c):
 WITNESS = Key('bank/asia', b'\7' * 32, 4)
 OTHER_KEY = Key('bank/eu/1', b'\11' * 32)
 
+NEW_KEY = Key('bank/eu/1', b'\12' * 32)
+
+
+def rotated(*signers, policy, size=10):
+    """Entry 3 tells that NEW_KEY signs beside the old one, entry 6 that the old one ended; `signers` sign the checkpoint of that size."""
+    def plant(c):
+        old = c.log_key
+        for index, type in ((3, b'$KeyRotated'), (6, b'$KeyRetired')):
+            c.items[index].update(payload=key_change_payload(old, NEW_KEY), partition=b'*', said={
+                'context': b'$system', 'stream': b'$control', 'type': type, 'flags': 1, 'content_type': b'application/x-protobuf'})
+        c.chain()
+        keys = [old if name == 'old' else NEW_KEY for name in signers]
+        text = c.text(size)
+        c.notes['checkpoint'] = text + '\n' + ''.join(key.line(text) for key in keys)
+        c.notes['checkpoint.published'] = c.notes['checkpoint'] + c.witness.line(text, NOW - 60)
+        c.log_key, *c.other_log_keys = [old if name == 'old' else NEW_KEY for name in policy]
+    return plant
+
+
 # Name, how it is planted, exit code, first bad index (None: none is named), words that the report must have, more arguments.
 FAULTS = [
     ('nothing', lambda c: None, VERIFIED, None, 'VERIFIED', []),
@@ -177,6 +196,16 @@ FAULTS = [
     ('payloads withheld', withhold, VERIFIED, None, '3 withheld', []),
     ('payloads withheld, and asked for', withhold, POLICY, None, '3 payloads are missing', ['--require-payloads']),
     ('a payload gone whose salt is there', payload_gone_but_salt_there, VIOLATION, 4, '', []),
+    ('a rotation, before: by the old key', rotated('old', policy=('old', 'new'), size=3), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, overlap: by both, the auditor knows the old', rotated('old', 'new', policy=('old',), size=6), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, overlap: by both, the auditor knows the new', rotated('old', 'new', policy=('new',), size=6), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, overlap: by both, the auditor knows both', rotated('old', 'new', policy=('old', 'new'), size=6), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, after: by the new key', rotated('new', policy=('new',)), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, after: by the new key, the old one is still listed', rotated('new', policy=('old', 'new')), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, after: the auditor has only the old key', rotated('new', policy=('old',)), VIOLATION, None, 'not signed', []),
+    ('a retired key signs alone, and is not listed any more', rotated('old', policy=('new',)), VIOLATION, None, 'not signed', []),
+    ('a retired key signs alone, and is still listed', rotated('old', policy=('old', 'new')), VIOLATION, 6, 'retired at entry 6', []),
+    ('a retired key signs beside the new one', rotated('old', 'new', policy=('new', 'old')), VIOLATION, 6, 'retired at entry 6', []),
     ('an epoch that falls', epoch_falls, VIOLATION, 5, 'epoch 2 after epoch 3', []),
 ]
 
@@ -253,6 +282,32 @@ def test_resuming_reads_only_what_is_new_and_still_compares_the_root(lab):
     forged = Copy(12, ((3, 4), (1, 4)), note='z').publish(12, 7)
     done = verify(lab, forged, forged.write(lab.folder / 'forged'), '--state', lab.folder / 'state', '--resume')
     assert done.returncode == VIOLATION and 'rewritten' in done.stdout, done.stdout
+
+
+def test_what_is_remembered_outlives_a_rotation(lab):
+    state = lab.folder / 'state'
+    before, overlap, after = Copy().publish(), Copy(), Copy()
+    rotated('old', 'new', policy=('old', 'new'), size=6)(overlap)
+    rotated('new', policy=('new',))(after)
+    rolled_back = Copy(5, ((3,), (2,)))
+    rolled_back.log_key = NEW_KEY
+    rolled_back.publish(5, 5)
+    folders = {name: c.write(lab.folder / name) for name, c in (('overlap', overlap), ('after', after), ('rolled back', rolled_back))}
+    assert verify(lab, overlap, folders['overlap'], '--state', state).returncode == VERIFIED
+    assert sorted(log['key'] for log in json.loads(state.read_text())['logs']) == sorted(key.vkey for key in (before.log_key, NEW_KEY))
+    done = verify(lab, after, folders['after'], '--state', state)
+    assert done.returncode == VERIFIED, done.stdout
+    done = verify(lab, rolled_back, folders['rolled back'], '--state', state)
+    assert done.returncode == VIOLATION and 'rolled back' in done.stdout, done.stdout
+
+
+def test_a_log_that_began_anew_is_remembered_under_the_key_of_its_first_name(lab):
+    state = lab.folder / 'state'
+    first, later = Copy(), Copy(origin='bank/eu/2').publish()
+    shorter = Copy(8, ((3, 4), (1,)), origin='bank/eu/2').publish(8, 7)
+    for name, c, code in (('later', later, VERIFIED), ('shorter', shorter, VIOLATION)):
+        done = verify(lab, c, c.write(lab.folder / name), '--state', state, policy=first.policy())
+        assert done.returncode == code, (name, done.stdout)
 
 
 def test_an_empty_log_is_not_remembered(lab):

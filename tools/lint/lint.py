@@ -36,6 +36,7 @@ VERIFY_FOLDERS = {'tally', 'base', 'platform', 'crypto', 'entry', 'domain', 'log
 LIBRARIES = [
     (r'rocksdb/', ['src/index/store_rocksdb.c']),
     (r'sqlite3\.h', ['src/projection/sqlite.h']),
+    (r'libpq-fe\.h', ['src/projection/postgres.h']),
     (r'openssl/', ['src/crypto/sha256.c']),
     (r'sodium\.h', ['src/crypto/']),
     (r'grpc/', ['src/rpc/', 'src/client/']),

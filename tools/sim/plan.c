@@ -58,9 +58,27 @@ static void draw_settings(struct world *world)
     plan->call_timeout_us = early ? 2 * plan->latency_us : 3 * SIM_S;
     plan->keepalive_us = early ? 500 * SIM_MS : world_between(world, 1, 20) * SIM_S;
     plan->pull_window = tiny ? 1 : world_between(world, 1, 32);
+    plan->accept_isolated = world->node_count > 1 && world_chance(world, 250000);
+    plan->isolation_wait_us = world_between(world, 500, 5000) * SIM_MS;
     draw_limits(world);
     world->counts.faults[FAULT_TINY_LIMITS] += tiny;
     world->counts.faults[FAULT_EARLY_TIMEOUTS] += early;
+}
+
+/* What the homes do about events that came too late, by type; what has no rule waits for a person. */
+static void draw_rules(struct world *world)
+{
+    struct context *context = &world->contexts[0];
+    if (world->plan.operate_every_us == 0)
+        return;
+    if (world_chance(world, 700000))
+        world->plan.settle_every_us = world_between(world, 50, 2000) * SIM_MS;
+    context->types = world->types;
+    for (size_t i = 0; i < SIM_TYPES; i++) {
+        enum late_policy policy = (enum late_policy)world_draw(world, LATE_COMPENSATE + 1);
+        if (policy != LATE_MANUAL)
+            world->types[context->type_count++] = (struct context_type){.type = event_types[i], .late = policy};
+    }
 }
 
 void plan_draw(struct world *world)
@@ -85,6 +103,7 @@ void plan_draw(struct world *world)
     world->partition_count = world->node_count + SIM_FREE_PARTITIONS;
     world->contexts[0] = (struct context){
         .name = "bank", .default_home = world->region_names[0], .home_count = world->node_count, .homes = world->homes};
+    draw_rules(world);
 }
 
 void plan_print(const struct world *world)
@@ -99,5 +118,9 @@ void plan_print(const struct world *world)
     }
     if (plan->operate_every_us > 0)
         printf("; homes move every %llu ms", (unsigned long long)(plan->operate_every_us / SIM_MS));
+    if (plan->settle_every_us > 0)
+        printf("; people settle late events every %llu ms", (unsigned long long)(plan->settle_every_us / SIM_MS));
+    if (plan->accept_isolated)
+        printf("; accepts in isolation after %llu ms", (unsigned long long)(plan->isolation_wait_us / SIM_MS));
     printf("%s\n", plan->projections ? "; projections" : "");
 }

@@ -126,8 +126,8 @@ void projector_boot(struct node *node)
     folder_of(node, folder, sizeof(folder));
     projector = sim_must(mem_alloc_zero(1, sizeof(*projector)));
     int code = access(folder, F_OK) == 0
-                   ? projection_open(folder, &projector->projection, &err)
-                   : projection_create(folder, bytes_of_string(sql), &projector->projection, &err);
+                   ? projection_open(folder, NULL, &projector->projection, &err)
+                   : projection_create(folder, bytes_of_string(sql), NULL, &projector->projection, &err);
     if (code == 0)
         code = follower_new(projector->projection, &node->config.contexts, &projector->follower, &err);
     if (code != 0)

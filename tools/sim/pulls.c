@@ -500,6 +500,19 @@ void pulls_node_down(struct node *node)
     }
 }
 
+void pulls_lose_sent(struct node *node)
+{
+    struct world *world = node->world;
+    for (struct queue_link *link = world->pulls.next; link != &world->pulls; link = link->next) {
+        struct pull *pull = QUEUE_ITEM(link, struct pull, link);
+        struct queue_link *message = NULL;
+        while (pull->from == node && (message = queue_pop_front(&pull->messages)) != NULL) {
+            free_message(QUEUE_ITEM(message, struct message, link));
+            pull->in_flight--;
+        }
+    }
+}
+
 void pulls_free(struct world *world)
 {
     while (!queue_empty(&world->pulls))

@@ -27,6 +27,8 @@ const char *const fault_texts[FAULT_COUNT] = {
 #undef SIM_FAULT_TEXT
 };
 
+const char *const event_types[SIM_TYPES] = {"Opened", "Deposited", "Withdrawn", "Renamed"};
+
 size_t world_node_named(const struct world *world, const char *region)
 {
     size_t node = 0;

@@ -145,7 +145,7 @@ static int fetch_checkpoint(struct source *source, const char *data, const char 
                             struct mend *mend, struct err *err)
 {
     struct origin origin;
-    struct note_verifier key;
+    struct keyring keys;
     struct checkpoint checkpoint;
     struct channel_call *call = NULL;
     struct buf scratch;
@@ -167,9 +167,9 @@ static int fetch_checkpoint(struct source *source, const char *data, const char 
     if (code == 0)
         code = origin_parse(bytes_of_string(source->origin), &origin, err);
     if (code == 0)
-        code = datadir_key(data, key_path, &origin, &key, err);
+        code = datadir_keys(data, key_path, &origin, &keys, err);
     if (code == 0)
-        code = checkpoint_open(buf_bytes(&note), &key, &checkpoint, err);
+        code = keyring_open(buf_bytes(&note), &keys, source->origin, &checkpoint, err);
     if (code == 0)
         mend->goals[mend->goal_count++] = (struct scrub_goal){.size = checkpoint.size, .root = checkpoint.root};
     buf_free(&note);
@@ -281,7 +281,7 @@ static int repair(const struct repair_options *options, struct err *err)
         source.config = config;
         source.self = (struct peer_identity){.cluster = config->region.cluster,
                                              .region = config->region.region,
-                                             .cosigner = config->region.cosign_signer};
+                                             .cosigners = config->region.cosign_signers};
     }
     if (code == 0 && options->from != NULL)
         code = channel_open(options->from, &source.channel, err);

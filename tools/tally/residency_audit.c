@@ -235,20 +235,16 @@ static int check_sql(struct residency_audit *audit, const char *path, struct byt
 {
     const struct region_config *region = &audit->config->region;
     struct projection_spec *spec = NULL;
-    struct projection_db *db = NULL;
     const char *context = NULL;
     size_t at = 0;
     int code = projection_spec_parse(sql, &spec, err);
-    if (code == 0)
-        code = projection_db_open("", spec, &db, err);
-    while (code == 0 && (context = projection_db_next_payload_context(db, &at)) != NULL) {
+    while (code == 0 && (context = projection_spec_next_payload_context(spec, &at)) != NULL) {
         if (residency_allows(&region->contexts, bytes_of_string(region->region), bytes_of_string(context)))
             continue;
         struct residency_violation *violation = add_violation(audit, "projection");
         copy_string(violation->path, sizeof(violation->path), path);
         copy_string(violation->context, sizeof(violation->context), context);
     }
-    projection_db_close(db);
     projection_spec_free(spec);
     return code;
 }

@@ -257,6 +257,20 @@ static void judge_control(struct judge *judge, const struct share *share, const 
         judge_decision(judge, share, entry, log);
 }
 
+/* A change of keys is about the region itself: no home has to allow it. */
+static void judge_key_change(struct judge *judge, const struct chain_entry *item, size_t log)
+{
+    const struct entry *entry = &item->entry;
+    struct err reason = {0};
+    struct control_key change;
+    if (!item->frame.has_payload)
+        cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
+                     origin_of(judge, log));
+    else if (control_key_parse(control_kind_of(entry), item->frame.payload, &change, &reason) != 0)
+        violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(control_kind_of(entry)),
+                reason.message);
+}
+
 /* --- Clients' entries --- */
 
 /* What must be said once, as bytes: parts whose sizes stand before them. */
@@ -368,6 +382,10 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
         return 0;
     if (control && control_kind_of(entry) == CONTROL_UNKNOWN) {
         judge->unknown_control_count++;
+        return 0;
+    }
+    if (control && control_is_key(control_kind_of(entry))) {
+        judge_key_change(judge, item, log);
         return 0;
     }
     if (!contexts_know(judge->contexts, entry->context)) {

@@ -182,3 +182,19 @@ Test(spec, a_star_stands_for_types_that_nobody_names)
     cr_assert_not(applies(spec, 1, "ban", "C"));
     projection_spec_free(spec);
 }
+
+Test(spec, it_is_known_whose_payloads_the_statements_take)
+{
+    struct projection_spec *spec = NULL;
+    size_t at = 0;
+    cr_assert_eq(projection_spec_parse(BYTES_LITERAL("-- tally: projection p\n-- tally: schema\nCREATE TABLE t(a);\n"
+                                                     "-- tally: on bank A\nINSERT INTO t VALUES(:stream);\n"
+                                                     "-- tally: on shop *\nSELECT 1; INSERT INTO t VALUES(:payload);\n"
+                                                     "-- tally: on till B\nSELECT 1; -- not :payload_bytes\n"),
+                                       &spec, NULL),
+                 0);
+    cr_assert_str_eq(projection_spec_next_payload_context(spec, &at), "shop");
+    cr_assert_str_eq(projection_spec_next_payload_context(spec, &at), "till", "rather one too many");
+    cr_assert_null(projection_spec_next_payload_context(spec, &at));
+    projection_spec_free(spec);
+}

@@ -226,19 +226,6 @@ Test(sqlite, a_payload_is_text_blob_or_null)
     expect_type(bytes_of(NULL, 0), false, "null");
 }
 
-Test(sqlite, it_is_known_whose_payloads_the_statements_take)
-{
-    struct opened opened;
-    size_t at = 0;
-    db_open_new(&opened, "-- tally: projection p\n-- tally: schema\nCREATE TABLE t(a);\n"
-                         "-- tally: on bank A\nINSERT INTO t VALUES(:stream); -- not :payload\n"
-                         "-- tally: on shop *\nSELECT 1; INSERT INTO t VALUES(length(:payload));\n"
-                         "-- tally: on till B\nSELECT ':payload';\n");
-    cr_assert_str_eq(projection_db_next_payload_context(opened.db, &at), "shop");
-    cr_assert_null(projection_db_next_payload_context(opened.db, &at));
-    db_close_and_remove(&opened);
-}
-
 Test(sqlite, hostile_names_are_data)
 {
     static const char *const names[] = {

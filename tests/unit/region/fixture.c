@@ -53,9 +53,9 @@ static void add_peer(struct site *site, const char *name, size_t size)
     snprintf(peer->region, sizeof(peer->region), "%.*s", (int)size, name);
     snprintf(peer->address, sizeof(peer->address), "%.*s.example:7001", (int)size, name);
     site_log_signer(peer->region, &keys);
-    peer->log_key = keys.verifier;
+    peer->log_keys = (struct keyring){1, {keys.verifier}};
     site_cosign_signer(peer->region, &keys);
-    peer->cosign_key = keys.verifier;
+    peer->cosign_keys = (struct keyring){1, {keys.verifier}};
 }
 
 void site_configure(struct site *site, const char *region, const char *peers)
@@ -64,8 +64,8 @@ void site_configure(struct site *site, const char *region, const char *peers)
     site_cosign_signer(region, &site->cosign_signer);
     site->config = (struct region_config){.cluster = "demo",
                                           .incarnation = 1,
-                                          .log_signer = &site->log_signer,
-                                          .cosign_signer = &site->cosign_signer,
+                                          .log_signers = {1, {&site->log_signer}},
+                                          .cosign_signers = {1, {&site->cosign_signer}},
                                           .contexts = site->contexts,
                                           .checkpoint_interval_us = INTERVAL_US,
                                           .hello_interval_us = HELLO_US,
@@ -156,8 +156,8 @@ struct site *site_restart(struct site *before)
     site->config.contexts = site->contexts;
     site->log_signer = before->log_signer;
     site->cosign_signer = before->cosign_signer;
-    site->config.log_signer = &site->log_signer;
-    site->config.cosign_signer = &site->cosign_signer;
+    site->config.log_signers = (struct signers){1, {&site->log_signer}};
+    site->config.cosign_signers = (struct signers){1, {&site->cosign_signer}};
     move_disk(site, before, found);
     for (size_t blocks = 1; blocks <= SITE_BLOCKS_MAX; blocks++) { /* together: a change in one log rests on others */
         for (uint32_t i = 0; i < count; i++)

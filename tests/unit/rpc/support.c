@@ -293,8 +293,10 @@ static int projection_list(struct rpc_backend *backend, struct rpc_projection *r
     return projection_get(backend, "balances", &ret[0], err);
 }
 
-static int projection_create(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret, struct err *err)
+static int projection_create(struct rpc_backend *backend, struct bytes sql, const char *database,
+                             struct rpc_projection *ret, struct err *err)
 {
+    (void)database;
     (void)sql;
     return projection_get(backend, "balances", ret, err);
 }
@@ -420,7 +422,7 @@ void stage_init(struct stage *stage)
     snprintf(stage->config.peers[0].region, sizeof(stage->config.peers[0].region), "us");
     snprintf(stage->config.peers[0].address, sizeof(stage->config.peers[0].address), "us.example:7000");
     stage_cosigner(&stage->peer_cosigner);
-    stage->config.peers[0].cosign_key = stage->peer_cosigner.verifier;
+    stage->config.peers[0].cosign_keys = (struct keyring){.count = 1, .keys = {stage->peer_cosigner.verifier}};
     stage->contexts[0] = (struct context){.name = "bank", .default_home = "eu", .home_count = 1, .homes = HOMES};
     stage->config.contexts = (struct context_table){.count = 1, .contexts = stage->contexts};
     memset(stage->backend.contexts_digest.bytes, 7, HASH_SIZE);

@@ -128,7 +128,8 @@ static void answer_question(const char *region, uint64_t from, const struct note
                                         .from_index = from,
                                         .question = bytes_of(response->question.data, response->question.len)};
     buf_init(&line, INTRODUCTION_MAX_BYTES);
-    cr_assert_eq(introduction_sign(&introduction, signer, &line, NULL), 0);
+    struct signers signers = {.count = 1, .items = {signer}};
+    cr_assert_eq(introduction_sign(&introduction, &signers, &line, NULL), 0);
     tally__v1__pull_request__init(&request);
     request.introduction = (ProtobufCBinaryData){.len = line.size_bytes, .data = line.data};
     outside_write_message(&outside, &request.base);

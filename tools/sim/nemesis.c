@@ -205,6 +205,8 @@ void nemesis_start(struct world *world)
 static void choose_core(struct world *world)
 {
     size_t size = world->node_count < 2 ? 1 : world_between(world, 2, world->node_count);
+    if (world->plan.outside < SIM_NODES_MAX)
+        size = world->node_count; /* what only a region without payloads has cannot be completed by it */
     size_t chosen_count = 0;
     while (chosen_count < size) {
         size_t i = world_draw(world, world->node_count);

@@ -235,7 +235,8 @@ $(B)/lib/libverify.a: $(filter-out %/main.o,$(VERIFY_OBJECTS))
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcs $@ $^
 TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_copy_string mem_free disk_posix server_say \
-                   rocksdb_open rocksdb_get rocksdb_get_pinned rocksdb_put rocksdb_write rocksdb_flush
+                   rocksdb_open rocksdb_get_pinned rocksdb_sstfilewriter_open rocksdb_sstfilewriter_put rocksdb_sstfilewriter_merge \
+                   rocksdb_sstfilewriter_delete rocksdb_sstfilewriter_finish rocksdb_ingest_external_file
 SCENARIO ?= $(TORTURES)
 TORTURE_OBJECTS := $(patsubst %.c,$(B)/obj/%.o,$(TORTURE_SUPPORT) tests/support/files.c tests/support/fault_disk.c)
 # $(1): objects that are to stand in the place of an archive's; tests/planted/torture.sh plants faults with it.

@@ -15,11 +15,13 @@
 #include "log/log.h"
 #include "log/tiles.h"
 #include "platform/disk.h"
+#include "projection/drift.h"
 #include "region/region.h"
 
 enum {
     ADMIN_THREADS = 4,
     ADMIN_CONNECTIONS_MAX = 128,
+    ADMIN_DRIFTS_MAX = 64,
     ADMIN_TIMEOUT_S = 15,
     ADMIN_HEADERS_MAX_BYTES = 32 * 1024, /* request line and headers of one request */
     ADMIN_REQUEST_MAX_BYTES = NOTE_MAX_BYTES + 8 * 1024,
@@ -35,6 +37,8 @@ struct admin_status {
     size_t peer_count;
     struct region_peer_status peers[REGION_PEERS_MAX];
     struct region_context_status contexts[CONTEXTS_MAX]; /* as in the configuration */
+    size_t drift_count;
+    struct drift_verdict drifts[ADMIN_DRIFTS_MAX]; /* comparisons with peers, those that differ first */
     uint64_t now_mono_us;
 };
 

@@ -121,8 +121,17 @@ static bool contexts_fill(const Tally__V1__StatusResponse *from, struct arena *a
 static bool health_fill(const Tally__V1__StatusResponse *from, struct arena *arena, struct tally_status *ret)
 {
     struct tally_damage *damages = arena_alloc_zero(arena, from->n_damages, sizeof(*damages));
-    if (damages == NULL)
+    struct tally_drift *drifts = arena_alloc_zero(arena, from->n_drifts, sizeof(*drifts));
+    if (damages == NULL || drifts == NULL)
         return false;
+    for (size_t i = 0; i < from->n_drifts; i++)
+        drifts[i] = (struct tally_drift){.subject = from->drifts[i]->subject,
+                                         .region = from->drifts[i]->region,
+                                         .position = from->drifts[i]->position,
+                                         .ours = from->drifts[i]->ours,
+                                         .theirs = from->drifts[i]->theirs};
+    ret->drifts = drifts;
+    ret->drift_count = from->n_drifts;
     for (size_t i = 0; i < from->n_damages; i++) {
         const Tally__V1__Damage *damage = from->damages[i];
         damages[i] = (struct tally_damage){.origin = damage->origin,

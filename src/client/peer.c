@@ -8,7 +8,7 @@
 #include "client/decode.h"
 #include "tally/v1/replication.pb-c.h"
 
-enum { PROTOCOL = 2, PULL_SLACK_BYTES = 4096 };
+enum { PROTOCOL = 2, PULL_SLACK_BYTES = 4096, PEER_POSITION_MAX_BYTES = 16 * 1024 };
 
 static int pack_hello(const struct peer_identity *self, struct buf *out)
 {
@@ -119,6 +119,74 @@ void peer_hello_free(struct peer_hello *hello)
     arena_free(&hello->arena);
     hello->held = NULL;
     hello->held_count = 0;
+}
+
+static int pack_compare(const struct peer_identity *self, const struct peer_comparison *asked, struct buf *out)
+{
+    Tally__V1__CompareRequest request;
+    struct peer_comparison copy = *asked;
+    struct hash contexts = self->contexts_digest;
+    struct buf position;
+    buf_init(&position, PEER_POSITION_MAX_BYTES);
+    tally__v1__compare_request__init(&request);
+    request.protocol = PROTOCOL;
+    request.cluster = (char *)(uintptr_t)self->cluster;
+    request.region = (char *)(uintptr_t)self->region;
+    request.contexts_digest = (ProtobufCBinaryData){.len = HASH_SIZE, .data = contexts.bytes};
+    request.subject = (char *)(uintptr_t)asked->subject;
+    request.sql = (ProtobufCBinaryData){.len = asked->has_sql ? HASH_SIZE : 0, .data = copy.sql.bytes};
+    request.digest = (ProtobufCBinaryData){.len = HASH_SIZE, .data = copy.digest.bytes};
+    int code = position_format(&asked->position, &position);
+    if (code == 0)
+        code = buf_terminate(&position);
+    request.position = (char *)position.data;
+    if (code == 0)
+        code = buf_reserve(out, tally__v1__compare_request__get_packed_size(&request));
+    if (code == 0)
+        out->size_bytes += tally__v1__compare_request__pack(&request, out->data + out->size_bytes);
+    buf_free(&position);
+    return code;
+}
+
+int peer_compare_parse(struct bytes answer, struct peer_comparison *ret, struct err *err)
+{
+    struct peer_comparison found = {.subject = ""};
+    struct arena arena;
+    arena_init(&arena, 2 * (size_t)PEER_POSITION_MAX_BYTES);
+    ProtobufCAllocator allocator = decode_allocator(&arena);
+    const Tally__V1__CompareResponse *response =
+        tally__v1__compare_response__unpack(&allocator, answer.size_bytes, answer.data);
+    int code = response == NULL || (response->digest.len != 0 && response->digest.len != HASH_SIZE)
+                   ? err_set(err, ERR_CORRUPT, "the peer's answer to Compare is malformed")
+                   : position_parse(bytes_of_string(response->position), &found.position, err);
+    if (code == 0 && response->digest.len != 0) {
+        found.has_digest = true;
+        memcpy(found.digest.bytes, response->digest.data, HASH_SIZE);
+    }
+    if (code == 0)
+        *ret = found;
+    arena_free(&arena);
+    return code;
+}
+
+int peer_compare(struct channel *channel, const struct peer_identity *self, const struct peer_comparison *asked,
+                 uint64_t timeout_ms, struct peer_comparison *ret, struct err *err)
+{
+    struct buf request;
+    struct buf answer;
+    buf_init(&request, 2 * (size_t)PEER_POSITION_MAX_BYTES);
+    buf_init(&answer, 2 * (size_t)PEER_POSITION_MAX_BYTES);
+    int code = pack_compare(self, asked, &request);
+    if (code == 0)
+        code = channel_unary(channel, "/tally.v1.Replication/Compare", buf_bytes(&request), timeout_ms, &answer, NULL,
+                             err);
+    else
+        code = err_no_memory(err, "a comparison");
+    if (code == 0)
+        code = peer_compare_parse(buf_bytes(&answer), ret, err);
+    buf_free(&request);
+    buf_free(&answer);
+    return code;
 }
 
 static int write_request(struct channel_call *call, const Tally__V1__PullRequest *request, struct err *err)

@@ -38,6 +38,23 @@ int peer_hello_parse(struct bytes answer, const struct peer_identity *self, cons
                      struct peer_hello *ret, struct err *err) MUST_USE;
 void peer_hello_free(struct peer_hello *hello);
 
+/* A subject's contents at a position (projection/drift.h). */
+struct peer_comparison {
+    const char *subject;
+    struct hash sql;
+    bool has_sql;
+    struct position position;
+    struct hash digest;
+    bool has_digest;
+};
+
+/* Asks the peer to compare: subject, sql, position and digest of *asked. *ret gets the position and perhaps the digest
+ * of the answer (CompareResponse). ERR_CORRUPT for a malformed answer; errors of channel_unary. */
+int peer_compare(struct channel *channel, const struct peer_identity *self, const struct peer_comparison *asked,
+                 uint64_t timeout_ms, struct peer_comparison *ret, struct err *err) MUST_USE;
+/* The same from the bytes of an answer, which are not needed afterwards. */
+int peer_compare_parse(struct bytes answer, struct peer_comparison *ret, struct err *err) MUST_USE;
+
 /* Opens a pull of `origin` from from_index on. *ret is owned by the caller: channel_call_close. Before anything else
  * the source wants to know who pulls: peer_pull_introduce. */
 int peer_pull_open(struct channel *channel, const struct peer_identity *self, const char *origin, uint64_t from_index,

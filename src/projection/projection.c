@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "platform/disk.h"
+#include "projection/spec.h"
 
 struct projection {
     char folder[DISK_PATH_MAX_BYTES];
@@ -337,6 +338,11 @@ const struct projection_spec *projection_spec_of(const struct projection *projec
 const char *projection_name(const struct projection *projection)
 {
     return projection_spec_name(projection->spec);
+}
+
+const struct hash *projection_sql_digest(const struct projection *projection)
+{
+    return &projection->spec->digest;
 }
 
 const struct projection_server *projection_server_of(const struct projection *projection)

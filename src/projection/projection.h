@@ -183,6 +183,7 @@ const struct projection_server *projection_server_of(const struct projection *pr
 void projection_close(struct projection *projection);
 
 const char *projection_name(const struct projection *projection);
+const struct hash *projection_sql_digest(const struct projection *projection); /* SHA-256 of the file */
 const struct projection_spec *projection_spec_of(const struct projection *projection);
 uint64_t projection_generation(const struct projection *projection); /* live one, from 1 */
 struct projection_db *projection_live(struct projection *projection);

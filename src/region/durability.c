@@ -24,6 +24,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 enum { NAME_SHOWN_MAX = 100 };
@@ -62,7 +63,7 @@ uint64_t durability_copied(const struct region *region, uint32_t copies, uint32_
 {
     uint64_t sizes[REGION_PEERS_MAX];
     size_t count = 0;
-    if (copies == 0)
+    if (copies == 0 || PLANTED(answer_before_copies))
         return region_own(region)->durable_size;
     for (size_t i = 0; i < region->config.peer_count; i++) { /* descending */
         size_t at = count;
@@ -143,7 +144,7 @@ int durability_decide(const struct region *region, struct region_command *comman
     uint32_t wanted = context->promises.durability.peers;
     uint32_t lacking = command->lacking | durability_lacking(region, context);
     uint32_t up = peers_up(region, lacking);
-    if (up < wanted && context->promises.durability.when_away == AWAY_DEGRADE) {
+    if (up < wanted && (context->promises.durability.when_away == AWAY_DEGRADE || PLANTED(degrade_always))) {
         wanted = up;
         command->degraded = true;
     }

@@ -22,7 +22,7 @@
  *     nothing below it.
  *  3. What this region decides as the home of a partition it decides by look-ups made after its index had applied the
  *     change that made it the home: until then the index may show entries of the old home beyond the basis, or, where
- *     the own log came back from peers, lack entries below it.
+ *     the own log came back from peers, lack entries below it. Its own earlier logs are indexed to their end by then.
  *  4. After a crash the table is what the index says, which reflects every durable entry before the region starts. */
 #include "region/homes.h"
 
@@ -434,6 +434,12 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
         return refuse_residency(region->config.region, write->context, &refusal->err);
     if (!queue_empty(&region->homes.changes[0]))
         return err_set(&refusal->err, ERR_BUSY, "a change of homes is not applied yet; retry after a pause");
+    if (!earlier_logs_are_indexed(region, region_own(region)))
+        return err_set(&refusal->err, ERR_UNAVAILABLE,
+                       "the index has not applied all of this region's earlier logs, with which partition \"%.*s\" of "
+                       "context \"%.*s\" goes on; retry",
+                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       (const char *)write->context.data);
     if (!is_indexed(region, &now))
         return err_set(&refusal->err, ERR_UNAVAILABLE,
                        "this region has just become the home of partition \"%.*s\" of context \"%.*s\", and its index "

@@ -1,8 +1,8 @@
-/* The source side of replication: Hello and Pull.
+/* The source side of replication: Hello, Pull and Compare.
  *
- * Both begin with the same questions, because every field is hostile until checked: same protocol, same cluster, a peer
- * that this region is configured with and that is not itself; Hello also compares the contexts. A difference is
- * ERR_MISMATCH with what both sides have, so that the operator of either can act.
+ * All begin with the same questions, because every field is hostile until checked: same protocol, same cluster, a peer
+ * that this region is configured with and that is not itself; Hello and Compare also compare the contexts. A difference
+ * is ERR_MISMATCH with what both sides have, so that the operator of either can act.
  *
  * A pull has a third question: that the caller is the region it says it is (crypto/introduction.h), because what it is
  * sent depends on it.
@@ -22,6 +22,7 @@
 enum {
     HELLO_ARENA_MAX_BYTES = REGION_LOGS_MAX * (NOTE_MAX_BYTES + 4096),
     PULL_STRETCH_BLOCKS = 64,
+    COMPARE_ARENA_MAX_BYTES = 128 * 1024,
 };
 
 /* Who asks, as it says itself. */
@@ -149,6 +150,74 @@ int method_hello(struct call *call, struct err *err)
     int code = call_read_request(call, &tally__v1__hello_request__descriptor, &arena, &message, err);
     if (code == 0)
         code = hello(call, (const Tally__V1__HelloRequest *)message, &arena, err);
+    arena_free(&arena);
+    return code;
+}
+
+/* --- Compare --- */
+
+static int take_comparison(const Tally__V1__CompareRequest *request, struct rpc_comparison *asked, struct err *err)
+{
+    bool late = strcmp(request->subject, DRIFT_LATE_EVENTS) == 0;
+    if (request->digest.len != HASH_SIZE || request->sql.len != (late ? 0 : HASH_SIZE))
+        return err_set(err, ERR_INVALID, "digest has %zu bytes and sql %zu; they must have %d and %d",
+                       request->digest.len, request->sql.len, HASH_SIZE, late ? 0 : HASH_SIZE);
+    int code = entry_check_name(bytes_of_string(request->subject), DRIFT_NAME_MAX_BYTES, "subject", err);
+    if (code == 0)
+        code = position_parse(bytes_of_string(request->position), &asked->position, err);
+    if (code != 0)
+        return code;
+    asked->region = request->region;
+    asked->subject = request->subject;
+    asked->has_digest = true;
+    memcpy(asked->digest.bytes, request->digest.data, HASH_SIZE);
+    if (!late)
+        memcpy(asked->sql.bytes, request->sql.data, HASH_SIZE);
+    return 0;
+}
+
+static int answer_comparison(struct call *call, struct rpc_comparison *found, struct err *err)
+{
+    Tally__V1__CompareResponse response;
+    struct buf position;
+    buf_init(&position, COMPARE_ARENA_MAX_BYTES);
+    tally__v1__compare_response__init(&response);
+    int code = position_format(&found->position, &position);
+    if (code == 0)
+        code = buf_terminate(&position);
+    response.position = (char *)position.data;
+    response.digest = (ProtobufCBinaryData){.len = found->has_digest ? HASH_SIZE : 0, .data = found->digest.bytes};
+    code = code == 0 ? call_answer(call, &response.base) : err_no_memory(err, "an answer");
+    buf_free(&position);
+    return code;
+}
+
+static int compare(struct call *call, const Tally__V1__CompareRequest *request, struct arena *arena, struct err *err)
+{
+    struct rpc_backend *backend = call->backend;
+    struct asker asker = {.protocol = request->protocol, .cluster = request->cluster, .region = request->region};
+    struct rpc_comparison *asked = arena_alloc_zero(arena, 1, sizeof(*asked));
+    struct rpc_comparison *found = arena_alloc_zero(arena, 1, sizeof(*found));
+    if (asked == NULL || found == NULL)
+        return err_no_memory(err, "a comparison");
+    int code = check_asker(backend, &asker, err);
+    if (code == 0)
+        code = check_contexts(backend, &asker, request->contexts_digest, err);
+    if (code == 0)
+        code = take_comparison(request, asked, err);
+    if (code == 0)
+        code = backend->ops->compare(backend, asked, found, err);
+    return code == 0 ? answer_comparison(call, found, err) : code;
+}
+
+int method_compare(struct call *call, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, COMPARE_ARENA_MAX_BYTES);
+    ProtobufCMessage *message = NULL;
+    int code = call_read_request(call, &tally__v1__compare_request__descriptor, &arena, &message, err);
+    if (code == 0)
+        code = compare(call, (const Tally__V1__CompareRequest *)message, &arena, err);
     arena_free(&arena);
     return code;
 }

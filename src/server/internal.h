@@ -7,6 +7,7 @@
  *   settler     nothing; asks the region to settle late events as the contexts say
  *   workers     one a projection: its database; takes requests (projector.h)
  *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
+ *   comparer    nothing; compares what was derived with what peers have (drift.c)
  *   tiler       every log's Merkle tiles; decides which checkpoint is shown
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
  *   gRPC        see rpc/rpc.h
@@ -82,6 +83,7 @@ struct job {
     char text[ENTRY_ORIGIN_MAX_BYTES + 1]; /* origin of the log to create */
 };
 
+struct drift;
 struct peers;
 struct projector;
 struct tiler;
@@ -104,6 +106,7 @@ struct server {
     struct mailbox *jobs;
     struct peers *peers;
     struct projector *projector;
+    struct drift *drift;
     struct tiler *tiler;
     struct rpc_server *rpc;
     struct admin *admin;
@@ -150,12 +153,23 @@ void peers_open_pull(struct peers *peers, size_t peer, uint32_t log, const char 
 void peers_close_pull(struct peers *peers, size_t peer, uint32_t log);
 void peers_acknowledge(struct peers *peers, size_t peer, uint32_t log, uint64_t size, uint64_t cosigned_size,
                        struct bytes cosignature);
+/* For calls of others; until peers_stop. */
+struct channel *peers_channel(struct peers *peers, size_t peer);
 /* Cancels everything and waits for the threads. */
 void peers_stop(struct peers *peers);
 
 /* scrub.c: a thread body, and its share of the status (any thread). */
 void *scrubber_run(void *context);
 void scrubber_status(struct server *server, struct rpc_status *ret);
+
+/* drift.c: compares with peers, and keeps what was found. */
+int drift_start(struct server *server, struct drift **ret, struct err *err) MUST_USE;
+/* Before the peers' channels close. */
+void drift_stop(struct drift *drift);
+int drift_compare(struct rpc_backend *backend, const struct rpc_comparison *asked, struct rpc_comparison *ret,
+                  struct err *err);
+/* As drift_list of projection/drift.h. Any thread. */
+size_t drift_verdicts(struct drift *drift, const char *subject, struct drift_verdict *ret, size_t max);
 
 /* projector.c */
 int projector_start(struct server *server, struct projector **ret, struct err *err) MUST_USE;

@@ -402,6 +402,12 @@ int peers_start(struct server *server, struct peers **ret, struct err *err)
     return code;
 }
 
+struct channel *peers_channel(struct peers *peers, size_t peer)
+{
+    PRE(peer < peers->count);
+    return peers->peers[peer].channel;
+}
+
 void peers_stop(struct peers *peers)
 {
     for (size_t i = 0; i < peers->count; i++) {

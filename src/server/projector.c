@@ -29,7 +29,12 @@ static struct projector *projector_of(struct rpc_backend *backend)
     return ((struct server *)(void *)backend)->projector;
 }
 
-static struct worker *find(struct projector *projector, const char *name)
+struct worker *projector_worker(struct projector *projector, size_t at)
+{
+    return at < atomic_load(&projector->count) ? projector->workers[at] : NULL;
+}
+
+struct worker *projector_find(struct projector *projector, const char *name)
 {
     for (size_t i = 0; i < atomic_load(&projector->count); i++) {
         if (strcmp(projector->workers[i]->name, name) == 0)
@@ -40,7 +45,7 @@ static struct worker *find(struct projector *projector, const char *name)
 
 static int find_worker(struct rpc_backend *backend, const char *name, struct worker **ret, struct err *err)
 {
-    *ret = find(projector_of(backend), name);
+    *ret = projector_find(projector_of(backend), name);
     if (*ret != NULL)
         return 0;
     return err_set(err, ERR_NOT_FOUND, "there is no projection \"%.63s\"; make one with: tally projection create FILE",
@@ -107,7 +112,7 @@ static int create_locked(struct projector *projector, const char *name, struct b
 {
     const struct projection_server *in = NULL;
     struct worker *worker = NULL;
-    if (find(projector, name) != NULL)
+    if (projector_find(projector, name) != NULL)
         return err_set(err, ERR_EXISTS, "projection %s exists already; rebuild it, or give the new SQL another name",
                        name);
     if (atomic_load(&projector->count) == RPC_PROJECTIONS_MAX)

@@ -4,6 +4,7 @@
 #define SERVER_PROJECTOR_H
 
 #include "base/buf.h"
+#include "projection/drift.h"
 #include "projection/follower.h"
 #include "server/internal.h"
 
@@ -16,7 +17,18 @@ struct snapshot {
     struct buf known;
 };
 
-enum request_type { REQUEST_REBUILD, REQUEST_DIGEST, REQUEST_SNAPSHOT };
+enum request_type { REQUEST_REBUILD, REQUEST_DIGEST, REQUEST_SNAPSHOT, REQUEST_HOLD, REQUEST_RELEASE };
+
+enum { HOLD_MS = 2000 };
+
+/* A wish to meet another region at one position (projection/drift.h). */
+struct hold {
+    const char *peer;
+    const struct position *at; /* NULL: where it stands */
+    const struct hash *sql;    /* of the other side; NULL: ours, which is left in ret_sql */
+    struct position ret_at;    /* where it will stand, HOLD_MS long: *at, or a place past it */
+    struct hash ret_sql;
+};
 
 /* Lives on the asking thread's stack until done. */
 struct request {
@@ -24,6 +36,7 @@ struct request {
     struct rpc_projection *ret;
     struct rpc_projection_digest *ret_digest;
     struct snapshot *ret_snapshot;
+    struct hold *hold;
     struct err *err;
     int code;
     pthread_mutex_t mutex;
@@ -52,11 +65,17 @@ struct worker {
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
     uint64_t pause_ms;
     uint64_t retry_at_us;
+    char held_for[DRIFT_NAME_MAX_BYTES + 1]; /* "": not held */
+    uint64_t held_until_us;
     bool rebuild_again; /* one that was asked for was lost with the connection */
 
     pthread_mutex_t mutex;
     struct rpc_projection said; /* how it stood after the last step */
 };
+
+/* The projections there are; NULL past the end. Workers stay until projector_stop. Any thread. */
+struct worker *projector_worker(struct projector *projector, size_t at);
+struct worker *projector_find(struct projector *projector, const char *name);
 
 /* A worker that has no projection yet; it opens it when it runs, or worker_open does before. The folder is that of the
  * projection `name`, which need not be there. NULL when memory runs out. */

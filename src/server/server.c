@@ -111,6 +111,8 @@ static void start_threads(struct server *server)
     if (code == 0)
         code = projector_start(server, &server->projector, &err);
     if (code == 0)
+        code = drift_start(server, &server->drift, &err);
+    if (code == 0)
         code = tiler_start(server, &server->tiler, &err);
     if (code != 0)
         server_die(server, "%s", err.message);
@@ -242,6 +244,7 @@ static void stop_threads(struct server *server)
         server->mail); /* from here on messages of other threads are dropped: nobody waits for them any more */
     if (server->rpc != NULL)
         pthread_join(server->sequencer, NULL);
+    drift_stop(server->drift);
     peers_stop(server->peers);
     mailbox_close(server->jobs);
     pthread_join(server->writer, NULL);

@@ -205,6 +205,37 @@ static int take_snapshot(struct worker *worker, struct request *request)
     return code == 0 ? follower_position(worker->follower, &ret->position, request->err) : code;
 }
 
+static void release(struct worker *worker)
+{
+    worker->held_for[0] = '\0';
+    if (worker->follower != NULL)
+        follower_release(worker->follower);
+}
+
+/* A rebuild that goes on would take the place of what is compared. */
+static int hold(struct worker *worker, struct hold *hold, struct err *err)
+{
+    const struct hash *sql = projection_sql_digest(worker->projection);
+    struct position position;
+    if (worker->state != WORKER_FOLLOWS || follower_rebuilds(worker->follower))
+        return err_set(err, ERR_UNAVAILABLE, "projection %s is not live", worker->name);
+    if (hold->sql != NULL && !hash_equal(hold->sql, sql))
+        return err_set(err, ERR_MISMATCH, "projection %s has other SQL here", worker->name);
+    if (worker->held_for[0] != '\0' && strcmp(worker->held_for, hold->peer) != 0)
+        return err_set(err, ERR_BUSY, "projection %s is compared with region %s", worker->name, worker->held_for);
+    int code = follower_position(worker->follower, &position, err);
+    if (code == 0 && hold->at != NULL)
+        code = drift_meet(&position, hold->at, &position);
+    if (code != 0)
+        return code;
+    follower_hold(worker->follower, &position);
+    snprintf(worker->held_for, sizeof(worker->held_for), "%s", hold->peer);
+    worker->held_until_us = clock_now().mono_us + (uint64_t)HOLD_MS * 1000;
+    hold->ret_at = position;
+    hold->ret_sql = *sql;
+    return 0;
+}
+
 static int serve(struct worker *worker, struct request *request)
 {
     if (worker->state == WORKER_WAITS)
@@ -213,6 +244,12 @@ static int serve(struct worker *worker, struct request *request)
     if (worker->follower == NULL)
         return err_set(request->err, ERR_CORRUPT, "projection %s could not be opened: %.300s", worker->name,
                        worker->error);
+    if (request->type == REQUEST_HOLD)
+        return hold(worker, request->hold, request->err);
+    if (request->type == REQUEST_RELEASE) {
+        release(worker);
+        return 0;
+    }
     if (request->type == REQUEST_SNAPSHOT)
         return take_snapshot(worker, request);
     return request->type == REQUEST_REBUILD ? rebuild(worker, request) : digest(worker, request);
@@ -238,7 +275,7 @@ static void serve_waiting(struct worker *worker)
         int code = serve(worker, request);
         if (code != 0 && asked != NULL)
             *asked = err;
-        if (code == ERR_UNAVAILABLE && worker->state == WORKER_FOLLOWS)
+        if (code == ERR_UNAVAILABLE && worker->state == WORKER_FOLLOWS && request->type != REQUEST_HOLD)
             fail(worker, code, &err);
         answer(request, code);
     }
@@ -306,6 +343,8 @@ static bool follow_round(struct worker *worker)
 static bool step(struct worker *worker)
 {
     bool moved = false;
+    if (worker->held_for[0] != '\0' && clock_now().mono_us >= worker->held_until_us)
+        release(worker);
     if (worker->state == WORKER_WAITS && clock_now().mono_us >= worker->retry_at_us)
         worker_open(worker);
     if (worker->state == WORKER_FOLLOWS)

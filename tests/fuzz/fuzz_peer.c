@@ -1,6 +1,5 @@
-/* What a peer sends: the answer to Hello, the question who pulls, and the messages of a pull; the first byte says
- * which.
- */
+/* What a peer sends: the answers to Hello and Compare, the question who pulls, and the messages of a pull; the first
+ * byte says which. */
 #include "client/peer.h"
 #include "crypto/note.h"
 #include "fuzz/fuzz.h"
@@ -52,10 +51,25 @@ static void check_question(struct bytes input)
     buf_free(&note);
 }
 
+static void check_compare(struct bytes input)
+{
+    struct peer_comparison found;
+    if (peer_compare_parse(input, &found, NULL) != 0)
+        return;
+    FUZZ_CHECK(found.position.count <= POSITION_LOGS_MAX && position_covers(&found.position, &found.position));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const checks[])(struct bytes) = {check_hello, check_pull, check_question};
     struct bytes input = bytes_of(data, size);
-    checks[fuzz_take_byte(&input) % (sizeof(checks) / sizeof(checks[0]))](input);
+    uint8_t which = fuzz_take_byte(&input);
+    if (which == 'c')
+        check_compare(input);
+    else if (which % 3 == 0)
+        check_hello(input);
+    else if (which % 3 == 1)
+        check_pull(input);
+    else
+        check_question(input);
     return 0;
 }

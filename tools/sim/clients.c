@@ -32,7 +32,9 @@ struct op {
     struct truth_place
         first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told, as far as that is not lost */
     uint64_t first_versions[SIM_OP_EVENTS_MAX];
-    uint32_t attempts, refused, accepted;
+    bool copied; /* an attempt was accepted on as many copies as the context asks for … */
+    struct truth_place kept[SIM_OP_EVENTS_MAX]; /* … in these places */
+    uint32_t attempts, refused, accepted;       /* an attempt that was accepted, and told otherwise, is neither */
     uint64_t next_send;
     bool reuses;   /* one of its ids is another operation's too */
     bool crosses;  /* it is about several partitions: perhaps no region can take it */
@@ -251,6 +253,14 @@ const struct op *clients_find_said(const struct world *world, const struct entry
 
 /* --- A request at a region --- */
 
+static void run_give_up(struct world *world, struct task *task)
+{
+    struct mail *mail = mail_new(REGION_GIVE_UP);
+    (void)world;
+    mail->event.number = task->numbers[0];
+    node_post(task->node, mail);
+}
+
 static void run_submit(struct world *world, struct task *task)
 {
     struct node *node = task->node;
@@ -264,8 +274,9 @@ static void run_submit(struct world *world, struct task *task)
     }
     struct mail *mail = mail_new(REGION_COMMAND);
     mail->event.command = &request->command;
-    (void)world;
     node_post(node, mail);
+    if (world->contexts[0].promises.durability.peers > 0)
+        world_after(world, world->plan.give_up_us, node, run_give_up)->numbers[0] = request->command.number;
 }
 
 static struct request *new_request(struct world *world, struct op *op)
@@ -281,8 +292,10 @@ static struct request *new_request(struct world *world, struct op *op)
     }
     for (size_t i = 0; i < op->event_count; i++)
         prng_fill(&world->prng, request->events[i].salt, ENTRY_SALT_SIZE);
-    request->command =
-        (struct region_command){.write_count = op->write_count, .writes = request->writes, .results = request->results};
+    request->command = (struct region_command){.write_count = op->write_count,
+                                               .writes = request->writes,
+                                               .results = request->results,
+                                               .number = ++world->next_command};
     return request;
 }
 
@@ -347,8 +360,22 @@ static void compare_with_first(const struct node *node, struct op *op, const str
     }
 }
 
-static void take_results(const struct node *node, struct op *op, const struct region_result *results)
+static void keep_copied(const struct node *node, struct op *op, const struct region_result *results)
 {
+    op->copied = true;
+    for (size_t i = 0; i < op->event_count; i++)
+        op->kept[i] = place_of(node, &results[i]);
+}
+
+static void take_results(const struct node *node, struct op *op, const struct region_command *command)
+{
+    const struct region_result *results = command->results;
+    uint32_t wanted = node->world->contexts[0].promises.durability.peers;
+    node->world->counts.degraded += command->degraded ? op->event_count : 0;
+    if (wanted > 0 && command->copies >= wanted) {
+        keep_copied(node, op, results);
+        node->world->counts.copied += op->event_count;
+    }
     if (op->accepted++ > 0) {
         compare_with_first(node, op, results);
         return;
@@ -397,7 +424,8 @@ static void resend_after(struct world *world, struct op *op, uint64_t delay_us)
 
 static bool is_final(int code)
 {
-    return code != ERR_UNAVAILABLE && code != ERR_BUSY && code != ERR_WRONG_HOME && code != ERR_NO_MEMORY;
+    return code != ERR_UNAVAILABLE && code != ERR_BUSY && code != ERR_WRONG_HOME && code != ERR_NO_MEMORY &&
+           code != ERR_TIMEOUT;
 }
 
 static void run_response(struct world *world, struct task *task)
@@ -434,16 +462,24 @@ static void drop_response(struct world *world, struct task *task)
     mem_free(task->data);
 }
 
+/* Accepted, and not told so, because copies were not made in time. */
+static bool is_accepted_late(const struct region_command *command)
+{
+    int code = command->refusal.code;
+    return code == ERR_TIMEOUT || (code == ERR_WRONG_HOME && command->copies > 0);
+}
+
 void clients_answered(struct node *node, struct request *request)
 {
     struct world *world = node->world;
     struct op *op = request->op;
     int code = request->command.refusal.code;
-    world_trace(world, node, "op %zu: %s", op->number, code == 0 ? "accepted" : tally_error_name(code));
-    if (code != 0)
+    world_trace(world, node, "op %zu: %s %.120s", op->number, code == 0 ? "accepted" : tally_error_name(code),
+                code == 0 ? "" : request->command.refusal.err.message);
+    if (code == 0)
+        take_results(node, op, &request->command);
+    else if (!is_accepted_late(&request->command))
         op->refused++;
-    else
-        take_results(node, op, request->results);
     if (world_fault(world, FAULT_LOSS, world->plan.message_fault_ppm))
         return;
     struct response *response = sim_must(mem_alloc_zero(1, sizeof(*response)));
@@ -553,6 +589,27 @@ void clients_check_end(struct world *world)
             world_fail(world, NULL, "operation %zu has %zu of its %zu events in the logs", i, there, op->event_count);
         if (there != 0 && op->attempts == op->refused && op->attempts > 0)
             world_fail(world, NULL, "operation %zu was refused each time, and its events are in the logs", i);
+    }
+}
+
+void clients_check_copies(struct world *world)
+{
+    for (size_t i = 0; i < world->clients->op_count && !world->failed; i++) {
+        const struct op *op = world->clients->ops[i];
+        for (size_t e = 0; op->copied && e < op->event_count; e++) {
+            const struct truth_place *place = &op->kept[e];
+            uint64_t held = 0;
+            for (size_t n = 0; n < world->node_count; n++) {
+                uint64_t size = node_held_size(&world->nodes[n], place->log);
+                held = size > held ? size : held;
+            }
+            if (held <= place->index)
+                world_fail(world, NULL,
+                           "event %zu of operation %zu was acknowledged on all copies that its context asks "
+                           "for, as entry %llu of %s, and of that %llu entries are left",
+                           e, i, (unsigned long long)place->index, truth_origin(world, place->log),
+                           (unsigned long long)held);
+        }
     }
 }
 

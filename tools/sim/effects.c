@@ -112,6 +112,8 @@ static void do_begin_incarnation(struct node *node, struct region_effect *effect
 /* Alarms that a fault of this run explains. */
 static bool is_explained(const struct plan *plan, const char *text)
 {
+    if (strncmp(text, "context bank needs ", 19) == 0)
+        return true;
     if (strncmp(text, "LOST: ", 6) == 0)
         return plan->enabled[FAULT_LOST_LOGS];
     if (strstr(text, "which this region began in an earlier life, and was heard of only now") != NULL)

@@ -201,10 +201,13 @@ void nemesis_start(struct world *world)
 
 /* --- The heal --- */
 
-/* A region alone cannot accept after a start: the core has two at least, where there are two. */
+/* A region alone cannot accept after a start: the core has two at least, where there are two; more where contexts ask
+ * for more copies. */
 static void choose_core(struct world *world)
 {
-    size_t size = world->node_count < 2 ? 1 : world_between(world, 2, world->node_count);
+    const struct durability *durability = &world->contexts[0].promises.durability;
+    size_t least = durability->peers > 1 && durability->when_away == AWAY_REFUSE ? durability->peers + 1 : 2;
+    size_t size = world->node_count < 2 ? 1 : world_between(world, least, world->node_count);
     if (world->plan.outside < SIM_NODES_MAX)
         size = world->node_count; /* what only a region without payloads has cannot be completed by it */
     size_t chosen_count = 0;

@@ -425,12 +425,15 @@ static int open_all(struct node *node, struct err *err)
         .disk = sim_disk_seam(node->disk), .folder = node->folder, .log_options = node->world->plan.log_options};
     node->sha = sim_must(sha256_new());
     node->index = sim_must(index_memory_new(&node->config.contexts));
+    index_limit(node->index, &node->world->plan.index_limits);
     int code = find_life(node, err);
     node->fresh_incarnation = 0;
     if (code == 0)
         code = store_open(&node->store, node->origin, say_opened, node, err);
     if (code == 0)
         code = applier_new(node->index, &node->config.contexts, &node->applier, err);
+    if (code == 0)
+        applier_limit(node->applier, &node->world->plan.applier_limits);
     if (code == 0)
         code = catch_up(node, err);
     if (code == 0)

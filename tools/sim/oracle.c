@@ -36,7 +36,18 @@ void oracle_accepting(struct node *node)
 
 /* --- Answers --- */
 
-static void check_result(struct node *node, const struct region_new_event *event, const struct region_result *result)
+/* How many other disks than its owner's have had an entry. */
+static uint32_t copies_of(const struct world *world, const char *origin, uint64_t index)
+{
+    size_t log = truth_number(world, origin);
+    uint32_t copies = 0;
+    for (size_t i = 0; i < world->node_count; i++)
+        copies += i != truth_owner(world, log) && world->nodes[i].ever[log] > index;
+    return copies;
+}
+
+static void check_result(struct node *node, const struct region_command *command, const struct region_new_event *event,
+                         const struct region_result *result)
 {
     struct world *world = node->world;
     char origin[INDEX_ORIGIN_MAX_BYTES + 1] = "";
@@ -56,20 +67,28 @@ static void check_result(struct node *node, const struct region_new_event *event
     if (node_find_log(node, origin, &log) && log == 0 && result->index >= log_durable_size(node->store.logs[0]))
         world_fail(world, node, "an answer names entry %llu, which is not durable here yet",
                    (unsigned long long)result->index);
+    uint32_t copies = copies_of(world, origin, result->index);
+    if (copies < command->copies)
+        world_fail(world, node, "an answer names entry %llu of %s as stored by %u peers, and %u have stored it",
+                   (unsigned long long)result->index, origin, (unsigned)command->copies, (unsigned)copies);
     world->counts.duplicates += result->duplicate;
 }
 
 void oracle_answer(struct node *node, const struct request *request)
 {
     const struct region_command *command = &request->command;
+    const struct durability *durability = &node->world->contexts[0].promises.durability;
     size_t at = 0;
     if (command->refusal.code != 0) {
         node->world->counts.refused++;
         return;
     }
+    if (command->copies < durability->peers && !(command->degraded && durability->when_away == AWAY_DEGRADE))
+        world_fail(node->world, node, "an answer on %u copies, and its context asks for %u", (unsigned)command->copies,
+                   (unsigned)durability->peers);
     for (size_t w = 0; w < command->write_count; w++) {
         for (size_t i = 0; i < command->writes[w].event_count; i++, at++)
-            check_result(node, &command->writes[w].events[i], &command->results[at]);
+            check_result(node, command, &command->writes[w].events[i], &command->results[at]);
     }
     node->world->counts.acknowledged += at;
 }
@@ -274,6 +293,8 @@ void oracle_end(struct world *world)
     }
     if (!world->failed)
         clients_check_end(world);
+    if (!world->failed)
+        clients_check_copies(world);
     if (!world->failed)
         fates_check_end(world);
     if (!world->failed)

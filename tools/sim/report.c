@@ -31,6 +31,8 @@ static void add_counts(struct counts *to, const struct counts *from)
     to->changes_refused += from->changes_refused;
     to->late += from->late;
     to->lives += from->lives;
+    to->copied += from->copied;
+    to->degraded += from->degraded;
     for (int i = 0; i <= SETTLED_COMPENSATE; i++)
         to->decisions[i] += from->decisions[i];
     for (int i = 0; i <= INDEX_LATE_COMPENSATED; i++)
@@ -87,6 +89,8 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->changes[0], (unsigned long long)counts->changes[1],
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,
            (unsigned long long)counts->late);
+    printf("%llu events acknowledged on the copies that were asked for, %llu on fewer\n",
+           (unsigned long long)counts->copied, (unsigned long long)counts->degraded);
     printf("decided:");
     for (int i = SETTLED_ACCEPTED; i <= SETTLED_COMPENSATE; i++)
         printf("%s %s %llu", i == SETTLED_ACCEPTED ? "" : ",", settlement_name((enum settlement)i),

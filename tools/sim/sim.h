@@ -109,11 +109,15 @@ struct plan {
     size_t outside;            /* region that may not hold payloads; SIM_NODES_MAX: all may */
     uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
+    uint64_t give_up_us;       /* after which nobody waits for an answer any more */
     uint64_t settle_every_us;  /* on average, that people decide about late events; 0: never */
     bool accept_isolated;
     uint64_t isolation_wait_us;
     struct log_options log_options;
     struct region_limits limits;
+    struct applier_limits applier_limits;
+    struct index_limits index_limits;
+    uint64_t projected_events; /* in a transaction */
     uint64_t checkpoint_interval_us, hello_interval_us, peer_timeout_us, call_timeout_us, keepalive_us;
     size_t pull_window;
 };
@@ -240,6 +244,7 @@ struct counts {
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
     uint64_t lives, entries_lost;
+    uint64_t copied, degraded;                   /* events acknowledged on as many copies as asked for, or fewer */
     uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
 };
@@ -252,6 +257,7 @@ struct world {
     struct task **queue; /* a heap */
     size_t queue_count, queue_capacity;
     uint64_t next_sequence;
+    uint64_t next_command;
     struct node nodes[SIM_NODES_MAX];
     size_t node_count;
     struct context contexts[1];
@@ -387,6 +393,8 @@ void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE]);
 size_t clients_stream_number(struct bytes stream);
 void clients_check_end(struct world *world);
 struct atlas;
+/* What was acknowledged on as many copies as its context asks for is on some disk. */
+void clients_check_copies(struct world *world);
 /* What became of every acknowledged event, at a position. */
 void clients_check_fates(struct world *world, const struct atlas *atlas);
 

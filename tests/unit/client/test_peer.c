@@ -102,3 +102,31 @@ Test(peer, a_pull_begins_with_a_question_and_nothing_else)
     cr_assert_eq(asked.size_bytes, 0);
     buf_free(&asked);
 }
+
+static int parse_comparison(char *position, size_t digest_size, struct peer_comparison *ret)
+{
+    uint8_t digest[HASH_SIZE + 1] = {9};
+    uint8_t packed[1024];
+    Tally__V1__CompareResponse response;
+    tally__v1__compare_response__init(&response);
+    response.position = position;
+    response.digest = (ProtobufCBinaryData){.len = digest_size, .data = digest};
+    size_t size = tally__v1__compare_response__pack(&response, packed);
+    return peer_compare_parse(bytes_of(packed, size), ret, NULL);
+}
+
+Test(peer, a_comparison_is_checked)
+{
+    static char position[] = "eu@3,us@4";
+    static char backwards[] = "us@4,us@3";
+    struct peer_comparison found;
+    cr_assert_eq(parse_comparison(position, HASH_SIZE, &found), 0);
+    cr_assert(found.has_digest);
+    cr_assert_eq(found.digest.bytes[0], 9);
+    cr_assert_eq(position_get(&found.position, "us", 1), 4);
+    cr_assert_eq(parse_comparison(position, 0, &found), 0);
+    cr_assert_not(found.has_digest);
+    cr_assert_eq(parse_comparison(position, HASH_SIZE - 1, &found), ERR_CORRUPT);
+    cr_assert_eq(parse_comparison(backwards, HASH_SIZE, &found), ERR_INVALID);
+    cr_assert_eq(peer_compare_parse(BYTES_LITERAL("\x0a\xff"), &found, NULL), ERR_CORRUPT);
+}

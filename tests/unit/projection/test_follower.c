@@ -221,6 +221,40 @@ Test(follower, a_competing_seizure_that_wins_brings_back_what_was_left_out)
 }
 
 /* us is the home of "north" now, from epoch 1 on. */
+Test(follower, what_is_held_goes_to_its_place_and_no_further)
+{
+    struct position at;
+    struct position stands;
+    deposits(0, 1, 1, 4);
+    deposits(1, 1, 10, 4);
+    cr_assert_eq(position_parse(BYTES_LITERAL("eu@3,us@1"), &at, NULL), 0);
+    follower_hold(follower, &at);
+    settle();
+    cr_assert_eq(follower_position(follower, &stands, NULL), 0);
+    cr_assert(position_equal(&stands, &at));
+    follower_release(follower);
+    settle();
+    cr_assert_eq(follower_position(follower, &stands, NULL), 0);
+    cr_assert_eq(position_get(&stands, "eu", 1), 4);
+    cr_assert_eq(position_get(&stands, "us", 1), 4);
+}
+
+Test(follower, no_next_generation_becomes_live_while_it_is_held)
+{
+    struct position at;
+    struct err err = {0};
+    deposits(0, 1, 1, 4);
+    settle();
+    cr_assert_eq(follower_rebuild(follower, &err), 0, "%s", err.message);
+    cr_assert_eq(follower_position(follower, &at, NULL), 0);
+    follower_hold(follower, &at);
+    settle();
+    cr_assert_eq(projection_generation(projection), 1);
+    follower_release(follower);
+    settle();
+    cr_assert_eq(projection_generation(projection), 2);
+}
+
 Test(follower, other_contexts_are_a_reason_to_rebuild)
 {
     static const struct context_home homes[] = {{"north", "us"}};

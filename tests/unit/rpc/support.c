@@ -323,6 +323,20 @@ static int projection_check(struct rpc_backend *backend, const char *name, uint6
     return 0;
 }
 
+/* Has other SQL than all zeros, and stands at eu@5. */
+static int compare(struct rpc_backend *backend, const struct rpc_comparison *asked, struct rpc_comparison *ret,
+                   struct err *err)
+{
+    static const struct hash ours;
+    (void)backend;
+    if (!hash_equal(&asked->sql, &ours))
+        return err_set(err, ERR_MISMATCH, "other SQL here");
+    int code = position_set(&ret->position, "eu", 1, 5);
+    ret->has_digest = position_equal(&ret->position, &asked->position);
+    ret->digest = asked->digest;
+    return code;
+}
+
 static int give_up(struct rpc_backend *backend, uint64_t number, struct err *err)
 {
     struct stage *stage = (struct stage *)(void *)backend;
@@ -356,7 +370,13 @@ static int check_tail(struct rpc_backend *backend, struct bytes context, struct 
     return strcmp(log->region, "us") == 0 && index >= stage->late_from ? ERR_EXISTS : 0;
 }
 
+static int evidence(struct rpc_backend *backend, bool resolved, evidence_fn *each, void *context, struct err *err)
+{
+    return evidence_each(disk_posix(), stage_of(backend)->folder, resolved, each, context, err);
+}
+
 static const struct rpc_backend_ops OPS = {
+    .evidence = evidence,
     .submit = submit,
     .give_up = give_up,
     .freshness = freshness,
@@ -376,6 +396,7 @@ static const struct rpc_backend_ops OPS = {
     .projection_list = projection_list,
     .projection_digest = projection_digest,
     .projection_check = projection_check,
+    .compare = compare,
 };
 
 /* --- The stage --- */

@@ -338,3 +338,89 @@ Test(replication, pull_refuses_bad_beginnings)
     outside_writes_done(&outside);
     expect_pull_ends(GRPC_STATUS_INVALID_ARGUMENT, "first message");
 }
+
+/* --- Compare --- */
+
+#define COMPARE "/tally.v1.Replication/Compare"
+
+static uint8_t contents[HASH_SIZE];
+static uint8_t sql[HASH_SIZE];
+
+static Tally__V1__CompareRequest good_compare(void)
+{
+    static char subject[] = "sums";
+    static char position[] = "eu@5";
+    Tally__V1__HelloRequest hello = good_hello();
+    Tally__V1__CompareRequest request;
+    tally__v1__compare_request__init(&request);
+    request.protocol = hello.protocol;
+    request.cluster = hello.cluster;
+    request.region = hello.region;
+    request.contexts_digest = hello.contexts_digest;
+    request.subject = subject;
+    request.position = position;
+    request.sql = (ProtobufCBinaryData){.len = HASH_SIZE, .data = sql};
+    request.digest = (ProtobufCBinaryData){.len = HASH_SIZE, .data = contents};
+    return request;
+}
+
+static void expect_compared(const Tally__V1__CompareRequest *request, const char *position, size_t digest_size)
+{
+    buf_clear(&bytes);
+    cr_assert_eq(outside_unary(&outside, stage.port, COMPARE, &request->base, &bytes), GRPC_STATUS_OK, "%s",
+                 outside.message);
+    Tally__V1__CompareResponse *response = tally__v1__compare_response__unpack(NULL, bytes.size_bytes, bytes.data);
+    cr_assert_not_null(response);
+    cr_expect_str_eq(response->position, position);
+    cr_expect_eq(response->digest.len, digest_size);
+    tally__v1__compare_response__free_unpacked(response, NULL);
+    outside_close(&outside);
+}
+
+Test(replication, compare_answers_with_a_digest_or_with_where_to_meet)
+{
+    static char elsewhere[] = "eu@3";
+    static char late[] = "late events";
+    Tally__V1__CompareRequest request = good_compare();
+    expect_compared(&request, "eu@5", HASH_SIZE);
+    request.position = elsewhere;
+    expect_compared(&request, "eu@5", 0);
+    request.subject = late;
+    request.sql.len = 0;
+    expect_compared(&request, "eu@5", 0);
+}
+
+static void expect_compare_refused(const Tally__V1__CompareRequest *request, grpc_status_code status, const char *says)
+{
+    cr_expect_eq(outside_unary(&outside, stage.port, COMPARE, &request->base, &bytes), status, "%s", outside.message);
+    cr_expect_not_null(strstr(outside.message, says), "%s is not in %s", says, outside.message);
+    outside_close(&outside);
+}
+
+Test(replication, compare_refuses_strangers_and_malformed_questions)
+{
+    static char stranger[] = "mars";
+    static char backwards[] = "us@1,us@2";
+    static char empty[] = "";
+    Tally__V1__CompareRequest request = good_compare();
+    request.region = stranger;
+    expect_compare_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "region mars");
+    request = good_compare();
+    request.digest.len = 31;
+    expect_compare_refused(&request, GRPC_STATUS_INVALID_ARGUMENT, "31 bytes");
+    request = good_compare();
+    request.sql.len = 0;
+    expect_compare_refused(&request, GRPC_STATUS_INVALID_ARGUMENT, "sql 0");
+    request = good_compare();
+    request.position = backwards;
+    expect_compare_refused(&request, GRPC_STATUS_INVALID_ARGUMENT, "");
+    request = good_compare();
+    request.subject = empty;
+    expect_compare_refused(&request, GRPC_STATUS_INVALID_ARGUMENT, "subject");
+    request = good_compare();
+    sql[0] = 1;
+    expect_compare_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "other SQL");
+    request = good_compare();
+    digest[0] = 8;
+    expect_compare_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "contexts differ");
+}

@@ -47,6 +47,9 @@ struct projection_spec;
 int projection_spec_parse(struct bytes sql, struct projection_spec **ret, struct err *err) MUST_USE;
 void projection_spec_free(struct projection_spec *spec);
 const char *projection_spec_name(const struct projection_spec *spec);
+/* The contexts whose sections speak of :payload (or :payload_bytes), be it in a comment, one at a time and perhaps more
+ * than once: start with *at = 0. NULL at the end. */
+const char *projection_spec_next_payload_context(const struct projection_spec *spec, size_t *at);
 
 /* --- One generation: a database with rows and cursor. One thread. --- */
 struct projection_db;
@@ -190,7 +193,8 @@ void projection_close(struct projection *projection);
 
 const char *projection_name(const struct projection *projection);
 const struct hash *projection_sql_digest(const struct projection *projection); /* SHA-256 of the file */
-uint64_t projection_generation(const struct projection *projection);           /* live one, from 1 */
+const struct projection_spec *projection_spec_of(const struct projection *projection);
+uint64_t projection_generation(const struct projection *projection); /* live one, from 1 */
 struct projection_db *projection_live(struct projection *projection);
 /* The generation being rebuilt, or NULL. */
 struct projection_db *projection_next(struct projection *projection);

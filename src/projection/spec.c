@@ -213,6 +213,16 @@ const char *projection_spec_name(const struct projection_spec *spec)
     return spec->name;
 }
 
+const char *projection_spec_next_payload_context(const struct projection_spec *spec, size_t *at)
+{
+    while (*at < spec->section_count) {
+        const struct projection_section *section = &spec->sections[(*at)++];
+        if (strstr(section->sql, ":payload") != NULL)
+            return section->context;
+    }
+    return NULL;
+}
+
 static bool named(const struct projection_section *section, struct bytes context, struct bytes type)
 {
     return bytes_equal(bytes_of_string(section->context), context) && bytes_equal(bytes_of_string(section->type), type);

@@ -59,7 +59,7 @@ static int next_entry(struct applier *applier, struct bytes *elements, struct en
     int code = frame_next_entry(elements, &frame, entry, err);
     if (code != 0)
         return code;
-    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0 && !frame.has_payload)
+    if (control_kind_of(entry) != CONTROL_UNKNOWN && !frame.has_payload)
         return err_set(err, ERR_CORRUPT,
                        "the payload of control entry %llu is not here, so nobody can say who owns what after it",
                        (unsigned long long)entry->index);

@@ -152,7 +152,8 @@ struct region_command {
     uint64_t ticket;               /* own log's size after it */
     uint32_t copies;               /* peers that had stored it before it was answered */
     bool degraded;                 /* fewer than its contexts ask for: that many peers did not answer */
-    struct region_command *next;   /* for region.c, while it is in there */
+    uint32_t lacking;              /* for region.c, as the next: peers whose copies do not count, a bit each */
+    struct region_command *next;
 };
 
 /* Shape and limits of a command whose names, sizes and events are set: counts, names, ids given once. ERR_INVALID,

@@ -67,6 +67,7 @@ struct region_log {
     uint64_t blocked_until_us[REGION_PEERS_MAX];
     uint64_t retry_at_us;
     uint64_t backoff_us;
+    bool waits_for_payloads; /* said so: only peers that lack payloads which belong here hold more of it */
 };
 
 struct region_peer {
@@ -117,6 +118,7 @@ struct region {
     struct block *ready[REGION_READY_BLOCKS_MAX];
     size_t ready_count;
     struct region_waiting waiting[REGION_PEERS_MAX + 1]; /* by the copies that they need beside the own disk */
+    struct region_waiting waiting_for_some;              /* those that not every peer's copy counts for */
     size_t pending_count;                                /* of all lists */
     uint64_t counted[REGION_PEERS_MAX];                  /* entries of the own log that count as stored by a peer */
     bool watching;                                       /* has accepted since the start */
@@ -161,8 +163,10 @@ void durability_wait(struct region *region, struct region_command *command);
 void durability_count(struct region *region, const struct region_command *command);
 void durability_release(struct region *region, struct region_update *update);
 void durability_give_up(struct region *region, uint64_t number, struct region_update *update);
-/* The size of the own log that is durable here and on `copies` peers. */
-uint64_t durability_copied(const struct region *region, uint32_t copies);
+/* The size of the own log that is durable here and on `copies` peers, those in `lacking` (a bit each) left out. */
+uint64_t durability_copied(const struct region *region, uint32_t copies, uint32_t lacking);
+/* The peers that may not hold the context's payloads: their copies do not count. */
+uint32_t durability_lacking(const struct region *region, const struct context *context);
 
 /* bounds.c: recovery points. */
 int bounds_init(struct region *region, struct err *err) MUST_USE;
@@ -242,6 +246,9 @@ void pulls_stop(struct region *region, uint32_t log, struct region_update *updat
 /* Stops, and asks again after a pause: for want of memory or room. */
 void pulls_pause(struct region *region, uint32_t log, struct region_update *update);
 uint64_t pulls_deadline_us(const struct region *region);
+/* A context whose payloads in this log belong here and not to the peer, so that it cannot give the log whole; NULL:
+ * there is none. */
+const char *pulls_lack(const struct region *region, const struct region_log *log, size_t peer);
 
 /* peers.c */
 void peers_said_hello(struct region *region, const struct region_event *event, struct region_update *update);

@@ -31,7 +31,7 @@ enum {
     RPC_MESSAGE_MAX_BYTES = 9 * 1024 * 1024, /* a block and its envelope */
     RPC_APPENDS_IN_FLIGHT_MAX = 64,          /* batches of one AppendStream */
     RPC_READ_CHUNK_BYTES = 256 * 1024,       /* target size of a ReadResponse */
-    RPC_PROTOCOL = 1,                        /* of Replication */
+    RPC_PROTOCOL = 2,                        /* of Replication */
     RPC_PROJECTIONS_MAX = 64,
     RPC_DRIFTS_MAX = 64,
     RPC_CHECK_SEEDS_MAX = 1000,

@@ -288,7 +288,7 @@ static void cancel(struct pull *pull)
     pthread_mutex_unlock(&pull->mutex);
 }
 
-static int open_call(struct pull *pull, struct err *err)
+static int open_call(struct pull *pull, struct buf *scratch, struct err *err)
 {
     struct peers *peers = pull->peer->peers;
     struct channel_call *call = NULL;
@@ -300,17 +300,15 @@ static int open_call(struct pull *pull, struct err *err)
     if (pull->cancelled)
         channel_call_cancel(call);
     pthread_mutex_unlock(&pull->mutex);
-    return 0;
+    return peer_pull_introduce(call, &peers->self, peers->server->config->region.peers[pull->peer->number].region,
+                               pull->origin, pull->from_index, scratch, err);
 }
 
-static int read_all(struct pull *pull, struct err *err)
+static int read_all(struct pull *pull, struct buf *scratch, struct err *err)
 {
-    struct buf scratch;
     int code = 0;
-    buf_init(&scratch, CHANNEL_MESSAGE_MAX_BYTES);
     while (code == 0)
-        code = receive(pull, &scratch, err);
-    buf_free(&scratch);
+        code = receive(pull, scratch, err);
     if (code == ERR_END)
         code = err_set(err, ERR_UNAVAILABLE, "the source ended the pull");
     return code;
@@ -321,15 +319,18 @@ static void *run_pull(void *context)
     struct pull *pull = context;
     struct server *server = pull->peer->peers->server;
     struct err err = {0};
+    struct buf scratch;
     pthread_t acknowledger;
-    int code = open_call(pull, &err);
+    buf_init(&scratch, CHANNEL_MESSAGE_MAX_BYTES);
+    int code = open_call(pull, &scratch, &err);
     if (code == 0) {
         if (pthread_create(&acknowledger, NULL, run_acknowledge, pull) != 0)
             server_die(server, "a thread cannot be started");
-        code = read_all(pull, &err);
+        code = read_all(pull, &scratch, &err);
         cancel(pull);
         pthread_join(acknowledger, NULL);
     }
+    buf_free(&scratch);
     pthread_mutex_lock(&pull->mutex);
     struct channel_call *call = pull->call;
     pull->call = NULL;
@@ -456,8 +457,10 @@ int peers_start(struct server *server, struct peers **ret, struct err *err)
     if (peers == NULL)
         return err_no_memory(err, "the peers");
     peers->server = server;
-    peers->self = (struct peer_identity){
-        .cluster = config->cluster, .region = config->region, .contexts_digest = server->backend.contexts_digest};
+    peers->self = (struct peer_identity){.cluster = config->cluster,
+                                         .region = config->region,
+                                         .contexts_digest = server->backend.contexts_digest,
+                                         .cosigners = config->cosign_signers};
     int code = 0;
     for (; code == 0 && peers->count < config->peer_count; peers->count++)
         code = start_peer(peers, peers->count, err);

@@ -78,16 +78,19 @@ def requests():
         (3, ledger_pb2.SubscribeRequest(position='eu@7,us@3', context='bank')),
         (5, ledger_pb2.CreateProjectionRequest(sql='-- tally: projection p\n')),
         (6, ledger_pb2.ProjectionRequest(name='p', at_least='eu@7')),
-        (8, replication_pb2.HelloRequest(protocol=1, cluster='demo', region='us', contexts_digest=b'd' * 32)),
-        (9, replication_pb2.PullRequest(protocol=1, cluster='demo', region='us', origin='demo/eu/1', from_index=3)),
+        (8, replication_pb2.HelloRequest(protocol=2, cluster='demo', region='us', contexts_digest=b'd' * 32)),
+        (9, replication_pb2.PullRequest(protocol=2, cluster='demo', region='us', origin='demo/eu/1', from_index=3)),
+        (9, replication_pb2.PullRequest(introduction=note.splitlines()[-1] + b'\n')),
         (9, replication_pb2.PullRequest(stored_size=9, cosigned_size=7, cosignature=note.splitlines()[-1])),
     ]
     for number, (kind, message) in enumerate(messages):
         seed('request', number, bytes([kind]) + message.SerializeToString())
     held = [replication_pb2.HeldLog(origin='demo/eu/1', size=7, checkpoint=note), replication_pb2.HeldLog(origin='demo/us/1', size=3)]
-    hello = replication_pb2.HelloResponse(protocol=1, cluster='demo', region='us', contexts_digest=b'd' * 32, logs=held)
+    hello = replication_pb2.HelloResponse(protocol=2, cluster='demo', region='us', contexts_digest=b'd' * 32, logs=held)
     seed('peer', 'hello', b'\0' + hello.SerializeToString())
     seed('peer', 'hello-many', b'\0' + hello.SerializeToString() + b'\x2a\x00' * 200)
+    seed('peer', 'question', b'\2' + replication_pb2.PullResponse(question=b'q' * 32).SerializeToString())
+    seed('peer', 'question-and-more', b'\2' + replication_pb2.PullResponse(question=b'q' * 32, checkpoint=note).SerializeToString())
     seed('peer', 'checkpoint', b'\1' + replication_pb2.PullResponse(checkpoint=note).SerializeToString())
 
 

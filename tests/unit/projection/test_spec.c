@@ -200,3 +200,19 @@ Test(spec, order_total_stands_once_before_the_schema)
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
         cr_assert_eq(projection_spec_parse(bytes_of_string(refused[i]), &spec, NULL), ERR_INVALID, "%s", refused[i]);
 }
+
+Test(spec, it_is_known_whose_payloads_the_statements_take)
+{
+    struct projection_spec *spec = NULL;
+    size_t at = 0;
+    cr_assert_eq(projection_spec_parse(BYTES_LITERAL("-- tally: projection p\n-- tally: schema\nCREATE TABLE t(a);\n"
+                                                     "-- tally: on bank A\nINSERT INTO t VALUES(:stream);\n"
+                                                     "-- tally: on shop *\nSELECT 1; INSERT INTO t VALUES(:payload);\n"
+                                                     "-- tally: on till B\nSELECT 1; -- not :payload_bytes\n"),
+                                       &spec, NULL),
+                 0);
+    cr_assert_str_eq(projection_spec_next_payload_context(spec, &at), "shop");
+    cr_assert_str_eq(projection_spec_next_payload_context(spec, &at), "till", "rather one too many");
+    cr_assert_null(projection_spec_next_payload_context(spec, &at));
+    projection_spec_free(spec);
+}

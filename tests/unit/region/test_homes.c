@@ -437,8 +437,8 @@ Test(homes, a_log_that_a_change_rests_on_is_kept_though_only_another_peer_names_
     site_hello(eu, "us", held, 2);
     cr_assert_eq(region_log_count(eu->region), 2, "us cannot vouch for a log of ap");
     struct block *block = seizure_of_us(eu->sha, "ap.2@3");
-    site_step(eu, (struct region_event){
-                      .type = REGION_PULL_BLOCK, .peer = site_peer(eu, "us"), .log = 1, .block = block});
+    site_step(eu,
+              (struct region_event){.type = REGION_PULL_BLOCK, .peer = site_peer(eu, "us"), .log = 1, .block = block});
     block_release(block);
     cr_assert_eq(site_count(eu, REGION_ALARM), 0);
     site_written_all(eu, 1);

@@ -58,8 +58,7 @@ Test(settle_event, it_is_what_was_said_under_the_same_commitment)
     cr_assert(bytes_equal(write.partition, entry.partition));
     cr_assert_eq(write.expectation, STREAM_ANY);
     cr_assert_arr_eq(write.events[0].id, entry.event_id, ENTRY_ID_SIZE);
-    struct hash commitment =
-        entry_payload_commitment(shelf.site->sha, write.events[0].salt, write.events[0].payload);
+    struct hash commitment = entry_payload_commitment(shelf.site->sha, write.events[0].salt, write.events[0].payload);
     cr_assert(hash_equal(&commitment, &entry.payload_commitment));
     close_shelf(&shelf);
 }

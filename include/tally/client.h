@@ -47,9 +47,15 @@ struct tally_client;
 /* address is "host:port". Connects when first used, and again by itself after a loss. ERR_INVALID for a malformed
  * address. */
 int tally_client_open(const char *address, struct tally_client **ret, struct err *err);
-/* Whether tally_append asks a region that is not the home to pass the batch on to it (at first: no, it is refused with
- * ERR_WRONG_HOME and the home's address). An appender's batches are never passed on. Any thread. */
-void tally_client_set_forward(struct tally_client *client, bool forward);
+/* What a region does with a batch of tally_append when another region is the home. */
+enum tally_at_wrong_home {
+    TALLY_REDIRECT, /* it refuses with ERR_WRONG_HOME and the home's address: this is how a client begins */
+    TALLY_FORWARD,  /* it passes the batch on to the home */
+    TALLY_QUEUE, /* it keeps the batch, durably, until the home has decided it: the answer has a ticket and no results.
+                  * All writes of one partition, at most 1,000 events and 512 KiB; ERR_BUSY when it keeps too many */
+};
+/* An appender's batches are always redirected. Any thread. */
+void tally_client_set_at_wrong_home(struct tally_client *client, enum tally_at_wrong_home at_wrong_home);
 /* After everything opened on it was closed. NULL is fine. */
 void tally_client_close(struct tally_client *client);
 
@@ -116,7 +122,8 @@ struct tally_answer {
     const char *position; /* a read that demands it sees at least this append */
     bool degraded;        /* on fewer copies than its contexts ask for: that many peers did not answer */
     uint32_t copies;      /* peers that had stored it, as far as they were waited for */
-    size_t result_count;  /* one an event, in the order of the batch */
+    const char *ticket;   /* "" unless it is kept for its home: tally_ticket_get tells what becomes of it */
+    size_t result_count;  /* one an event, in the order of the batch; 0 with a ticket */
     const struct tally_result *results;
 };
 void tally_answer_free(struct tally_answer *answer);
@@ -146,6 +153,42 @@ int tally_appender_receive(struct tally_appender *appender, struct tally_answer 
 void tally_appender_cancel(struct tally_appender *appender);
 /* Nobody may be in send or receive. NULL is fine. */
 void tally_appender_close(struct tally_appender *appender);
+
+/* --- Tickets --- */
+
+/* A batch that a region keeps, or kept, for its home. */
+struct tally_ticket {
+    const char *ticket;
+    const char *state; /* "queued", "accepted", "refused" */
+    const char *context;
+    const char *partition;
+    uint8_t command_id[TALLY_ID_SIZE]; /* the causation id of the verdict's entry */
+    uint64_t time_unix_ms;             /* when it was queued */
+    uint64_t event_count;
+    const char *home;            /* as the region knows it */
+    const char *decision_origin; /* of the log that holds the verdict; "" while it is queued */
+    uint64_t decision_index;
+    const char *position; /* a read that demands it sees the verdict and what was appended with it */
+    size_t result_count;  /* accepted: one an event, in the order of the batch; origin "" when it was there before and
+                             has not reached the region */
+    const struct tally_result *results;
+    struct err refusal; /* refused: why */
+};
+/* Asks any region that holds it, and waits there up to wait_ms until it is decided (0: not at all). ERR_NOT_FOUND: it
+ * has not reached the region, or is no ticket; ERR_INVALID. *ret: tally_ticket_free. */
+int tally_ticket_get(struct tally_client *client, const char *ticket, uint64_t wait_ms, uint64_t timeout_ms,
+                     struct tally_ticket **ret, struct err *err);
+void tally_ticket_free(struct tally_ticket *ticket);
+
+struct tally_tickets {
+    size_t count;
+    const struct tally_ticket *tickets; /* without home, results and the message of the refusal */
+    const char *next;                   /* "": this was the last page */
+};
+/* One page, after a ticket (NULL: from the start), in the order of logs and their entries. *ret: tally_tickets_free. */
+int tally_tickets_list(struct tally_client *client, bool open_only, const char *after, uint64_t timeout_ms,
+                       struct tally_tickets **ret, struct err *err);
+void tally_tickets_free(struct tally_tickets *tickets);
 
 /* --- Reading --- */
 

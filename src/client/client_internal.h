@@ -18,7 +18,7 @@ enum {
 
 struct tally_client {
     struct channel *channel;
-    atomic_bool forward;
+    atomic_int at_wrong_home; /* enum tally_at_wrong_home */
 };
 
 /* Appends the encoding. ERR_TOO_LARGE past out->max_bytes, ERR_NO_MEMORY. */

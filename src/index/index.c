@@ -19,7 +19,7 @@
 #include "index/versions.h"
 #include "platform/clock.h"
 
-enum { FORMAT_NUMBER = 3 };
+enum { FORMAT_NUMBER = 4 };
 
 _Static_assert((int)EVENT_PREFIX == (int)FILES_GROWING, "ids grow with time");
 
@@ -70,6 +70,19 @@ bool index_precedes(struct index *index, hlc time_a, struct index_place a, hlc t
         return time_a < time_b;
     int order = strcmp(index->logs.origins[a.log], index->logs.origins[b.log]);
     return order != 0 ? order < 0 : a.index < b.index;
+}
+
+uint32_t index_next_log(struct index *index, const char *origin)
+{
+    uint32_t count = logs_count(&index->logs);
+    uint32_t best = count;
+    for (uint32_t log = 0; log < count; log++) {
+        if (origin != NULL && strcmp(index->logs.origins[log], origin) <= 0)
+            continue;
+        if (best == count || strcmp(index->logs.origins[log], index->logs.origins[best]) < 0)
+            best = log;
+    }
+    return best;
 }
 
 bool index_is_late(struct index *index, struct index_place place, struct bytes context, struct bytes partition,
@@ -328,6 +341,10 @@ static int load(struct index *index, struct buf *value, struct err *err)
         code = count_keys(index, ITEM_PREFIX, &items, err);
     if (code == 0)
         code = count_keys(index, OWED_PREFIX, &index->owed_count, err);
+    if (code == 0)
+        code = count_keys(index, QUEUED_PREFIX, &index->queued_count, err);
+    if (code == 0)
+        code = queue_load(index, err);
     atomic_store(&index->item_count, items);
     if (code == 0)
         code = store_get(index->store, STORE_LATEST, meta_key(&key, META_RESTORING, 0), value, &restoring, err);

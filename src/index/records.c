@@ -303,6 +303,60 @@ bool caused_decode(struct bytes in, struct caused_record *ret)
     return finished(&taking);
 }
 
+/* --- The queue --- */
+
+int queued_encode(const struct queued_record *queued, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put(&writing, bytes_of(queued->event_id, ENTRY_ID_SIZE));
+    put_u64(&writing, queued->time);
+    put_varint(&writing, queued->size_bytes);
+    put_varint(&writing, queued->event_count);
+    put_text(&writing, queued->context);
+    put_text(&writing, queued->partition);
+    return writing.code;
+}
+
+bool queued_decode(struct bytes in, struct queued_record *ret)
+{
+    struct taking taking = {.rest = in};
+    struct queued_record queued = {.time = 0};
+    take_id(&taking, queued.event_id);
+    queued.time = take_u64(&taking);
+    queued.size_bytes = take_varint(&taking);
+    queued.event_count = take_varint(&taking);
+    queued.context = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    queued.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    *ret = queued;
+    return finished(&taking);
+}
+
+int verdict_encode(const struct verdict_record *verdict, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put_varint(&writing, (uint64_t)-verdict->code);
+    put(&writing, bytes_of(verdict->event_id, ENTRY_ID_SIZE));
+    put_u64(&writing, verdict->time);
+    put_varint(&writing, verdict->epoch);
+    put_text(&writing, verdict->context);
+    put_text(&writing, verdict->partition);
+    return writing.code;
+}
+
+bool verdict_decode(struct bytes in, struct verdict_record *ret)
+{
+    struct taking taking = {.rest = in};
+    uint64_t code = take_varint(&taking);
+    struct verdict_record verdict = {.code = code > CONTROL_CODE_MAX ? 0 : -(int)code};
+    take_id(&taking, verdict.event_id);
+    verdict.time = take_u64(&taking);
+    verdict.epoch = take_varint(&taking);
+    verdict.context = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    verdict.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    *ret = verdict;
+    return finished(&taking) && code <= CONTROL_CODE_MAX;
+}
+
 /* --- Authority --- */
 
 int authority_encode(const struct authority_event_record *event, struct buf *out)

@@ -17,6 +17,9 @@ enum {
     DECISION_PREFIX = 'd',
     OWED_PREFIX = 'o',
     CAUSED_PREFIX = 'c',
+    QUEUED_PREFIX = 'q',
+    OPEN_PREFIX = 'w',
+    VERDICT_PREFIX = 'v',
 
     META_FORMAT = 'f',
     META_CONTEXTS = 'c',
@@ -120,11 +123,12 @@ static inline struct bytes place_key(struct key *key, uint8_t prefix, struct ind
     return key_bytes(key);
 }
 
-/* What all decisions on one entry begin with. The entry's log is named, not numbered: it may be one that never comes.
- */
-static inline struct bytes decisions_key(struct key *key, const char *region, uint64_t incarnation, uint64_t index)
+/* What all decisions on one entry, or verdicts on one command, begin with. The entry's log is named, not numbered: it
+ * may be one that never comes. */
+static inline struct bytes decisions_key(struct key *key, uint8_t prefix, const char *region, uint64_t incarnation,
+                                         uint64_t index)
 {
-    key_start(key, DECISION_PREFIX);
+    key_start(key, prefix);
     key_add_u8(key, (uint8_t)strlen(region));
     key_add(key, bytes_of_string(region));
     key_add_u64(key, incarnation);

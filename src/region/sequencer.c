@@ -372,6 +372,7 @@ void sequencer_take_back(struct region *region, const struct sequencer_mark *mar
         overlay_undo(&region->overlay, 0, mark->chain.range.size);
     homes_undo(region, 0, mark->chain.range.size);
     settle_undo(region, mark->chain.range.size);
+    elsewhere_undo(region, mark->chain.range.size);
 }
 
 /* --- Control events --- */
@@ -406,16 +407,18 @@ int sequencer_control(struct region *region, const struct control_event *event, 
 {
     struct sequencer_mark mark = sequencer_mark(region);
     struct hash seed = control_seed(region, mark.chain.range.size);
-    const uint8_t *salt = seed.bytes + ENTRY_ID_SIZE;
+    const uint8_t *id = event->id != NULL ? event->id : seed.bytes;
+    const uint8_t *salt = event->salt != NULL ? event->salt : seed.bytes + ENTRY_ID_SIZE;
     struct entry entry = {.context = event->context,
                           .partition = event->partition,
                           .stream = bytes_of_string(CONTROL_STREAM),
                           .type = bytes_of_string(control_type(event->kind)),
                           .epoch = event->epoch,
                           .flags = ENTRY_FLAG_CONTROL,
-                          .content_type = BYTES_LITERAL("application/x-protobuf"),
+                          .causation_id = event->causation_id,
+                          .content_type = bytes_of_string(CONTROL_CONTENT_TYPE),
                           .payload_commitment = entry_payload_commitment(region->sha, salt, event->payload)};
-    memcpy(entry.event_id, event->id == NULL ? seed.bytes : event->id, ENTRY_ID_SIZE);
+    memcpy(entry.event_id, id, ENTRY_ID_SIZE);
     int code =
         append_entry(region, &entry, salt, event->payload, entry_fingerprint(region->sha, &entry, event->payload), err);
     if (code != 0)
@@ -430,23 +433,37 @@ void sequencer_flush(struct region *region, struct region_update *update)
 
 /* --- Commands --- */
 
-static int decide_batch(struct region *region, struct region_command *command)
+int sequencer_writes(struct region *region, struct region_command *command)
 {
     struct region_refusal *refusal = &command->refusal;
-    int code = sequencer_room(region, command, 0, 0, &refusal->err);
-    if (code != 0)
-        return code;
-    struct sequencer_mark mark = sequencer_mark(region);
     struct region_result *results = command->results;
+    int code = 0;
     for (size_t i = 0; code == 0 && i < command->write_count; i++) {
         refusal->write_number = i;
         code = sequencer_write(region, command, &command->writes[i], results);
         results += command->writes[i].event_count;
     }
-    if (code == 0)
-        code = bounds_decide(region, command);
+    return code == 0 ? bounds_decide(region, command) : code;
+}
+
+static int decide_batch(struct region *region, struct region_command *command)
+{
+    int code = sequencer_room(region, command, 0, 0, &command->refusal.err);
+    if (code != 0)
+        return code;
+    struct sequencer_mark mark = sequencer_mark(region);
+    code = sequencer_writes(region, command);
     if (code != 0)
         sequencer_take_back(region, &mark);
+    return code;
+}
+
+/* Here, or, when the home is elsewhere, as the caller wants it. */
+static int decide_here(struct region *region, struct region_command *command)
+{
+    int code = decide_batch(region, command);
+    if (code == ERR_WRONG_HOME && command->elsewhere == REGION_ELSEWHERE_QUEUE)
+        return elsewhere_queue(region, command);
     return code;
 }
 
@@ -460,7 +477,9 @@ static int decide(struct region *region, struct region_command *command, struct 
                        region->pending_count);
     if (command->settle != NULL)
         return settle_decide(region, command);
-    return command->control != NULL ? homes_control(region, command, update) : decide_batch(region, command);
+    if (command->verdict != NULL)
+        return elsewhere_decide(region, command);
+    return command->control != NULL ? homes_control(region, command, update) : decide_here(region, command);
 }
 
 static void answer(struct region_command *command, struct region_update *update)
@@ -475,6 +494,7 @@ void sequencer_command(struct region *region, struct region_command *command, st
     command->copies = 0;
     command->lacking = 0;
     command->degraded = false;
+    command->queued = false;
     command->next = NULL;
     int code = decide(region, command, update);
     command->refusal.code = code;

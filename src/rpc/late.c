@@ -58,25 +58,6 @@ static char *copy_name(struct arena *arena, struct bytes name)
     return text;
 }
 
-static int read_frame(struct rpc_backend *backend, const char *origin, uint64_t index, struct block **ret_block,
-                      struct bytes *ret, struct err *err)
-{
-    struct log *log = NULL;
-    struct block *block = NULL;
-    int code = held_find(backend, bytes_of_string(origin), &log, NULL, err);
-    if (code == 0)
-        code = log_read_block(log, index, &block, err);
-    if (code != 0)
-        return code;
-    code = block_find(block, index, ret, err);
-    if (code != 0) {
-        block_release(block);
-        return code;
-    }
-    *ret_block = block;
-    return 0;
-}
-
 static int fill_names_from_log(struct rpc_backend *backend, const struct index_late *item, Tally__V1__LateItem *ret,
                                struct arena *arena, struct err *err)
 {
@@ -84,7 +65,7 @@ static int fill_names_from_log(struct rpc_backend *backend, const struct index_l
     struct bytes encoded;
     struct frame frame;
     struct entry entry;
-    int code = read_frame(backend, item->origin, item->place.index, &block, &encoded, err);
+    int code = held_frame(backend, item->origin, item->place.index, &block, &encoded, err);
     if (code != 0)
         return code;
     code = frame_parse(encoded, &frame, err);
@@ -273,7 +254,7 @@ static int show_event(struct showing *showing, const char *origin, uint64_t inde
 {
     struct block *block = NULL;
     struct bytes encoded;
-    int code = read_frame(showing->call->backend, origin, index, &block, &encoded, err);
+    int code = held_frame(showing->call->backend, origin, index, &block, &encoded, err);
     if (code != 0)
         return code;
     if (*count == SHOWN_MAX ||

@@ -26,6 +26,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "domain/queued.h"
 #include "log/segment.h"
 #include "platform/clock.h"
 
@@ -224,9 +225,9 @@ static void judge_decision(struct judge *judge, const struct share *share, const
 {
     if (!in_good_faith(share, entry)) {
         violate(judge, RULE_SETTLEMENT, log, entry->index,
-                "region %s decides about a late event under epoch %" PRIu64
-                " of %.*s/%.*s, of which it was not the home",
-                region_of(judge, log), entry->epoch, SHOWN(entry->context), SHOWN(entry->partition));
+                "region %s decides about a %s under epoch %" PRIu64 " of %.*s/%.*s, of which it was not the home",
+                region_of(judge, log), control_kind_of(entry) == CONTROL_LATE_SETTLED ? "late event" : "queued command",
+                entry->epoch, SHOWN(entry->context), SHOWN(entry->partition));
         return;
     }
     bool counts = entry->index >= share->span.begin && entry->index < share->span.end;
@@ -241,6 +242,7 @@ static void judge_control(struct judge *judge, const struct share *share, const 
     struct err reason = {0};
     struct authority_event event;
     struct control_settled settled;
+    struct control_decided decided;
     if (!item->frame.has_payload) {
         cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
                      origin_of(judge, log));
@@ -249,7 +251,8 @@ static void judge_control(struct judge *judge, const struct share *share, const 
     bool is_authority = control_is_authority(kind);
     int code = is_authority
                    ? authority_event_of(entry, item->frame.payload, &judge->cluster->logs[log].origin, &event, &reason)
-                   : control_settled_parse(item->frame.payload, &settled, &reason);
+               : control_decides_command(kind) ? control_decided_parse(kind, item->frame.payload, &decided, &reason)
+                                               : control_settled_parse(item->frame.payload, &settled, &reason);
     if (code != 0)
         violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(kind), reason.message);
     else if (is_authority)
@@ -270,6 +273,17 @@ static void judge_key_change(struct judge *judge, const struct chain_entry *item
     else if (control_key_parse(control_kind_of(entry), item->frame.payload, &change, &reason) != 0)
         violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(control_kind_of(entry)),
                 reason.message);
+}
+
+/* Any region may keep a command for its home: that gives it no effect. */
+static void judge_queued(struct judge *judge, const struct chain_entry *item, size_t log)
+{
+    struct err reason = {0};
+    size_t writes = 0;
+    size_t events = 0;
+    if (item->frame.has_payload && queued_check(item->frame.payload, &writes, &events, &reason) != 0)
+        violate(judge, RULE_PAYLOAD, log, item->entry.index, "%s is malformed: %s",
+                control_type(CONTROL_COMMAND_QUEUED), reason.message);
 }
 
 /* --- Clients' entries --- */
@@ -393,6 +407,10 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
     }
     if (control && control_is_key(control_kind_of(entry))) {
         judge_key_change(judge, item, log);
+        return 0;
+    }
+    if (control && control_kind_of(entry) == CONTROL_COMMAND_QUEUED) {
+        judge_queued(judge, item, log);
         return 0;
     }
     if (!contexts_know(judge->contexts, entry->context)) {

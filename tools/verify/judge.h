@@ -20,7 +20,7 @@ enum rule {
     RULE_RELEASE,    /* a release by a region that was not the home */
     RULE_TAKING,     /* no release of the epoch before, to this region, that the taking rests on */
     RULE_BASIS,      /* the basis claims more of a log than there is */
-    RULE_SETTLEMENT, /* a decision about a late event by a region that was not the home */
+    RULE_SETTLEMENT, /* a decision about a late event or a queued command by a region that was not the home */
     RULE_PAYLOAD,    /* a control entry's payload is malformed */
     RULE_VERSION,    /* two entries that count are one version of a stream */
     RULE_ID,         /* two entries that count have one event id */

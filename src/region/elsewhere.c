@@ -20,7 +20,6 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "base/planted.h"
 #include "domain/queued.h"
 #include "region/region_internal.h"
 
@@ -345,7 +344,7 @@ static int check_order(struct region *region, const struct index_queued *queued,
     while (code == 0) {
         code = index_queue_first(region->index, bytes_of_string(queued->context), bytes_of_string(queued->partition),
                                  from, queued->place.index, &from.index, err);
-        if (code == 0 && settle_pending_at(region, from) == NULL && !PLANTED(queue_out_of_order))
+        if (code == 0 && settle_pending_at(region, from) == NULL)
             return err_set(err, ERR_BUSY, "entry %llu, a command of the same partition, is to be decided first",
                            (unsigned long long)from.index);
         from.index++;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "domain/queued.h"
 
 enum { STREAMS = 4, VERSIONS = 6, IDS = 120, CONTROL_IDS_FROM = 1000, EPOCHS = 5, TRIES = 20, CLOCK_SKEW = 60 };
 
@@ -209,6 +210,71 @@ static void settle(struct history *history, struct history_actor *actor)
         append(history, actor, late->partition, now.epoch, late->entry.event_id);
 }
 
+/* Any region keeps a command for a home. */
+static void queue_command(struct history *history, struct history_actor *actor)
+{
+    const char *partition = partitions[below(history, 3)];
+    struct history_entry *made =
+        new_entry(history, actor, partition, now_of(actor, partition).epoch, control_type(CONTROL_COMMAND_QUEUED));
+    struct queued_event event = {.id = {1}, .type = BYTES_LITERAL("Happened")};
+    struct buf events;
+    if (made == NULL)
+        return;
+    make_control(history, made);
+    buf_init(&events, CONTROL_PAYLOAD_MAX_BYTES);
+    for (size_t n = 1 + below(history, 3); n > 0; n--)
+        cr_assert_eq(queued_put_event(&event, &events), 0);
+    struct queued_write write = {.stream = BYTES_LITERAL("s0"), .events = buf_bytes(&events)};
+    cr_assert_eq(queued_put_write(&write, &made->payload), 0);
+    if (below(history, 20) == 0)
+        cr_assert_eq(buf_append_byte(&made->payload, 1), 0); /* malformed: ignored */
+    buf_free(&events);
+    appended(history, actor, made);
+}
+
+/* Some command that the actor has seen. */
+static const struct history_entry *some_queued(struct history *history, struct history_actor *actor, size_t *ret_log)
+{
+    for (size_t tries = 0; tries < TRIES; tries++) {
+        size_t log = below(history, HISTORY_LOGS);
+        if (actor->seen[log] == 0)
+            continue;
+        const struct history_entry *entry = &history->entries[log][below(history, actor->seen[log])];
+        *ret_log = log;
+        if (control_kind_of(&entry->entry) == CONTROL_COMMAND_QUEUED)
+            return entry;
+    }
+    return NULL;
+}
+
+static void judge_queued(struct history *history, struct history_actor *actor)
+{
+    size_t log = 0;
+    const struct history_entry *queued = some_queued(history, actor, &log);
+    if (queued == NULL)
+        return;
+    struct authority_now now = now_of(actor, queued->partition);
+    bool refused = below(history, 3) == 0;
+    struct control_decided decided = {.index = queued->entry.index, .code = refused ? ERR_VERSION_CONFLICT : 0};
+    struct origin origin = origin_at(log);
+    if (!is_home(actor, &now))
+        return;
+    if (refused)
+        decided.message = BYTES_LITERAL("not so");
+    snprintf(decided.region, sizeof(decided.region), "%s", origin.region);
+    decided.incarnation = origin.incarnation;
+    memcpy(decided.event_id, queued->entry.event_id, ENTRY_ID_SIZE);
+    if (below(history, 15) == 0)
+        decided.event_id[0] ^= 1;
+    struct history_entry *made = new_entry(history, actor, queued->partition, now.epoch,
+                                           control_type(refused ? CONTROL_COMMAND_REFUSED : CONTROL_COMMAND_ACCEPTED));
+    if (made == NULL)
+        return;
+    make_control(history, made);
+    cr_assert_eq(control_decided_encode(&decided, &made->payload, NULL), 0);
+    appended(history, actor, made);
+}
+
 static bool covered(const struct history_actor *actor, const struct history_entry *entry)
 {
     struct control_authority authority;
@@ -242,10 +308,14 @@ static void step(struct history *history)
     uint64_t what = below(history, 100);
     if (what < 30)
         replicate(history, actor);
-    else if (what < 65)
+    else if (what < 58)
         append_rightly(history, actor);
-    else if (what < 72)
+    else if (what < 65)
         append_wrongly(history, actor);
+    else if (what < 69)
+        queue_command(history, actor);
+    else if (what < 72)
+        judge_queued(history, actor);
     else if (what < (history->seed % 2 == 0 ? 76 : 82))
         seize(history, actor);
     else if (what < 88)
@@ -560,6 +630,88 @@ static void check_items(const struct model *model)
     mem_free(items);
 }
 
+/* The verdict that counts for a queued command. */
+static const struct view *verdict_on(const struct model *model, const struct view *queued, int *ret_code)
+{
+    const struct view *best = NULL;
+    struct origin origin = origin_at(queued->log);
+    for (size_t i = 0; i < model->count; i++) {
+        const struct view *view = &model->views[i];
+        struct control_decided decided;
+        enum control_kind kind = control_kind_of(&view->entry->entry);
+        if (!control_decides_command(kind) || view->late)
+            continue;
+        cr_assert_eq(control_decided_parse(kind, buf_bytes(&view->entry->payload), &decided, NULL), 0);
+        bool matches = strcmp(decided.region, origin.region) == 0 && decided.incarnation == origin.incarnation &&
+                       decided.index == queued->entry->entry.index && has_id(queued, decided.event_id) &&
+                       strcmp(view->entry->partition, queued->entry->partition) == 0;
+        bool first = best == NULL || view->entry->entry.epoch < best->entry->entry.epoch ||
+                     (view->entry->entry.epoch == best->entry->entry.epoch && precedes(view, best));
+        if (matches && first) {
+            best = view;
+            *ret_code = decided.code;
+        }
+    }
+    return best;
+}
+
+static void check_queued(const struct model *model, const struct view *view, size_t events,
+                         const struct index_queued *queued)
+{
+    int code = 0;
+    const struct view *verdict = verdict_on(model, view, &code);
+    expect_place(model, view, queued->place);
+    cr_assert_str_eq(queued->origin, history_origins[view->log]);
+    cr_assert_str_eq(queued->context, "shop");
+    cr_assert_str_eq(queued->partition, view->entry->partition);
+    cr_assert(has_id(view, queued->event_id));
+    cr_assert_eq(queued->time, view->entry->entry.time);
+    cr_assert_eq(queued->event_count, events);
+    cr_assert_eq(queued->size_bytes, view->entry->payload.size_bytes);
+    cr_assert_eq(queued->state,
+                 verdict == NULL ? INDEX_QUEUED_OPEN
+                 : code == 0     ? INDEX_QUEUED_ACCEPTED
+                                 : INDEX_QUEUED_REFUSED,
+                 "seed %llu", (unsigned long long)model->history->seed);
+    cr_assert_eq(queued->code, code);
+    if (verdict != NULL)
+        expect_place(model, verdict, queued->decision);
+}
+
+static void expect_queue(const struct model *model, bool open_only)
+{
+    struct index_queued *found = mem_alloc(INDEX_QUEUE_SCAN_MAX * sizeof(*found));
+    struct index_late_cursor cursor = {.started = false};
+    uint64_t open[HISTORY_LOGS] = {0};
+    size_t count = 0;
+    size_t total = 0;
+    for (size_t i = 0; i < model->count; i++) {
+        const struct view *view = &model->views[i];
+        size_t writes = 0;
+        size_t events = 0;
+        int code = 0;
+        if (control_kind_of(&view->entry->entry) != CONTROL_COMMAND_QUEUED ||
+            queued_check(buf_bytes(&view->entry->payload), &writes, &events, NULL) != 0)
+            continue;
+        bool is_open = verdict_on(model, view, &code) == NULL;
+        open[view->log] += is_open;
+        if (open_only && !is_open)
+            continue;
+        cr_assert_eq(index_queue_scan(model->index, &cursor, open_only, found, 1 + total % 3, &count, NULL), 0);
+        cr_assert_gt(count, 0, "seed %llu", (unsigned long long)model->history->seed);
+        check_queued(model, view, events, &found[0]);
+        cursor.index = found[0].place.index; /* one after the other, whatever a scan may bring */
+        copy_string(cursor.origin, sizeof(cursor.origin), found[0].origin);
+        total++;
+    }
+    cr_assert_eq(index_queue_scan(model->index, &cursor, open_only, found, 1, &count, NULL), 0);
+    cr_assert_eq(count, 0, "seed %llu: a command too many", (unsigned long long)model->history->seed);
+    for (size_t log = 0; log < HISTORY_LOGS; log++)
+        cr_assert_eq(index_queue_open(model->index, model->numbers[log]).count, open[log], "seed %llu",
+                     (unsigned long long)model->history->seed);
+    mem_free(found);
+}
+
 void history_check(const struct history *history, struct index *index, const size_t sizes[HISTORY_LOGS])
 {
     struct model model;
@@ -575,5 +727,7 @@ void history_check(const struct history *history, struct index *index, const siz
     }
     check_stream(&model, CONTROL_STREAM);
     check_items(&model);
+    expect_queue(&model, false);
+    expect_queue(&model, true);
     mem_free(model.views);
 }

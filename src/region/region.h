@@ -47,7 +47,7 @@ enum {
     REGION_CHANGES_PENDING_MAX = 100000,   /* authority changes received and not applied yet */
     REGION_SETTLE_ITEMS_MAX = 256,         /* late events that one command settles */
     REGION_KEY_CHANGES_MAX = 64,
-    REGION_QUEUED_OPEN_MAX = 10000,        /* commands that one region keeps for other homes, undecided, … */
+    REGION_QUEUED_OPEN_MAX = 10000, /* commands that one region keeps for other homes, undecided, … */
     REGION_QUEUED_OPEN_MAX_BYTES = 256 * 1024 * 1024, /* … and their payloads */
 };
 

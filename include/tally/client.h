@@ -51,11 +51,17 @@ int tally_client_open(const char *address, struct tally_client **ret, struct err
 enum tally_at_wrong_home {
     TALLY_REDIRECT, /* it refuses with ERR_WRONG_HOME and the home's address: this is how a client begins */
     TALLY_FORWARD,  /* it passes the batch on to the home */
+    TALLY_OVERRIDE, /* it accepts the batch as an emergency, without effect on its streams until the home settles it:
+                     * all writes of one partition, expecting TALLY_ANY, of event types that the context marks; else
+                     * ERR_PERMISSION. tally_client_set_override says why */
     TALLY_QUEUE, /* it keeps the batch, durably, until the home has decided it: the answer has a ticket and no results.
                   * All writes of one partition, at most 1,000 events and 512 KiB; ERR_BUSY when it keeps too many */
 };
 /* An appender's batches are always redirected. Any thread. */
 void tally_client_set_at_wrong_home(struct tally_client *client, enum tally_at_wrong_home at_wrong_home);
+/* Who overrides, and why, for TALLY_OVERRIDE: it stays in the log. Both are borrowed and outlive the client. Not while
+ * others append. */
+void tally_client_set_override(struct tally_client *client, const char *actor, const char *reason);
 /* After everything opened on it was closed. NULL is fine. */
 void tally_client_close(struct tally_client *client);
 
@@ -122,6 +128,7 @@ struct tally_answer {
     const char *position; /* a read that demands it sees at least this append */
     bool degraded;        /* on fewer copies than its contexts ask for: that many peers did not answer */
     uint32_t copies;      /* peers that had stored it, as far as they were waited for */
+    bool overridden;      /* accepted as emergency overrides: open until the home settles them */
     const char *ticket;   /* "" unless it is kept for its home: tally_ticket_get tells what becomes of it */
     size_t result_count;  /* one an event, in the order of the batch; 0 with a ticket */
     const struct tally_result *results;
@@ -206,7 +213,8 @@ struct tally_recorded {
     uint64_t stream_version;
     struct tally_bytes type;
     uint64_t epoch;
-    bool control; /* appended by the system, not by a client */
+    bool control;  /* appended by the system, not by a client */
+    bool override; /* an emergency, accepted away from home: no version, and no effect until the home has decided */
     struct tally_bytes causation_id;
     struct tally_bytes correlation_id;
     struct tally_bytes content_type;
@@ -235,6 +243,7 @@ struct tally_range {
     bool from_end; /* start at the last one instead: for reading backwards */
     bool backwards;
     uint64_t limit;                    /* events; 0 is no limit */
+    bool loose;                        /* streams, forwards: then the overrides that are not decided */
     const struct tally_demand *demand; /* NULL: whatever is there */
 };
 
@@ -516,6 +525,7 @@ struct tally_late_item {
     const char *partition;
     const char *stream;
     const char *type;
+    const char *kind;  /* "late", "override", "duplicate" */
     const char *state; /* "open", "duplicate", "accepted", "dropped", "rejected", "compensation owed", "compensated" */
     bool payload_held; /* at the region that is asked */
     struct tally_place effective;    /* the event with this id that counts */
@@ -528,6 +538,7 @@ struct tally_late_filter {
     const char *context;
     const char *partition;
     const char *state;
+    const char *kind;
 };
 
 struct tally_late_page {
@@ -606,7 +617,8 @@ struct tally_accepted_row {
     uint64_t epoch;
     uint64_t effective;
     uint64_t late;
-    uint64_t published; /* of both: covered by a cosigned checkpoint */
+    uint64_t overrides; /* accepted away from home as emergencies */
+    uint64_t published; /* of all: covered by a cosigned checkpoint */
     uint64_t first_unix_ms;
     uint64_t last_unix_ms;
 };

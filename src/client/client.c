@@ -33,6 +33,12 @@ void tally_client_set_at_wrong_home(struct tally_client *client, enum tally_at_w
     atomic_store(&client->at_wrong_home, (int)at_wrong_home);
 }
 
+void tally_client_set_override(struct tally_client *client, const char *actor, const char *reason)
+{
+    client->override_actor = actor;
+    client->override_reason = reason;
+}
+
 char *client_text(const char *text)
 {
     static char empty[1];

@@ -18,6 +18,7 @@ static const struct {
     {CONTROL_COMMAND_QUEUED, "$CommandQueued"},
     {CONTROL_COMMAND_ACCEPTED, "$CommandAccepted"},
     {CONTROL_COMMAND_REFUSED, "$CommandRefused"},
+    {CONTROL_OVERRIDE_MADE, "$OverrideMade"},
 };
 
 enum { KIND_COUNT = sizeof(kinds) / sizeof(kinds[0]) };
@@ -243,6 +244,27 @@ int control_key_encode(const struct control_key *key, struct buf *out, struct er
     return finish(out, start, code, err);
 }
 
+static int check_override(const struct control_override *override, struct err *err)
+{
+    if (override->event_count == 0 || override->reason.size_bytes == 0)
+        return err_set(err, ERR_INVALID, "an override needs events, and a reason");
+    return check_people(override->actor, override->reason, err);
+}
+
+int control_override_encode(const struct control_override *override, struct buf *out, struct err *err)
+{
+    size_t start = out->size_bytes;
+    int code = check_override(override, err);
+    if (code != 0)
+        return code;
+    code = fields_put_number(out, 1, override->event_count);
+    if (code == 0)
+        code = fields_put_text(out, 2, override->actor);
+    if (code == 0)
+        code = fields_put_text(out, 3, override->reason);
+    return finish(out, start, code, err);
+}
+
 /* --- Reading --- */
 
 static int not_canonical(struct err *err)
@@ -340,5 +362,19 @@ int control_decided_parse(enum control_kind kind, struct bytes payload, struct c
     if (check_decided(&decided, err) != 0)
         return err_wrap(err, ERR_CORRUPT, "the payload of a verdict");
     *ret = decided;
+    return 0;
+}
+
+int control_override_parse(struct bytes payload, struct control_override *ret, struct err *err)
+{
+    struct fields reading = {.rest = payload};
+    struct control_override override = {.event_count = fields_take_number(&reading, 1)};
+    override.actor = fields_take_text(&reading, 2);
+    override.reason = fields_take_text(&reading, 3);
+    if (!fields_all_read(&reading))
+        return not_canonical(err);
+    if (check_override(&override, err) != 0)
+        return err_wrap(err, ERR_CORRUPT, "the payload of an override");
+    *ret = override;
     return 0;
 }

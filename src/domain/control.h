@@ -45,6 +45,7 @@ enum control_kind {
     CONTROL_COMMAND_QUEUED,   /* by a region that is not the home: domain/queued.h has the payload */
     CONTROL_COMMAND_ACCEPTED, /* by the home: what became of a queued command; its causation id is that command's id */
     CONTROL_COMMAND_REFUSED,  /* likewise */
+    CONTROL_OVERRIDE_MADE,    /* by a region that is not the home: why the overrides that follow were accepted there */
 };
 
 /* By flag and type. */
@@ -113,6 +114,13 @@ struct control_decided {
     struct bytes message; /* the same in words; refused only */
 };
 
+/* The next `event_count` entries, of the same block, context and partition, are overrides (ENTRY_FLAG_OVERRIDE). */
+struct control_override {
+    uint64_t event_count; /* from 1 */
+    struct bytes actor;
+    struct bytes reason; /* not empty */
+};
+
 /* Append the payload. ERR_INVALID for what the parsers below would refuse (a text too long, or not UTF-8 without
  * control characters; a release without successor or with a basis, another change with a successor; a settlement
  * or verdict without region, incarnation or known decision; a change of keys without a role, or from a key to itself),
@@ -121,6 +129,7 @@ int control_authority_encode(enum control_kind kind, const struct control_author
                              struct err *err) MUST_USE;
 int control_settled_encode(const struct control_settled *settled, struct buf *out, struct err *err) MUST_USE;
 int control_key_encode(const struct control_key *key, struct buf *out, struct err *err) MUST_USE;
+int control_override_encode(const struct control_override *override, struct buf *out, struct err *err) MUST_USE;
 int control_decided_encode(const struct control_decided *decided, struct buf *out, struct err *err) MUST_USE;
 
 /* ERR_CORRUPT for anything that encode would not have written. *ret borrows from payload. */
@@ -128,6 +137,7 @@ int control_authority_parse(enum control_kind kind, struct bytes payload, struct
                             struct err *err) MUST_USE;
 int control_settled_parse(struct bytes payload, struct control_settled *ret, struct err *err) MUST_USE;
 int control_key_parse(enum control_kind kind, struct bytes payload, struct control_key *ret, struct err *err) MUST_USE;
+int control_override_parse(struct bytes payload, struct control_override *ret, struct err *err) MUST_USE;
 /* kind: accepted or refused; the payload must say the same. */
 int control_decided_parse(enum control_kind kind, struct bytes payload, struct control_decided *ret,
                           struct err *err) MUST_USE;

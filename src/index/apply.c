@@ -228,7 +228,8 @@ static int see_item(void *context, struct bytes key, struct bytes value, struct 
     if (!item_decode(value, &item))
         return index_corrupt(index, "an item of reconciliation cannot be read", err);
     int code = index_check_place(index, place, err);
-    if (code != 0 || !item.late || index_is_late(index, place, item.context, item.partition, item.epoch))
+    if (code != 0 || !item.late || item.override ||
+        index_is_late(index, place, item.context, item.partition, item.epoch))
         return code;
     void *copy = arena_copy(&restoring->arena, value.data, value.size_bytes);
     if (copy == NULL)

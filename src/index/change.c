@@ -345,8 +345,11 @@ int change_add_late(struct change *change, struct index_place place, const struc
 {
     PRE(item->late);
     struct event_record known;
+    struct key key;
     bool found = false;
     int code = put_item(change, place, item, err);
+    if (code == 0 && item->override)
+        code = put_empty(change, loose_key(&key, item->context, item->stream, item->time, place), err);
     if (code == 0)
         code = index_read_event(change->index, change->view, item->event_id, &known, &found, err);
     if (code != 0)

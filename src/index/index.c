@@ -212,6 +212,49 @@ int index_scan(struct index *index, struct bytes context, struct bytes stream, u
     return code;
 }
 
+/* --- Entries without a version --- */
+
+struct loose_scan {
+    struct index *index;
+    struct index_place *ret_places;
+    size_t max;
+    size_t count;
+    hlc time; /* of the last */
+};
+
+static int see_loose(void *context, struct bytes key, struct bytes value, struct err *err)
+{
+    struct loose_scan *scan = context;
+    struct index_place place = place_of_key(key);
+    (void)value;
+    int code = index_check_place(scan->index, place, err);
+    if (code != 0)
+        return code;
+    scan->time = get_u64_be(key.data + key.size_bytes - KEY_PLACE_BYTES - 8);
+    scan->ret_places[scan->count++] = place;
+    return scan->count == scan->max ? ERR_END : 0;
+}
+
+int index_loose(struct index *index, struct bytes context, struct bytes stream, struct index_loose_cursor *cursor,
+                struct index_place *ret_places, size_t max, size_t *ret_count, struct err *err)
+{
+    PRE(max >= 1 && max <= INDEX_SCAN_MAX);
+    struct key prefix;
+    struct key from;
+    struct index_place after = {.log = cursor->place.log, .index = cursor->place.index + cursor->started};
+    struct loose_scan scan = {.index = index, .ret_places = ret_places, .max = max};
+    stream_entries_key(&prefix, LOOSE_PREFIX, context, stream);
+    loose_key(&from, context, stream, cursor->time, after);
+    int code =
+        store_walk(index->store, STORE_LATEST, key_bytes(&prefix), key_bytes(&from), false, see_loose, &scan, err);
+    if (code != 0)
+        return code;
+    *ret_count = scan.count;
+    if (scan.count > 0)
+        *cursor = (struct index_loose_cursor){.started = true, .time = scan.time, .place = ret_places[scan.count - 1]};
+    return 0;
+}
+
 int index_flush(struct index *index, struct err *err)
 {
     return index->store->ops->flush(index->store, err);

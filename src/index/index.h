@@ -11,6 +11,7 @@
  *     stream in partitions with different homes, the one with the smallest (time, origin)); the head is the highest;
  *   - per event id: the place and the fingerprint of the effective entry with that id; of several, the smallest
  *     (time, origin); when all are late, the smallest of those, marked late;
+ *     An override (ENTRY_FLAG_OVERRIDE) is never effective: it is treated as late, whoever is the home;
  *   - ITEMS of reconciliation: every late entry, and every effective entry whose id has its place elsewhere (a
  * duplicate: it keeps its version in its stream), each with a state that follows from the decisions applied. Control
  * entries are found by their id, never by stream, and are never late. Decisions ($LateSettled) count unless they are
@@ -86,7 +87,8 @@ enum index_late_state {
 struct index_late {
     struct index_place place;
     char origin[INDEX_ORIGIN_MAX_BYTES + 1];
-    bool late; /* false: an effective entry whose id has its place elsewhere */
+    bool late;     /* false: an effective entry whose id has its place elsewhere */
+    bool override; /* with late: not overtaken, but accepted away from home as an emergency */
     uint8_t event_id[ENTRY_ID_SIZE];
     hlc time;
     uint64_t fingerprint;    /* 0 when unknown */
@@ -199,6 +201,17 @@ int index_authority(struct index *index, struct authority_table *into, struct er
  * (1..INDEX_LATE_SCAN_MAX); *ret_count 0 at the end. Any thread. */
 int index_late_scan(struct index *index, struct index_late_cursor *cursor, struct index_late *ret_items, size_t max,
                     size_t *ret_count, struct err *err) MUST_USE;
+/* Entries of a stream that have no version: its overrides, in (time, log, index) order. At most max (1..INDEX_SCAN_MAX)
+ * from the place after *cursor on; moves it. *ret_count 0 at the end. Any thread. */
+struct index_loose_cursor {
+    bool started;
+    hlc time;
+    struct index_place place;
+};
+int index_loose(struct index *index, struct bytes context, struct bytes stream, struct index_loose_cursor *cursor,
+                struct index_place *ret_places, size_t max, size_t *ret_count, struct err *err) MUST_USE;
+/* "late", "override" or "duplicate". */
+const char *index_late_kind_name(const struct index_late *item);
 /* The item of one place. ERR_NOT_FOUND: the entry there is no item (or not applied). Any thread. */
 int index_late_at(struct index *index, struct index_place place, struct index_late *ret, struct err *err) MUST_USE;
 /* Items now. Cheap. Any thread. */

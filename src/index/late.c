@@ -181,6 +181,7 @@ static int describe(struct index *index, const struct store_view *view, struct i
 {
     *ret = (struct index_late){.place = place,
                                .late = item->late,
+                               .override = item->override,
                                .time = item->time,
                                .fingerprint = item->fingerprint,
                                .stream_version = item->stream_version,
@@ -330,6 +331,11 @@ const char *index_late_state_name(enum index_late_state state)
     return names[state];
 }
 
+const char *index_late_kind_name(const struct index_late *item)
+{
+    return item->override ? "override" : item->late ? "late" : "duplicate";
+}
+
 /* --- Digest --- */
 
 struct digesting {
@@ -364,7 +370,7 @@ static void add_to_digest(struct digesting *digesting, const struct index_late *
     count += add_place(index, late->has_effective, late->effective, numbers + count, &origins[1]);
     count += add_place(index, late->decided, late->decision, numbers + count, &origins[2]);
     count += add_place(index, late->state == INDEX_LATE_COMPENSATED, late->compensation, numbers + count, &origins[3]);
-    numbers[count++] = late->late;
+    numbers[count++] = (uint64_t)late->late + late->override;
     numbers[count++] = (uint64_t)late->state;
     numbers[count++] = late->time;
     numbers[count++] = late->stream_version;

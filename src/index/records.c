@@ -6,6 +6,7 @@
 #include "entry/wire.h"
 
 enum { LATE_BIT = 0x80, REMOVED_BIT = 0x80, LOG_MASK = 0x7f };
+enum { ITEM_DUPLICATE, ITEM_LATE, ITEM_OVERRIDE };
 
 _Static_assert((int)INDEX_LOGS_MAX <= (int)LOG_MASK, "a log's number fits its bits");
 
@@ -204,7 +205,9 @@ bool version_take(struct bytes *in, struct version_record *ret)
 struct item item_of(const struct index_entry *entry, bool late)
 {
     const struct entry *from = entry->entry;
-    struct item item = {.late = late,
+    bool override = (from->flags & ENTRY_FLAG_OVERRIDE) != 0;
+    struct item item = {.late = late || override,
+                        .override = override,
                         .time = from->time,
                         .fingerprint = entry->fingerprint,
                         .stream_version = from->stream_version,
@@ -221,7 +224,7 @@ struct item item_of(const struct index_entry *entry, bool late)
 int item_encode(const struct item *item, struct buf *out)
 {
     struct writing writing = writing_start(out);
-    put_u8(&writing, item->late);
+    put_u8(&writing, item->override ? ITEM_OVERRIDE : item->late ? ITEM_LATE : ITEM_DUPLICATE);
     put(&writing, bytes_of(item->event_id, ENTRY_ID_SIZE));
     put_u64(&writing, item->time);
     put_u64(&writing, item->fingerprint);
@@ -240,8 +243,8 @@ int item_encode(const struct item *item, struct buf *out)
 bool item_decode(struct bytes in, struct item *ret)
 {
     struct taking taking = {.rest = in};
-    uint8_t late = take_u8(&taking);
-    struct item item = {.late = late == 1};
+    uint8_t kind = take_u8(&taking);
+    struct item item = {.late = kind != ITEM_DUPLICATE, .override = kind == ITEM_OVERRIDE};
     take_id(&taking, item.event_id);
     item.time = take_u64(&taking);
     item.fingerprint = take_u64(&taking);
@@ -255,7 +258,7 @@ bool item_decode(struct bytes in, struct item *ret)
         item.causation_id = take_text(&taking, ENTRY_ID_SIZE);
     }
     *ret = item;
-    return finished(&taking) && late <= 1 &&
+    return finished(&taking) && kind <= ITEM_OVERRIDE &&
            (item.causation_id.size_bytes == 0 || item.causation_id.size_bytes == ENTRY_ID_SIZE);
 }
 

@@ -35,6 +35,7 @@ struct head_record {
 /* An item, or an entry that may become one: names are empty and epoch is 0 when `late` is false in the store. */
 struct item {
     bool late;
+    bool override; /* then late, too */
     uint8_t event_id[ENTRY_ID_SIZE];
     hlc time;
     uint64_t fingerprint;

@@ -20,6 +20,7 @@ enum {
     QUEUED_PREFIX = 'q',
     OPEN_PREFIX = 'w',
     VERDICT_PREFIX = 'v',
+    LOOSE_PREFIX = 'u',
 
     META_FORMAT = 'f',
     META_CONTEXTS = 'c',
@@ -91,13 +92,30 @@ static inline struct bytes head_key(struct key *key, struct bytes context, struc
     return key_bytes(key);
 }
 
+/* What all entries of a stream begin with. */
+static inline struct bytes stream_entries_key(struct key *key, uint8_t prefix, struct bytes context,
+                                              struct bytes stream)
+{
+    size_t size = put_stream_key(context, stream, key->bytes + 3);
+    key->bytes[0] = prefix;
+    put_u16_be(key->bytes + 1, (uint16_t)size);
+    key->size_bytes = 3 + size;
+    return key_bytes(key);
+}
+
 /* What all lists of versions of a stream begin with (versions.h); a u64 follows. */
 static inline struct bytes versions_key(struct key *key, struct bytes context, struct bytes stream)
 {
-    size_t size = put_stream_key(context, stream, key->bytes + 3);
-    key->bytes[0] = VERSION_PREFIX;
-    put_u16_be(key->bytes + 1, (uint16_t)size);
-    key->size_bytes = 3 + size;
+    return stream_entries_key(key, VERSION_PREFIX, context, stream);
+}
+
+/* Of an entry without a version. */
+static inline struct bytes loose_key(struct key *key, struct bytes context, struct bytes stream, hlc time,
+                                     struct index_place place)
+{
+    stream_entries_key(key, LOOSE_PREFIX, context, stream);
+    key_add_u64(key, time);
+    key_add_place(key, place);
     return key_bytes(key);
 }
 

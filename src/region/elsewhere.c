@@ -127,17 +127,24 @@ static void command_id(struct region *region, const struct region_command *comma
 
 /* --- Keeping --- */
 
-static int check_one_partition(const struct region_command *command, struct err *err)
+int elsewhere_one_partition(const struct region_command *command, struct err *err)
 {
     const struct region_stream_write *first = &command->writes[0];
-    size_t events = 0;
     for (size_t i = 0; i < command->write_count; i++) {
         const struct region_stream_write *write = &command->writes[i];
-        events += write->event_count;
         if (!bytes_equal(write->context, first->context) || !bytes_equal(write->partition, first->partition))
             return err_set(err, ERR_INVALID,
-                           "a command that is queued for its home may have writes of one partition only; split it");
+                           "a command that is accepted for another home may have writes of one partition only; split "
+                           "it");
     }
+    return 0;
+}
+
+static int check_events(const struct region_command *command, struct err *err)
+{
+    size_t events = 0;
+    for (size_t i = 0; i < command->write_count; i++)
+        events += command->writes[i].event_count;
     if (events > QUEUED_EVENTS_MAX)
         return err_set(err, ERR_TOO_LARGE, "a command that is queued may have %d events, not %zu; split it",
                        QUEUED_EVENTS_MAX, events);
@@ -293,7 +300,9 @@ int elsewhere_queue(struct region *region, struct region_command *command)
     command->copies = 0;
     command->degraded = false;
     buf_init(&payload, QUEUED_PAYLOAD_MAX_BYTES);
-    int code = check_one_partition(command, &command->refusal.err);
+    int code = elsewhere_one_partition(command, &command->refusal.err);
+    if (code == 0)
+        code = check_events(command, &command->refusal.err);
     if (code == 0)
         code = encode_command(command, &payload, &command->refusal.err);
     if (code == 0)

@@ -20,6 +20,8 @@ void elsewhere_init(struct kept_commands *kept);
 /* What is left can be used as after elsewhere_init. */
 void elsewhere_free(struct kept_commands *kept);
 
+/* Whether all writes are of one partition. ERR_INVALID. */
+int elsewhere_one_partition(const struct region_command *command, struct err *err) MUST_USE;
 /* Keeps a batch for its home: 0 with command->queued and ticket, or the refusal. A command that was kept before is
  * answered with where it is. */
 int elsewhere_queue(struct region *region, struct region_command *command) MUST_USE;

@@ -156,8 +156,11 @@ struct region_verdict {
 /* What to do with a batch whose partition has its home elsewhere. */
 enum region_elsewhere {
     REGION_ELSEWHERE_REFUSE,
-    REGION_ELSEWHERE_QUEUE, /* keep it as $CommandQueued: all writes of one partition, within the limits of
-                             * domain/queued.h. Besides what batches are refused for: ERR_BUSY when too many are kept */
+    REGION_ELSEWHERE_OVERRIDE, /* append its events here at once, without stream versions, as an emergency that the home
+                                * settles: all writes of one partition, of types that the context lets do so, whatever
+                                * is in the stream, with a reason. ERR_PERMISSION for other types */
+    REGION_ELSEWHERE_QUEUE,    /* keep it as $CommandQueued: all writes of one partition, within the limits of
+                                * domain/queued.h. Besides what batches are refused for: ERR_BUSY when too many are kept */
 };
 
 /* A batch (or a control command, or a decision about late events or a queued command) and its answer. Owned by the
@@ -168,6 +171,8 @@ struct region_command {
     struct region_settle *settle;   /* all NULL: a batch */
     struct region_verdict *verdict;
     enum region_elsewhere elsewhere;
+    struct bytes actor;  /* of an override */
+    struct bytes reason; /* likewise */
     size_t write_count;
     struct region_stream_write *writes;
     uint64_t number;         /* of the caller's choice, unique: for REGION_GIVE_UP */
@@ -176,6 +181,7 @@ struct region_command {
     struct region_refusal refusal; /* code 0: accepted */
     struct region_result *results; /* room for all events, provided by the caller */
     uint64_t ticket;               /* own log's size after it */
+    bool overridden;               /* it was accepted here as an override */
     bool queued;                   /* it is kept for another home, as the own log's entry before… */
     uint64_t queued_size;          /* … this size, and has no results */
     uint32_t copies;               /* peers that had stored it before it was answered */

@@ -5,6 +5,7 @@
 #include "region/elsewhere.h"
 #include "region/homes.h"
 #include "region/overlay.h"
+#include "region/override.h"
 #include "region/region.h"
 #include "region/settle.h"
 #include "replication/mirror.h"
@@ -184,6 +185,26 @@ void bounds_status(const struct region *region, size_t at, struct region_context
 /* freshness.c: how old a read here may be. */
 void freshness_hello(struct region *region, size_t peer);
 void freshness_update(struct region *region);
+
+/* Where an event is, if it was seen before. */
+struct sighting {
+    bool seen;
+    bool own_pending; /* in the own log, and not durable yet */
+    uint64_t stream_version;
+    uint64_t fingerprint;
+    struct index_place place;
+};
+/* late_too: also where it has no effect. */
+int sequencer_look(struct region *region, const struct region_command *command, const struct region_new_event *event,
+                   bool late_too, struct sighting *ret, struct err *err) MUST_USE;
+/* What is seen is a repetition: its result, and the command's ticket. ERR_ID_REUSED. */
+int sequencer_repeat(struct region_command *command, const struct region_new_event *event,
+                     const struct sighting *sighting, struct region_result *result) MUST_USE;
+/* Appends an event at the end of the own log: its result, and the command's ticket. On failure the caller takes back.
+ */
+int sequencer_append(struct region *region, struct region_command *command, const struct region_stream_write *write,
+                     const struct region_new_event *event, uint32_t flags, uint64_t stream_version, uint64_t epoch,
+                     struct region_result *result) MUST_USE;
 
 /* A control event to append. */
 struct control_event {

@@ -158,8 +158,14 @@ static int decode(struct append_job *job, struct bytes encoded, struct err *err)
     job->hops = request->hops;
     if (request->at_wrong_home == TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_QUEUE)
         job->append.command.elsewhere = REGION_ELSEWHERE_QUEUE;
+    else if (request->at_wrong_home == TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_OVERRIDE)
+        job->append.command.elsewhere = REGION_ELSEWHERE_OVERRIDE;
     else if (!job->forward && request->at_wrong_home != TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_REDIRECT)
         return err_set(err, ERR_INVALID, "at_wrong_home %d is none that there is", (int)request->at_wrong_home);
+    if (request->emergency != NULL) {
+        job->append.command.actor = text(request->emergency->actor);
+        job->append.command.reason = text(request->emergency->reason);
+    }
     return convert(job, request, err);
 }
 
@@ -336,6 +342,7 @@ int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally
         ret->tag = job->tag;
         ret->degraded = job->append.command.degraded;
         ret->copies = job->append.command.copies;
+        ret->overridden = job->append.command.overridden;
         ret->origin = answer.own_origin;
         ret->position = copy_text(answer.arena, buf_bytes(&position));
         if (ret->position == NULL)

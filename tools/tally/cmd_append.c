@@ -33,6 +33,9 @@ struct append_options {
     const char *receipt;
     bool forward;
     bool queue;
+    bool override;
+    const char *actor;
+    const char *reason;
 };
 
 /* --- Making the batch --- */
@@ -126,9 +129,10 @@ static int print_answer_json(const struct batch *batch, const struct tally_answe
                                               "index", json_number(result->index), "version",
                                               json_number(result->stream_version), "duplicate", result->duplicate));
     }
-    return print_json(json_pack("{s:o,s:o,s:b,s:i,s:o}", "position", json_cstring(answer->position), "ticket",
-                                answer->ticket[0] == '\0' ? json_null() : json_cstring(answer->ticket), "degraded",
-                                answer->degraded, "copies", (int)answer->copies, "results", results),
+    return print_json(json_pack("{s:o,s:o,s:b,s:b,s:i,s:o}", "position", json_cstring(answer->position), "ticket",
+                                answer->ticket[0] == '\0' ? json_null() : json_cstring(answer->ticket), "overridden",
+                                answer->overridden, "degraded", answer->degraded, "copies", (int)answer->copies,
+                                "results", results),
                       err);
 }
 
@@ -147,6 +151,8 @@ static void print_answer(const struct batch *batch, const struct tally_answer *a
     printf("%s ", answer->ticket[0] == '\0' ? "position" : "queued for its home: ticket");
     print_string(answer->position);
     putchar('\n');
+    if (answer->overridden)
+        puts("OVERRIDE: without effect on its stream until the home has decided; tally reconcile list --kind override");
     if (answer->degraded)
         printf("DEGRADED: on %" PRIu32 " peers, fewer than its context asks for\n", answer->copies);
 }
@@ -196,9 +202,11 @@ static int append(const struct append_options *options, struct buf *storage, str
     if (rc == 0)
         rc = tally_client_open(server_address(options->common.server), &client, err);
     if (rc == 0) {
-        tally_client_set_at_wrong_home(client, options->forward ? TALLY_FORWARD
-                                               : options->queue ? TALLY_QUEUE
-                                                                : TALLY_REDIRECT);
+        tally_client_set_override(client, options->actor == NULL ? "operator" : options->actor, options->reason);
+        tally_client_set_at_wrong_home(client, options->forward    ? TALLY_FORWARD
+                                               : options->queue    ? TALLY_QUEUE
+                                               : options->override ? TALLY_OVERRIDE
+                                                                   : TALLY_REDIRECT);
         rc = tally_append(client, writes, write_count, options->common.timeout_ms, &answer, NULL, err);
         if (rc != 0)
             rc = explain_retry(rc, batch, err);
@@ -224,8 +232,10 @@ static int check_usage(const struct command *command, const struct append_option
         return usage_error(command, "--batch brings its own events: leave the other options out");
     if (options->batch_file != NULL && options->receipt != NULL)
         return usage_error(command, "--receipt is for one event: after a batch use tally proof for each");
-    if (options->forward && options->queue)
-        return usage_error(command, "either --forward or --queue, not both");
+    if (options->forward + options->queue + options->override > 1)
+        return usage_error(command, "only one of --forward, --queue and --override");
+    if (options->override != (options->reason != NULL) || (options->actor != NULL && !options->override))
+        return usage_error(command, "--override needs --reason; these, and --actor, go together");
     if (options->queue && options->receipt != NULL)
         return usage_error(command, "--receipt: what is queued is in no log yet; see tally ticket show, tally proof");
     if (options->batch_file == NULL &&
@@ -255,6 +265,10 @@ static int run_append(const struct command *command, int argc, char **argv)
         {"batch", "FILE", OPTION_TEXT, &options.batch_file, "a JSON array of events, all or nothing"},
         {"forward", NULL, OPTION_FLAG, &options.forward,
          "let a region that is not the home pass it on (default: it names the home)"},
+        {"override", NULL, OPTION_FLAG, &options.override,
+         "an emergency: let a region that is not the home accept it at once; needs --reason"},
+        {"reason", "TEXT", OPTION_TEXT, &options.reason, "of an override: it stays in the log"},
+        {"actor", "NAME", OPTION_TEXT, &options.actor, "of an override (default: operator)"},
         {"queue", NULL, OPTION_FLAG, &options.queue,
          "let a region that is not the home keep it until the home decides: prints a ticket"},
         OPTION_SERVER(options.common),

@@ -42,8 +42,8 @@ enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT
 
 const char *rule_name(enum rule rule)
 {
-    static const char *const names[RULE_COUNT] = {"epoch",      "home",    "release", "taking", "basis",
-                                                  "settlement", "payload", "version", "id"};
+    static const char *const names[RULE_COUNT] = {"epoch",      "home",     "release", "taking",  "basis",
+                                                  "settlement", "override", "payload", "version", "id"};
     return names[rule];
 }
 
@@ -275,15 +275,24 @@ static void judge_key_change(struct judge *judge, const struct chain_entry *item
                 reason.message);
 }
 
-/* Any region may keep a command for its home: that gives it no effect. */
-static void judge_queued(struct judge *judge, const struct chain_entry *item, size_t log)
+/* Any region may keep a command for its home, or say why it overrides: neither has an effect. */
+static void judge_elsewhere(struct judge *judge, const struct chain_entry *item, size_t log)
 {
+    const struct entry *entry = &item->entry;
+    enum control_kind kind = control_kind_of(entry);
+    struct control_override override;
     struct err reason = {0};
     size_t writes = 0;
     size_t events = 0;
-    if (item->frame.has_payload && queued_check(item->frame.payload, &writes, &events, &reason) != 0)
-        violate(judge, RULE_PAYLOAD, log, item->entry.index, "%s is malformed: %s",
-                control_type(CONTROL_COMMAND_QUEUED), reason.message);
+    if (!item->frame.has_payload) {
+        cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
+                     origin_of(judge, log));
+        return;
+    }
+    int code = kind == CONTROL_COMMAND_QUEUED ? queued_check(item->frame.payload, &writes, &events, &reason)
+                                              : control_override_parse(item->frame.payload, &override, &reason);
+    if (code != 0)
+        violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(kind), reason.message);
 }
 
 /* --- Clients' entries --- */
@@ -370,6 +379,27 @@ static void count_entry(struct judge *judge, struct share *share, const struct e
         share->overtaken_by->late_entry_count++;
 }
 
+/* No home has to allow it; the context's types have to. That it has no stream version, and no other effect, its flag
+ * says. */
+static void judge_override(struct judge *judge, const struct share *share, const struct entry *entry, size_t log)
+{
+    const struct context *context = context_find(&judge->contexts->table, entry->context);
+    const struct context_type *type = context_type_find(context, entry->type);
+    if (judge->again)
+        return;
+    if (!share->begun)
+        violate(judge, RULE_EPOCH, log, entry->index,
+                "an override names epoch %" PRIu64 " of %.*s/%.*s, which nobody began", entry->epoch,
+                SHOWN(entry->context), SHOWN(entry->partition));
+    else if (type == NULL || !type->override)
+        violate(
+            judge, RULE_OVERRIDE, log, entry->index,
+            "it was accepted away from home as an override, and the contexts do not let type %.*s of context %.*s do "
+            "that (if they did, give the line: type CONTEXT/TYPE override)",
+            SHOWN(entry->type), SHOWN(entry->context));
+    judge->override_count++;
+}
+
 static int judge_client(struct judge *judge, struct share *share, const struct entry *entry, size_t log,
                         struct err *err)
 {
@@ -409,8 +439,9 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
         judge_key_change(judge, item, log);
         return 0;
     }
-    if (control && control_kind_of(entry) == CONTROL_COMMAND_QUEUED) {
-        judge_queued(judge, item, log);
+    if (control &&
+        (control_kind_of(entry) == CONTROL_COMMAND_QUEUED || control_kind_of(entry) == CONTROL_OVERRIDE_MADE)) {
+        judge_elsewhere(judge, item, log);
         return 0;
     }
     if (!contexts_know(judge->contexts, entry->context)) {
@@ -422,6 +453,8 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
     int code = share_of(judge, entry, log, &share, err);
     if (code == 0 && control)
         judge_control(judge, share, item, log);
+    else if (code == 0 && (entry->flags & ENTRY_FLAG_OVERRIDE) != 0)
+        judge_override(judge, share, entry, log);
     else if (code == 0)
         code = judge_client(judge, share, entry, log, err);
     return code;

@@ -1,6 +1,7 @@
 """An emergency is accepted at the wrong region at once: seen there, without effect anywhere until the home has decided, and settled once, in every region
 alike."""
 import json
+import sqlite3
 import uuid
 
 from harness import VERIFIED, VIOLATION, batch, check, event, events_of, collect, ledger_pb2, operations_pb2, read_log, refused, run, wait_until, write
@@ -46,8 +47,27 @@ def at_one_position(regions):
     assert len(digests) == 1, digests
 
 
+COUNTS = '''-- tally: projection counts
+-- tally: schema
+CREATE TABLE counts (stream TEXT PRIMARY KEY, count INTEGER NOT NULL);
+-- tally: on bank *
+INSERT INTO counts VALUES (:stream, 1) ON CONFLICT (stream) DO UPDATE SET count = count + 1;
+'''
+
+
+def counts(region):
+    """What the projection has when it has seen everything that the region holds."""
+    check('tally', 'projection', 'digest', 'counts', '--wait', region.status().position, '--server', region.address)
+    status = json.loads(check('tally', 'projection', 'status', 'counts', '--server', region.address, '--json'))
+    with sqlite3.connect(f'file:{status["file"]}?mode=ro', uri=True) as db:
+        return dict(db.execute('SELECT stream, count FROM counts'))
+
+
 def test_an_emergency_is_accepted_at_the_wrong_region_and_settled_by_the_home(lab):
     eu, us = started(lab, 'eu', 'us')
+    sql = lab.folder / 'counts.sql'
+    sql.write_text(COUNTS)
+    check('tally', 'projection', 'create', sql, '--server', us.address)
     eu.client().append(batch(write('card-1', event(b'issued'))))
     us.wait_size(eu.origin, 1)
     eu.kill()
@@ -66,6 +86,7 @@ def test_an_emergency_is_accepted_at_the_wrong_region_and_settled_by_the_home(la
     refused('NOT_FOUND', lambda: read(us, 'card-2'))
     assert [e.payload for e in read(us, 'card-2', loose=True)] == [b'again']
     assert items(us) == [('override', 'open', 'bank/us/1', 1), ('override', 'open', 'bank/us/1', 3)]
+    assert counts(us) == {'card-1': 1}, 'projections leave it out'
 
     eu.start()
     eu.wait_size(us.origin, 4)
@@ -82,6 +103,7 @@ def test_an_emergency_is_accepted_at_the_wrong_region_and_settled_by_the_home(la
         assert [(e.payload, e.entry.flags, e.entry.stream_version) for e in accepted] == [(b'issued', 0, 0), (b'frozen', 0, 1)]
         assert accepted[1].entry.event_id == frozen.id
         refused('NOT_FOUND', lambda: read(region, 'card-2', loose=True))  # it was rejected
+    assert counts(us) == {'card-1': 2}, 'until the home has accepted it'
     report = eu.operations().report(operations_pb2.ReportRequest(context='bank'))
     assert {(row.origin, row.effective, row.late, row.overrides) for row in report.accepted} == {('bank/eu/1', 2, 0, 0), ('bank/us/1', 0, 0, 2)}
 

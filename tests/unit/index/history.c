@@ -112,6 +112,10 @@ static void append(struct history *history, struct history_actor *actor, const c
         id_from(below(history, IDS), made->causation_id);
     if (causation_id != NULL || below(history, 4) == 0)
         made->entry.causation_id = bytes_of(made->causation_id, ENTRY_ID_SIZE);
+    if (causation_id == NULL && below(history, 12) == 0) {
+        made->entry.flags = ENTRY_FLAG_OVERRIDE;
+        made->entry.stream_version = 0;
+    }
     appended(history, actor, made);
 }
 
@@ -171,7 +175,7 @@ static const struct history_entry *some_late(struct history *history, struct his
             continue;
         const struct history_entry *entry = &history->entries[log][below(history, actor->seen[log])];
         struct origin origin = origin_at(log);
-        if (entry->entry.flags != 0)
+        if ((entry->entry.flags & ENTRY_FLAG_CONTROL) != 0)
             continue;
         found = entry;
         *ret_log = log;
@@ -419,10 +423,11 @@ static void make_model(struct model *model, const struct history *history, struc
         for (size_t i = 0; i < sizes[log]; i++) {
             const struct history_entry *entry = &history->entries[log][i];
             const struct entry *e = &entry->entry;
-            bool late = authority_is_late(&table, e->context, e->partition, e->epoch, origin.region, origin.incarnation,
-                                          e->index);
-            model->views[model->count++] =
-                (struct view){.entry = entry, .log = log, .control = e->flags != 0, .late = late};
+            bool override = (e->flags & ENTRY_FLAG_OVERRIDE) != 0;
+            bool late = override || authority_is_late(&table, e->context, e->partition, e->epoch, origin.region,
+                                                      origin.incarnation, e->index);
+            model->views[model->count++] = (struct view){
+                .entry = entry, .log = log, .control = (e->flags & ENTRY_FLAG_CONTROL) != 0, .late = late};
         }
     }
     authority_table_free(&table);
@@ -515,6 +520,37 @@ static void check_stream(const struct model *model, const char *stream)
     }
 }
 
+/* The overrides of a stream, each once, in the order of their times. */
+static void check_loose(const struct model *model, const char *stream)
+{
+    struct index_place places[3];
+    struct index_loose_cursor cursor = {.started = false};
+    size_t expected = 0;
+    size_t total = 0;
+    size_t found = 1;
+    hlc last = 0;
+    for (size_t i = 0; i < model->count; i++)
+        expected += (model->views[i].entry->entry.flags & ENTRY_FLAG_OVERRIDE) != 0 &&
+                    strcmp(model->views[i].entry->stream, stream) == 0;
+    while (found > 0) {
+        cr_assert_eq(
+            index_loose(model->index, BYTES_LITERAL("shop"), bytes_of_string(stream), &cursor, places, 3, &found, NULL),
+            0);
+        for (size_t i = 0; i < found; i++) {
+            size_t log = 0;
+            while (model->numbers[log] != places[i].log)
+                log++;
+            const struct entry *entry = &model->history->entries[log][places[i].index].entry;
+            cr_assert_eq(entry->flags, ENTRY_FLAG_OVERRIDE);
+            cr_assert(bytes_equal(entry->stream, bytes_of_string(stream)));
+            cr_assert_geq(entry->time, last);
+            last = entry->time;
+        }
+        total += found;
+    }
+    cr_assert_eq(total, expected, "seed %llu, stream %s", (unsigned long long)model->history->seed, stream);
+}
+
 /* The decision that counts for a late entry. */
 static const struct view *decision_on(const struct model *model, const struct view *late,
                                       enum settlement *ret_settlement)
@@ -588,6 +624,8 @@ static void check_item(const struct model *model, const struct view *view, const
     cr_assert_str_eq(item->origin, history_origins[view->log]);
     cr_assert_eq(memcmp(item->event_id, entry->event_id, ENTRY_ID_SIZE), 0);
     cr_assert_eq(item->late, late);
+    cr_assert_eq(item->override, (entry->flags & ENTRY_FLAG_OVERRIDE) != 0);
+    cr_assert_str_eq(index_late_kind_name(item), item->override ? "override" : late ? "late" : "duplicate");
     cr_assert_eq(item->time, entry->time);
     cr_assert_eq(item->stream_version, entry->stream_version);
     cr_assert_eq(item->epoch, late ? entry->epoch : 0);
@@ -724,6 +762,7 @@ void history_check(const struct history *history, struct index *index, const siz
         char stream[HISTORY_NAME_BYTES];
         snprintf(stream, sizeof(stream), "s%u", i);
         check_stream(&model, stream);
+        check_loose(&model, stream);
     }
     check_stream(&model, CONTROL_STREAM);
     check_items(&model);

@@ -236,6 +236,8 @@ static int show(struct call *call, ProtobufCMessage *message, struct arena *unus
     (void)unused;
     int code = parse_ticket(request->ticket, &ticket, err);
     if (code == 0)
+        code = held_wait_indexed(call, err); /* whoever was given a ticket here finds it */
+    if (code == 0)
         code = wait_decided(call, &ticket, request->wait_ms, &queued, err);
     if (code != 0)
         return code;
@@ -297,6 +299,8 @@ static int list(struct call *call, ProtobufCMessage *message, struct arena *aren
     Tally__V1__ListTicketsResponse answer;
     tally__v1__list_tickets_response__init(&answer);
     int code = queued == NULL ? no_memory(err) : start_after(backend, request->after, &cursor, err);
+    if (code == 0)
+        code = held_wait_indexed(call, err);
     if (code == 0)
         code = index_queue_scan(backend->index, &cursor, request->open_only, queued, max, &count, err);
     if (code == 0)

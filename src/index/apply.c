@@ -271,7 +271,7 @@ static int reconsider_queue(struct index *index, struct err *err)
     place_key(&from, QUEUED_PREFIX, (struct index_place){0, 0});
     while (code == 0 && !last) {
         struct change change;
-        code = change_begin(&change, index, 1, err);
+        code = change_begin(&change, index, err);
         if (code != 0)
             return code;
         code = change_reconsider(&change, &from, &last, err);

@@ -19,8 +19,8 @@ struct index {
     pthread_rwlock_t table_lock;
     struct authority_table table; /* all authority events applied */
     atomic_uint_fast64_t item_count;
-    size_t restored_max; /* in a batch of index_restore: at most INDEX_RESTORED_MAX */
-    uint64_t owed_count; /* ids that some decision wants compensated. Applying thread */
+    size_t restored_max;   /* in a batch of index_restore: at most INDEX_RESTORED_MAX */
+    uint64_t owed_count;   /* ids that some decision wants compensated. Applying thread */
     uint64_t queued_count; /* commands that were ever queued. Applying thread */
     struct open_count {
         atomic_uint_fast64_t count;

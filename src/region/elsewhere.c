@@ -21,9 +21,10 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "domain/queued.h"
+#include "domain/residency.h"
 #include "region/region_internal.h"
 
-enum { DECIDED_PAYLOAD_MAX_BYTES = CONTROL_REASON_MAX_BYTES + POSITION_REGION_MAX_BYTES + 128 };
+enum { DECIDED_PAYLOAD_MAX_BYTES = CONTROL_REASON_MAX_BYTES + POSITION_REGION_MAX_BYTES + 128, NAME_SHOWN_MAX = 100 };
 
 struct kept_command {
     struct queue_link link;
@@ -149,6 +150,22 @@ static int check_events(const struct region_command *command, struct err *err)
         return err_set(err, ERR_TOO_LARGE, "a command that is queued may have %d events, not %zu; split it",
                        QUEUED_EVENTS_MAX, events);
     return 0;
+}
+
+/* A queued command is a control event, whose payload every region holds: so every region must be one that may. */
+static int check_residency(const struct region *region, struct bytes context, struct err *err)
+{
+    const struct region_config *config = &region->config;
+    bool allowed = residency_allows(&config->contexts, bytes_of_string(config->region), context);
+    for (size_t i = 0; allowed && i < config->peer_count; i++)
+        allowed = residency_allows(&config->contexts, bytes_of_string(config->peers[i].region), context);
+    if (allowed)
+        return 0;
+    return err_set(err, ERR_PERMISSION,
+                   "context \"%.*s\" keeps its payloads in some regions (payload_regions), and a queued command would "
+                   "carry them to all: forward it, or ask the home",
+                   (int)(context.size_bytes > NAME_SHOWN_MAX ? NAME_SHOWN_MAX : context.size_bytes),
+                   (const char *)context.data);
 }
 
 static int encode_write(const struct region_stream_write *from, struct buf *out)
@@ -303,6 +320,8 @@ int elsewhere_queue(struct region *region, struct region_command *command)
     int code = elsewhere_one_partition(command, &command->refusal.err);
     if (code == 0)
         code = check_events(command, &command->refusal.err);
+    if (code == 0)
+        code = check_residency(region, command->writes[0].context, &command->refusal.err);
     if (code == 0)
         code = encode_command(command, &payload, &command->refusal.err);
     if (code == 0)

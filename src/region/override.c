@@ -11,6 +11,7 @@
 #include "region/override.h"
 
 #include "base/assert.h"
+#include "domain/residency.h"
 #include "region/region_internal.h"
 
 enum { OVERRIDE_PAYLOAD_MAX_BYTES = CONTROL_ACTOR_MAX_BYTES + CONTROL_REASON_MAX_BYTES + 64, SHOWN_MAX = 100 };
@@ -39,6 +40,9 @@ static int check_write(const struct region *region, const struct region_stream_w
     if (context == NULL)
         return err_set(err, ERR_NOT_FOUND, "there is no context \"%.*s\"", shown(write->context),
                        (const char *)write->context.data);
+    if (!residency_allows(&region->config.contexts, bytes_of_string(region->config.region), write->context))
+        return err_set(err, ERR_PERMISSION, "region %s may not hold payloads of context %.100s (payload_regions)",
+                       region->config.region, context->name);
     if (write->expectation != STREAM_ANY)
         return err_set(err, ERR_INVALID,
                        "an override takes no part in its stream's versions: expect any, the home decides");

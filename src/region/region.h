@@ -160,7 +160,8 @@ enum region_elsewhere {
                                 * settles: all writes of one partition, of types that the context lets do so, whatever
                                 * is in the stream, with a reason. ERR_PERMISSION for other types */
     REGION_ELSEWHERE_QUEUE,    /* keep it as $CommandQueued: all writes of one partition, within the limits of
-                                * domain/queued.h. Besides what batches are refused for: ERR_BUSY when too many are kept */
+                                * domain/queued.h. Besides what batches are refused for: ERR_BUSY when too many are kept,
+                                * ERR_PERMISSION when some region may not hold the context's payloads */
 };
 
 /* A batch (or a control command, or a decision about late events or a queued command) and its answer. Owned by the

@@ -149,6 +149,22 @@ Test(elsewhere, writes_of_two_partitions_are_not_kept)
     end(&pair);
 }
 
+Test(elsewhere, payloads_that_some_region_may_not_hold_are_not_kept)
+{
+    static const char *const regions[] = {"eu", "us"};
+    struct pair pair = separated();
+    struct order order;
+    pair.us->table[0].rules.payload_region_count = 1;
+    pair.us->table[0].rules.payload_regions = regions;
+    order_one(&order, "s", 1, "1");
+    cr_expect_eq(try_queue(pair.us, &order), ERR_PERMISSION);
+    pair.us->table[0].rules.payload_region_count = 2;
+    order_one(&order, "s", 1, "1");
+    cr_expect_eq(try_queue(pair.us, &order), 0);
+    pair.us->table[0].rules.payload_region_count = 0;
+    end(&pair);
+}
+
 Test(elsewhere, an_id_that_a_client_has_taken_is_no_ticket)
 {
     struct pair pair = separated();

@@ -110,6 +110,19 @@ Test(override, only_types_that_the_context_lets_are_accepted)
     site_free(us);
 }
 
+Test(override, a_region_that_may_not_hold_its_payload_does_not_accept_it)
+{
+    static const char *const regions[] = {"eu"};
+    struct site *us = us_alone_with_eu_known();
+    struct order order;
+    us->table[0].rules.payload_region_count = 1;
+    us->table[0].rules.payload_regions = regions;
+    order_frozen(&order, "s", 1);
+    cr_expect_eq(submit(us, &order), ERR_PERMISSION);
+    us->table[0].rules.payload_region_count = 0;
+    site_free(us);
+}
+
 Test(override, it_needs_a_reason_and_one_partition_and_expects_nothing)
 {
     struct site *us = us_alone_with_eu_known();

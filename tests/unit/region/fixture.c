@@ -40,7 +40,9 @@ void site_cosign_signer(const char *region, struct note_signer *ret)
 static struct context_table contexts(struct site *site)
 {
     static const struct context_home homes[] = {{.partition = "west", .region = "us"}};
-    site->table[0] = (struct context){.name = "bank", .default_home = "eu", .home_count = 1, .homes = homes};
+    static const struct context_type types[] = {{.type = "Frozen", .override = true}};
+    site->table[0] = (struct context){
+        .name = "bank", .default_home = "eu", .home_count = 1, .homes = homes, .type_count = 1, .types = types};
     site->table[1] = (struct context){.name = "shop", .default_home = "us"};
     site->table[2] = (struct context){.name = "till", .default_home = "eu"};
     return (struct context_table){.count = 3, .contexts = site->table};

@@ -74,6 +74,7 @@ static int take_hello(const Tally__V1__HelloResponse *response, struct peer_hell
             return code;
     }
     hello->held_count = response->n_logs;
+    hello->time = response->time;
     return 0;
 }
 

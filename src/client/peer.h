@@ -27,6 +27,7 @@ struct peer_hello {
     struct arena arena;
     struct region_held *held;
     size_t held_count;
+    hlc time; /* that what its own log does not hold yet comes after; a claim */
 };
 
 /* ERR_MISMATCH when the other side is not `expected_region` of this cluster, speaks another protocol or has other

@@ -443,7 +443,7 @@ static rocksdb_options_t *new_options(void)
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_paranoid_checks(options, 1);
-    rocksdb_options_set_compression(options, rocksdb_no_compression); /* ids and places are close to random */
+    rocksdb_options_set_compression(options, rocksdb_lz4_compression);
     rocksdb_options_set_merge_operator(
         options, rocksdb_mergeoperator_create(NULL, keep_state, join_all, join_some, free_joined, name_of_appending));
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);

@@ -2,6 +2,7 @@
  * file):
  *
  *   -- tally: projection balances          name, [a-z0-9_-]{1,63}
+ *   -- tally: order total                   optional: events in one order (generation.h)
  *   -- tally: schema                        statements that make the tables, run once per generation
  *   CREATE TABLE …;
  *   -- tally: on bank CashDeposited         statements for events of this context and type; several sections may name
@@ -36,6 +37,7 @@ enum {
     PROJECTION_ORIGIN_MAX_BYTES = 255,
     PROJECTION_LOGS_MAX = 64,
     PROJECTION_TABLE_MAX_BYTES = 255,
+    PROJECTION_NOTE_MAX_BYTES = 300,
 };
 
 /* --- The parsed file --- */
@@ -139,6 +141,13 @@ int projection_db_knows(struct projection_db *db, const char *origin, uint64_t i
 typedef int projection_authority_fn(void *context, const struct projection_authority *event, struct err *err);
 int projection_db_authority(struct projection_db *db, projection_authority_fn *each, void *context,
                             struct err *err) MUST_USE;
+
+/* Numbers that a generation keeps with its rows, by a name of at most PROJECTION_NOTE_MAX_BYTES. Keeping is in a
+ * transaction, and takes the place of what was kept; 0 when nothing was. Errors of projection_db_learn. */
+int projection_db_keep(struct projection_db *db, const char *name, uint64_t number, struct err *err) MUST_USE;
+int projection_db_kept(struct projection_db *db, const char *name, uint64_t *ret, struct err *err) MUST_USE;
+/* Whether the file says "order total". */
+bool projection_db_total_order(const struct projection_db *db);
 
 /* One hash of the contents: SHA-256 over, for each user table in name order (cursor and other tables whose names start
  * with "_tally_" or "sqlite_" left out), its name, column names and all rows in the order of all columns, every value

@@ -181,7 +181,9 @@ int durability_repetition(struct region *region, struct region_command *command,
     uint32_t copies = 0;
     if (number < region->log_count) {
         const struct region_log *log = region->logs[number];
-        copies = log->durable_size > place->index; /* this region is one of its owner's peers */
+        bool own =
+            log->owner == REGION_NO_PEER; /* an earlier log of this region; else it is one of the owner's peers */
+        copies = !own && log->durable_size > place->index;
         for (size_t i = 0; i < region->config.peer_count; i++)
             copies += i != log->owner && log->held[i] > place->index && (command->lacking & 1u << i) == 0;
     }

@@ -146,6 +146,14 @@ struct rpc_homes {
     uint64_t next; /* where the next page begins; 0: there is none */
 };
 
+/* A time that entries come after which are not durable now: each was decided within RPC_IN_FLIGHT_US. A clock that is
+ * set back, or a disk that is slower than that, breaks the claim; who relies on it must notice. */
+enum { RPC_IN_FLIGHT_US = 1000 * 1000 };
+static inline hlc rpc_passed_time(uint64_t wall_us)
+{
+    return wall_us < RPC_IN_FLIGHT_US ? 0 : ((wall_us - RPC_IN_FLIGHT_US) / 1000) << 16;
+}
+
 struct rpc_backend;
 
 struct rpc_backend_ops {

@@ -153,6 +153,9 @@ void peers_open_pull(struct peers *peers, size_t peer, uint32_t log, const char 
 void peers_close_pull(struct peers *peers, size_t peer, uint32_t log);
 void peers_acknowledge(struct peers *peers, size_t peer, uint32_t log, uint64_t size, uint64_t cosigned_size,
                        struct bytes cosignature);
+/* A time that entries of the log come after which are not durable here: as its region claimed, or UINT64_MAX for one
+ * that is silent, or whose log has ended. 0: nothing is known. Any thread. */
+hlc peers_passed(struct peers *peers, const struct log *log);
 /* For calls of others; until peers_stop. */
 struct channel *peers_channel(struct peers *peers, size_t peer);
 /* Cancels everything and waits for the threads. */

@@ -304,6 +304,18 @@ int worker_ask(struct worker *worker, struct request *request)
 
 /* --- Following --- */
 
+/* Before the logs are read: what is claimed of them is true of what they hold from then on. */
+static void tell_passed(struct worker *worker, size_t log_count)
+{
+    struct server *server = worker->server;
+    hlc passed[REGION_LOGS_MAX];
+    if (!projection_db_total_order(projection_live(worker->projection)))
+        return;
+    for (size_t i = 0; i < log_count; i++)
+        passed[i] = peers_passed(server->peers, server->store.logs[i]);
+    follower_passed(worker->follower, passed, log_count);
+}
+
 int worker_check_residency(const struct server *server, const struct projection_spec *spec, struct err *err)
 {
     const struct region_config *config = &server->config->region;
@@ -324,10 +336,11 @@ static bool follow_round(struct worker *worker)
     struct server *server = worker->server;
     struct follower_progress progress = {.moved = false};
     struct err err = {0};
+    size_t log_count = atomic_load(&server->store.log_count);
+    tell_passed(worker, log_count);
     int code = worker_check_residency(server, projection_spec_of(worker->projection), &err);
     if (code == 0)
-        code =
-            follower_step(worker->follower, server->store.logs, atomic_load(&server->store.log_count), &progress, &err);
+        code = follower_step(worker->follower, server->store.logs, log_count, &progress, &err);
     if (progress.begun)
         server_say(server, "projection %s is rebuilt: %s", worker->name, follower_reason(worker->follower));
     if (progress.switched)

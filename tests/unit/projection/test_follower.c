@@ -101,6 +101,14 @@ Test(follower, keeps_up_with_all_logs)
     cr_assert_str_eq(follower_reason(follower), "");
 }
 
+Test(follower, a_transaction_may_have_one_event)
+{
+    follower_limit(follower, 1);
+    fail_over();
+    cr_assert_eq(settle(), 0);
+    cr_assert_eq(rows(), 3, "one of eu, two of us");
+}
+
 Test(follower, rebuilds_itself_when_what_it_has_applied_becomes_late)
 {
     fail_over();

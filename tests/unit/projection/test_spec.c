@@ -183,6 +183,24 @@ Test(spec, a_star_stands_for_types_that_nobody_names)
     projection_spec_free(spec);
 }
 
+Test(spec, order_total_stands_once_before_the_schema)
+{
+    struct projection_spec *spec = NULL;
+    static const char *const refused[] = {
+        "-- tally: projection p\n-- tally: order partial\n-- tally: schema\n-- tally: on c T\nSELECT 1;\n",
+        "-- tally: projection p\n-- tally: order total now\n-- tally: schema\n-- tally: on c T\nSELECT 1;\n",
+        "-- tally: projection p\n-- tally: schema\n-- tally: order total\n-- tally: on c T\nSELECT 1;\n",
+        "-- tally: projection p\n-- tally: order total\n-- tally: order total\n-- tally: schema\n-- tally: on c T\n",
+        "-- tally: order total\n-- tally: projection p\n-- tally: schema\n-- tally: on c T\nSELECT 1;\n",
+    };
+    const char *sql = "-- tally: projection p\n-- tally: order total\n-- tally: schema\n-- tally: on c T\nSELECT 1;\n";
+    cr_assert_eq(projection_spec_parse(bytes_of_string(sql), &spec, NULL), 0);
+    cr_assert(spec->total_order);
+    projection_spec_free(spec);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        cr_assert_eq(projection_spec_parse(bytes_of_string(refused[i]), &spec, NULL), ERR_INVALID, "%s", refused[i]);
+}
+
 Test(spec, it_is_known_whose_payloads_the_statements_take)
 {
     struct projection_spec *spec = NULL;

@@ -117,11 +117,11 @@ struct site *site_new_promising(const char *region, const char *peers, const str
     return site;
 }
 
-/* What is on the disk after a crash: durable blocks and stored notes move to the new site. */
-static void move_disk(struct site *site, struct site *before, struct region_log_found *found)
+/* What is on the disk after a crash: durable blocks and stored notes move to the new site, as logs `first` and up. */
+static void move_disk(struct site *site, struct site *before, uint32_t first, struct region_log_found *found)
 {
     for (uint32_t i = 0; i < region_log_count(before->region); i++) {
-        struct site_log *to = &site->logs[i];
+        struct site_log *to = &site->logs[first + i];
         struct site_log *from = &before->logs[i];
         struct region_log_status status;
         region_log_status(before->region, i, &status);
@@ -144,12 +144,10 @@ static void move_disk(struct site *site, struct site *before, struct region_log_
 
 static void index_durable(struct site *site, uint32_t log, const char *origin, size_t blocks_max);
 
-struct site *site_restart(struct site *before)
+/* A new process of the same region. */
+static struct site *successor(const struct site *before)
 {
     struct site *site = site_bare();
-    struct region_log_found found[SITE_LOGS_MAX] = {0};
-    struct err err = {0};
-    size_t count = region_log_count(before->region);
     site->now = before->now;
     site->config = before->config;
     site->table[0].promises = before->table[0].promises;
@@ -158,7 +156,35 @@ struct site *site_restart(struct site *before)
     site->cosign_signer = before->cosign_signer;
     site->config.log_signers = (struct signers){1, {&site->log_signer}};
     site->config.cosign_signers = (struct signers){1, {&site->cosign_signer}};
-    move_disk(site, before, found);
+    return site;
+}
+
+struct site *site_next_life(struct site *before, bool indexed)
+{
+    struct site *site = successor(before);
+    struct region_log_found found[SITE_LOGS_MAX] = {0};
+    struct err err = {0};
+    size_t count = region_log_count(before->region) + 1;
+    site->config.incarnation++;
+    snprintf(found[0].origin, sizeof(found[0].origin), "demo/%s/%llu", site->config.region,
+             (unsigned long long)site->config.incarnation);
+    cr_assert_eq(note_verifier_rename(&site->log_signer.verifier, found[0].origin, NULL), 0);
+    chain_init(&found[0].chain, site->sha, bytes_of_string(found[0].origin));
+    move_disk(site, before, 1, found + 1);
+    for (uint32_t i = 1; indexed && i < count; i++)
+        index_durable(site, i, found[i].origin, SITE_BLOCKS_MAX);
+    site_free(before);
+    cr_assert_eq(region_new(&site->config, found, count, site->index, &site->region, &err), 0, "%s", err.message);
+    return site;
+}
+
+struct site *site_restart(struct site *before)
+{
+    struct site *site = successor(before);
+    struct region_log_found found[SITE_LOGS_MAX] = {0};
+    struct err err = {0};
+    size_t count = region_log_count(before->region);
+    move_disk(site, before, 0, found);
     for (size_t blocks = 1; blocks <= SITE_BLOCKS_MAX; blocks++) { /* together: a change in one log rests on others */
         for (uint32_t i = 0; i < count; i++)
             index_durable(site, i, found[i].origin, blocks);

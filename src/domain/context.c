@@ -1,17 +1,49 @@
-/* The table of contexts: kept sorted by name, so that equal configurations give equal digests whatever their order. */
+/* Contexts (context.h). The digest is the same for equal configurations, whatever their order. */
 #include "domain/context.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "entry/entry.h"
 
-const struct context *context_find(const struct context_table *table, struct bytes name)
+size_t context_count(const struct context_table *table)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        if (bytes_equal(bytes_of_string(table->contexts[i].name), name))
-            return &table->contexts[i];
+    return table->live == NULL ? table->count : atomic_load_explicit(&table->live->count, memory_order_acquire);
+}
+
+const struct context *context_at(const struct context_table *table, size_t place)
+{
+    PRE(place < context_count(table));
+    return table->live == NULL ? &table->contexts[place]
+                               : atomic_load_explicit(&table->live->at[place], memory_order_acquire);
+}
+
+uint64_t context_version(const struct context *context)
+{
+    return context->changed + 1;
+}
+
+uint32_t context_least_peers(const struct context *context)
+{
+    return context->least_peers == 0 ? context->promises.durability.peers : context->least_peers;
+}
+
+static const struct context *find(const struct context_table *table, struct bytes name, size_t *ret_place)
+{
+    size_t count = context_count(table);
+    for (size_t i = 0; i < count; i++) {
+        const struct context *context = context_at(table, i);
+        if (context != NULL && bytes_equal(bytes_of_string(context->name), name)) {
+            *ret_place = i;
+            return context;
+        }
     }
     return NULL;
+}
+
+const struct context *context_find(const struct context_table *table, struct bytes name)
+{
+    size_t place = 0;
+    return find(table, name, &place);
 }
 
 int context_authority(const struct context_table *table, struct bytes context, struct bytes partition,
@@ -19,9 +51,11 @@ int context_authority(const struct context_table *table, struct bytes context, s
 {
     const struct context *found = context_find(table, context);
     if (found == NULL)
-        return err_set(err, ERR_NOT_FOUND,
-                       "there is no context \"%.*s\": declare it under `contexts` in every region's tallyd.yaml",
-                       (int)context.size_bytes, (const char *)context.data);
+        return err_set(
+            err, ERR_NOT_FOUND,
+            "there is no context \"%.*s\" here: make it with `tally context create`; if that was done just now, "
+            "this region hears of it in a moment",
+            (int)context.size_bytes, (const char *)context.data);
     *ret = (struct authority){.region = found->default_home, .epoch = CONTEXT_EPOCH_FIRST};
     for (size_t i = 0; i < found->home_count; i++) {
         if (bytes_equal(bytes_of_string(found->homes[i].partition), partition))
@@ -42,11 +76,8 @@ bool context_has_home(const struct context_table *table, struct bytes context, s
 
 const struct promises *context_promises(const struct context_table *table, struct bytes context, size_t *ret_number)
 {
-    const struct context *found = context_find(table, context);
-    if (found == NULL)
-        return NULL;
-    *ret_number = (size_t)(found - table->contexts);
-    return &found->promises;
+    const struct context *found = find(table, context, ret_number);
+    return found == NULL ? NULL : &found->promises;
 }
 
 size_t context_home_count(const struct context_table *table, struct bytes context)
@@ -179,29 +210,31 @@ static int check_rules(const struct context *context, struct err *err)
     return 0;
 }
 
+int context_check(const struct context *context, struct err *err)
+{
+    int code = entry_check_name(bytes_of_string(context->name), ENTRY_NAME_MAX_BYTES, "context", err);
+    if (code == 0 && context->name[0] == '$' && strcmp(context->name, CONTEXT_SYSTEM) != 0)
+        code = err_set(err, ERR_INVALID, "context %s: names that start with $ are kept for the system", context->name);
+    if (code == 0)
+        code = check_region(context->default_home, context->name, err);
+    if (code == 0)
+        code = check_homes(context, err);
+    if (code == 0)
+        code = check_types(context, err);
+    if (code == 0)
+        code = check_rules(context, err);
+    return code == 0 ? promises_check(&context->promises, context->name, err) : code;
+}
+
 int context_table_check(const struct context_table *table, struct err *err)
 {
     if (table->count > CONTEXTS_MAX)
         return err_set(err, ERR_TOO_LARGE, "%zu contexts, the limit is %d", table->count, CONTEXTS_MAX);
     for (size_t i = 0; i < table->count; i++) {
-        const struct context *context = &table->contexts[i];
-        int code = entry_check_name(bytes_of_string(context->name), ENTRY_NAME_MAX_BYTES, "context", err);
-        if (code == 0 && context->name[0] == '$')
-            code =
-                err_set(err, ERR_INVALID, "context %s: names that start with $ are kept for the system", context->name);
-        if (code == 0)
-            code = check_region(context->default_home, context->name, err);
-        if (code == 0)
-            code = check_homes(context, err);
-        if (code == 0)
-            code = check_types(context, err);
-        if (code == 0)
-            code = check_rules(context, err);
-        if (code == 0)
-            code = promises_check(&context->promises, context->name, err);
+        int code = context_check(&table->contexts[i], err);
         for (size_t j = 0; code == 0 && j < i; j++) {
-            if (strcmp(context->name, table->contexts[j].name) == 0)
-                code = err_set(err, ERR_INVALID, "context %s is declared twice", context->name);
+            if (strcmp(table->contexts[i].name, table->contexts[j].name) == 0)
+                code = err_set(err, ERR_INVALID, "context %s is declared twice", table->contexts[i].name);
         }
         if (code != 0)
             return code;

@@ -35,6 +35,7 @@ enum control_kind {
     CONTROL_AUTHORITY_TAKEN,
     CONTROL_AUTHORITY_SEIZED,
     CONTROL_LATE_SETTLED,
+    CONTROL_CONTEXT_DEFINED, /* domain/definition.h */
 };
 
 /* By flag and type. */
@@ -44,6 +45,11 @@ const char *control_type(enum control_kind kind);
 bool control_is_authority(enum control_kind kind);
 /* Taken or seized: has a basis, begins an epoch. */
 bool control_begins_epoch(enum control_kind kind);
+/* Authority events, and definitions of contexts: what the fold of domain/authority.h takes. */
+bool control_governs(enum control_kind kind);
+/* Of those, the ones that can make late, or late no more, what was applied before: whoever applies logs applies them
+ * alone. */
+bool control_stands_alone(enum control_kind kind);
 /* Whether a name is kept for the system. */
 bool control_name_reserved(struct bytes name);
 

@@ -201,6 +201,11 @@ int index_scan(struct index *index, struct bytes context, struct bytes stream, u
     return code;
 }
 
+const struct context_table *index_contexts(const struct index *index)
+{
+    return index->table.contexts;
+}
+
 int index_flush(struct index *index, struct err *err)
 {
     return index->store->ops->flush(index->store, err);

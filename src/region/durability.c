@@ -28,9 +28,8 @@ enum { NAME_SHOWN_MAX = 100 };
 
 int policies_init(struct region *region, struct err *err)
 {
-    size_t count = region->config.contexts.count;
-    region->states = mem_alloc_zero(count, sizeof(*region->states));
-    return region->states == NULL ? err_no_memory(err, "the contexts") : bounds_init(region, err);
+    region->states = mem_alloc_zero(CONTEXT_PLACES_MAX, sizeof(*region->states));
+    return region->states == NULL ? err_no_memory(err, "the contexts") : 0;
 }
 
 void policies_free(struct region *region)
@@ -121,7 +120,7 @@ int durability_decide(const struct region *region, struct region_command *comman
                       const struct region_stream_write *write, bool repetition)
 {
     size_t number = 0;
-    const struct promises *promises = context_promises(&region->config.contexts, write->context, &number);
+    const struct promises *promises = context_promises(region_contexts(region), write->context, &number);
     if (promises == NULL || promises->durability.peers == 0)
         return 0; /* what is not a context was refused before */
     uint32_t wanted = promises->durability.peers;
@@ -280,7 +279,7 @@ void durability_count(struct region *region, const struct region_command *comman
     for (size_t i = 0; command->degraded && i < command->write_count; i++) {
         size_t number = 0;
         const struct promises *promises =
-            context_promises(&region->config.contexts, command->writes[i].context, &number);
+            context_promises(region_contexts(region), command->writes[i].context, &number);
         if (promises != NULL && promises->durability.peers > up)
             region->states[number].degraded_count++;
     }
@@ -288,15 +287,16 @@ void durability_count(struct region *region, const struct region_command *comman
 
 void region_context_status(const struct region *region, size_t context, struct region_context_status *ret)
 {
-    PRE(context < region->config.contexts.count);
+    const struct context *found = context_at(region_contexts(region), context);
     const struct context_state *state = &region->states[context];
     *ret = (struct region_context_status){.away = state->away, .degraded_count = state->degraded_count};
+    if (found != NULL)
+        copy_string(ret->name, sizeof(ret->name), found->name);
     bounds_status(region, context, ret);
 }
 
-static void watch_peers(struct region *region, size_t at, struct region_update *update)
+static void watch_peers(struct region *region, const struct context *context, size_t at, struct region_update *update)
 {
-    const struct context *context = &region->config.contexts.contexts[at];
     const struct durability *durability = &context->promises.durability;
     uint32_t up = peers_up(region);
     bool away = up < durability->peers;
@@ -312,15 +312,17 @@ static void watch_peers(struct region *region, size_t at, struct region_update *
 
 void policies_watch(struct region *region, struct region_update *update)
 {
+    const struct context_table *contexts = region_contexts(region);
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         return;
-    if (!region->watching)
-        bounds_begin(region);
-    region->watching = true;
-    for (size_t i = 0; i < region->config.contexts.count; i++) {
+    bounds_follow(region);
+    for (size_t i = 0; i < context_count(contexts); i++) {
+        const struct context *context = context_at(contexts, i);
         if (update->effect_count + REGION_EFFECTS_SLACK / 2 > update->effect_capacity)
             return; /* the rest at the next step */
-        watch_peers(region, i, update);
+        if (context == NULL)
+            continue;
+        watch_peers(region, context, i, update);
         bounds_watch(region, i, update);
     }
 }

@@ -125,25 +125,27 @@ static void check_signed(struct region_failover_report *report)
     add_check(report, "signed", true, "signatures cover what is here");
 }
 
-/* Rule 4: what k of n peers have stored is with at least one of any n - k + 1 of them. */
-static void check_promised(const struct region *region, const struct promises *policy,
+/* Rule 4: what k of n peers have stored is with at least one of any n - k + 1 of them. k is the smallest that was ever
+ * promised: what was accepted then may be in the logs. */
+static void check_promised(const struct region *region, const struct context *context,
                            struct region_failover_report *report)
 {
+    uint32_t promised = context_least_peers(context);
     size_t peers = region->config.peer_count; /* as many as the lost region has */
     size_t within_reach = 1;                  /* this one */
-    if (policy->durability.peers == 0) {
+    if (promised == 0) {
         add_check(report, "copies", true,
                   "the context answers appends that only their home holds: the newest may be missing here");
         return;
     }
     for (size_t peer = 0; peer < peers; peer++)
         within_reach += peer != report->peer && region->peers[peer].up;
-    size_t needed = peers + 1 - policy->durability.peers;
+    size_t needed = peers + 1 - promised;
     add_check(report, "copies", within_reach >= needed,
               "every acknowledged append is with %u of %zu regions, so %zu of their copies must be looked at; %zu are "
               "within reach%s",
-              (unsigned)policy->durability.peers, peers, needed, within_reach,
-              policy->durability.when_away == AWAY_DEGRADE ? " (degraded appends may be with fewer)" : "");
+              (unsigned)promised, peers, needed, within_reach,
+              context->promises.durability.when_away == AWAY_DEGRADE ? " (degraded appends may be with fewer)" : "");
 }
 
 static void check_recovery_point(const struct promises *policy, struct region_failover_report *report)
@@ -182,7 +184,6 @@ int region_failover_report(const struct region *region, struct bytes context, co
                            struct region_failover_report *ret, struct err *err)
 {
     struct authority_now now;
-    size_t number = 0;
     size_t peer = 0;
     while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, from) != 0)
         peer++;
@@ -207,9 +208,9 @@ int region_failover_report(const struct region *region, struct bytes context, co
     check_copies(region, ret);
     check_indexed(region, ret);
     check_signed(ret);
-    const struct promises *policy = context_promises(&region->config.contexts, context, &number);
-    INVARIANT(policy != NULL); /* authority_now found the context */
-    check_promised(region, policy, ret);
-    check_recovery_point(policy, ret);
+    const struct context *found = context_find(region_contexts(region), context);
+    INVARIANT(found != NULL); /* authority_now found it */
+    check_promised(region, found, ret);
+    check_recovery_point(&found->promises, ret);
     return 0;
 }

@@ -114,10 +114,12 @@ static bool awaits_us(const struct region *region, struct bytes context, struct 
 
 int homes_load(struct region *region, struct err *err)
 {
-    const struct context_table *contexts = &region->config.contexts;
+    const struct context_table *contexts = region_contexts(region);
     int code = index_authority(region->index, &region->homes.authority, err);
-    for (size_t i = 0; code == 0 && i < contexts->count; i++) {
-        struct bytes context = bytes_of_string(contexts->contexts[i].name);
+    for (size_t i = 0; code == 0 && i < context_count(contexts); i++) {
+        if (context_at(contexts, i) == NULL)
+            continue;
+        struct bytes context = bytes_of_string(context_at(contexts, i)->name);
         struct bytes partition;
         size_t at = 0;
         while (code == 0 && authority_partition_next(&region->homes.authority, context, &at, &partition)) {
@@ -134,7 +136,7 @@ int homes_load(struct region *region, struct err *err)
 int homes_received(struct region *region, uint32_t log, const struct chain_entry *entry)
 {
     struct homes *homes = &region->homes;
-    if (!control_is_authority(control_kind_of(&entry->entry)))
+    if (!control_governs(control_kind_of(&entry->entry)))
         return 0;
     if (homes->change_count >= REGION_CHANGES_PENDING_MAX)
         return ERR_BUSY;
@@ -155,10 +157,11 @@ int homes_received(struct region *region, uint32_t log, const struct chain_entry
     return 0;
 }
 
-/* Look-ups that were made before may have seen what the change has made late. */
-void homes_indexed(struct region *region)
+/* Look-ups that were made before may have seen what the change has made late, or not seen what it has made count. */
+void homes_indexed(struct region *region, uint32_t log)
 {
-    if (region_own(region)->indexed_size < region->homes.own_end)
+    uint64_t indexed_size = region->logs[log]->indexed_size;
+    if (indexed_size < region->homes.governed[log] || (log == 0 && indexed_size < region->homes.own_end))
         overlay_evict_indexed(&region->overlay);
 }
 
@@ -190,8 +193,7 @@ static int parse_change(const struct region *region, uint32_t log, const struct 
                               &region->logs[log]->parts, ret, err);
 }
 
-/* Sizes of all logs: durable, or as the index has them. */
-static struct position position_of(const struct region *region, bool indexed)
+struct position homes_position(const struct region *region, bool indexed)
 {
     struct position position = {.count = 0};
     for (size_t i = 0; i < region->log_count; i++) {
@@ -203,12 +205,26 @@ static struct position position_of(const struct region *region, bool indexed)
     return position;
 }
 
+/* Contexts depend on this change: until the index has it, too, nothing is decided about those that were created. */
+static void note_governed(struct region *region, uint32_t log, const struct authority_event *event)
+{
+    uint64_t *end = &region->homes.governed[log];
+    if (!bytes_equal(event->context, bytes_of_string(CONTEXT_SYSTEM)))
+        return;
+    if (*end <= event->index)
+        *end = event->index + 1;
+    if (region->logs[log]->indexed_size > event->index)
+        overlay_evict_indexed(&region->overlay);
+}
+
 static int put_to_table(struct region *region, uint32_t log, const struct authority_event *event)
 {
     bool to_us = event->kind == CONTROL_AUTHORITY_RELEASED &&
                  bytes_equal(event->change.successor, bytes_of_string(region->config.region));
     int code = authority_apply(&region->homes.authority, event, NULL);
     uint64_t epoch = 0;
+    if (code == 0)
+        note_governed(region, log, event);
     if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
         code = add_take(region, event->context, event->partition, epoch, log, event->index + 1);
     return code;
@@ -244,7 +260,7 @@ static void apply_changes(struct region *region, struct region_update *update)
 {
     bool moved = region->homes.change_count > 0;
     while (moved) {
-        struct position durable = position_of(region, false);
+        struct position durable = homes_position(region, false);
         moved = false;
         for (uint32_t log = 0; log < region->log_count; log++) {
             while (update->effect_count + REGION_EFFECTS_SLACK / 2 < update->effect_capacity &&
@@ -291,7 +307,7 @@ static void take_released(struct region *region, struct region_update *update)
     if (queue_empty(takes) || region_own(region)->state != REGION_LOG_ACCEPTING ||
         !take_is_ready(region, QUEUE_ITEM(takes->next, struct homes_take, link)))
         return;
-    struct position basis = position_of(region, true);
+    struct position basis = homes_position(region, true);
     overlay_evict_indexed(&region->overlay);
     for (size_t i = 0; i < TAKES_AT_ONCE_MAX && !queue_empty(takes); i++) {
         struct homes_take *take = QUEUE_ITEM(takes->next, struct homes_take, link);
@@ -352,6 +368,16 @@ static int refuse_elsewhere(const struct region *region, const struct region_str
         refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
 }
 
+/* Whether the index has applied what this region has applied that the context depends on. */
+static bool context_is_indexed(const struct region *region, struct bytes name)
+{
+    const struct context *context = context_find(region_contexts(region), name);
+    bool indexed = true;
+    for (size_t i = 0; context != NULL && context->created != NULL && i < region->log_count; i++)
+        indexed = indexed && region->logs[i]->indexed_size >= region->homes.governed[i];
+    return indexed;
+}
+
 /* Whether the index has applied the change that made this region the home. */
 static bool is_indexed(const struct region *region, const struct authority_now *now)
 {
@@ -376,6 +402,12 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
                        "does not show that yet; retry",
                        shown(write->partition), (const char *)write->partition.data, shown(write->context),
                        (const char *)write->context.data);
+    if (!context_is_indexed(region, write->context))
+        return err_set(
+            &refusal->err, ERR_UNAVAILABLE,
+            "context \"%.*s\" was created or its definition moved just now, and the index of this region does "
+            "not show that yet; retry",
+            shown(write->context), (const char *)write->context.data);
     *ret_epoch = now.epoch;
     return 0;
 }
@@ -545,7 +577,7 @@ int homes_control(struct region *region, struct region_command *command, struct 
     if (code != 0)
         return code;
     overlay_evict_indexed(&region->overlay);
-    struct position basis = position_of(region, true);
+    struct position basis = homes_position(region, true);
     struct sequencer_mark mark = sequencer_mark(region);
     code = control->partition_count > 0 ? change_named(region, control, &basis, err)
                                         : change_all(region, control, &basis, err);

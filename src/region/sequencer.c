@@ -459,6 +459,8 @@ static int decide(struct region *region, struct region_command *command, struct 
                        region->pending_count);
     if (command->settle != NULL)
         return settle_decide(region, command);
+    if (command->define != NULL)
+        return contexts_define(region, command);
     return command->control != NULL ? homes_control(region, command, update) : decide_batch(region, command);
 }
 

@@ -38,6 +38,7 @@ static int status(struct admin_backend *backend, struct admin_status *ret, struc
         ret->peer_count = from->peer_count;
         memcpy(ret->logs, from->logs, sizeof(ret->logs));
         memcpy(ret->peers, from->peers, sizeof(ret->peers));
+        ret->context_count = from->context_count;
         memcpy(ret->contexts, from->contexts, sizeof(ret->contexts));
         for (size_t i = 0; i < ret->log_count; i++) {
             struct tiles *tiles = tiler_tiles(server->tiler, i);

@@ -5,14 +5,18 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "domain/definition.h"
 
 enum { STREAMS = 4, VERSIONS = 6, IDS = 120, CONTROL_IDS_FROM = 1000, EPOCHS = 5, TRIES = 20, CLOCK_SKEW = 60 };
 
 const char *const history_origins[HISTORY_LOGS] = {"t/a/1", "t/b/1", "t/c/1", "t/a/2"};
 static const char *const partitions[] = {"p", "q", "r", "*"};
 static const struct context_home homes[] = {{"q", "b"}};
-static const struct context shop[] = {{.name = "shop", .default_home = "a", .home_count = 1, .homes = homes}};
-const struct context_table history_contexts = {.count = 1, .contexts = shop};
+static const struct context configured[] = {
+    {.name = "shop", .default_home = "a", .home_count = 1, .homes = homes},
+    {.name = CONTEXT_SYSTEM, .default_home = "a"},
+};
+const struct context_table history_contexts = {.count = 2, .contexts = configured};
 
 static struct origin origin_at(size_t log)
 {
@@ -34,17 +38,17 @@ static void id_from(uint64_t number, uint8_t ret[ENTRY_ID_SIZE])
 
 /* --- Making --- */
 
-static void learn(struct history_actor *actor, size_t log, const struct history_entry *entry)
+static void learn(struct authority_table *table, size_t log, const struct history_entry *entry)
 {
     struct origin origin = origin_at(log);
     struct authority_event event;
     cr_assert_eq(authority_event_of(&entry->entry, buf_bytes(&entry->payload), &origin, &event, NULL), 0);
     if (event.kind != CONTROL_UNKNOWN)
-        cr_assert_eq(authority_apply(&actor->table, &event, NULL), 0);
+        cr_assert_eq(authority_apply(table, &event, NULL), 0);
 }
 
-static struct history_entry *new_entry(struct history *history, struct history_actor *actor, const char *partition,
-                                       uint64_t epoch, const char *type)
+static struct history_entry *new_entry(struct history *history, struct history_actor *actor, const char *context,
+                                       const char *partition, uint64_t epoch, const char *type)
 {
     size_t log = actor->log;
     if (history->counts[log] == HISTORY_ENTRIES_MAX)
@@ -56,17 +60,18 @@ static struct history_entry *new_entry(struct history *history, struct history_a
     *made = (struct history_entry){.entry = {.index = index, .epoch = epoch}};
     hlc time = history->clock + below(history, CLOCK_SKEW); /* clocks are as wrong as they like */
     made->entry.time = time > last ? time : last + 1;
+    snprintf(made->context, sizeof(made->context), "%s", context);
     snprintf(made->partition, sizeof(made->partition), "%s", partition);
     snprintf(made->type, sizeof(made->type), "%s", type);
     snprintf(made->stream, sizeof(made->stream), "s%u", (unsigned)below(history, STREAMS));
-    made->entry.context = BYTES_LITERAL("shop");
+    made->entry.context = bytes_of_string(made->context);
     made->entry.partition = bytes_of_string(made->partition);
     made->entry.type = bytes_of_string(made->type);
     made->entry.stream = bytes_of_string(made->stream);
     made->entry.stream_version = below(history, VERSIONS);
     id_from(below(history, IDS), made->entry.event_id);
     made->fingerprint = 1 + log * 1000 + index;
-    buf_init(&made->payload, CONTROL_PAYLOAD_MAX_BYTES);
+    buf_init(&made->payload, DEFINITION_PAYLOAD_MAX_BYTES);
     return made;
 }
 
@@ -74,7 +79,7 @@ static void appended(struct history *history, struct history_actor *actor, struc
 {
     history->counts[actor->log]++;
     actor->seen[actor->log] = history->counts[actor->log];
-    learn(actor, actor->log, made);
+    learn(&actor->table, actor->log, made);
 }
 
 static void make_control(struct history *history, struct history_entry *made)
@@ -87,11 +92,19 @@ static void make_control(struct history *history, struct history_entry *made)
         id_from(CONTROL_IDS_FROM + history->control_ids++, made->entry.event_id);
 }
 
-static struct authority_now now_of(const struct history_actor *actor, const char *partition)
+/* Nobody, in epoch 0, when the actor does not know the context. */
+static struct authority_now now_of(const struct history_actor *actor, const char *context, const char *partition)
 {
     struct authority_now now;
-    cr_assert_eq(authority_now(&actor->table, BYTES_LITERAL("shop"), bytes_of_string(partition), &now, NULL), 0);
-    return now;
+    int code = authority_now(&actor->table, bytes_of_string(context), bytes_of_string(partition), &now, NULL);
+    cr_assert(code == 0 || strcmp(context, "cart") == 0);
+    return code == 0 ? now : (struct authority_now){.region = "", .successor = ""};
+}
+
+/* The context that is created while the system runs, and by whom it may be, takes part all the time. */
+static const char *some_context(struct history *history)
+{
+    return below(history, 3) == 0 ? "cart" : "shop";
 }
 
 static bool is_home(const struct history_actor *actor, const struct authority_now *now)
@@ -99,10 +112,10 @@ static bool is_home(const struct history_actor *actor, const struct authority_no
     return strcmp(now->region, origin_at(actor->log).region) == 0 && !now->released;
 }
 
-static void append(struct history *history, struct history_actor *actor, const char *partition, uint64_t epoch,
-                   const uint8_t *causation_id)
+static void append(struct history *history, struct history_actor *actor, const char *context, const char *partition,
+                   uint64_t epoch, const uint8_t *causation_id)
 {
-    struct history_entry *made = new_entry(history, actor, partition, epoch, "Happened");
+    struct history_entry *made = new_entry(history, actor, context, partition, epoch, "Happened");
     if (made == NULL)
         return;
     if (causation_id != NULL)
@@ -116,28 +129,37 @@ static void append(struct history *history, struct history_actor *actor, const c
 
 static void append_rightly(struct history *history, struct history_actor *actor)
 {
+    const char *context = some_context(history);
     const char *partition = partitions[below(history, 3)];
-    struct authority_now now = now_of(actor, partition);
+    struct authority_now now = now_of(actor, context, partition);
     if (is_home(actor, &now))
-        append(history, actor, partition, now.epoch, NULL);
+        append(history, actor, context, partition, now.epoch, NULL);
 }
 
 static void append_wrongly(struct history *history, struct history_actor *actor)
 {
-    append(history, actor, partitions[below(history, 3)], 1 + below(history, EPOCHS), NULL);
+    append(history, actor, some_context(history), partitions[below(history, 3)], 1 + below(history, EPOCHS), NULL);
 }
 
-static void change(struct history *history, struct history_actor *actor, enum control_kind kind, const char *partition,
-                   uint64_t epoch, const char *successor)
+static struct position seen_by(const struct history_actor *actor)
+{
+    struct position position = {.count = 0};
+    for (size_t log = 0; log < HISTORY_LOGS; log++) {
+        struct origin origin = origin_at(log);
+        cr_assert_eq(position_set(&position, origin.region, origin.incarnation, actor->seen[log]), 0);
+    }
+    return position;
+}
+
+static void change(struct history *history, struct history_actor *actor, enum control_kind kind, const char *context,
+                   const char *partition, uint64_t epoch, const char *successor)
 {
     struct control_authority authority = {.successor = bytes_of_string(successor)};
-    struct history_entry *made = new_entry(history, actor, partition, epoch, control_type(kind));
+    struct history_entry *made = new_entry(history, actor, context, partition, epoch, control_type(kind));
     if (made == NULL)
         return;
-    for (size_t log = 0; control_begins_epoch(kind) && log < HISTORY_LOGS; log++) {
-        struct origin origin = origin_at(log);
-        cr_assert_eq(position_set(&authority.basis, origin.region, origin.incarnation, actor->seen[log]), 0);
-    }
+    if (control_begins_epoch(kind))
+        authority.basis = seen_by(actor);
     make_control(history, made);
     cr_assert_eq(control_authority_encode(kind, &authority, &made->payload, NULL), 0);
     appended(history, actor, made);
@@ -145,19 +167,44 @@ static void change(struct history *history, struct history_actor *actor, enum co
 
 static void seize(struct history *history, struct history_actor *actor)
 {
+    const char *context = below(history, 4) == 0 ? CONTEXT_SYSTEM : some_context(history);
     const char *partition = partitions[below(history, 4)];
-    change(history, actor, CONTROL_AUTHORITY_SEIZED, partition, now_of(actor, partition).epoch + 1, "");
+    struct authority_now now = now_of(actor, context, partition);
+    if (now.epoch > 0)
+        change(history, actor, CONTROL_AUTHORITY_SEIZED, context, partition, now.epoch + 1, "");
 }
 
 static void hand_over(struct history *history, struct history_actor *actor)
 {
+    const char *context = some_context(history);
     const char *partition = partitions[below(history, 3)];
-    struct authority_now now = now_of(actor, partition);
+    struct authority_now now = now_of(actor, context, partition);
     struct origin successor = origin_at(below(history, 3));
     if (is_home(actor, &now))
-        change(history, actor, CONTROL_AUTHORITY_RELEASED, partition, now.epoch, successor.region);
+        change(history, actor, CONTROL_AUTHORITY_RELEASED, context, partition, now.epoch, successor.region);
     else if (now.released && strcmp(now.successor, origin_at(actor->log).region) == 0)
-        change(history, actor, CONTROL_AUTHORITY_TAKEN, partition, now.epoch + 1, "");
+        change(history, actor, CONTROL_AUTHORITY_TAKEN, context, partition, now.epoch + 1, "");
+}
+
+/* The home of "$system" creates and changes "cart"; now and then somebody else does, too. */
+static void define(struct history *history, struct history_actor *actor)
+{
+    struct authority_now now = now_of(actor, CONTEXT_SYSTEM, "cart");
+    const struct context *found = context_find(actor->table.contexts, BYTES_LITERAL("cart"));
+    struct origin home = origin_at(below(history, 3));
+    const struct context wanted = {.name = "cart", .default_home = home.region};
+    struct position basis = seen_by(actor);
+    const struct definition_source source = {
+        .version = found == NULL ? 1 : context_version(found) + 1, .context = &wanted, .basis = &basis};
+    if (!is_home(actor, &now) && below(history, 10) != 0)
+        return;
+    struct history_entry *made =
+        new_entry(history, actor, CONTEXT_SYSTEM, "cart", now.epoch, control_type(CONTROL_CONTEXT_DEFINED));
+    if (made == NULL)
+        return;
+    make_control(history, made);
+    cr_assert_eq(definition_encode(&source, &made->payload, NULL), 0);
+    appended(history, actor, made);
 }
 
 /* Some entry that the actor has seen; for a while one is looked for that is late. */
@@ -187,7 +234,7 @@ static void settle(struct history *history, struct history_actor *actor)
     const struct history_entry *late = some_late(history, actor, &log);
     if (late == NULL)
         return;
-    struct authority_now now = now_of(actor, late->partition);
+    struct authority_now now = now_of(actor, late->context, late->partition);
     struct control_settled settled = {.index = late->entry.index,
                                       .settlement = (enum settlement)(SETTLED_ACCEPTED + below(history, 4))};
     struct origin origin = origin_at(log);
@@ -199,14 +246,14 @@ static void settle(struct history *history, struct history_actor *actor)
     if (below(history, 15) == 0)
         settled.event_id[0] ^= 1;
     struct history_entry *made =
-        new_entry(history, actor, late->partition, now.epoch, control_type(CONTROL_LATE_SETTLED));
+        new_entry(history, actor, late->context, late->partition, now.epoch, control_type(CONTROL_LATE_SETTLED));
     if (made == NULL)
         return;
     make_control(history, made);
     cr_assert_eq(control_settled_encode(&settled, &made->payload, NULL), 0);
     appended(history, actor, made);
     if (settled.settlement == SETTLED_COMPENSATE && below(history, 2) == 0)
-        append(history, actor, late->partition, now.epoch, late->entry.event_id);
+        append(history, actor, late->context, late->partition, now.epoch, late->entry.event_id);
 }
 
 static bool covered(const struct history_actor *actor, const struct history_entry *entry)
@@ -231,7 +278,7 @@ static void replicate(struct history *history, struct history_actor *actor)
         const struct history_entry *next = &history->entries[log][actor->seen[log]];
         if (!covered(actor, next))
             return;
-        learn(actor, log, next);
+        learn(&actor->table, log, next);
         actor->seen[log]++;
     }
 }
@@ -248,8 +295,10 @@ static void step(struct history *history)
         append_wrongly(history, actor);
     else if (what < (history->seed % 2 == 0 ? 76 : 82))
         seize(history, actor);
-    else if (what < 88)
+    else if (what < 86)
         hand_over(history, actor);
+    else if (what < 89)
+        define(history, actor);
     else
         settle(history, actor);
 }
@@ -291,20 +340,18 @@ struct index_entry history_item(const struct history *history, size_t log, size_
         .entry = &entry->entry, .fingerprint = entry->fingerprint, .payload = buf_bytes(&entry->payload)};
 }
 
-bool history_begins_epoch(const struct history *history, size_t log, size_t index)
+bool history_stands_alone(const struct history *history, size_t log, size_t index)
 {
-    return control_begins_epoch(control_kind_of(&history->entries[log][index].entry));
+    return control_stands_alone(control_kind_of(&history->entries[log][index].entry));
 }
 
 void history_authority(const struct history *history, const size_t sizes[HISTORY_LOGS], struct authority_table *table)
 {
-    struct history_actor all = {.log = 0};
-    authority_table_init(&all.table, &history_contexts);
+    authority_table_init(table, &history_contexts);
     for (size_t log = 0; log < HISTORY_LOGS; log++) {
         for (size_t i = 0; i < sizes[log]; i++)
-            learn(&all, log, &history->entries[log][i]);
+            learn(table, log, &history->entries[log][i]);
     }
-    *table = all.table;
 }
 
 /* --- Expecting --- */
@@ -405,26 +452,33 @@ static void check_id(const struct model *model, uint64_t number)
     cr_assert_eq(event.fingerprint, expected->entry->fingerprint);
 }
 
-static const struct view *place_of_version(const struct model *model, const char *stream, uint64_t version)
+static bool same_partition(const struct view *a, const struct view *b)
+{
+    return strcmp(a->entry->context, b->entry->context) == 0 && strcmp(a->entry->partition, b->entry->partition) == 0;
+}
+
+static const struct view *place_of_version(const struct model *model, const char *context, const char *stream,
+                                           uint64_t version)
 {
     const struct view *best = NULL;
     for (size_t i = 0; i < model->count; i++) {
         const struct view *view = &model->views[i];
-        if (!view->control && !view->late && strcmp(view->entry->stream, stream) == 0 &&
-            view->entry->entry.stream_version == version && (best == NULL || precedes(view, best)))
+        if (!view->control && !view->late && strcmp(view->entry->context, context) == 0 &&
+            strcmp(view->entry->stream, stream) == 0 && view->entry->entry.stream_version == version &&
+            (best == NULL || precedes(view, best)))
             best = view;
     }
     return best;
 }
 
-static void check_stream(const struct model *model, const char *stream)
+static void check_stream(const struct model *model, const char *context_name, const char *stream)
 {
-    struct bytes context = BYTES_LITERAL("shop");
+    struct bytes context = bytes_of_string(context_name);
     struct bytes name = bytes_of_string(stream);
     const struct view *expected[VERSIONS];
     size_t count = 0;
     for (uint64_t version = 0; version < VERSIONS; version++) {
-        expected[count] = place_of_version(model, stream, version);
+        expected[count] = place_of_version(model, context_name, stream, version);
         count += expected[count] != NULL;
     }
     struct index_place places[VERSIONS + 1];
@@ -459,7 +513,7 @@ static const struct view *decision_on(const struct model *model, const struct vi
         cr_assert_eq(control_settled_parse(buf_bytes(&view->entry->payload), &settled, NULL), 0);
         bool matches = strcmp(settled.region, origin.region) == 0 && settled.incarnation == origin.incarnation &&
                        settled.index == late->entry->entry.index && has_id(late, settled.event_id) &&
-                       strcmp(view->entry->partition, late->entry->partition) == 0;
+                       same_partition(view, late);
         bool first = best == NULL || view->entry->entry.epoch < best->entry->entry.epoch ||
                      (view->entry->entry.epoch == best->entry->entry.epoch && precedes(view, best));
         if (matches && first) {
@@ -481,8 +535,7 @@ static const struct view *compensation_of(const struct model *model, const struc
                        (view->log == decision->log && entry->index > decision->entry->entry.index);
         if (!view->control && !view->late && follows &&
             bytes_equal(entry->causation_id, bytes_of(late->entry->entry.event_id, ENTRY_ID_SIZE)) &&
-            strcmp(view->entry->partition, late->entry->partition) == 0 &&
-            (best == NULL || entry->epoch < best->entry->entry.epoch))
+            same_partition(view, late) && (best == NULL || entry->epoch < best->entry->entry.epoch))
             best = view;
     }
     return best;
@@ -521,7 +574,7 @@ static void check_item(const struct model *model, const struct view *view, const
     cr_assert_eq(item->time, entry->time);
     cr_assert_eq(item->stream_version, entry->stream_version);
     cr_assert_eq(item->epoch, late ? entry->epoch : 0);
-    cr_assert_str_eq(item->context, late ? "shop" : "");
+    cr_assert_str_eq(item->context, late ? view->entry->context : "");
     cr_assert_str_eq(item->partition, late ? view->entry->partition : "");
     cr_assert_str_eq(item->stream, late ? view->entry->stream : "");
     cr_assert_str_eq(item->type, late ? view->entry->type : "");
@@ -571,9 +624,10 @@ void history_check(const struct history *history, struct index *index, const siz
     for (unsigned i = 0; i < STREAMS; i++) {
         char stream[HISTORY_NAME_BYTES];
         snprintf(stream, sizeof(stream), "s%u", i);
-        check_stream(&model, stream);
+        check_stream(&model, "shop", stream);
+        check_stream(&model, "cart", stream);
     }
-    check_stream(&model, CONTROL_STREAM);
+    check_stream(&model, "shop", CONTROL_STREAM);
     check_items(&model);
     mem_free(model.views);
 }

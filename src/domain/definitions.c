@@ -286,6 +286,7 @@ static int refresh(struct definitions *definitions, const struct authority_table
     if (code != 0)
         return code;
     atomic_store_explicit(&definitions->places.at[defined->place], context, memory_order_release);
+    definitions->creations += defined->creation != outcome.creation;
     defined->creation = outcome.creation;
     defined->latest = outcome.latest;
     defined->least_peers = outcome.least_peers;

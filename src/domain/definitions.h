@@ -36,6 +36,7 @@ struct definitions {
     struct map names;           /* of contexts that have definitions -> struct defined */
     struct published *published;
     size_t count;
+    uint64_t creations; /* counts how often a context came to be, or to be no more */
 };
 
 /* configuration outlives it. No allocation yet. The address must not change afterwards. */

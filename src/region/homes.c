@@ -205,12 +205,11 @@ struct position homes_position(const struct region *region, bool indexed)
     return position;
 }
 
-/* Contexts depend on this change: until the index has it, too, nothing is decided about those that were created. */
+/* Contexts came to be, or to be no more: until the index has the change, too, nothing is decided about those that were
+ * created. */
 static void note_governed(struct region *region, uint32_t log, const struct authority_event *event)
 {
     uint64_t *end = &region->homes.governed[log];
-    if (!bytes_equal(event->context, bytes_of_string(CONTEXT_SYSTEM)))
-        return;
     if (*end <= event->index)
         *end = event->index + 1;
     if (region->logs[log]->indexed_size > event->index)
@@ -221,9 +220,10 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
 {
     bool to_us = event->kind == CONTROL_AUTHORITY_RELEASED &&
                  bytes_equal(event->change.successor, bytes_of_string(region->config.region));
+    uint64_t creations = region->homes.authority.definitions.creations;
     int code = authority_apply(&region->homes.authority, event, NULL);
     uint64_t epoch = 0;
-    if (code == 0)
+    if (creations != region->homes.authority.definitions.creations)
         note_governed(region, log, event);
     if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
         code = add_take(region, event->context, event->partition, epoch, log, event->index + 1);
@@ -405,8 +405,7 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
     if (!context_is_indexed(region, write->context))
         return err_set(
             &refusal->err, ERR_UNAVAILABLE,
-            "context \"%.*s\" was created or its definition moved just now, and the index of this region does "
-            "not show that yet; retry",
+            "context \"%.*s\" was created just now, and the index of this region does not show that yet; retry",
             shown(write->context), (const char *)write->context.data);
     *ret_epoch = now.epoch;
     return 0;

@@ -7,9 +7,9 @@
  * Whoever becomes the home decides by its index, so it takes only what its index has applied: the basis that it writes
  * is the index's position, and the overlay is emptied of what is indexed, so that no late entry's stream head or id
  * is left in it. Until the index has applied the change itself, it may still show what the change makes late, so the
- * region decides nothing about the partition before that. Contexts that were created while the system runs are alike:
- * nothing is decided about them while the index lacks a definition, or a change of "$system", that this region has
- * applied. */
+ * region decides nothing about the partition before that. Contexts that are created while the system runs are alike:
+ * nothing is decided about them while the index lacks a change by which contexts came or went, and which this region
+ * has applied. */
 #ifndef REGION_HOMES_H
 #define REGION_HOMES_H
 
@@ -25,7 +25,7 @@ struct homes {
     struct queue_link takes; /* released to this region, to be taken: struct homes_take */
     size_t take_count;
     uint64_t own_end;                   /* past the last change in the own log, or further */
-    uint64_t governed[REGION_LOGS_MAX]; /* past the last applied change of a log that contexts depend on */
+    uint64_t governed[REGION_LOGS_MAX]; /* past the last applied change of a log by which contexts came or went */
 };
 
 struct region_log;

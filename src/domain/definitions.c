@@ -329,6 +329,28 @@ bool definitions_know(const struct definitions *definitions, struct bytes name)
     return map_get(&definitions->names, name) != NULL && configured(definitions, name) == NULL;
 }
 
+static const char *home_in(const struct context *creation, struct bytes partition)
+{
+    for (size_t i = 0; i < creation->home_count; i++) {
+        if (bytes_equal(bytes_of_string(creation->homes[i].partition), partition))
+            return creation->homes[i].region;
+    }
+    return creation->default_home;
+}
+
+bool definitions_named_home(const struct definitions *definitions, struct bytes name, struct bytes partition,
+                            const char *region)
+{
+    const struct defined *defined = map_get(&definitions->names, name);
+    if (!definitions_know(definitions, name))
+        return false;
+    for (size_t i = 0; i < defined->count && defined->versions[i].context->changed == 0; i++) {
+        if (strcmp(home_in(defined->versions[i].context, partition), region) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool is_version(const struct version *version, const struct authority_event *event)
 {
     const struct context_source *source = version->source;

@@ -52,6 +52,10 @@ int definitions_refresh(struct definitions *definitions, const struct authority_
 
 /* Whether definitions have created, or would create, a context of that name. */
 bool definitions_know(const struct definitions *definitions, struct bytes name);
+/* Whether some definition that creates the context, one that counts or one that does not, makes the region the home of
+ * the partition under epoch 1. */
+bool definitions_named_home(const struct definitions *definitions, struct bytes name, struct bytes partition,
+                            const char *region);
 /* The part of authority_affected_from that is about definitions, for an event of the context "$system". */
 uint64_t definitions_affected_from(const struct definitions *definitions, const struct authority_table *by,
                                    const struct authority_event *event, const char *region, uint64_t incarnation);

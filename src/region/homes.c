@@ -136,7 +136,8 @@ int homes_load(struct region *region, struct err *err)
 int homes_received(struct region *region, uint32_t log, const struct chain_entry *entry)
 {
     struct homes *homes = &region->homes;
-    if (!control_governs(control_kind_of(&entry->entry)))
+    enum control_kind kind = control_kind_of(&entry->entry);
+    if (!control_governs(kind) || (PLANTED(forget_definitions) && kind == CONTROL_CONTEXT_DEFINED && log != 0))
         return 0;
     if (homes->change_count >= REGION_CHANGES_PENDING_MAX)
         return ERR_BUSY;

@@ -92,7 +92,7 @@ static void configure(struct node *node)
     config->incarnation = 1;
     config->log_signer = &node->log_signer;
     config->cosign_signer = &node->cosign_signer;
-    config->contexts = (struct context_table){.count = 1, .contexts = world->contexts};
+    config->contexts = (struct context_table){.count = 2, .contexts = world->contexts};
     config->checkpoint_interval_us = world->plan.checkpoint_interval_us;
     config->hello_interval_us = world->plan.hello_interval_us;
     config->peer_timeout_us = world->plan.peer_timeout_us;

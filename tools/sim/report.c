@@ -26,6 +26,7 @@ static void add_counts(struct counts *to, const struct counts *from)
     to->reads += from->reads;
     to->projected += from->projected;
     to->proofs += from->proofs;
+    to->definitions += from->definitions;
     for (int i = 0; i < 3; i++)
         to->changes[i] += from->changes[i];
     to->changes_refused += from->changes_refused;
@@ -77,10 +78,11 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->steps, (unsigned long long)counts->boots, (unsigned long long)counts->crashes,
            (unsigned long long)counts->checkpoints, (unsigned long long)counts->cosignatures,
            (unsigned long long)counts->proofs, (unsigned long long)counts->reads);
-    printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late\n",
+    printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late, "
+           "%llu definitions of contexts\n",
            (unsigned long long)counts->changes[0], (unsigned long long)counts->changes[1],
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,
-           (unsigned long long)counts->late);
+           (unsigned long long)counts->late, (unsigned long long)counts->definitions);
     printf("faults:");
     for (int i = 0; i < FAULT_COUNT; i++)
         printf("%s %s %llu", i == 0 ? "" : ",", fault_names[i], (unsigned long long)counts->faults[i]);
@@ -123,6 +125,7 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "taken", counts->changes[1]);
     put(root, "seized", counts->changes[2]);
     put(root, "late", counts->late);
+    put(root, "definitions", counts->definitions);
     for (int i = 0; i < FAULT_COUNT; i++)
         put(faults, fault_names[i], counts->faults[i]);
     json_object_set_new(root, "faults", faults);

@@ -103,6 +103,7 @@ struct plan {
     bool projections;
     uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
+    uint64_t define_every_us;  /* 0: contexts stay as they are */
     struct log_options log_options;
     struct region_limits limits;
     uint64_t checkpoint_interval_us, hello_interval_us, peer_timeout_us, call_timeout_us, keepalive_us;
@@ -143,6 +144,8 @@ struct request {
     struct region_result results[SIM_OP_EVENTS_MAX];
     struct op *op; /* NULL: an operator's */
     struct region_control control;
+    struct region_define define;
+    struct context context; /* that it defines */
     struct bytes partitions[SIM_PARTITIONS_MAX];
 };
 
@@ -220,6 +223,24 @@ struct counts {
     uint64_t checkpoints, cosignatures, reads, projected, proofs;
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
+    uint64_t definitions;
+};
+
+/* Definitions of contexts in the logs (definers.c). */
+enum { SIM_DEFINED = 3 };
+
+struct definers_made {
+    size_t log;
+    uint64_t index;
+    size_t name;
+    uint64_t version;
+    enum failover_mode mode; /* by which versions are told apart */
+};
+
+struct definers {
+    size_t count;
+    size_t capacity;
+    struct definers_made *made;
 };
 
 struct world {
@@ -232,7 +253,7 @@ struct world {
     uint64_t next_sequence;
     struct node nodes[SIM_NODES_MAX];
     size_t node_count;
-    struct context contexts[1];
+    struct context contexts[2];               /* "bank", and the system's */
     struct context_home homes[SIM_NODES_MAX]; /* of epoch 1 */
     char region_names[SIM_NODES_MAX][24];
     char partition_names[SIM_PARTITIONS_MAX][24];
@@ -242,6 +263,7 @@ struct world {
     struct truth *truth;
     struct clients *clients;
     struct readers *readers;
+    struct definers definers;
     char temporary[64]; /* the folder of the run, "" when there is none */
     bool healing;
     bool core[SIM_NODES_MAX];
@@ -353,6 +375,13 @@ void clients_check_end(struct world *world);
 struct atlas;
 /* What became of every acknowledged event, at a position. */
 void clients_check_fates(struct world *world, const struct atlas *atlas);
+
+/* definers.c: who creates and changes contexts, and what must follow. */
+void definers_start(struct world *world);
+/* Its owner's log has one more definition. */
+void definers_take(struct node *node, size_t log, const struct chain_entry *found);
+void definers_check_end(struct world *world);
+void definers_free(struct world *world);
 
 /* operators.c: who moves homes. */
 void operators_start(struct world *world);

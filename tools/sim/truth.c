@@ -132,7 +132,7 @@ static size_t node_named(const struct world *world, struct bytes name)
     return world_node_named(world, text);
 }
 
-/* Only changes of homes are written by the system here, and each is what the codec takes. */
+/* Changes of homes, and definitions of contexts, are all that the system writes here; each is what the codec takes. */
 static void take_control(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
 {
     struct truth *truth = world->truth;
@@ -140,6 +140,10 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     enum control_kind kind = control_kind_of(entry);
     struct control_authority parsed;
     struct err err = {0};
+    if (kind == CONTROL_CONTEXT_DEFINED) {
+        definers_take(node, (size_t)(log - truth->logs), found);
+        return;
+    }
     if (!control_is_authority(kind) || control_authority_parse(kind, found->frame.payload, &parsed, &err) != 0) {
         world_fail(world, node, "entry %llu of %s is no change of homes: %s", (unsigned long long)entry->index,
                    log->origin, err.message);

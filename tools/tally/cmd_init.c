@@ -343,9 +343,10 @@ static int config_system(const struct init_options *options, struct buf *out)
     char name[NAME_MAX_BYTES + 1];
     const char *home = options->system_home == NULL ? smallest_region(options, name) : options->system_home;
     int rc = buf_append_string(
-        out, "\n# Contexts that are made or changed while the system runs (`tally context`) are decided by this region.\n"
-             "# The same in every region, for ever: `tally handover '$system'` moves it. (default: the region with the\n"
-             "# smallest name)\n");
+        out,
+        "\n# Contexts that are made or changed while the system runs (`tally context`) are decided by this region.\n"
+        "# The same in every region, for ever: `tally handover '$system'` moves it. (default: the region with the\n"
+        "# smallest name)\n");
     return rc == 0 ? yaml_text(out, "system_home: ", home) : rc;
 }
 

@@ -51,7 +51,8 @@ const struct change *changes_find(const struct changes *changes, bool begin, str
 /* Whether the partition is governed by changes of "*", too. */
 bool changes_follow_all(const struct changes *changes, struct bytes context, struct bytes partition);
 /* From which index on the log's region may hold this epoch of the partition in good faith: by the contexts, by a
- * definition that creates the context, or by a change of its own that stands before, whether it counts or lost. UINT64_MAX: never. */
+ * definition that creates the context, or by a change of its own that stands before, whether it counts or lost.
+ * UINT64_MAX: never. */
 uint64_t changes_held_from(const struct changes *changes, struct bytes context, struct bytes partition, uint64_t epoch,
                            size_t log);
 /* Whether anybody began this epoch, by the contexts or by a change. */

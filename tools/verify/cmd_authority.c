@@ -290,14 +290,13 @@ static void judge_json(const struct outcome *outcome, json_t *object)
     json_object_set_new(object, "partitions", partitions);
     json_object_set_new(object, "changes", changes);
     json_object_set_new(object, "violations", violations_json(judge));
-    json_object_set_new(object, "entries",
-                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "effective", (json_int_t)judge->effective_count,
-                                  "late", (json_int_t)judge->late_count, "decisions", (json_int_t)judge->decision_count,
-                                  "late_decisions", (json_int_t)judge->late_decision_count, "unjudged",
-                                  (json_int_t)judge->unjudged_count, "unknown_control",
-                                  (json_int_t)judge->unknown_control_count, "definitions",
-                                  (json_int_t)judge->definition_count, "late_definitions",
-                                  (json_int_t)judge->late_definition_count));
+    json_object_set_new(
+        object, "entries",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "effective", (json_int_t)judge->effective_count, "late",
+                  (json_int_t)judge->late_count, "decisions", (json_int_t)judge->decision_count, "late_decisions",
+                  (json_int_t)judge->late_decision_count, "unjudged", (json_int_t)judge->unjudged_count,
+                  "unknown_control", (json_int_t)judge->unknown_control_count, "definitions",
+                  (json_int_t)judge->definition_count, "late_definitions", (json_int_t)judge->late_definition_count));
     json_object_set_new(object, "passes", json_integer((json_int_t)judge->pass_count));
     json_object_set_new(object, "first_violation",
                         !first->found ? json_null()

@@ -4,7 +4,8 @@
  *   context NAME home REGION                 before the lines about its partitions
  *   partition CONTEXT/PARTITION home REGION  a partition that began elsewhere
  *
- * Contexts that were created while the system ran are not in it: the logs create them, judged by the line of the context
+ * Contexts that were created while the system ran are not in it: the logs create them, judged by the line of the
+ * context
  * "$system".
  *
  * Names may hold blanks and slashes: the region is the last word, the context is the longest declared one that fits. */

@@ -238,8 +238,8 @@ static void judge_definition(struct judge *judge, const struct share *share, con
 {
     if (!in_good_faith(share, entry)) {
         violate(judge, RULE_DEFINITION, log, entry->index,
-                "region %s defines context %.*s under epoch %" PRIu64
-                " of " CONTEXT_SYSTEM ", of which it was not the home",
+                "region %s defines context %.*s under epoch %" PRIu64 " of " CONTEXT_SYSTEM
+                ", of which it was not the home",
                 region_of(judge, log), SHOWN(entry->partition), entry->epoch);
         return;
     }

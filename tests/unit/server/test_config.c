@@ -262,7 +262,8 @@ Test(server_config, the_systems_context_is_always_there)
     expect_system_home("system_home: us\n", "us");
     snprintf(text, sizeof(text), "%ssystem_home: mars\n", peers);
     refused(head, text, contexts, ERR_INVALID, "$system: default_home mars");
-    refused(head, peers, "contexts:\n  - name: $system\n    default_home: eu\n", ERR_INVALID, "$system is declared twice");
+    refused(head, peers, "contexts:\n  - name: $system\n    default_home: eu\n", ERR_INVALID,
+            "$system is declared twice");
 }
 
 Test(server_config, the_home_of_the_system_is_part_of_what_regions_compare)

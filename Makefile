@@ -27,7 +27,7 @@ CFLAGS_clang := -O2 -Wno-gnu-zero-variadic-macro-arguments
 CFLAGS_debug := -O0
 CFLAGS_planted := -O1 -DTALLY_PLANTED
 CFLAGS_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-gnu-zero-variadic-macro-arguments
-CFLAGS_common := -std=c17 -D_GNU_SOURCE -g -pthread -MMD -MP $(WARNINGS) -Iinclude -Isrc
+CFLAGS_common := -std=c17 -D_GNU_SOURCE -g -pthread -MMD -MP $(WARNINGS) -Iinclude -Isrc -isystem /usr/include/postgresql
 B := build/$(MODE)
 ALL_CFLAGS = $(CFLAGS_common) $(CFLAGS_$(MODE)) $(CFLAGS) -I$(B)/gen
 LDFLAGS_asan := -fsanitize=address,undefined
@@ -44,7 +44,7 @@ LIBS_base :=
 LIBS_platform :=
 LIBS_crypto := -lcrypto -lsodium
 LIBS_index := -lrocksdb
-LIBS_projection := -lsqlite3 -ljansson
+LIBS_projection := -lsqlite3 -lpq -ljansson
 LIBS_rpc := -lprotobuf-c -lgrpc -lgpr
 LIBS_client := -lprotobuf-c -lgrpc -lgpr
 LIBS_admin := -lmicrohttpd -ljansson
@@ -60,7 +60,8 @@ libraries = $(foreach m,$(call reverse,$(1)),$(LIBS_$(m)))
 
 # domain is pure and holds the fold that regions obey: an auditor judges by the very same rules.
 VERIFY_MODULES := base platform crypto entry domain log
-CLI_MODULES := base platform crypto entry domain log projection client
+# index and server: an audit of a data directory reads the one, and the configuration as the other does.
+CLI_MODULES := base platform crypto entry domain log index projection client server
 SERVER_MODULES := $(MODULES)
 
 .PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash gameday gameday-short sim sim-ci lint format bench bench-peers clean FORCE
@@ -189,6 +190,8 @@ MODULE ?= $(UNIT_MODULES)
 
 TEST_SUPPORT := $(wildcard tests/support/*.c)
 support = $(if $(filter base,$(1)),$(filter-out %/fault_disk.c,$(TEST_SUPPORT)),$(TEST_SUPPORT))
+# What a module's tests need to run beside them.
+UNIT_BESIDE_projection := bash tests/support/postgres.sh
 define UNIT_PROGRAM
 $(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(call support,$(1))) $(call archives,$(call upto,$(1)))
 	@mkdir -p $$(@D)
@@ -197,7 +200,7 @@ $(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c
 .PHONY: unit-$(1)
 unit-$(1): $(B)/tests/unit-$(1)
 	$$(call say,TEST,$$<)
-	$$(Q)$(SAN_ENV) $$< -j2 2>&1 || { echo "FAILED: rerun with $(SAN_ENV) $$< --verbose"; exit 1; }
+	$$(Q)$(SAN_ENV) $$(UNIT_BESIDE_$(1)) $$< -j2 2>&1 || { echo "FAILED: rerun with $(SAN_ENV) $$(UNIT_BESIDE_$(1)) $$< --verbose"; exit 1; }
 endef
 $(foreach m,$(UNIT_MODULES),$(eval $(call UNIT_PROGRAM,$(m))))
 
@@ -232,7 +235,8 @@ $(B)/lib/libverify.a: $(filter-out %/main.o,$(VERIFY_OBJECTS))
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcs $@ $^
 TORTURE_WRAPPED := mem_alloc mem_alloc_zero mem_alloc_aligned mem_resize mem_copy_string mem_free disk_posix server_say \
-                   rocksdb_open rocksdb_get rocksdb_get_pinned rocksdb_put rocksdb_write rocksdb_flush
+                   rocksdb_open rocksdb_get_pinned rocksdb_sstfilewriter_open rocksdb_sstfilewriter_put rocksdb_sstfilewriter_merge \
+                   rocksdb_sstfilewriter_delete rocksdb_sstfilewriter_finish rocksdb_ingest_external_file
 SCENARIO ?= $(TORTURES)
 TORTURE_OBJECTS := $(patsubst %.c,$(B)/obj/%.o,$(TORTURE_SUPPORT) tests/support/files.c tests/support/fault_disk.c)
 # $(1): objects that are to stand in the place of an archive's; tests/planted/torture.sh plants faults with it.
@@ -356,7 +360,12 @@ crash: all $(B)/tests/crash-power $(PYTHON_PROTOS)
 	@$(PYTHON) tests/crash/kill.py $(KILLS) $(KILL_SECONDS)
 
 # tests/gameday: drills with real regions in network namespaces (tools/README.md has the runbooks that they follow).
-gameday: all $(PYTHON_PROTOS)
+build/gameday/slow_disk.so: tests/gameday/slow_disk.c | deps-check
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC_release) -std=c17 -D_GNU_SOURCE -O2 $(filter-out -Wpedantic,$(WARNINGS)) -shared -fPIC -o $@ $<
+
+gameday: all $(PYTHON_PROTOS) build/gameday/slow_disk.so
 	@$(PYTHON) tests/gameday/run.py $(DRILL)
 
 gameday-short: all $(PYTHON_PROTOS)
@@ -409,7 +418,7 @@ clean:
 # --- Packages --------------------------------------------------------------------------------------------------------
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
-            libcriterion-dev libgrpc-dev libssl-dev libcurl4-openssl-dev libcyaml-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev grpc-proto \
+            libcriterion-dev libgrpc-dev libssl-dev libcurl4-openssl-dev libcyaml-dev libsqlite3-dev libpq-dev postgresql libjansson-dev libmicrohttpd-dev grpc-proto \
             golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq iproute2 util-linux libfaketime
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.

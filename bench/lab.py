@@ -136,8 +136,10 @@ class Lab:
                 region.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def region(self):
+    def region(self, settings=''):
         region = Region(self.folder, 'solo', f'127.0.0.1:{free_ports(1)[0]}')
+        with open(region.folder / 'tallyd.yaml', 'a') as config:
+            config.write(settings)
         self.regions.append(region)
         region.start()
         return region

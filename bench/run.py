@@ -15,9 +15,13 @@ import re
 import resource
 import shutil
 import subprocess
+import sys
 import time
 
-from lab import Figures, Lab, bench, db_bench, durable_write_us, folder_bytes, forget_pages, run, say, tally, wait_until
+from lab import ROOT, Figures, Lab, bench, db_bench, durable_write_us, folder_bytes, forget_pages, run, say, tally, wait_until
+
+sys.path.append(str(ROOT / 'tests' / 'integration'))
+from postgres import Postgres  # noqa: E402
 
 MEGA = 1_000_000
 BATCHES = ('--batch', 1000, '--payload', 256, '--streams', 10000, '--in-flight', 4)
@@ -178,37 +182,50 @@ def verify(figures, options):
 
 PROJECTION = """-- tally: projection measured
 -- tally: schema
-CREATE TABLE seen(stream TEXT PRIMARY KEY, events INTEGER NOT NULL) WITHOUT ROWID;
+{schema}
 -- tally: on bench *
-INSERT INTO seen(stream, events) VALUES(:stream, 1) ON CONFLICT(stream) DO UPDATE SET events = events + 1;
+INSERT INTO seen(stream, events) VALUES(:stream, 1) ON CONFLICT(stream) DO UPDATE SET events = seen.events + 1;
 """
+IN_SQLITE = 'CREATE TABLE seen(stream TEXT PRIMARY KEY, events INTEGER NOT NULL) WITHOUT ROWID;'
+IN_POSTGRESQL = 'CREATE TABLE seen(stream text PRIMARY KEY, events bigint NOT NULL);'
+
+
+def rebuilds(region, folder, schema, events, runs, *where):
+    """Rates of rebuilding a projection again and again."""
+    (folder / 'measured.sql').write_text(PROJECTION.format(schema=schema))
+    server = ('--server', region.address, '--json')
+
+    def status():
+        return json.loads(tally('projection', 'status', 'measured', *server))
+
+    rates = []
+    tally('projection', 'create', folder / 'measured.sql', *where, *server)
+    position = region.status()['position']
+    wait_until(lambda: status()['position'] == position, timeout=600)
+    for _ in range(runs):
+        generation = status()['generation']
+        begun = time.monotonic()
+        tally('projection', 'rebuild', 'measured', *server)
+        wait_until(lambda: status()['generation'] > generation and status()['position'] == position, timeout=600)
+        rates.append(events / (time.monotonic() - begun))
+    return rates
 
 
 def projection(figures, options):
     """rebuilding a projection by replay: one row a stream, one statement an event"""
-    rates = []
     events = 500 * 1000
     with Lab() as lab:
         region = lab.region()
         region.append(*BATCHES, '--events', events)
         region.wait_indexed()
-        (lab.folder / 'measured.sql').write_text(PROJECTION)
-        server = ('--server', region.address, '--json')
-
-        def status():
-            answer = json.loads(tally('projection', 'status', 'measured', *server))
-            return answer[0] if isinstance(answer, list) else answer
-
-        tally('projection', 'create', lab.folder / 'measured.sql', *server)
-        position = region.status()['position']
-        wait_until(lambda: status()['position'] == position, timeout=600)
-        for _ in range(options.runs):
-            generation = status()['generation']
-            begun = time.monotonic()
-            tally('projection', 'rebuild', 'measured', *server)
-            wait_until(lambda: status()['generation'] > generation and status()['position'] == position, timeout=600)
-            rates.append(events / (time.monotonic() - begun))
+        rates = rebuilds(region, lab.folder, IN_SQLITE, events, options.runs)
     figures.add('rebuild a projection, SQLite', 'events/s', rates, at_least=300000, note='10,000 rows, the cursor in the same transaction')
+    with Postgres() as postgres, Lab() as lab:
+        region = lab.region(f'projection_databases:\n  - name: pg\n    url: {postgres.url()}\n')
+        region.append(*BATCHES, '--events', events)
+        region.wait_indexed()
+        rates = rebuilds(region, lab.folder, IN_POSTGRESQL, events, options.runs, '--database', 'pg')
+    figures.add('rebuild a projection, PostgreSQL', 'events/s', rates, at_least=100000, note='the same, over loopback, Debian\'s settings')
 
 
 MEASURES = (append_batches, append_calls, read, replicate, sizes, verify, projection)

@@ -302,6 +302,15 @@ struct tally_damage {
     const char *what;
 };
 
+/* Contents that follow from the logs differ from a peer's at one position. */
+struct tally_drift {
+    const char *subject; /* a projection's name, or "late events" */
+    const char *region;  /* the peer */
+    const char *position;
+    const char *ours; /* digests, lower-case hex */
+    const char *theirs;
+};
+
 struct tally_status {
     const char *cluster;
     const char *region;
@@ -320,6 +329,8 @@ struct tally_status {
     const char *health; /* "ok" or "degraded" */
     size_t damage_count;
     const struct tally_damage *damages;
+    size_t drift_count;
+    const struct tally_drift *drifts;
     uint64_t scrub_mib_per_s; /* 0: off */
     uint64_t scrub_passes;
     uint64_t scrub_read_bytes; /* of the pass under way, or of the last one */
@@ -423,6 +434,31 @@ struct tally_failover {
 int tally_failover(struct tally_client *client, const struct tally_change *change, bool dry_run, uint64_t timeout_ms,
                    struct tally_failover **ret, struct err *err);
 void tally_failover_free(struct tally_failover *failover);
+
+/* --- Evidence: what a region kept because it contradicts a log, or does not verify --- */
+
+struct tally_evidence_item {
+    const char *name; /* SHA-256 of the note: 64 hexadecimal digits */
+    const char *log;  /* origin; empty when that is not known */
+    bool fork;        /* two histories of the log; else something that does not verify */
+    uint64_t kept_at_ms;
+    const char *reason;
+    uint64_t resolved_at_ms; /* 0: not resolved */
+    const char *resolution;
+    const void *note; /* as it came: anything that a peer may send */
+    size_t note_size_bytes;
+};
+
+struct tally_evidence {
+    size_t count;
+    const struct tally_evidence_item *items; /* in the order of names */
+};
+
+/* What is kept and not resolved, or what was resolved. *ret: tally_evidence_free. ERR_CORRUPT for an answer that is not
+ * in order, ERR_TOO_LARGE, ERR_UNAVAILABLE, ERR_TIMEOUT. */
+int tally_evidence_get(struct tally_client *client, bool resolved, uint64_t timeout_ms, struct tally_evidence **ret,
+                       struct err *err);
+void tally_evidence_free(struct tally_evidence *evidence);
 
 /* --- Contexts --- */
 
@@ -671,10 +707,11 @@ struct tally_projection {
     const char *name;
     uint64_t generation;
     const char *position;
-    const char *state; /* "live", "rebuilding" (when it began by itself: then ": " and why), "failed" */
+    const char *state; /* "live", "rebuilding" (when it began by itself: then ": " and why), "waiting", "failed" */
     const char *error;
     const char *rebuild_position;
-    const char *file; /* of the live generation, on the server */
+    const char *file;     /* of the live generation, on the server; "" when it lies in a database */
+    const char *database; /* that holds it, in the schema of its name; "" when it lies in a file */
 };
 
 struct tally_projections {
@@ -690,8 +727,9 @@ struct tally_projection_digest {
     uint64_t generation;
 };
 
-/* Each *ret below: tally_projections_free. create, rebuild and get give one item. */
-int tally_projection_create(struct tally_client *client, const char *sql, uint64_t timeout_ms,
+/* database: the name of one in the region's configuration; NULL: SQLite, in files of the region.
+ * Each *ret below: tally_projections_free. create, rebuild and get give one item. */
+int tally_projection_create(struct tally_client *client, const char *sql, const char *database, uint64_t timeout_ms,
                             struct tally_projections **ret, struct err *err);
 int tally_projection_rebuild(struct tally_client *client, const char *name, uint64_t timeout_ms,
                              struct tally_projections **ret, struct err *err);

@@ -15,11 +15,13 @@
 #include "log/log.h"
 #include "log/tiles.h"
 #include "platform/disk.h"
+#include "projection/drift.h"
 #include "region/region.h"
 
 enum {
     ADMIN_THREADS = 4,
     ADMIN_CONNECTIONS_MAX = 128,
+    ADMIN_DRIFTS_MAX = 64,
     ADMIN_TIMEOUT_S = 15,
     ADMIN_HEADERS_MAX_BYTES = 32 * 1024, /* request line and headers of one request */
     ADMIN_REQUEST_MAX_BYTES = NOTE_MAX_BYTES + 8 * 1024,
@@ -36,6 +38,8 @@ struct admin_status {
     struct region_peer_status peers[REGION_PEERS_MAX];
     size_t context_count;
     struct region_context_status contexts[CONTEXT_PLACES_MAX]; /* by place in region_contexts */
+    size_t drift_count;
+    struct drift_verdict drifts[ADMIN_DRIFTS_MAX]; /* comparisons with peers, those that differ first */
     uint64_t now_mono_us;
 };
 
@@ -61,7 +65,7 @@ struct admin_backend {
     const struct region_config *config; /* peers: the logs that are witnessed */
     struct disk *disk;
     const char *folder; /* the data directory: the witness keeps its state in <folder>/witness */
-    const struct note_signer *witness_signer;
+    const struct witness_keys *witness_keys;
     uint64_t start_mono_us;
 };
 

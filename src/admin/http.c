@@ -154,7 +154,7 @@ static int listen_on(struct admin *admin, const char *listen, uint16_t *ret_port
 int admin_start(struct admin_backend *backend, const char *listen, struct admin **ret, uint16_t *ret_port,
                 struct err *err)
 {
-    struct note_verifier logs[REGION_PEERS_MAX];
+    struct keyring logs[REGION_PEERS_MAX];
     char folder[DISK_PATH_MAX_BYTES];
     struct admin *admin = mem_alloc_zero(1, sizeof(*admin));
     if (admin == NULL)
@@ -162,10 +162,10 @@ int admin_start(struct admin_backend *backend, const char *listen, struct admin 
     admin->backend = backend;
     pthread_mutex_init(&admin->mutex, NULL);
     for (size_t i = 0; i < backend->config->peer_count; i++)
-        logs[i] = backend->config->peers[i].log_key;
+        logs[i] = backend->config->peers[i].log_keys;
     int code = disk_join(folder, backend->folder, "witness", err);
     if (code == 0)
-        code = witness_open(backend->disk, folder, backend->witness_signer, logs, backend->config->peer_count,
+        code = witness_open(backend->disk, folder, backend->witness_keys, logs, backend->config->peer_count,
                             &admin->witness, err);
     if (code == 0)
         code = listen_on(admin, listen, ret_port, err);

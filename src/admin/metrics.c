@@ -133,6 +133,24 @@ static const struct family context_families[] = {
      context_past},
 };
 
+/* --- Comparisons with peers --- */
+
+static double drift_differs(const struct sample *sample)
+{
+    return sample->status->drifts[sample->at].differs;
+}
+
+static double drift_comparisons(const struct sample *sample)
+{
+    return (double)sample->status->drifts[sample->at].comparisons;
+}
+
+static const struct family drift_families[] = {
+    {"tally_drift", "gauge", "1 when a projection, or the queue of late events, differs from a peer's at one position.",
+     drift_differs},
+    {"tally_drift_comparisons_total", "counter", "Comparisons made with the peer.", drift_comparisons},
+};
+
 /* --- Writing --- */
 
 static int head(struct buf *out, const char *name, const char *type, const char *help)
@@ -201,6 +219,21 @@ static int contexts(const struct admin_status *status, struct buf *out)
     return code;
 }
 
+static int drifts(const struct admin_status *status, struct buf *out)
+{
+    int code = 0;
+    for (size_t f = 0; code == 0 && f < sizeof(drift_families) / sizeof(drift_families[0]); f++) {
+        code = head(out, drift_families[f].name, drift_families[f].type, drift_families[f].help);
+        for (size_t i = 0; code == 0 && i < status->drift_count; i++) {
+            const struct sample sample = {.status = status, .at = i};
+            code =
+                buf_append_format(out, "%s{subject=\"%s\",region=\"%s\"} %.0f\n", drift_families[f].name,
+                                  status->drifts[i].subject, status->drifts[i].region, drift_families[f].read(&sample));
+        }
+    }
+    return code;
+}
+
 static int answers(struct admin *admin, struct buf *out)
 {
     int code = head(out, "tally_http_answers_total", "counter", "HTTP answers by class of status.");
@@ -235,6 +268,8 @@ void page_metrics(struct admin *admin, struct response *response)
         code = peers(admin, status, &response->body);
     if (code == 0)
         code = contexts(status, &response->body);
+    if (code == 0)
+        code = drifts(status, &response->body);
     if (code == 0)
         code = answers(admin, &response->body);
     mem_free(status);

@@ -1,5 +1,6 @@
 /* What people and load balancers look at: the dashboard, /health, /status. JSON through jansson. */
 #include <jansson.h>
+#include <stdio.h>
 
 #include "admin/route.h"
 #include "base/mem.h"
@@ -88,6 +89,18 @@ static void add_peer_reasons(const struct admin *admin, const struct admin_statu
     }
 }
 
+/* Not fatal: both sides see it, and to take both out would make two outages of a wrong read model. */
+static void add_drift_reasons(const struct admin_status *status, json_t *reasons)
+{
+    for (size_t i = 0; i < status->drift_count && status->drifts[i].differs; i++) {
+        const struct drift_verdict *drift = &status->drifts[i];
+        char detail[TALLY_ERROR_MESSAGE_MAX_BYTES];
+        snprintf(detail, sizeof(detail), "differs from region %s at %.200s: here %s, there %s", drift->region,
+                 drift->position, drift->ours, drift->theirs);
+        add_reason(reasons, "drift", false, drift->subject, detail);
+    }
+}
+
 void page_health(struct admin *admin, struct response *response)
 {
     char damage[TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -101,6 +114,7 @@ void page_health(struct admin *admin, struct response *response)
         add_reason(reasons, "damaged", true, "found by a reader", damage);
     }
     add_peer_reasons(admin, status, reasons);
+    add_drift_reasons(status, reasons);
     answer_json(
         fatal ? 503 : 200,
         json_pack("{s:b,s:s,s:o}", "healthy", !fatal, "region", admin->backend->config->region, "reasons", reasons),

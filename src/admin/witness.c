@@ -13,7 +13,8 @@
  *   400  old is larger than the checkpoint's size
  *   409  old is not the size cosigned last (0: none); the body says which size is, as text/x.tlog.size
  *   422  the same size with another root; an empty tree with a root that is not the empty one; a proof that does not
- * verify, or one where there can be none (old is 0, or equal to the size) 200  the cosignature line
+ * verify, or one where there can be none (old is 0, or equal to the size) 200  the cosignature, a line by each of our
+ * keys
  *
  * State: one file a log, <folder>/<hex of SHA-256(origin)>, the latest note cosigned (checkpoint, the log's own
  * signature, ours). It is replaced, durably, before the cosignature leaves.
@@ -37,7 +38,7 @@
 enum { PROOF_LINES_MAX = 63 };
 
 struct witnessed {
-    struct note_verifier key; /* its name is the origin */
+    struct keyring keys; /* their name is the origin; from 1 */
     char hash_hex[2 * HASH_SIZE + 1];
     struct checkpoint latest; /* size 0: none, or the empty tree */
     struct buf note;          /* empty: none */
@@ -46,7 +47,7 @@ struct witnessed {
 struct witness {
     struct disk *disk;
     char folder[DISK_PATH_MAX_BYTES];
-    const struct note_signer *signer;
+    struct witness_keys keys;
     pthread_mutex_t mutex; /* of latest and note of all logs */
     size_t log_count;
     struct witnessed logs[REGION_PEERS_MAX];
@@ -59,6 +60,11 @@ struct submission {
     struct note note;
     struct checkpoint checkpoint;
 };
+
+static const char *origin_of(const struct witnessed *log)
+{
+    return log->keys.keys[0].name;
+}
 
 /* --- State --- */
 
@@ -74,22 +80,22 @@ static int load(struct witness *witness, struct witnessed *log, struct err *err)
     if (code != 0)
         return code;
     struct err why = {0};
-    code = checkpoint_open(buf_bytes(&log->note), &log->key, &log->latest, &why);
+    code = keyring_open(buf_bytes(&log->note), &log->keys, origin_of(log), &log->latest, &why);
     if (code == 0)
         code = note_parse(buf_bytes(&log->note), &note, &why);
-    if (code == 0 && note_verify(&note, &witness->signer->verifier, NULL, &why) <= 0)
-        code = err_set(&why, ERR_CORRUPT, "it is not signed by %s", witness->signer->verifier.name);
+    if (code == 0 && keyring_verify(&note, &witness->keys.known, NULL, &why) <= 0)
+        code = err_set(&why, ERR_CORRUPT, "it is not signed by %s", witness->keys.known.keys[0].name);
     if (code != 0)
         code =
             err_set(err, ERR_CORRUPT,
-                    "the witness cannot know what it cosigned for %s (%s): restore %s from a backup, or move it away "
-                    "and make a new keys/witness.key",
-                    log->key.name, why.message, path);
+                    "the witness cannot know what it cosigned for %s (%s): give it back the public key that was taken "
+                    "out, restore %s from a backup, or move it away and make a new keys/witness.key",
+                    origin_of(log), why.message, path);
     return code;
 }
 
-int witness_open(struct disk *disk, const char *folder, const struct note_signer *signer,
-                 const struct note_verifier *logs, size_t log_count, struct witness **ret, struct err *err)
+int witness_open(struct disk *disk, const char *folder, const struct witness_keys *keys, const struct keyring *logs,
+                 size_t log_count, struct witness **ret, struct err *err)
 {
     struct sha256 *sha = sha256_new();
     struct witness *witness = mem_alloc_zero(1, sizeof(*witness));
@@ -102,13 +108,13 @@ int witness_open(struct disk *disk, const char *folder, const struct note_signer
         return code;
     }
     witness->disk = disk;
-    witness->signer = signer;
+    witness->keys = *keys;
     copy_string(witness->folder, sizeof(witness->folder), folder);
     pthread_mutex_init(&witness->mutex, NULL);
     for (size_t i = 0; code == 0 && i < log_count; i++) {
         struct witnessed *log = &witness->logs[witness->log_count++];
-        struct hash hash = sha256_of(sha, bytes_of_string(logs[i].name));
-        log->key = logs[i];
+        struct hash hash = sha256_of(sha, bytes_of_string(logs[i].keys[0].name));
+        log->keys = logs[i];
         hex_encode(bytes_of(hash.bytes, HASH_SIZE), log->hash_hex);
         buf_init(&log->note, NOTE_MAX_BYTES);
         code = load(witness, log, err);
@@ -134,7 +140,7 @@ void witness_close(struct witness *witness)
 static struct witnessed *find_log(struct witness *witness, const char *origin)
 {
     for (size_t i = 0; i < witness->log_count; i++) {
-        if (strcmp(witness->logs[i].key.name, origin) == 0)
+        if (strcmp(origin_of(&witness->logs[i]), origin) == 0)
             return &witness->logs[i];
     }
     return NULL;
@@ -206,20 +212,29 @@ static int check_extends(const struct checkpoint *latest, const struct submissio
                                      submission->proof_count, err);
 }
 
-/* The note to keep: the checkpoint, the log's own signatures, ours. ret_line gets ours. */
-static int cosign(const struct witness *witness, const struct witnessed *log, const struct submission *submission,
-                  uint64_t time_s, struct buf *note, struct buf *ret_line, struct err *err)
+static bool is_by(const struct note_signature *signature, const struct keyring *ring)
 {
-    int code = note_sign(witness->signer, submission->note.text, time_s, ret_line, err);
+    for (size_t i = 0; i < ring->count; i++) {
+        if (signature->key_id == ring->keys[i].key_id &&
+            bytes_equal(signature->name, bytes_of_string(ring->keys[i].name)))
+            return true;
+    }
+    return false;
+}
+
+/* The note to keep: the checkpoint, the log's own signatures, ours. ret_lines gets ours. */
+static int cosign(const struct witness *witness, const struct witnessed *log, const struct submission *submission,
+                  uint64_t time_s, struct buf *note, struct buf *ret_lines, struct err *err)
+{
+    int code = signers_sign(&witness->keys.signers, submission->note.text, time_s, ret_lines, err);
     if (code == 0 && (buf_append(note, submission->note.text) != 0 || buf_append_byte(note, '\n') != 0))
         code = err_no_memory(err, "a note");
     for (size_t i = 0; code == 0 && i < submission->note.signature_count; i++) {
         const struct note_signature *signature = &submission->note.signatures[i];
-        if (signature->key_id == log->key.key_id && bytes_equal(signature->name, bytes_of_string(log->key.name)) &&
-            buf_append(note, signature->line) != 0)
+        if (is_by(signature, &log->keys) && buf_append(note, signature->line) != 0)
             code = err_no_memory(err, "a note");
     }
-    if (code == 0 && buf_append(note, buf_bytes(ret_line)) != 0)
+    if (code == 0 && buf_append(note, buf_bytes(ret_lines)) != 0)
         code = err_no_memory(err, "a note");
     return code;
 }
@@ -278,7 +293,7 @@ static void decide(struct witness *witness, const struct submission *submission,
         response_refuse(response, 404, "log %s is not witnessed here", submission->checkpoint.origin);
         return;
     }
-    int verified = note_verify(&submission->note, &log->key, NULL, &err);
+    int verified = keyring_verify(&submission->note, &log->keys, NULL, &err);
     if (verified <= 0) {
         response_refuse(response, 403, "%s", verified < 0 ? err.message : "the checkpoint is not signed by its log");
         return;

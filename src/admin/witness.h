@@ -3,18 +3,24 @@
 #ifndef ADMIN_WITNESS_H
 #define ADMIN_WITNESS_H
 
-#include "crypto/note.h"
+#include "crypto/keyring.h"
 #include "platform/disk.h"
 
 struct request;
 struct response;
 struct witness;
 
-/* logs: the keys of the logs that are witnessed; a key's name is its log's origin. signer outlives the witness. The
- * folder is made when it is missing. *ret is owned by the caller: witness_close. ERR_CORRUPT when stored state is not
- * what this key signed: then nothing must be cosigned. Disk errors, ERR_NO_MEMORY. */
-int witness_open(struct disk *disk, const char *folder, const struct note_signer *signer,
-                 const struct note_verifier *logs, size_t log_count, struct witness **ret, struct err *err) MUST_USE;
+/* Who cosigns. The signers outlive the witness. */
+struct witness_keys {
+    struct signers signers;
+    struct keyring known; /* these, and retired ones that may have signed what is stored */
+};
+
+/* logs: for each log that is witnessed, its keys; a key's name is the log's origin. The folder is made when it is
+ * missing. *ret is owned by the caller: witness_close. ERR_CORRUPT when stored state is not what known keys signed:
+ * then nothing must be cosigned. Disk errors, ERR_NO_MEMORY. */
+int witness_open(struct disk *disk, const char *folder, const struct witness_keys *keys, const struct keyring *logs,
+                 size_t log_count, struct witness **ret, struct err *err) MUST_USE;
 void witness_close(struct witness *witness);
 
 /* POST add-checkpoint. */

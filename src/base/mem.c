@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+enum { LARGE_PAGE_BYTES = 2 * 1024 * 1024, LARGE_BYTES = 2 * LARGE_PAGE_BYTES };
 
 static atomic_uint_fast64_t allocation_count;
 static atomic_uint_fast64_t fail_at; /* allocation number that fails; 0 for none */
@@ -26,16 +29,31 @@ uint64_t mem_allocation_count(void)
     return atomic_load(&allocation_count);
 }
 
+/* Large tables and arenas are looked at all over, and pages of 4 KiB are more than the processor's tables of pages have
+ * room for: asks for large ones. A kernel that has none goes on with small ones. */
+static void *want_large_pages(void *memory, size_t size_bytes)
+{
+    uintptr_t begin = ((uintptr_t)memory + LARGE_PAGE_BYTES - 1) / LARGE_PAGE_BYTES * LARGE_PAGE_BYTES;
+    uintptr_t end = ((uintptr_t)memory + size_bytes) / LARGE_PAGE_BYTES * LARGE_PAGE_BYTES;
+    if (memory != NULL && begin < end)
+        (void)madvise((uint8_t *)memory + (begin - (uintptr_t)memory), end - begin, MADV_HUGEPAGE);
+    return memory;
+}
+
 void *mem_alloc(size_t size_bytes)
 {
-    return must_fail() ? NULL : malloc(size_bytes == 0 ? 1 : size_bytes);
+    if (must_fail())
+        return NULL;
+    void *memory = malloc(size_bytes == 0 ? 1 : size_bytes);
+    return size_bytes < LARGE_BYTES ? memory : want_large_pages(memory, size_bytes);
 }
 
 void *mem_alloc_zero(size_t count, size_t size_bytes)
 {
     if (must_fail())
         return NULL;
-    return count == 0 || size_bytes == 0 ? calloc(1, 1) : calloc(count, size_bytes);
+    void *memory = count == 0 || size_bytes == 0 ? calloc(1, 1) : calloc(count, size_bytes);
+    return count < LARGE_BYTES / (size_bytes + 1) ? memory : want_large_pages(memory, count * size_bytes);
 }
 
 void *mem_alloc_aligned(size_t alignment_bytes, size_t size_bytes)

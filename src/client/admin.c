@@ -121,8 +121,17 @@ static bool contexts_fill(const Tally__V1__StatusResponse *from, struct arena *a
 static bool health_fill(const Tally__V1__StatusResponse *from, struct arena *arena, struct tally_status *ret)
 {
     struct tally_damage *damages = arena_alloc_zero(arena, from->n_damages, sizeof(*damages));
-    if (damages == NULL)
+    struct tally_drift *drifts = arena_alloc_zero(arena, from->n_drifts, sizeof(*drifts));
+    if (damages == NULL || drifts == NULL)
         return false;
+    for (size_t i = 0; i < from->n_drifts; i++)
+        drifts[i] = (struct tally_drift){.subject = from->drifts[i]->subject,
+                                         .region = from->drifts[i]->region,
+                                         .position = from->drifts[i]->position,
+                                         .ours = from->drifts[i]->ours,
+                                         .theirs = from->drifts[i]->theirs};
+    ret->drifts = drifts;
+    ret->drift_count = from->n_drifts;
     for (size_t i = 0; i < from->n_damages; i++) {
         const Tally__V1__Damage *damage = from->damages[i];
         damages[i] = (struct tally_damage){.origin = damage->origin,
@@ -228,6 +237,7 @@ static struct tally_projection projection_of(const Tally__V1__ProjectionStatus *
         .error = from->error,
         .rebuild_position = from->rebuild_position,
         .file = from->file,
+        .database = from->database,
     };
 }
 
@@ -270,12 +280,13 @@ static int projections_call(struct tally_client *client, const char *method, con
     return 0;
 }
 
-int tally_projection_create(struct tally_client *client, const char *sql, uint64_t timeout_ms,
+int tally_projection_create(struct tally_client *client, const char *sql, const char *database, uint64_t timeout_ms,
                             struct tally_projections **ret, struct err *err)
 {
     Tally__V1__CreateProjectionRequest request;
     tally__v1__create_projection_request__init(&request);
     request.sql = client_text(sql);
+    request.database = client_text(database == NULL ? "" : database);
     return projections_call(client, "/tally.v1.Ledger/CreateProjection", &request.base, false, timeout_ms, ret, err);
 }
 

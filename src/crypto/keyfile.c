@@ -109,3 +109,124 @@ int keyfile_load_public(struct disk *disk, const char *path, struct note_verifie
         *ret_count = count;
     return code;
 }
+
+/* --- Generations --- */
+
+static const struct {
+    const char *name;
+    enum note_key_type type;
+} roles[KEY_ROLE_COUNT] = {
+    [KEY_LOG] = {"log", NOTE_KEY_ED25519},
+    [KEY_COSIGN] = {"cosign", NOTE_KEY_COSIGNATURE},
+    [KEY_WITNESS] = {"witness", NOTE_KEY_COSIGNATURE},
+};
+
+const char *key_role_name(enum key_role role)
+{
+    return roles[role].name;
+}
+
+bool key_role_parse(const char *name, enum key_role *ret)
+{
+    for (size_t i = 0; i < KEY_ROLE_COUNT; i++) {
+        if (strcmp(roles[i].name, name) == 0) {
+            *ret = (enum key_role)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum note_key_type key_role_type(enum key_role role)
+{
+    return roles[role].type;
+}
+
+void keyfile_name(enum key_role role, uint32_t number, char out[KEY_FILE_NAME_MAX_BYTES])
+{
+    if (number == 1)
+        (void)snprintf(out, KEY_FILE_NAME_MAX_BYTES, "%s.key", roles[role].name);
+    else
+        (void)snprintf(out, KEY_FILE_NAME_MAX_BYTES, "%s-%u.key", roles[role].name, (unsigned)number);
+}
+
+static int private_path(const char *folder, enum key_role role, uint32_t number, char path[DISK_PATH_MAX_BYTES],
+                        struct err *err)
+{
+    char name[KEY_FILE_NAME_MAX_BYTES];
+    keyfile_name(role, number, name);
+    return disk_join(path, folder, name, err);
+}
+
+static int public_path_of(const char *path, char public_path[DISK_PATH_MAX_BYTES], struct err *err)
+{
+    int size = snprintf(public_path, DISK_PATH_MAX_BYTES, "%s.pub", path);
+    return size > 0 && size < DISK_PATH_MAX_BYTES ? 0 : err_set(err, ERR_TOO_LARGE, "path too long: %.60s…", path);
+}
+
+/* ERR_NOT_FOUND when there is no such generation. */
+static int load_generation(struct disk *disk, const char *folder, enum key_role role, uint32_t number,
+                           struct key_generation *ret, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    char public_path[DISK_PATH_MAX_BYTES];
+    struct note_signer signer;
+    struct note_verifier verifier = {.name = ""};
+    size_t count = 0;
+    int code = private_path(folder, role, number, path, err);
+    if (code == 0)
+        code = public_path_of(path, public_path, err);
+    if (code == 0)
+        code = keyfile_load_public(disk, public_path, &verifier, 1, &count, err);
+    if (code != 0 && !(code == ERR_NOT_FOUND && number == 1))
+        return code;
+    code = keyfile_load(disk, path, &signer, err);
+    bool is_private = code == 0;
+    if (is_private && count == 1 &&
+        (strcmp(signer.verifier.name, verifier.name) != 0 ||
+         memcmp(signer.verifier.public_key, verifier.public_key, 32) != 0))
+        code = err_set(err, ERR_MISMATCH, "%s is of %.100s, and not the key of which %s is the public half", path,
+                       signer.verifier.name, public_path);
+    if (is_private && count == 0)
+        verifier = signer.verifier;
+    note_signer_wipe(&signer);
+    if (code == 0 || code == ERR_NOT_FOUND)
+        *ret = (struct key_generation){.number = number, .is_private = is_private, .verifier = verifier};
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
+
+int keyfile_generations(struct disk *disk, const char *folder, enum key_role role, struct key_generation *ret,
+                        size_t *ret_count, struct err *err)
+{
+    size_t count = 0;
+    int code = 0;
+    while (code == 0 && count < KEY_GENERATIONS_MAX) {
+        code = load_generation(disk, folder, role, (uint32_t)count + 1, &ret[count], err);
+        count += code == 0;
+    }
+    if (code != 0 && code != ERR_NOT_FOUND)
+        return code;
+    *ret_count = count;
+    return 0;
+}
+
+int keyfile_destroy(struct disk *disk, const char *folder, enum key_role role, uint32_t number, struct err *err)
+{
+    static const uint8_t zeros[512];
+    char path[DISK_PATH_MAX_BYTES];
+    struct disk_file *file = NULL;
+    uint64_t size = 0;
+    int code = private_path(folder, role, number, path, err);
+    if (code == 0)
+        code = disk_open(disk, path, DISK_WRITE, &file, err);
+    if (code == 0)
+        code = disk_size(file, &size, err);
+    for (uint64_t at = 0; code == 0 && at < size; at += sizeof(zeros))
+        code = disk_write(file, at, zeros, size - at < sizeof(zeros) ? (size_t)(size - at) : sizeof(zeros), err);
+    if (code == 0)
+        code = disk_sync(file, err);
+    disk_close(file);
+    if (code == 0)
+        code = disk_remove(disk, path, err);
+    return code == 0 ? disk_sync_dir(disk, folder, err) : code;
+}

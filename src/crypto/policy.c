@@ -317,10 +317,8 @@ int policy_check(const struct policy *policy, const struct note *note, const cha
         int verified = note_verify(note, &key, NULL, err);
         if (verified < 0)
             return verified;
-        if (verified > 0 && !verdict.log_signed) {
-            verdict.log_signed = true;
-            verdict.log_key = i;
-        }
+        verdict.signed_by[i] = verified > 0;
+        verdict.log_signed = verdict.log_signed || verified > 0;
         known_lines += (size_t)verified;
     }
     for (size_t i = 0; i < policy->witness_count; i++) {

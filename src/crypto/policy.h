@@ -56,11 +56,11 @@ int policy_from_keys(const struct note_verifier *keys, size_t count, struct poli
 
 /* What a policy makes of a note. */
 struct policy_verdict {
-    bool log_known;               /* the policy has a key of that name */
-    bool log_signed;              /* and it signed */
-    size_t log_key;               /* which, in policy->logs; only with log_signed */
-    bool quorum_met;              /* true when none is asked for */
-    size_t other_signature_count; /* by keys that the policy does not have: they prove nothing */
+    bool log_known;                  /* the policy has a key of that name */
+    bool log_signed;                 /* and it signed */
+    bool signed_by[POLICY_LOGS_MAX]; /* which of policy->logs did */
+    bool quorum_met;                 /* true when none is asked for */
+    size_t other_signature_count;    /* by keys that the policy does not have: they prove nothing */
     bool cosigned[POLICY_WITNESSES_MAX];
     uint64_t cosigned_at_s[POLICY_WITNESSES_MAX];
     uint64_t newest_cosignature_s; /* 0: none */

@@ -17,6 +17,25 @@ const struct context *context_at(const struct context_table *table, size_t place
                                : atomic_load_explicit(&table->live->at[place], memory_order_acquire);
 }
 
+const struct context *context_known_at(const struct context_table *table, size_t place)
+{
+    const struct context *context = context_at(table, place);
+    if (context != NULL || table->live == NULL)
+        return context;
+    return atomic_load_explicit(&table->live->known[place], memory_order_acquire);
+}
+
+const struct context *context_known(const struct context_table *table, struct bytes name)
+{
+    size_t count = context_count(table);
+    for (size_t i = 0; i < count; i++) {
+        const struct context *context = context_known_at(table, i);
+        if (context != NULL && bytes_equal(bytes_of_string(context->name), name))
+            return context;
+    }
+    return NULL;
+}
+
 uint64_t context_version(const struct context *context)
 {
     return context->changed + 1;
@@ -224,6 +243,58 @@ int context_check(const struct context *context, struct err *err)
     if (code == 0)
         code = check_rules(context, err);
     return code == 0 ? promises_check(&context->promises, context->name, err) : code;
+}
+
+static bool is_one_of(const char *region, const char *const *regions, size_t region_count)
+{
+    size_t at = 0;
+    while (at < region_count && strcmp(regions[at], region) != 0)
+        at++;
+    return at < region_count;
+}
+
+static int check_named_regions(const struct context *context, const char *const *regions, size_t region_count,
+                               struct err *err)
+{
+    if (!is_one_of(context->default_home, regions, region_count))
+        return err_set(err, ERR_INVALID, "context %.64s: default_home %.64s is neither this region nor a peer",
+                       context->name, context->default_home);
+    for (size_t i = 0; i < context->home_count; i++) {
+        if (!is_one_of(context->homes[i].region, regions, region_count))
+            return err_set(err, ERR_INVALID,
+                           "context %.64s: home %.64s of partition %.64s is neither this region nor a peer",
+                           context->name, context->homes[i].region, context->homes[i].partition);
+    }
+    for (size_t i = 0; i < context->rules.payload_region_count; i++) {
+        if (!is_one_of(context->rules.payload_regions[i], regions, region_count))
+            return err_set(err, ERR_INVALID, "context %.64s: payload_regions: %.64s is neither this region nor a peer",
+                           context->name, context->rules.payload_regions[i]);
+    }
+    return 0;
+}
+
+/* Regions beside a home that keep what its events say: their copies are the ones that count. */
+static size_t copies_possible(const struct context *context, size_t region_count)
+{
+    size_t named = context->rules.payload_region_count;
+    return (named == 0 || named > region_count ? region_count : named) - 1;
+}
+
+int context_check_cluster(const struct context *context, const char *const *regions, size_t region_count,
+                          struct err *err)
+{
+    const struct promises *promises = &context->promises;
+    bool bounded = promises->recovery_point.events > 0 || promises->recovery_point.seconds > 0;
+    size_t copies = copies_possible(context, region_count);
+    if (promises->durability.peers > copies)
+        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu%s",
+                       context->name, (unsigned)promises->durability.peers, copies,
+                       context->rules.payload_region_count == 0 ? "" : " that may hold its payloads");
+    if (bounded && copies == 0)
+        return err_set(err, ERR_INVALID,
+                       "context %.64s: recovery_point needs a peer that holds a copy, payloads included",
+                       context->name);
+    return check_named_regions(context, regions, region_count, err);
 }
 
 int context_table_check(const struct context_table *table, struct err *err)

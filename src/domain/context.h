@@ -81,10 +81,12 @@ struct context {
     const struct context_source *created; /* … and of its first */
 };
 
-/* Places 0 to count - 1; a place may be empty, and keeps its context's name for ever. */
+/* Places 0 to count - 1; a place may be empty, and keeps its context's name for ever. `known` has what the first
+ * creation says that was heard of, whether it counts or not: NULL for contexts of the configuration. */
 struct context_places {
     atomic_size_t count;
     _Atomic(const struct context *) at[CONTEXT_PLACES_MAX];
+    _Atomic(const struct context *) known[CONTEXT_PLACES_MAX];
 };
 
 struct context_table {
@@ -97,6 +99,11 @@ struct context_table {
  * context's. NULL: there is no context in this place now. Any thread. */
 size_t context_count(const struct context_table *table);
 const struct context *context_at(const struct context_table *table, size_t place);
+
+/* The context in this place, or what it was to be: entries of it may be in the logs. NULL: neither. */
+const struct context *context_known_at(const struct context_table *table, size_t place);
+/* The same by name. */
+const struct context *context_known(const struct context_table *table, struct bytes context);
 
 /* From 1. */
 uint64_t context_version(const struct context *context);
@@ -138,7 +145,11 @@ int late_policy_parse(const char *name, enum late_policy *ret, struct err *err) 
 /* Whether one context makes sense by itself: names valid, homes and types unique, topology kept, within limits.
  * ERR_INVALID, ERR_TOO_LARGE naming the context. */
 int context_check(const struct context *context, struct err *err) MUST_USE;
-/* The same for all contexts of the configuration, and their names unique. */
+/* What only the cluster can tell: the context names none but these regions, and as many can hold copies as it needs.
+ * ERR_INVALID naming the context. */
+int context_check_cluster(const struct context *context, const char *const *regions, size_t region_count,
+                          struct err *err) MUST_USE;
+/* The same as context_check for all contexts of the configuration, and their names unique. */
 int context_table_check(const struct context_table *table, struct err *err) MUST_USE;
 /* Of what the configuration says. The same for equal tables, whatever the order of contexts, homes, types and regions.
  */

@@ -9,8 +9,12 @@ static const struct {
     enum control_kind kind;
     const char *type;
 } kinds[] = {
-    {CONTROL_AUTHORITY_RELEASED, "$AuthorityReleased"}, {CONTROL_AUTHORITY_TAKEN, "$AuthorityTaken"},
-    {CONTROL_AUTHORITY_SEIZED, "$AuthoritySeized"},     {CONTROL_LATE_SETTLED, "$LateSettled"},
+    {CONTROL_AUTHORITY_RELEASED, "$AuthorityReleased"},
+    {CONTROL_AUTHORITY_TAKEN, "$AuthorityTaken"},
+    {CONTROL_AUTHORITY_SEIZED, "$AuthoritySeized"},
+    {CONTROL_LATE_SETTLED, "$LateSettled"},
+    {CONTROL_KEY_ROTATED, "$KeyRotated"},
+    {CONTROL_KEY_RETIRED, "$KeyRetired"},
     {CONTROL_CONTEXT_DEFINED, "$ContextDefined"},
 };
 
@@ -55,6 +59,11 @@ bool control_governs(enum control_kind kind)
 bool control_stands_alone(enum control_kind kind)
 {
     return control_begins_epoch(kind) || kind == CONTROL_CONTEXT_DEFINED;
+}
+
+bool control_is_key(enum control_kind kind)
+{
+    return kind == CONTROL_KEY_ROTATED || kind == CONTROL_KEY_RETIRED;
 }
 
 bool control_name_reserved(struct bytes name)
@@ -114,6 +123,14 @@ static int check_settled(const struct control_settled *settled, struct err *err)
     if (code == 0 && (settled->incarnation == 0 || settled->settlement < SETTLED_ACCEPTED ||
                       settled->settlement > SETTLED_COMPENSATE))
         code = err_set(err, ERR_INVALID, "a settlement names an incarnation from 1 and a known decision");
+    return code;
+}
+
+static int check_key(const struct control_key *key, struct err *err)
+{
+    int code = entry_check_name(key->role, CONTROL_KEY_ROLE_MAX_BYTES, "role of a key", err);
+    if (code == 0 && hash_equal(&key->old_key, &key->new_key))
+        code = err_set(err, ERR_INVALID, "a change of keys names two keys");
     return code;
 }
 
@@ -183,6 +200,21 @@ int control_settled_encode(const struct control_settled *settled, struct buf *ou
     return finish(out, start, code, err);
 }
 
+int control_key_encode(const struct control_key *key, struct buf *out, struct err *err)
+{
+    PRE(control_is_key(key->kind));
+    size_t start = out->size_bytes;
+    int code = check_key(key, err);
+    if (code != 0)
+        return code;
+    code = fields_put_text(out, 1, key->role);
+    if (code == 0)
+        code = fields_put_text(out, 2, bytes_of(key->old_key.bytes, HASH_SIZE));
+    if (code == 0)
+        code = fields_put_text(out, 3, bytes_of(key->new_key.bytes, HASH_SIZE));
+    return finish(out, start, code, err);
+}
+
 /* --- Reading --- */
 
 static int not_canonical(struct err *err)
@@ -235,5 +267,24 @@ int control_settled_parse(struct bytes payload, struct control_settled *ret, str
     if (check_settled(&settled, err) != 0)
         return err_wrap(err, ERR_CORRUPT, "the payload of a settlement");
     *ret = settled;
+    return 0;
+}
+
+int control_key_parse(enum control_kind kind, struct bytes payload, struct control_key *ret, struct err *err)
+{
+    PRE(control_is_key(kind));
+    struct fields reading = {.rest = payload};
+    struct control_key key = {.kind = kind, .role = fields_take_text(&reading, 1)};
+    struct bytes old_key = fields_take_text(&reading, 2);
+    struct bytes new_key = fields_take_text(&reading, 3);
+    if (!fields_all_read(&reading))
+        return not_canonical(err);
+    if (old_key.size_bytes != HASH_SIZE || new_key.size_bytes != HASH_SIZE)
+        return err_set(err, ERR_CORRUPT, "a change of keys names no keys");
+    memcpy(key.old_key.bytes, old_key.data, HASH_SIZE);
+    memcpy(key.new_key.bytes, new_key.data, HASH_SIZE);
+    if (check_key(&key, err) != 0)
+        return err_wrap(err, ERR_CORRUPT, "the payload of a change of keys");
+    *ret = key;
     return 0;
 }

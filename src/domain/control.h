@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/err.h"
+#include "crypto/sha256.h"
 #include "domain/position.h"
 #include "entry/entry.h"
 
@@ -24,10 +25,12 @@ enum {
     CONTROL_ACTOR_MAX_BYTES = 255,
     CONTROL_BASIS_MAX_BYTES = 8192,
     CONTROL_PAYLOAD_MAX_BYTES = 16 * 1024,
+    CONTROL_KEY_ROLE_MAX_BYTES = 32,
 };
 
 #define CONTROL_STREAM         "$control"
 #define CONTROL_ALL_PARTITIONS "*"
+#define CONTROL_SYSTEM_CONTEXT "$system" /* of events that are about the region itself */
 
 enum control_kind {
     CONTROL_UNKNOWN, /* not a control event, or of a type that a newer version writes: ignored by folds */
@@ -35,6 +38,8 @@ enum control_kind {
     CONTROL_AUTHORITY_TAKEN,
     CONTROL_AUTHORITY_SEIZED,
     CONTROL_LATE_SETTLED,
+    CONTROL_KEY_ROTATED,
+    CONTROL_KEY_RETIRED,
     CONTROL_CONTEXT_DEFINED, /* domain/definition.h */
 };
 
@@ -43,6 +48,7 @@ enum control_kind control_kind_of(const struct entry *entry);
 /* "$AuthorityReleased", …; kind is not CONTROL_UNKNOWN. */
 const char *control_type(enum control_kind kind);
 bool control_is_authority(enum control_kind kind);
+bool control_is_key(enum control_kind kind);
 /* Taken or seized: has a basis, begins an epoch. */
 bool control_begins_epoch(enum control_kind kind);
 /* Authority events, and definitions of contexts: what the fold of domain/authority.h takes. */
@@ -84,17 +90,31 @@ struct control_settled {
     struct bytes reason;
 };
 
+/* Payload of the two events about a region's keys, in context "$system", partition "*", epoch 1. A key is named by the
+ * SHA-256 of its public form, "name+id+base64" (crypto/note.h), as it stands in keys/region.pub.
+ *   rotated: from here on the new key signs beside the old one.
+ *   retired: the old key signs no more; new_key is the one that signs now. */
+struct control_key {
+    enum control_kind kind;
+    struct bytes role; /* "log", "cosign", "witness"; a later version may have others */
+    struct hash old_key;
+    struct hash new_key;
+};
+
 /* Append the payload. ERR_INVALID for what the parsers below would refuse (a text too long, or not UTF-8 without
  * control characters; a release without successor or with a basis, another change with a successor; a settlement
- * without region, incarnation or known decision), ERR_NO_MEMORY; then *out is unchanged. */
+ * without region, incarnation or known decision; a change of keys without a role, or from a key to itself),
+ * ERR_NO_MEMORY; then *out is unchanged. */
 int control_authority_encode(enum control_kind kind, const struct control_authority *authority, struct buf *out,
                              struct err *err) MUST_USE;
 int control_settled_encode(const struct control_settled *settled, struct buf *out, struct err *err) MUST_USE;
+int control_key_encode(const struct control_key *key, struct buf *out, struct err *err) MUST_USE;
 
 /* ERR_CORRUPT for anything that encode would not have written. *ret borrows from payload. */
 int control_authority_parse(enum control_kind kind, struct bytes payload, struct control_authority *ret,
                             struct err *err) MUST_USE;
 int control_settled_parse(struct bytes payload, struct control_settled *ret, struct err *err) MUST_USE;
+int control_key_parse(enum control_kind kind, struct bytes payload, struct control_key *ret, struct err *err) MUST_USE;
 
 const char *settlement_name(enum settlement settlement);
 

@@ -276,13 +276,17 @@ static int refresh(struct definitions *definitions, const struct authority_table
 {
     const struct context *context = NULL;
     struct outcome outcome = outcome_of(definitions, by, name, defined);
+    const struct context *first = defined->versions[0].context;
+    int code = find_place(definitions, name, defined, err);
+    if (code != 0)
+        return code;
+    if (configured(definitions, name) == NULL && first->changed == 0)
+        atomic_store_explicit(&definitions->places.known[defined->place], first, memory_order_release);
     bool same = defined->creation == outcome.creation && defined->latest == outcome.latest &&
                 defined->least_peers == outcome.least_peers;
     if (same)
         return 0;
-    int code = find_place(definitions, name, defined, err);
-    if (code == 0)
-        code = combine(definitions, &outcome, &context, err);
+    code = combine(definitions, &outcome, &context, err);
     if (code != 0)
         return code;
     atomic_store_explicit(&definitions->places.at[defined->place], context, memory_order_release);

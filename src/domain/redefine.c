@@ -26,8 +26,8 @@ static int check_homes(const struct context *before, const struct context *after
                    before->name, before->name);
 }
 
-static int check_payload_regions(const struct context *before, const struct context *after,
-                                 const struct redefine_facts *facts, struct err *err)
+int redefine_check_payload_regions(const struct context *before, const struct context *after,
+                                   const struct redefine_facts *facts, struct err *err)
 {
     for (size_t i = 0; i < facts->region_count; i++) {
         struct bytes region = bytes_of_string(facts->regions[i]);
@@ -89,7 +89,7 @@ int redefine_check(const struct context *before, const struct context *after, co
 {
     int code = check_homes(before, after, err);
     if (code == 0)
-        code = check_payload_regions(before, after, facts, err);
+        code = redefine_check_payload_regions(before, after, facts, err);
     if (code == 0)
         code = check_topology(before, after, facts, err);
     if (code == 0)

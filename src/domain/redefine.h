@@ -41,5 +41,8 @@ struct redefine_facts {
  * reason and what to do. */
 int redefine_check(const struct context *before, const struct context *after, const struct redefine_facts *facts,
                    struct err *err) MUST_USE;
+/* Its second row alone: for one that is created again. */
+int redefine_check_payload_regions(const struct context *before, const struct context *after,
+                                   const struct redefine_facts *facts, struct err *err) MUST_USE;
 
 #endif

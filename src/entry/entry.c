@@ -15,12 +15,28 @@ static bool has_control_character(struct bytes text)
 
 /* What most names are: then nothing else has to be looked at. Without an exit, so that it can run over many bytes at
  * once. */
+#define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* Not 0 if one of eight bytes is below 0x20, 0x7F or above: the borrow of a subtraction shows in the top bit of the
+ * lowest such byte, and of bytes above it at most. */
+static uint64_t not_printable(uint64_t bytes)
+{
+    uint64_t as_delete = bytes ^ EACH_BYTE(0x7F);
+    return (bytes | (bytes - EACH_BYTE(0x20)) | (as_delete - EACH_BYTE(1))) & EACH_BYTE(0x80);
+}
+
+/* Eight bytes at a time; what is left is looked at with as many before it, or filled up with what is printable. */
 static bool is_printable_ascii(struct bytes text)
 {
-    unsigned bad = 0;
-    for (size_t i = 0; i < text.size_bytes; i++)
-        bad |= (unsigned)(uint8_t)(text.data[i] - 0x20) > 0x7E - 0x20;
-    return bad == 0;
+    uint64_t bad = 0, last = EACH_BYTE('x');
+    size_t at = 0;
+    for (; at + 8 <= text.size_bytes; at += 8)
+        bad |= not_printable(get_u64_le(text.data + at));
+    if (text.size_bytes >= 8)
+        last = get_u64_le(text.data + text.size_bytes - 8);
+    else if (text.size_bytes > 0)
+        memcpy(&last, text.data, text.size_bytes);
+    return (bad | not_printable(last)) == 0;
 }
 
 int entry_check_name(struct bytes name, size_t max_bytes, const char *what, struct err *err)

@@ -17,7 +17,7 @@
 #include "base/planted.h"
 #include "index/index_internal.h"
 
-enum { RESTORE_BATCH = 256, RESTORE_BATCH_MAX_BYTES = RESTORE_BATCH * STORE_VALUE_MAX_BYTES };
+enum { RESTORE_BATCH_MAX_BYTES = INDEX_RESTORED_MAX * STORE_VALUE_MAX_BYTES };
 
 static void lock_table(struct index *index)
 {
@@ -125,7 +125,7 @@ static int apply_batch(struct index *index, uint32_t log, const struct index_ent
 {
     struct change change;
     struct classes classes = {.table = &index->table, .origin = logs_parsed_origin(&index->logs, log)};
-    int code = change_begin(&change, index, count, err);
+    int code = change_begin(&change, index, err);
     if (code != 0)
         return code;
     for (size_t i = 0; code == 0 && i < count; i++)
@@ -178,7 +178,7 @@ int index_demote(struct index *index, uint32_t log, const struct index_entry *en
     uint64_t applied = index_applied_size(index, log);
     if (count == 0)
         return 0;
-    int code = change_begin(&change, index, count, err);
+    int code = change_begin(&change, index, err);
     if (code != 0)
         return code;
     for (size_t i = 0; code == 0 && i < count; i++) {
@@ -208,7 +208,7 @@ struct restoring {
     struct restored {
         struct index_place place;
         struct item item;
-    } restored[RESTORE_BATCH];
+    } restored[INDEX_RESTORED_MAX];
 };
 
 static int see_item(void *context, struct bytes key, struct bytes value, struct err *err)
@@ -231,13 +231,13 @@ static int see_item(void *context, struct bytes key, struct bytes value, struct 
     restored->place = place;
     restored->item.late = false;
     restoring->count++;
-    return restoring->count == RESTORE_BATCH ? ERR_END : 0;
+    return restoring->count == restoring->index->restored_max ? ERR_END : 0;
 }
 
 static int restore_batch(struct restoring *restoring, bool last, struct err *err)
 {
     struct change change;
-    int code = change_begin(&change, restoring->index, RESTORE_BATCH, err);
+    int code = change_begin(&change, restoring->index, err);
     if (code != 0)
         return code;
     for (size_t i = 0; code == 0 && i < restoring->count; i++)
@@ -271,11 +271,11 @@ int index_restore(struct index *index, struct err *err)
         const uint8_t prefix = ITEM_PREFIX;
         code = store_walk(index->store, STORE_LATEST, bytes_of(&prefix, 1), key_bytes(&from), false, see_item,
                           restoring, err);
-        last = restoring->count < RESTORE_BATCH;
+        last = restoring->count < restoring->index->restored_max;
         if (code == 0)
             code = restore_batch(restoring, last, err);
         if (!last)
-            place_key(&from, ITEM_PREFIX, restoring->restored[RESTORE_BATCH - 1].place);
+            place_key(&from, ITEM_PREFIX, restoring->restored[restoring->index->restored_max - 1].place);
     }
     arena_free(&restoring->arena);
     mem_free(restoring);

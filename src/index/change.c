@@ -15,26 +15,16 @@
  *
  * Failure: a change that fails is aborted whole. */
 #include "base/mem.h"
-#include "index/index_internal.h"
-
-enum { HEADS_MAX_BYTES = 256 * 1024 * 1024 };
-
-struct staged_head {
-    struct head_record head;
-    bool exists;
-    bool changed;
-};
+#include "index/versions.h"
 
 /* --- Begin and end --- */
 
-int change_begin(struct change *change, struct index *index, size_t stream_count_max, struct err *err)
+int change_begin(struct change *change, struct index *index, struct err *err)
 {
     *change = (struct change){.index = index};
     int code = store_begin(index->store, &change->view, err);
     if (code != 0)
         return code;
-    arena_init(&change->arena, HEADS_MAX_BYTES);
-    map_init(&change->heads, stream_count_max, index->hash_key);
     buf_init(&change->value, STORE_VALUE_MAX_BYTES);
     buf_init(&change->found, STORE_VALUE_MAX_BYTES);
     return 0;
@@ -44,8 +34,6 @@ static void end(struct change *change)
 {
     buf_free(&change->found);
     buf_free(&change->value);
-    map_free(&change->heads);
-    arena_free(&change->arena);
 }
 
 void change_abort(struct change *change)
@@ -71,46 +59,11 @@ static int drop(struct change *change, struct bytes key, struct err *err)
     return store_remove(change->index->store, key, err);
 }
 
-static int write_heads(struct change *change, struct err *err)
-{
-    struct bytes key;
-    void *value = NULL;
-    int code = 0;
-    for (size_t at = 0; code == 0 && map_next(&change->heads, &at, &key, &value);) {
-        const struct staged_head *head = value;
-        if (head->changed && head->exists)
-            code = put_value(change, key, head_encode(&head->head, &change->value), err);
-        else if (head->changed)
-            code = drop(change, key, err);
-    }
-    return code;
-}
-
-/* After the commit, before anybody is told of it. */
-static void keep_heads(struct change *change)
-{
-    struct bytes key;
-    void *value = NULL;
-    for (size_t at = 0; map_next(&change->heads, &at, &key, &value);) {
-        const struct staged_head *head = value;
-        if (head->changed && head->exists)
-            heads_set(&change->index->heads, key, &head->head);
-        else if (head->changed)
-            heads_remove(&change->index->heads, key);
-    }
-}
-
 int change_commit(struct change *change, struct err *err)
 {
     struct index *index = change->index;
-    int code = write_heads(change, err);
-    if (code != 0) {
-        change_abort(change);
-        return code;
-    }
-    code = store_commit(index->store, err);
+    int code = store_commit(index->store, err);
     if (code == 0) {
-        keep_heads(change);
         atomic_fetch_add_explicit(&index->item_count, (uint64_t)change->items_added, memory_order_release);
         index->owed_count += (uint64_t)change->owed_added;
     }
@@ -176,7 +129,7 @@ static int put_event(struct change *change, const uint8_t id[ENTRY_ID_SIZE], con
                      struct err *err)
 {
     struct key key;
-    return put_value(change, id_key(&key, EVENT_PREFIX, id), event_encode(event, &change->value), err);
+    return put_value(change, id_key(&key, EVENT_PREFIX, id), event_encode(id, event, &change->value), err);
 }
 
 static struct event_record event_of(struct index_place place, const struct item *item)
@@ -273,104 +226,71 @@ static int hand_over_id(struct change *change, const uint8_t id[ENTRY_ID_SIZE], 
 
 /* --- Streams --- */
 
-static int stage_head(struct change *change, const struct item *item, struct staged_head **ret, struct err *err)
+static int find_head(struct change *change, struct bytes key, struct head_record *ret, bool *ret_found, struct err *err)
 {
-    struct key key;
-    struct bytes name = head_key(&key, item->context, item->stream);
-    struct staged_head *head = map_get(&change->heads, name);
-    if (head != NULL) {
-        *ret = head;
-        return 0;
-    }
-    head = arena_alloc_zero(&change->arena, 1, sizeof(*head));
-    if (head == NULL)
-        return err_no_memory(err, "stream heads of a batch");
-    int code = 0;
-    bool kept = heads_find(&change->index->heads, name, &head->head);
-    if (kept)
-        head->exists = true;
-    else
-        code = read_back(change, name, &head->exists, err);
-    if (code == 0 && !kept && head->exists && !head_decode(buf_bytes(&change->found), &head->head))
-        code = index_corrupt(change->index, "a stream's head cannot be read", err);
-    if (code == 0 && head->exists)
-        code = index_check_place(change->index, head->head.place, err);
-    if (code != 0)
+    int code = read_back(change, key, ret_found, err);
+    if (code != 0 || !*ret_found)
         return code;
-    if (map_put(&change->heads, name, head) != 0)
-        return err_no_memory(err, "stream heads of a batch");
-    *ret = head;
-    return 0;
+    if (!head_decode(buf_bytes(&change->found), ret))
+        return index_corrupt(change->index, "a stream's head cannot be read", err);
+    return index_check_place(change->index, ret->place, err);
+}
+
+static struct version version_of(struct index_place place, const struct item *item)
+{
+    return (struct version){.version = item->stream_version, .time = item->time, .place = place};
 }
 
 static int add_version(struct change *change, struct index_place place, const struct item *item, struct err *err)
 {
-    struct staged_head *head = NULL;
     struct key key;
-    int code = stage_head(change, item, &head, err);
-    if (code != 0)
+    struct head_record head;
+    bool found = false;
+    struct version version = version_of(place, item);
+    int code = versions_add(change->index, item->context, item->stream, &version, err);
+    if (code == 0)
+        code = find_head(change, head_key(&key, item->context, item->stream), &head, &found, err);
+    bool higher = !found || item->stream_version > head.version ||
+                  (item->stream_version == head.version &&
+                   index_precedes(change->index, item->time, place, head.time, head.place));
+    if (code != 0 || !higher)
         return code;
-    struct bytes name = version_key(&key, item->context, item->stream, item->stream_version, item->time, place.log);
-    code = put_value(change, name, index_encode(place.index, &change->value), err);
-    bool higher = !head->exists || item->stream_version > head->head.version ||
-                  (item->stream_version == head->head.version &&
-                   index_precedes(change->index, item->time, place, head->head.time, head->head.place));
-    if (code == 0 && higher)
-        *head = (struct staged_head){.head = {.place = place, .time = item->time, .version = item->stream_version},
-                                     .exists = true,
-                                     .changed = true};
-    return code;
+    head = (struct head_record){.place = place, .time = item->time, .version = item->stream_version};
+    return put_value(change, key_bytes(&key), head_encode(&head, &change->value), err);
 }
 
-/* The highest version left, and of entries that share it the first in order. */
 struct falling {
-    struct index *index;
-    size_t prefix_size_bytes;
-    bool found;
     struct head_record head;
+    bool found;
 };
 
-static int see_version(void *context, struct bytes key, struct bytes value, struct err *err)
+/* The highest version left is the first that is seen from above. */
+static int see_highest(void *context, const struct version *version)
 {
     struct falling *falling = context;
-    struct head_record seen;
-    if (key.size_bytes != falling->prefix_size_bytes + 8 + KEY_TIME_BYTES || !index_decode(value, &seen.place.index))
-        return index_corrupt(falling->index, "a version of a stream cannot be read", err);
-    const uint8_t *at = key.data + falling->prefix_size_bytes;
-    seen.version = get_u64_be(at);
-    seen.time = get_u64_be(at + 8);
-    seen.place.log = at[16];
-    int code = index_check_place(falling->index, seen.place, err);
-    if (code != 0)
-        return code;
-    if (falling->found && seen.version != falling->head.version)
-        return ERR_END;
-    if (!falling->found ||
-        index_precedes(falling->index, seen.time, seen.place, falling->head.time, falling->head.place))
-        falling->head = seen;
+    falling->head = (struct head_record){.place = version->place, .time = version->time, .version = version->version};
     falling->found = true;
-    return 0;
+    return ERR_END;
 }
 
 static int drop_version(struct change *change, struct index_place place, const struct item *item, struct err *err)
 {
-    struct staged_head *head = NULL;
     struct key key;
-    int code = stage_head(change, item, &head, err);
+    struct head_record head;
+    bool found = false;
+    struct version version = version_of(place, item);
+    int code = versions_remove(change->index, item->context, item->stream, &version, err);
     if (code == 0)
-        code = drop(change, version_key(&key, item->context, item->stream, item->stream_version, item->time, place.log),
-                    err);
-    if (code != 0 || !head->exists || !same_place(head->head.place, place))
+        code = find_head(change, head_key(&key, item->context, item->stream), &head, &found, err);
+    if (code != 0 || !found || !same_place(head.place, place))
         return code;
-    struct bytes prefix = versions_key(&key, item->context, item->stream);
-    struct falling falling = {.index = change->index, .prefix_size_bytes = prefix.size_bytes};
-    struct key last = key;
-    for (size_t i = 0; i < 8 + KEY_TIME_BYTES; i++)
-        key_add_u8(&last, UINT8_MAX);
-    code = store_walk(change->index->store, change->view, prefix, key_bytes(&last), true, see_version, &falling, err);
-    if (code == 0)
-        *head = (struct staged_head){.head = falling.head, .exists = falling.found, .changed = true};
-    return code;
+    struct falling falling = {.found = false};
+    code = versions_walk(change->index, change->view, item->context, item->stream, version.version, 0, see_highest,
+                         &falling, err);
+    if (code != 0)
+        return code;
+    return falling.found ? put_value(change, key_bytes(&key), head_encode(&falling.head, &change->value), err)
+                         : drop(change, key_bytes(&key), err);
 }
 
 /* --- Causes --- */

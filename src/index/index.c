@@ -15,10 +15,16 @@
  * not fit is ERR_CORRUPT, and the message says what happens next. */
 #include "base/assert.h"
 #include "base/mem.h"
-#include "index/index_internal.h"
+#include "index/files.h"
+#include "index/versions.h"
 #include "platform/clock.h"
 
-enum { FORMAT_NUMBER = 2 };
+enum { FORMAT_NUMBER = 3 };
+
+_Static_assert((int)EVENT_PREFIX == (int)FILES_GROWING, "ids grow with time");
+
+/* The keys that are many, and that are walked to only across a gap in a stream's versions. */
+static const char unordered_keys[] = {EVENT_PREFIX, HEAD_PREFIX, VERSION_PREFIX, 0};
 
 /* --- Shared --- */
 
@@ -48,7 +54,7 @@ int index_read_event(struct index *index, const struct store_view *view, const u
     bool found = false;
     buf_init(&value, STORE_VALUE_MAX_BYTES);
     int code = store_get(index->store, view, id_key(&key, EVENT_PREFIX, id), &value, &found, err);
-    if (code == 0 && found && !event_decode(buf_bytes(&value), ret))
+    if (code == 0 && found && !event_decode(id, buf_bytes(&value), ret))
         code = index_corrupt(index, "the place of an event cannot be read", err);
     if (code == 0 && found)
         code = index_check_place(index, ret->place, err);
@@ -106,12 +112,13 @@ uint64_t index_sequence(struct index *index)
 
 /* --- Look-ups --- */
 
-static int read_head(struct index *index, struct bytes key, struct head_record *ret, struct err *err)
+static int read_head(struct index *index, const struct store_view *view, struct bytes key, struct head_record *ret,
+                     struct err *err)
 {
     struct buf value;
     bool found = false;
     buf_init(&value, STORE_VALUE_MAX_BYTES);
-    int code = store_get(index->store, STORE_LATEST, key, &value, &found, err);
+    int code = store_get(index->store, view, key, &value, &found, err);
     if (code == 0 && !found)
         code = err_set(err, ERR_NOT_FOUND, "the stream has no events");
     if (code == 0 && !head_decode(buf_bytes(&value), ret))
@@ -126,8 +133,7 @@ int index_head(struct index *index, struct bytes context, struct bytes stream, s
 {
     struct key key;
     struct head_record head;
-    struct bytes name = head_key(&key, context, stream);
-    int code = heads_find(&index->heads, name, &head) ? 0 : read_head(index, name, &head, err);
+    int code = read_head(index, STORE_LATEST, head_key(&key, context, stream), &head, err);
     if (code == 0)
         *ret = (struct index_head){.version = head.version, .place = head.place};
     return code;
@@ -149,53 +155,45 @@ int index_event(struct index *index, const uint8_t id[ENTRY_ID_SIZE], struct ind
     return 0;
 }
 
-/* Of entries that share a version, only the first in order is kept: `pending` may still be preceded by the next. */
 struct scan {
-    struct index *index;
-    size_t prefix_size_bytes;
     struct index_place *ret_places;
     size_t max;
-    size_t count; /* pending included */
-    uint64_t version;
-    hlc time; /* of pending */
+    size_t count;
 };
 
-static int see_version(void *context, struct bytes key, struct bytes value, struct err *err)
+static int see_version(void *context, const struct version *version)
 {
     struct scan *scan = context;
-    struct index_place place;
-    if (key.size_bytes != scan->prefix_size_bytes + 8 + KEY_TIME_BYTES || !index_decode(value, &place.index))
-        return index_corrupt(scan->index, "a version of a stream cannot be read", err);
-    const uint8_t *at = key.data + scan->prefix_size_bytes;
-    uint64_t version = get_u64_be(at);
-    hlc time = get_u64_be(at + 8);
-    place.log = at[16];
-    int code = index_check_place(scan->index, place, err);
+    scan->ret_places[scan->count++] = version->place;
+    return scan->count == scan->max ? ERR_END : 0;
+}
+
+/* The head says how far versions go, so that nothing need be looked for behind it. */
+static int scan_view(struct index *index, const struct store_view *view, struct bytes context, struct bytes stream,
+                     uint64_t from_version, bool backwards, struct scan *scan, struct err *err)
+{
+    struct key key;
+    struct head_record head;
+    int code = read_head(index, view, head_key(&key, context, stream), &head, err);
+    if (code == ERR_NOT_FOUND || (code == 0 && !backwards && from_version > head.version))
+        return 0;
     if (code != 0)
         return code;
-    bool same = scan->count > 0 && version == scan->version;
-    if (same && !index_precedes(scan->index, time, place, scan->time, scan->ret_places[scan->count - 1]))
-        return 0;
-    if (!same && scan->count == scan->max)
-        return ERR_END;
-    scan->count += same ? 0 : 1;
-    scan->ret_places[scan->count - 1] = place;
-    scan->version = version;
-    scan->time = time;
-    return 0;
+    uint64_t from = from_version > head.version ? head.version : from_version;
+    return versions_walk(index, view, context, stream, from, backwards ? 0 : head.version, see_version, scan, err);
 }
 
 int index_scan(struct index *index, struct bytes context, struct bytes stream, uint64_t from_version, bool backwards,
                struct index_place *ret_places, size_t max, size_t *ret_count, struct err *err)
 {
     PRE(max >= 1 && max <= INDEX_SCAN_MAX);
-    struct key from;
-    struct bytes prefix = bytes_of(from.bytes, versions_key(&from, context, stream).size_bytes);
-    struct scan scan = {.index = index, .prefix_size_bytes = prefix.size_bytes, .ret_places = ret_places, .max = max};
-    key_add_u64(&from, from_version);
-    for (size_t i = 0; i < KEY_TIME_BYTES; i++)
-        key_add_u8(&from, backwards ? UINT8_MAX : 0);
-    int code = store_walk(index->store, STORE_LATEST, prefix, key_bytes(&from), backwards, see_version, &scan, err);
+    struct scan scan = {.ret_places = ret_places, .max = max};
+    struct store_view *view = NULL;
+    int code = store_view_open(index->store, &view, err);
+    if (code != 0)
+        return code;
+    code = scan_view(index, view, context, stream, from_version, backwards, &scan, err);
+    store_view_close(index->store, view);
     if (code == 0)
         *ret_count = scan.count;
     return code;
@@ -344,7 +342,6 @@ static int load(struct index *index, struct buf *value, struct err *err)
 static void free_index(struct index *index)
 {
     index->store->ops->close(index->store);
-    heads_free(&index->heads);
     authority_table_free(&index->table);
     INVARIANT(pthread_rwlock_destroy(&index->table_lock) == 0);
     logs_free(&index->logs);
@@ -363,8 +360,7 @@ static int index_over(struct store *store, const struct context_table *contexts,
     logs_init(&index->logs);
     INVARIANT(pthread_rwlock_init(&index->table_lock, NULL) == 0);
     authority_table_init(&index->table, contexts);
-    entropy_fill(index->hash_key, sizeof(index->hash_key));
-    heads_init(&index->heads, index->hash_key);
+    index->restored_max = INDEX_RESTORED_MAX;
     struct buf value;
     buf_init(&value, STORE_VALUE_MAX_BYTES);
     int code = load(index, &value, err);
@@ -380,7 +376,7 @@ static int index_over(struct store *store, const struct context_table *contexts,
 int index_rocksdb_open(const char *folder, const struct context_table *contexts, struct index **ret, struct err *err)
 {
     struct store *store = NULL;
-    int code = store_rocksdb_open(folder, &store, err);
+    int code = store_files_open(folder, unordered_keys, &store, err);
     return code == 0 ? index_over(store, contexts, ret, err) : code;
 }
 
@@ -391,6 +387,12 @@ struct index *index_memory_new(const struct context_table *contexts)
     if (store == NULL || index_over(store, contexts, &index, NULL) != 0)
         return NULL;
     return index;
+}
+
+void index_limit(struct index *index, const struct index_limits *limits)
+{
+    if (limits->restored > 0 && limits->restored < INDEX_RESTORED_MAX)
+        index->restored_max = limits->restored;
 }
 
 void index_close(struct index *index)

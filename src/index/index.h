@@ -117,6 +117,12 @@ int index_rocksdb_open(const char *folder, const struct context_table *contexts,
                        struct err *err) MUST_USE;
 /* NULL when memory runs out. contexts outlives the index. */
 struct index *index_memory_new(const struct context_table *contexts);
+/* Sizes of the index's own, which the server leaves as they are and the simulator makes tiny. 0: as usual, which is
+ * also the most. Before anything is applied. */
+struct index_limits {
+    size_t restored; /* entries that are made effective again as one */
+};
+void index_limit(struct index *index, const struct index_limits *limits);
 /* Flushes what it can; never fails. NULL is fine. */
 void index_close(struct index *index);
 

@@ -3,7 +3,6 @@
 #define INDEX_INDEX_INTERNAL_H
 
 #include "base/arena.h"
-#include "index/heads.h"
 #include "index/logs.h"
 #include "index/records.h"
 #include "index/store.h"
@@ -12,15 +11,16 @@
 /* Locks are taken in this order: table_lock, then the store's own (a view in memory holds one).
  *
  * The applying thread changes the table under the write lock and reads it without; others read under the read lock. */
+enum { INDEX_RESTORED_MAX = 256 };
+
 struct index {
     struct store *store;
     struct logs logs;
     pthread_rwlock_t table_lock;
     struct authority_table table; /* all authority events applied */
     atomic_uint_fast64_t item_count;
-    struct heads heads;   /* the store's, that were written last */
-    uint64_t owed_count;  /* ids that some decision wants compensated. Applying thread */
-    uint8_t hash_key[16]; /* of a change's maps: outsiders choose streams */
+    size_t restored_max; /* in a batch of index_restore: at most INDEX_RESTORED_MAX */
+    uint64_t owed_count; /* ids that some decision wants compensated. Applying thread */
 };
 
 /* index.c */
@@ -42,14 +42,9 @@ bool index_is_late(struct index *index, struct index_place place, struct bytes c
 
 /* change.c: one batch of changes. */
 
-struct staged_head;
-
-/* Heads are kept aside until the end, so that a stream that a batch touches often is written once. */
 struct change {
     struct index *index;
     struct store_view *view; /* sees the batch */
-    struct arena arena;      /* the staged heads */
-    struct map heads;        /* head key -> struct staged_head */
     struct buf value;        /* what is about to be written */
     struct buf found;        /* what was read last */
     int64_t items_added;
@@ -57,7 +52,7 @@ struct change {
 };
 
 /* After begin exactly one of commit and abort. commit publishes the counts, too. */
-int change_begin(struct change *change, struct index *index, size_t stream_count_max, struct err *err) MUST_USE;
+int change_begin(struct change *change, struct index *index, struct err *err) MUST_USE;
 int change_commit(struct change *change, struct err *err) MUST_USE;
 void change_abort(struct change *change);
 

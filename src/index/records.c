@@ -6,7 +6,7 @@
 #include "domain/definition.h"
 #include "entry/wire.h"
 
-enum { LATE_BIT = 0x80, LOG_MASK = 0x7f };
+enum { LATE_BIT = 0x80, REMOVED_BIT = 0x80, LOG_MASK = 0x7f };
 
 _Static_assert((int)INDEX_LOGS_MAX <= (int)LOG_MASK, "a log's number fits its bits");
 
@@ -116,24 +116,42 @@ static bool finished(const struct taking *taking)
 
 /* --- Events, heads, versions --- */
 
-int event_encode(const struct event_record *event, struct buf *out)
+/* Ids that their makers drew as UUIDv7 begin with Unix milliseconds, and so is an entry's time, but for its last 16
+ * bits: what is left of it is short. Any other id gives a long number, and no wrong one. */
+static uint64_t time_of_id(const uint8_t id[ENTRY_ID_SIZE])
+{
+    return get_u64_be(id) & ~(uint64_t)UINT16_MAX;
+}
+
+/* Small numbers of either sign become small numbers (as in Protocol Buffers). */
+static uint64_t zigzag(uint64_t difference)
+{
+    return difference << 1 ^ (difference >> 63 != 0 ? UINT64_MAX : 0);
+}
+
+static uint64_t unzigzag(uint64_t number)
+{
+    return number >> 1 ^ ((number & 1) != 0 ? UINT64_MAX : 0);
+}
+
+int event_encode(const uint8_t id[ENTRY_ID_SIZE], const struct event_record *event, struct buf *out)
 {
     struct writing writing = writing_start(out);
     put_u8(&writing, (uint8_t)(event->place.log | (event->late ? LATE_BIT : 0)));
-    put_u64(&writing, event->time);
     put_u64(&writing, event->fingerprint);
+    put_varint(&writing, zigzag(event->time - time_of_id(id)));
     put_varint(&writing, event->place.index);
     put_varint(&writing, event->stream_version);
     return writing.code;
 }
 
-bool event_decode(struct bytes in, struct event_record *ret)
+bool event_decode(const uint8_t id[ENTRY_ID_SIZE], struct bytes in, struct event_record *ret)
 {
     struct taking taking = {.rest = in};
     uint8_t log = take_u8(&taking);
     struct event_record event = {.place.log = log & LOG_MASK, .late = (log & LATE_BIT) != 0};
-    event.time = take_u64(&taking);
     event.fingerprint = take_u64(&taking);
+    event.time = time_of_id(id) + unzigzag(take_varint(&taking));
     event.place.index = take_varint(&taking);
     event.stream_version = take_varint(&taking);
     *ret = event;
@@ -161,18 +179,25 @@ bool head_decode(struct bytes in, struct head_record *ret)
     return finished(&taking);
 }
 
-int index_encode(uint64_t index, struct buf *out)
+size_t version_encode(const struct version_record *version, uint8_t out[VERSION_RECORD_MAX_BYTES])
 {
-    struct writing writing = writing_start(out);
-    put_varint(&writing, index);
-    return writing.code;
+    out[0] = (uint8_t)(version->place.log | (version->removed ? REMOVED_BIT : 0));
+    out[1] = version->low;
+    put_u64_le(out + 2, version->time);
+    return (size_t)(wire_put_varint(out + 10, version->place.index) - out);
 }
 
-bool index_decode(struct bytes in, uint64_t *ret)
+bool version_take(struct bytes *in, struct version_record *ret)
 {
-    struct taking taking = {.rest = in};
-    *ret = take_varint(&taking);
-    return finished(&taking);
+    struct taking taking = {.rest = *in};
+    uint8_t log = take_u8(&taking);
+    struct version_record version = {.place.log = log & LOG_MASK, .removed = (log & REMOVED_BIT) != 0};
+    version.low = take_u8(&taking);
+    version.time = take_u64(&taking);
+    version.place.index = take_varint(&taking);
+    *ret = version;
+    *in = taking.rest;
+    return !taking.failed;
 }
 
 /* --- Items, decisions, compensations --- */

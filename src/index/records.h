@@ -17,6 +17,15 @@ struct event_record {
     bool late;
 };
 
+/* What was said about a version of a stream: the entry at `place` has it, or has it no more. */
+enum { VERSION_RECORD_MIN_BYTES = 1 + 1 + 8 + 1, VERSION_RECORD_MAX_BYTES = 1 + 1 + 8 + 10 };
+struct version_record {
+    bool removed;
+    uint8_t low; /* the version's last digits: the key has the others */
+    hlc time;
+    struct index_place place;
+};
+
 struct head_record {
     struct index_place place;
     hlc time;
@@ -65,12 +74,14 @@ struct authority_event_record {
 
 struct item item_of(const struct index_entry *entry, bool late);
 
-int event_encode(const struct event_record *event, struct buf *out) MUST_USE;
-bool event_decode(struct bytes in, struct event_record *ret);
+int event_encode(const uint8_t id[ENTRY_ID_SIZE], const struct event_record *event, struct buf *out) MUST_USE;
+bool event_decode(const uint8_t id[ENTRY_ID_SIZE], struct bytes in, struct event_record *ret);
 int head_encode(const struct head_record *head, struct buf *out) MUST_USE;
 bool head_decode(struct bytes in, struct head_record *ret);
-int index_encode(uint64_t index, struct buf *out) MUST_USE;
-bool index_decode(struct bytes in, uint64_t *ret);
+/* Returns the size. */
+size_t version_encode(const struct version_record *version, uint8_t out[VERSION_RECORD_MAX_BYTES]);
+/* Takes one from the front. */
+bool version_take(struct bytes *in, struct version_record *ret);
 int item_encode(const struct item *item, struct buf *out) MUST_USE;
 bool item_decode(struct bytes in, struct item *ret);
 int decision_encode(const struct decision_record *decision, struct buf *out) MUST_USE;

@@ -15,7 +15,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-enum { STORE_KEY_MAX_BYTES = 1024, STORE_VALUE_MAX_BYTES = 64 * 1024 };
+enum { STORE_KEY_MAX_BYTES = 1024, STORE_VALUE_MAX_BYTES = 64 * 1024 /* put at once, or appended */ };
 
 struct store;
 
@@ -36,6 +36,7 @@ struct store_ops {
                 bool backwards, store_walk_fn *each, void *context, struct err *err);
     int (*begin)(struct store *store, struct store_view **ret, struct err *err);
     int (*put)(struct store *store, struct bytes key, struct bytes value, struct err *err);
+    int (*append)(struct store *store, struct bytes key, struct bytes value, struct err *err);
     int (*remove)(struct store *store, struct bytes key, struct err *err);
     int (*commit)(struct store *store, struct err *err);
     void (*abort)(struct store *store);
@@ -61,7 +62,8 @@ static inline void store_view_close(struct store *store, struct store_view *view
     store->ops->view_close(store, view);
 }
 
-/* Replaces the contents of *value when the key is there. ERR_IO, ERR_CORRUPT, ERR_NO_MEMORY. */
+/* Replaces the contents of *value when the key is there. ERR_IO, ERR_CORRUPT, ERR_NO_MEMORY; ERR_TOO_LARGE when it was
+ * appended to past value->max_bytes. */
 static inline int store_get(struct store *store, const struct store_view *view, struct bytes key, struct buf *value,
                             bool *ret_found, struct err *err)
 {
@@ -85,6 +87,12 @@ static inline int store_begin(struct store *store, struct store_view **ret, stru
 static inline int store_put(struct store *store, struct bytes key, struct bytes value, struct err *err)
 {
     return store->ops->put(store, key, value, err);
+}
+
+/* Adds bytes to the end of the key's value, without looking at it: of no bytes when the key is not there. */
+static inline int store_append(struct store *store, struct bytes key, struct bytes value, struct err *err)
+{
+    return store->ops->append(store, key, value, err);
 }
 
 /* A key that is not there is no error. */
@@ -118,7 +126,8 @@ static inline int store_corrupt(struct store *store, const char *what, struct er
 
 /* NULL when memory runs out. */
 struct store *store_memory_new(void);
-/* Makes the folder if need be. ERR_LOCKED, ERR_CORRUPT, ERR_IO, ERR_TOO_LARGE (path). */
-int store_rocksdb_open(const char *folder, struct store **ret, struct err *err) MUST_USE;
+/* Makes the folder if need be. unordered: bytes that begin keys which are mostly got and seldom walked to; it outlives
+ * the store. ERR_LOCKED, ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY, ERR_TOO_LARGE (path). */
+int store_files_open(const char *folder, const char *unordered, struct store **ret, struct err *err) MUST_USE;
 
 #endif

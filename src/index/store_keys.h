@@ -24,9 +24,8 @@ enum {
     META_APPLIED = 'a',
     META_RESTORING = 'r',
 
-    KEY_TIME_BYTES = 8 + 1, /* time, log: what tells two events of one version apart */
     KEY_PLACE_BYTES = 1 + 8,
-    KEY_MAX_BYTES = 1 + 2 + STREAM_KEY_MAX_BYTES + 8 + KEY_TIME_BYTES,
+    KEY_MAX_BYTES = 1 + 2 + STREAM_KEY_MAX_BYTES + 8,
 };
 
 /* Room for any key. */
@@ -89,23 +88,13 @@ static inline struct bytes head_key(struct key *key, struct bytes context, struc
     return key_bytes(key);
 }
 
-/* What all versions of a stream begin with. */
+/* What all lists of versions of a stream begin with (versions.h); a u64 follows. */
 static inline struct bytes versions_key(struct key *key, struct bytes context, struct bytes stream)
 {
     size_t size = put_stream_key(context, stream, key->bytes + 3);
     key->bytes[0] = VERSION_PREFIX;
     put_u16_be(key->bytes + 1, (uint16_t)size);
     key->size_bytes = 3 + size;
-    return key_bytes(key);
-}
-
-static inline struct bytes version_key(struct key *key, struct bytes context, struct bytes stream, uint64_t version,
-                                       hlc time, uint32_t log)
-{
-    versions_key(key, context, stream);
-    key_add_u64(key, version);
-    key_add_u64(key, time);
-    key_add_u8(key, (uint8_t)log);
     return key_bytes(key);
 }
 

@@ -188,6 +188,22 @@ static int memory_put(struct store *store, struct bytes key, struct bytes value,
     return 0;
 }
 
+static int memory_append(struct store *store, struct bytes key, struct bytes value, struct err *err)
+{
+    struct node *path[LEVELS_MAX];
+    struct node *node = find_exactly(from_store(store), key, path);
+    if (node == NULL)
+        return memory_put(store, key, value, err);
+    struct buf joined;
+    buf_init(&joined, SIZE_MAX / 2);
+    int code = buf_append(&joined, bytes_of(node->value->data, node->value->size_bytes));
+    if (code == 0)
+        code = buf_append(&joined, value);
+    code = code == 0 ? memory_put(store, key, buf_bytes(&joined), err) : err_no_memory(err, "index entries");
+    buf_free(&joined);
+    return code;
+}
+
 static int memory_remove(struct store *store, struct bytes key, struct err *err)
 {
     struct store_memory *memory = from_store(store);
@@ -312,7 +328,7 @@ static int memory_get(struct store *store, const struct store_view *view, struct
     }
     unlock_for(memory, view);
     if (code != 0)
-        return err_no_memory(err, "a value of the index");
+        return err_set(err, code, "a value of the index cannot be kept in memory");
     *ret_found = node != NULL;
     return 0;
 }
@@ -375,6 +391,7 @@ static const struct store_ops memory_ops = {
     .walk = memory_walk,
     .begin = memory_begin,
     .put = memory_put,
+    .append = memory_append,
     .remove = memory_remove,
     .commit = memory_commit,
     .abort = memory_abort,

@@ -6,10 +6,12 @@
 #include "base/mem.h"
 
 static const uint8_t magic[4] = {'T', 'B', 'K', '1'};
-enum { CRC_OFFSET = 12, BLOCK_INITIAL_BYTES = 16 * 1024 };
+enum { COUNT_OFFSET = 8, CRC_OFFSET = 12, BLOCK_INITIAL_BYTES = 16 * 1024 };
+enum { COUNT_MASK = (1 << BLOCK_COUNT_BITS) - 1 };
 
 static_assert((int)BLOCK_BODY_MAX_BYTES > (int)FRAME_ELEMENT_MAX_BYTES, "the largest frame must fit a block");
 static_assert((BLOCK_BODY_MAX_BYTES + BLOCK_HEADER_BYTES) % BLOCK_ALIGNMENT_BYTES == 0, "the largest block is aligned");
+static_assert((int)BLOCK_ENTRIES_MAX <= (int)COUNT_MASK, "the largest count fits its bits");
 
 static uint32_t padded(uint32_t size_bytes)
 {
@@ -101,11 +103,18 @@ void block_seal(struct block *block)
 {
     PRE(block->entry_count >= 1);
     put_u32_le(block->data + 4, block->size_bytes - BLOCK_HEADER_BYTES);
-    put_u32_le(block->data + 8, block->entry_count);
+    put_u32_le(block->data + COUNT_OFFSET, block->entry_count);
     put_u32_le(block->data + CRC_OFFSET, block_crc(block_bytes(block)));
     block->padded_size_bytes = padded(block->size_bytes);
     INVARIANT(block->padded_size_bytes <= block->capacity_bytes);
     memset(block->data + block->size_bytes, 0, block->padded_size_bytes - block->size_bytes);
+}
+
+void block_stamp(uint8_t *data, uint32_t size_bytes, uint32_t pages_back)
+{
+    PRE(pages_back <= BLOCK_PAGES_BACK_MAX);
+    put_u32_le(data + COUNT_OFFSET, (get_u32_le(data + COUNT_OFFSET) & COUNT_MASK) | pages_back << BLOCK_COUNT_BITS);
+    put_u32_le(data + CRC_OFFSET, block_crc(bytes_of(data, size_bytes)));
 }
 
 int block_parse_header(const uint8_t header[BLOCK_HEADER_BYTES], struct block_header *ret, struct err *err)
@@ -115,7 +124,8 @@ int block_parse_header(const uint8_t header[BLOCK_HEADER_BYTES], struct block_he
         return ERR_END;
     struct block_header parsed = {
         .body_size_bytes = get_u32_le(header + 4),
-        .entry_count = get_u32_le(header + 8),
+        .entry_count = get_u32_le(header + COUNT_OFFSET) & COUNT_MASK,
+        .pages_back = get_u32_le(header + COUNT_OFFSET) >> BLOCK_COUNT_BITS,
         .crc = get_u32_le(header + CRC_OFFSET),
         .first_index = get_u64_le(header + 16),
     };
@@ -163,6 +173,8 @@ int block_from_bytes(struct bytes bytes, struct block **ret, struct err *err)
         return err_no_memory(err, "a block");
     }
     memcpy(block->data, bytes.data, bytes.size_bytes);
+    if (header.pages_back != 0)
+        block_stamp(block->data, (uint32_t)bytes.size_bytes, 0);
     block->first_index = header.first_index;
     block->entry_count = header.entry_count;
     block->size_bytes = (uint32_t)bytes.size_bytes;

@@ -3,14 +3,16 @@
  *   offset size
  *        0    4  magic "TBK1"
  *        4    4  body size in bytes, little-endian, 1..BLOCK_BODY_MAX_BYTES
- *        8    4  entry count, 1..BLOCK_ENTRIES_MAX
+ *        8    4  low 17 bits: entry count, 1..BLOCK_ENTRIES_MAX; high 15 bits: how many pages of
+ *                BLOCK_ALIGNMENT_BYTES before this block the write that stored it began (0: with this block)
  *       12    4  CRC-32C over the header with these four bytes left out, then the body
  *       16    8  index of the first entry
  *       24    8  log id (first 8 bytes of SHA-256(origin))
  *       32    …  body: `count` elements (entry/frame.h)
  *
  * In a segment a block starts at a multiple of BLOCK_ALIGNMENT_BYTES and is padded with zeros to the next one; on the
- * wire the padding is left out. A client's atomic batch never spans two blocks, so a torn block tears no batch.
+ * wire the padding is left out. A client's atomic batch never spans two blocks, so a torn block tears no batch. What
+ * was written together is a matter of the file alone: a block in memory and on the wire says 0.
  *
  * A block in memory is immutable once sealed, and counted: the writer, the mirrors' senders, the index and readers
  * share it. */
@@ -32,6 +34,8 @@ enum {
     BLOCK_ALIGNMENT_BYTES = 4096,
     BLOCK_BODY_MAX_BYTES = 8 * 1024 * 1024 - BLOCK_HEADER_BYTES,
     BLOCK_ENTRIES_MAX = 100000,
+    BLOCK_COUNT_BITS = 17,
+    BLOCK_PAGES_BACK_MAX = (1 << (32 - BLOCK_COUNT_BITS)) - 1,
 };
 
 struct block {
@@ -59,6 +63,10 @@ void block_truncate(struct block *block, uint32_t entry_count, uint32_t size_byt
 /* Writes header, CRC and padding. At least one entry. */
 void block_seal(struct block *block);
 
+/* Says in a sealed block's bytes (header and body) that the write which stores it began so many pages before it, at
+ * most BLOCK_PAGES_BACK_MAX. */
+void block_stamp(uint8_t *data, uint32_t size_bytes, uint32_t pages_back);
+
 /* Copies received or read bytes (header and body, no padding needed after them) into a new block, after block_check.
  * Same errors as block_check, and ERR_NO_MEMORY. */
 int block_from_bytes(struct bytes bytes, struct block **ret, struct err *err) MUST_USE;
@@ -68,6 +76,7 @@ int block_from_bytes(struct bytes bytes, struct block **ret, struct err *err) MU
 struct block_header {
     uint32_t body_size_bytes;
     uint32_t entry_count;
+    uint32_t pages_back;
     uint32_t crc;
     uint64_t first_index;
     uint8_t log_id[ENTRY_LOG_ID_SIZE];

@@ -1,9 +1,10 @@
 /* The write path of a log, and its life cycle. Recovery is in recovery.c, reading in reader.c, the signed notes in
  * notes.c.
  *
- * Algorithm. log_append writes the blocks one after the other into the active segment, each write durable when it
- * returns; then it moves the chain, hands the blocks to the tail, and last raises durable_size, which is what readers
- * look at. A block that does not fit starts a new segment.
+ * Algorithm. log_append writes the blocks into the active segment, as many as fit WRITE_MAX_BYTES in one write, which
+ * is durable when it returns; then it moves the chain, hands the blocks to the tail, and last raises durable_size,
+ * which is what readers look at. A block that does not fit starts a new segment. Blocks of one write say so (block.h),
+ * because nothing tells which of its parts a crash leaves.
  *
  * Invariants:
  *  1. Everything below durable_size is on stable storage and is found in the tail or in a file.
@@ -12,15 +13,18 @@
  *  4. After a failed write nothing more is written, and so nothing more is acknowledged, until recovery has looked at
  * the file again.
  *
- * Crash behaviour. Between two writes: nothing is lost. Inside a write: the block is torn, was never acknowledged, and
- * is cut by recovery. While rolling: the next segment exists with a header or not at all; the one before may keep its
- * zeros, which a reader takes for its end. */
+ * Crash behaviour. Between two writes: nothing is lost. Inside a write: its blocks were never acknowledged; whole ones
+ * up to the first torn one stay, the rest is cut by recovery. While rolling: the next segment exists with a header or
+ * not at all; the one before may keep its zeros, which a reader takes for its end. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/planted.h"
 #include "log/log_internal.h"
+
+enum { WRITE_MAX_BYTES = 1024 * 1024 };
+static_assert(WRITE_MAX_BYTES / BLOCK_ALIGNMENT_BYTES <= BLOCK_PAGES_BACK_MAX, "a block can say where its write began");
 
 static struct log_options with_defaults(const struct log_options *options)
 {
@@ -167,6 +171,7 @@ void log_close(struct log *log)
     log_close_views(log);
     for (size_t i = 0; i < log->tail_count; i++)
         block_release(log->tail[(log->tail_first + i) % LOG_TAIL_BLOCKS_MAX]);
+    mem_free(log->write_buffer);
     mem_free(log->tail);
     mem_free(log->segments);
     disk_close(log->active);
@@ -255,39 +260,79 @@ static void push_tail(struct log *log, struct block *block)
     pthread_mutex_unlock(&log->mutex);
 }
 
-static int append_block(struct log *log, struct block *block, struct err *err)
+static bool fits_segment(const struct log *log, uint64_t size_bytes)
 {
-    PRE(block->padded_size_bytes > 0); /* sealed */
-    PRE(block->first_index == log->chain.range.size);
+    return log->active_offset == LOG_SEGMENT_HEADER_BYTES ||
+           log->active_offset + size_bytes <= log->options.segment_size_bytes;
+}
+
+/* How many of the blocks go into one write; at least one. */
+static size_t write_length(struct log *log, struct block *const *blocks, size_t count)
+{
+    uint64_t size = blocks[0]->padded_size_bytes;
+    size_t length = 1;
+    while (length < count && size + blocks[length]->padded_size_bytes <= WRITE_MAX_BYTES &&
+           fits_segment(log, size + blocks[length]->padded_size_bytes))
+        size += blocks[length++]->padded_size_bytes;
+    if (length > 1 && log->write_buffer == NULL)
+        log->write_buffer = mem_alloc_aligned(BLOCK_ALIGNMENT_BYTES, WRITE_MAX_BYTES);
+    return log->write_buffer == NULL ? 1 : length;
+}
+
+/* Each copy says where the write begins, so that recovery knows what may be torn together. */
+static int write_together(struct log *log, struct block *const *blocks, size_t count, struct err *err)
+{
+    uint32_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *copy = log->write_buffer + size;
+        memcpy(copy, blocks[i]->data, blocks[i]->padded_size_bytes);
+        if (size > 0)
+            block_stamp(copy, blocks[i]->size_bytes, size / BLOCK_ALIGNMENT_BYTES);
+        size += blocks[i]->padded_size_bytes;
+    }
+    return disk_write(log->active, log->active_offset, log->write_buffer, size, err);
+}
+
+/* One write of as many blocks as may go together; *ret_count of them did. */
+static int append_some(struct log *log, struct block *const *blocks, size_t count, size_t *ret_count, struct err *err)
+{
+    int code = fits_segment(log, blocks[0]->padded_size_bytes) ? 0 : roll(log, err);
+    size_t length = code == 0 ? write_length(log, blocks, count) : 0;
     struct chain moved = log->chain;
-    int code =
-        advance_chain(&moved, log->sha, block, err); /* before the write: a malformed block must never reach the file */
-    bool full = log->active_offset > LOG_SEGMENT_HEADER_BYTES &&
-                log->active_offset + block->padded_size_bytes > log->options.segment_size_bytes;
-    if (code == 0 && full)
-        code = roll(log, err);
+    for (size_t i = 0; code == 0 && i < length; i++) {
+        PRE(blocks[i]->padded_size_bytes > 0); /* sealed */
+        PRE(blocks[i]->first_index == moved.range.size);
+        code = advance_chain(&moved, log->sha, blocks[i], err); /* a malformed block must never reach the file */
+    }
     if (code == 0)
-        code = disk_write(log->active, log->active_offset, block->data, block->padded_size_bytes, err);
+        code = length == 1
+                   ? disk_write(log->active, log->active_offset, blocks[0]->data, blocks[0]->padded_size_bytes, err)
+                   : write_together(log, blocks, length, err);
     if (code != 0)
         return code;
     log->chain = moved;
-    log->active_offset += block->padded_size_bytes;
-    push_tail(log, block);
+    for (size_t i = 0; i < length; i++) {
+        log->active_offset += blocks[i]->padded_size_bytes;
+        push_tail(log, blocks[i]);
+    }
     atomic_store_explicit(&log->durable_size, log->chain.range.size, memory_order_release);
+    *ret_count = length;
     return 0;
 }
 
 int log_append(struct log *log, struct block *const *blocks, size_t block_count, struct err *err)
 {
-    for (size_t i = 0; i < block_count; i++) {
+    for (size_t done = 0; done < block_count;) {
+        size_t count = 0;
         if (log->poisoned)
             return err_set(err, ERR_POISONED, "log %s had a failed write; nothing is acknowledged until a restart",
                            log->origin);
-        int code = append_block(log, blocks[i], err);
+        int code = append_some(log, blocks + done, block_count - done, &count, err);
         if (code != 0) {
             log->poisoned = true;
             return err_wrap(err, code, "log %s", log->origin);
         }
+        done += count;
     }
     return 0;
 }

@@ -46,6 +46,7 @@ struct log {
     struct disk_file *active;
     uint64_t active_first_index;
     uint64_t active_offset; /* where the next block goes */
+    uint8_t *write_buffer;  /* blocks that are written together; NULL until it is needed */
     bool poisoned;
 
     atomic_uint_fast64_t durable_size;

@@ -123,11 +123,15 @@ static int each_entry(void *context, const struct chain_entry *entry, struct err
 /* Checks a whole block that starts where the chain stands, and writes it. */
 static int put_block(struct stage *stage, struct bytes bytes, uint32_t entry_count, struct err *err)
 {
-    struct bytes body = bytes_of(bytes.data + BLOCK_HEADER_BYTES, bytes.size_bytes - BLOCK_HEADER_BYTES);
-    int code = chain_check_block(&stage->chain, stage->mend->sha, body, entry_count, each_entry, stage, NULL, err);
+    struct block *block = NULL;
+    int code = block_from_bytes(bytes, &block, err); /* which tells nothing of writes long ago */
     if (code == 0)
-        code = disk_write(stage->file, stage->offset, bytes.data, bytes.size_bytes, err);
-    stage->offset += segment_block_span((uint32_t)body.size_bytes);
+        code = chain_check_block(&stage->chain, stage->mend->sha, block_body(block), entry_count, each_entry, stage,
+                                 NULL, err);
+    if (code == 0)
+        code = disk_write(stage->file, stage->offset, block->data, block->size_bytes, err);
+    stage->offset += segment_block_span((uint32_t)bytes.size_bytes - BLOCK_HEADER_BYTES);
+    block_release(block);
     return code;
 }
 

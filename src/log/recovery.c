@@ -1,10 +1,14 @@
 /* Finding the durable end after a crash.
  *
  * Only the last segment is read: its header has the chain as it stood at its start. Its blocks are checked one after
- * the other, entries and all. The first thing that is not a whole block is judged by what comes after it: nothing but
- * zeros              a clean end something, but no whole block  a torn tail: the last write was interrupted, nobody was
- * told. It is cut. a whole block of this log      damage: the write order proves that the bad block was once
- * acknowledged. Refuse, and say how to repair. A block that is whole but whose entries break the chain, or that belongs
+ * the other, entries and all. The first thing that is not a whole block is judged by what comes after it:
+ *   nothing but zeros                            a clean end;
+ *   something, but no whole block of this log, or only such as were written together with it
+ *                                                a torn tail: the last write was interrupted, nobody was told. It is
+ *                                                cut;
+ *   a whole block of a later write               damage: a write begins when the one before is durable, so the bad
+ *                                                block was once acknowledged. Refuse, and say how to repair.
+ * A block that is whole but whose entries break the chain, or that belongs
  * to another log, is damage too: no crash does that. And so is an end that comes before the size of a stored
  * checkpoint: what was signed was acknowledged.
  *
@@ -120,7 +124,8 @@ static int judge_end(struct recovery *recovery, struct disk_file *file, int stop
     bool dirty = false;
     uint64_t found_offset = 0;
     struct log *log = recovery->log;
-    int code = segment_walk_search(&recovery->walk, log->chain.log_id, log->chain.range.size, &found, &found_offset,
+    int code = segment_walk_search(&recovery->walk, log->chain.log_id, log->chain.range.size,
+                                   PLANTED(believe_in_order) ? SEARCH_ANY : SEARCH_LATER_WRITTEN, &found, &found_offset,
                                    &dirty, err);
     if (code != 0)
         return code;

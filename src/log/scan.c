@@ -108,7 +108,8 @@ static int judge_rest(struct scan *scan, const char *name, struct segment_walk *
     bool found = false;
     bool dirty = false;
     uint64_t offset = 0;
-    int code = segment_walk_search(walk, log_id, scan->result->size, &found, &offset, &dirty, err);
+    int code =
+        segment_walk_search(walk, log_id, scan->result->size, SEARCH_LATER_WRITTEN, &found, &offset, &dirty, err);
     if (code != 0)
         return code;
     if (!dirty)

@@ -74,7 +74,7 @@ int segment_resync(struct segment_walk *walk, struct sha256 *sha, const uint8_t 
         struct chain chain = {.last_time = 0};
         bool dirty = false;
         uint64_t offset = 0;
-        code = segment_walk_search(walk, log_id, expected_index + 1, &found, &offset, &dirty, err);
+        code = segment_walk_search(walk, log_id, expected_index + 1, SEARCH_ANY, &found, &offset, &dirty, err);
         if (code != 0 || !found) {
             code = code == 0 ? ERR_END : code;
             break;

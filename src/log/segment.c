@@ -258,15 +258,24 @@ static bool all_zero(const uint8_t *data, size_t size)
     return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
 
+struct search {
+    const uint8_t *log_id;
+    uint64_t first_index;
+    enum segment_search which;
+    uint64_t stopped_at; /* offset of what stopped the walk */
+};
+
 /* Looks at one place where a block may start, other than the one that was refused. */
-static int search_at(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], uint64_t first_index,
-                     uint64_t at, bool *ret_found, struct err *err)
+static int search_at(struct segment_walk *walk, const struct search *search, uint64_t at, bool *ret_found,
+                     struct err *err)
 {
     struct block_header header;
     struct bytes bytes;
     walk->offset = at;
-    int checked = segment_walk_next(walk, log_id, &header, &bytes, NULL);
-    *ret_found = checked == 0 && header.first_index >= first_index;
+    int checked = segment_walk_next(walk, search->log_id, &header, &bytes, NULL);
+    *ret_found =
+        checked == 0 && header.first_index >= search->first_index &&
+        (search->which == SEARCH_ANY || at - search->stopped_at > (uint64_t)header.pages_back * BLOCK_ALIGNMENT_BYTES);
     if (checked == ERR_IO || checked == ERR_NO_MEMORY)
         return err_set(err, checked, "cannot search the rest of the segment");
     return 0;
@@ -276,10 +285,12 @@ static int search_at(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_I
 enum { SEARCH_BYTES = 16 * BLOCK_ALIGNMENT_BYTES };
 
 int segment_walk_search(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], uint64_t first_index,
-                        bool *ret_found, uint64_t *ret_offset, bool *ret_dirty, struct err *err)
+                        enum segment_search which, bool *ret_found, uint64_t *ret_offset, bool *ret_dirty,
+                        struct err *err)
 {
     uint8_t piece[SEARCH_BYTES];
     uint64_t start = walk->offset;
+    const struct search search = {log_id, first_index, which, start};
     bool dirty = false;
     bool found = false;
     int code = 0;
@@ -294,7 +305,7 @@ int segment_walk_search(struct segment_walk *walk, const uint8_t log_id[ENTRY_LO
             if (at + page == start)
                 continue;
             *ret_offset = at + page;
-            code = search_at(walk, log_id, first_index, at + page, &found, err);
+            code = search_at(walk, &search, at + page, &found, err);
         }
     }
     walk->offset = start;

@@ -59,9 +59,15 @@ int segment_walk_next(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_
 int segment_walk_header(struct segment_walk *walk, struct block_header *ret_header, struct err *err) MUST_USE;
 /* After ERR_END or ERR_CORRUPT: looks in the rest of the file, at each place where a block may start, for one that is
  * whole and belongs to this log at or after first_index. *ret_found tells, with its offset; *ret_dirty tells whether
- * the rest holds anything but zeros. */
+ * the rest holds anything but zeros. A disk may keep the end of a write and lose its beginning: only a block of a
+ * later write proves that what stopped the walk was once whole. */
+enum segment_search {
+    SEARCH_ANY,           /* every whole block counts */
+    SEARCH_LATER_WRITTEN, /* only one whose write began behind walk->offset */
+};
 int segment_walk_search(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], uint64_t first_index,
-                        bool *ret_found, uint64_t *ret_offset, bool *ret_dirty, struct err *err) MUST_USE;
+                        enum segment_search which, bool *ret_found, uint64_t *ret_offset, bool *ret_dirty,
+                        struct err *err) MUST_USE;
 
 /* Behind a damaged place, at walk->offset: where the segment is whole again (scrub.c has the argument). next: the
  * header of the segment after it, NULL for the last one. *ret_index is above expected_index. ERR_END when nothing that

@@ -59,16 +59,22 @@ static int put_locked(struct mailbox *mailbox, void *item)
         return ERR_BUSY;
     mailbox->items[(mailbox->first + mailbox->count) % mailbox->capacity] = item;
     mailbox->count++;
-    pthread_cond_signal(&mailbox->not_empty);
     return 0;
+}
+
+/* The receiver is woken when it can have the mutex. */
+static int unlock_and_tell(struct mailbox *mailbox, int code)
+{
+    pthread_mutex_unlock(&mailbox->mutex);
+    if (code == 0)
+        pthread_cond_signal(&mailbox->not_empty);
+    return code;
 }
 
 int mailbox_try_send(struct mailbox *mailbox, void *item)
 {
     pthread_mutex_lock(&mailbox->mutex);
-    int code = put_locked(mailbox, item);
-    pthread_mutex_unlock(&mailbox->mutex);
-    return code;
+    return unlock_and_tell(mailbox, put_locked(mailbox, item));
 }
 
 int mailbox_send(struct mailbox *mailbox, void *item)
@@ -76,9 +82,7 @@ int mailbox_send(struct mailbox *mailbox, void *item)
     pthread_mutex_lock(&mailbox->mutex);
     while (!mailbox->closed && mailbox->count == mailbox->capacity)
         pthread_cond_wait(&mailbox->not_full, &mailbox->mutex);
-    int code = put_locked(mailbox, item);
-    pthread_mutex_unlock(&mailbox->mutex);
-    return code;
+    return unlock_and_tell(mailbox, put_locked(mailbox, item));
 }
 
 static struct timespec deadline_after_ms(uint64_t timeout_ms)

@@ -43,6 +43,10 @@ static int run_replay(const struct check_subject *subject, uint64_t seed, struct
                       struct err *err)
 {
     struct prng prng;
+    bool total = projection_db_total_order(replay->db);
+    hlc ended[PROJECTION_LOGS_MAX];
+    for (size_t i = 0; i < subject->log_count; i++)
+        ended[i] = HLC_NEVER;
     uint64_t events = 0;
     uint64_t fruitless = 0;
     bool done = false;
@@ -54,8 +58,10 @@ static int run_replay(const struct check_subject *subject, uint64_t seed, struct
         struct generation_progress progress = {.moved = false};
         if (subject->stop != NULL && subject->stop(subject->context))
             return err_set(err, ERR_UNAVAILABLE, "the check was stopped");
-        code = generation_step(replay->generation, subject->logs, subject->log_count, at, subject->ends[at], stretch,
-                               &progress, err);
+        code = total ? generation_step_total(replay->generation, subject->logs, subject->log_count, subject->ends,
+                                             ended, stretch, &progress, err)
+                     : generation_step(replay->generation, subject->logs, subject->log_count, at, subject->ends[at],
+                                       stretch, &progress, err);
         events += progress.events;
         fruitless = progress.moved ? 0 : fruitless + 1;
         if (code == 0 && !progress.moved)
@@ -72,7 +78,9 @@ static int replay_new(const struct check_subject *subject, const struct projecti
                       struct replay *ret, uint64_t *ret_events, struct err *err)
 {
     struct replay replay = {.db = NULL};
-    int code = projection_db_open("", spec, &replay.db, err);
+    int code = subject->server == NULL
+                   ? projection_db_open("", spec, &replay.db, err)
+                   : projection_schema_open(subject->server, "", SCHEMA_TEMPORARY, 1, spec, &replay.db, err);
     if (code == 0)
         code = generation_new(replay.db, subject->contexts, &replay.generation, err);
     if (code == 0)

@@ -21,6 +21,10 @@ struct follower {
     struct generation *live;
     struct generation *next; /* NULL when none is being filled */
     char reason[GENERATION_REASON_MAX_BYTES];
+    bool held;
+    struct position hold; /* how far the live one goes meanwhile */
+    hlc passed[PROJECTION_LOGS_MAX];
+    uint64_t events_max; /* in a transaction */
 };
 
 int follower_new(struct projection *projection, const struct context_table *contexts, struct follower **ret,
@@ -30,6 +34,7 @@ int follower_new(struct projection *projection, const struct context_table *cont
     struct follower *follower = mem_alloc_zero(1, sizeof(*follower));
     if (follower == NULL)
         return err_no_memory(err, "a projection's follower");
+    follower->events_max = FOLLOWER_EVENTS_MAX;
     follower->projection = projection;
     follower->contexts = contexts;
     int code = generation_new(projection_live(projection), contexts, &follower->live, err);
@@ -128,16 +133,28 @@ static int switch_when_caught_up(struct follower *follower, struct follower_prog
 
 /* --- Following --- */
 
+/* hold may be NULL. A log's name was checked when it was opened. */
+static uint64_t end_of(const struct log *log, const struct position *hold)
+{
+    struct origin origin;
+    if (hold == NULL)
+        return UINT64_MAX;
+    return origin_parse(log_origin(log), &origin, NULL) == 0 ? position_get(hold, origin.region, origin.incarnation)
+                                                             : 0;
+}
+
 /* A log whose next entry makes a statement fail is left where it stands: others may hold what makes that entry late.
  * *blame gets such a failure. */
-static int step_generation(struct generation *generation, struct log *const *logs, size_t log_count,
-                           struct follower_progress *progress, struct err *blame, struct err *err)
+static int step_generation(const struct follower *follower, struct generation *generation, const struct position *hold,
+                           struct log *const *logs, size_t log_count, struct follower_progress *progress,
+                           struct err *blame, struct err *err)
 {
     int code = 0;
     for (size_t i = 0; code == 0 && i < log_count; i++) {
         struct generation_progress moved = {.moved = false};
         struct err failure = {0};
-        code = generation_step(generation, logs, log_count, i, UINT64_MAX, FOLLOWER_EVENTS_MAX, &moved, &failure);
+        code = generation_step(generation, logs, log_count, i, end_of(logs[i], hold), follower->events_max, &moved,
+                               &failure);
         progress->moved = progress->moved || moved.moved;
         if (code == ERR_INVALID) {
             code = 0;
@@ -149,19 +166,57 @@ static int step_generation(struct generation *generation, struct log *const *log
     return code;
 }
 
+/* The same for one that wants all logs in one order. */
+static int step_total(struct follower *follower, struct generation *generation, const struct position *hold,
+                      struct log *const *logs, size_t log_count, struct follower_progress *progress, struct err *blame,
+                      struct err *err)
+{
+    uint64_t ends[PROJECTION_LOGS_MAX];
+    struct generation_progress moved = {.moved = false};
+    struct err failure = {0};
+    for (size_t i = 0; i < log_count; i++)
+        ends[i] = end_of(logs[i], hold);
+    int code = generation_step_total(generation, logs, log_count, ends, follower->passed, follower->events_max, &moved,
+                                     &failure);
+    progress->moved = progress->moved || moved.moved;
+    if (code == ERR_INVALID) {
+        *blame = failure;
+        return 0;
+    }
+    if (code != 0 && err != NULL)
+        *err = failure;
+    return code;
+}
+
+static int step_any(struct follower *follower, struct generation *generation, const struct position *hold,
+                    struct log *const *logs, size_t log_count, struct follower_progress *progress, struct err *blame,
+                    struct err *err)
+{
+    return projection_db_total_order(projection_live(follower->projection))
+               ? step_total(follower, generation, hold, logs, log_count, progress, blame, err)
+               : step_generation(follower, generation, hold, logs, log_count, progress, blame, err);
+}
+
+void follower_limit(struct follower *follower, uint64_t events)
+{
+    PRE(events >= 1 && events <= FOLLOWER_EVENTS_MAX);
+    follower->events_max = events;
+}
+
 int follower_step(struct follower *follower, struct log *const *logs, size_t log_count, struct follower_progress *ret,
                   struct err *err)
 {
     struct follower_progress progress = {.moved = false};
     struct err blame = {0};
-    int code = step_generation(follower->live, logs, log_count, &progress, &blame, err);
+    int code = step_any(follower, follower->live, follower->held ? &follower->hold : NULL, logs, log_count, &progress,
+                        &blame, err);
     if (code == 0 && follower->next != NULL)
-        code = step_generation(follower->next, logs, log_count, &progress, &blame, err);
+        code = step_any(follower, follower->next, NULL, logs, log_count, &progress, &blame, err);
     if (code == 0 && follower->next != NULL && generation_conflict(follower->next, NULL))
         code = begin_by_itself(follower, follower->next, &progress, err);
     else if (code == 0 && follower->next == NULL && generation_conflict(follower->live, NULL))
         code = begin_by_itself(follower, follower->live, &progress, err);
-    else if (code == 0 && follower->next != NULL)
+    else if (code == 0 && follower->next != NULL && !follower->held)
         code = switch_when_caught_up(follower, &progress, err);
     if (code == 0 && blame.code != 0 && !progress.moved)
         return err_set(err, blame.code, "%s", blame.message);
@@ -170,7 +225,30 @@ int follower_step(struct follower *follower, struct log *const *logs, size_t log
     return code;
 }
 
+void follower_hold(struct follower *follower, const struct position *at)
+{
+    follower->held = true;
+    follower->hold = *at;
+}
+
+void follower_passed(struct follower *follower, const hlc *passed, size_t log_count)
+{
+    PRE(log_count <= PROJECTION_LOGS_MAX);
+    memset(follower->passed, 0, sizeof(follower->passed));
+    memcpy(follower->passed, passed, log_count * sizeof(passed[0]));
+}
+
+void follower_release(struct follower *follower)
+{
+    follower->held = false;
+}
+
 /* --- Asking --- */
+
+bool follower_rebuilds(const struct follower *follower)
+{
+    return follower->next != NULL;
+}
 
 const char *follower_reason(const struct follower *follower)
 {

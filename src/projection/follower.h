@@ -31,6 +31,9 @@ int follower_new(struct projection *projection, const struct context_table *cont
                  struct err *err) MUST_USE;
 void follower_free(struct follower *follower);
 
+/* Events in a transaction: 1 to FOLLOWER_EVENTS_MAX, which it is at first. */
+void follower_limit(struct follower *follower, uint64_t events);
+
 /* What a step did. */
 struct follower_progress {
     bool moved;    /* false: everything is applied up to its durable end, or waits for another log */
@@ -45,9 +48,20 @@ struct follower_progress {
 int follower_step(struct follower *follower, struct log *const *logs, size_t log_count, struct follower_progress *ret,
                   struct err *err) MUST_USE;
 
+/* Until the release the live generation goes to *at (at or past where it stands) and no further, and no next one
+ * becomes live: for a comparison with another region that stands there. */
+void follower_hold(struct follower *follower, const struct position *at);
+void follower_release(struct follower *follower);
+
+/* Total order: the times that logs have passed, as generation_step_total has them; until the next call, and 0 for logs
+ * past log_count. */
+void follower_passed(struct follower *follower, const hlc *passed, size_t log_count);
+
 /* Begins the next generation because somebody asked, or begins it again. Errors of projection_rebuild_begin. */
 int follower_rebuild(struct follower *follower, struct err *err) MUST_USE;
 
+/* Whether a next generation is being filled. */
+bool follower_rebuilds(const struct follower *follower);
 /* Why the rebuild that goes on was begun by itself; "" when somebody asked for it, or none goes on. Valid until the
  * next step. */
 const char *follower_reason(const struct follower *follower);

@@ -2,6 +2,7 @@
  * file):
  *
  *   -- tally: projection balances          name, [a-z0-9_-]{1,63}
+ *   -- tally: order total                   optional: events in one order (generation.h)
  *   -- tally: schema                        statements that make the tables, run once per generation
  *   CREATE TABLE …;
  *   -- tally: on bank CashDeposited         statements for events of this context and type; several sections may name
@@ -15,10 +16,12 @@
  * The cursor (a position) commits in the same database transaction as the rows, so each event takes effect exactly
  * once. A generation is one database file, "<folder>/gen-<n>.sqlite"; the live one is named by "<folder>/live"
  * (replaced atomically). A rebuild fills generation n+1 beside it, then switches. The SQL is "<folder>/projection.sql".
+ * When the folder has a file "database", generations are schemas of the PostgreSQL database that it names instead.
  */
 #ifndef PROJECTION_PROJECTION_H
 #define PROJECTION_PROJECTION_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,6 +37,7 @@ enum {
     PROJECTION_ORIGIN_MAX_BYTES = 255,
     PROJECTION_LOGS_MAX = 64,
     PROJECTION_TABLE_MAX_BYTES = 255,
+    PROJECTION_NOTE_MAX_BYTES = 300,
 };
 
 /* --- The parsed file --- */
@@ -43,6 +47,9 @@ struct projection_spec;
 int projection_spec_parse(struct bytes sql, struct projection_spec **ret, struct err *err) MUST_USE;
 void projection_spec_free(struct projection_spec *spec);
 const char *projection_spec_name(const struct projection_spec *spec);
+/* The contexts whose sections speak of :payload (or :payload_bytes), be it in a comment, one at a time and perhaps more
+ * than once: start with *at = 0. NULL at the end. */
+const char *projection_spec_next_payload_context(const struct projection_spec *spec, size_t *at);
 
 /* --- One generation: a database with rows and cursor. One thread. --- */
 struct projection_db;
@@ -65,6 +72,37 @@ int projection_db_open(const char *path, const struct projection_spec *spec, str
                        struct err *err) MUST_USE;
 void projection_db_close(struct projection_db *db);
 
+/* A PostgreSQL database that projections may lie in. Borrowed, and outlives what is opened with it. */
+struct projection_server {
+    const char *name;            /* as operators call it */
+    const char *url;             /* passed projection_server_check */
+    const atomic_bool *stopping; /* once it is true no call waits any longer (ERR_UNAVAILABLE); may be NULL */
+};
+/* Whether a URL can be used: ERR_INVALID when libpq cannot read it, or when it holds a password, which belongs into a
+ * password file. Makes no connection; the message does not repeat the URL. */
+int projection_server_check(const char *url, struct err *err) MUST_USE;
+
+enum schema_mode {
+    SCHEMA_OPEN,     /* it is there */
+    SCHEMA_CREATE,   /* it is not */
+    SCHEMA_REPLACE,  /* whatever is there goes first */
+    SCHEMA_TEMPORARY /* gone when it is closed; the name counts for nothing */
+};
+/* Opens a generation in PostgreSQL. ERR_UNAVAILABLE when there is no connection or the server lacks something: try
+ * again later, here and in every other call on such a database (close it first). ERR_EXISTS, ERR_NOT_FOUND: the schema.
+ * ERR_INVALID, ERR_MISMATCH, ERR_CORRUPT, ERR_TOO_LARGE, ERR_NO_MEMORY as projection_db_open; ERR_MISMATCH also for a
+ * database whose encoding is not UTF-8, and, at a commit, when somebody else moved the cursor; ERR_PERMISSION: the
+ * role may not do it. */
+int projection_schema_open(const struct projection_server *server, const char *schema, enum schema_mode mode,
+                           uint64_t generation, const struct projection_spec *spec, struct projection_db **ret,
+                           struct err *err) MUST_USE;
+/* The three below only for a database that projection_schema_open opened. */
+uint64_t projection_schema_generation(struct projection_db *db); /* as stored when it was made */
+/* Removes a schema, if there is one, by the connection of db. */
+int projection_schema_drop(struct projection_db *db, const char *schema, struct err *err) MUST_USE;
+/* Gives db's schema another name in place of the schema that has it, which is dropped: both or neither. */
+int projection_schema_rename(struct projection_db *db, const char *name, struct err *err) MUST_USE;
+
 /* Entries of `origin` applied so far, from the cursor table. */
 int projection_db_applied(struct projection_db *db, const char *origin, uint64_t *ret_size, struct err *err) MUST_USE;
 /* One component of the cursor at a time, in name order: start with *position = 0. False at the end. */
@@ -79,6 +117,9 @@ int projection_db_begin(struct projection_db *db, struct err *err) MUST_USE;
 int projection_db_apply(struct projection_db *db, const struct projection_event *event, struct err *err) MUST_USE;
 int projection_db_commit(struct projection_db *db, struct err *err) MUST_USE;
 void projection_db_rollback(struct projection_db *db);
+/* The transaction that just failed with ERR_INVALID had put statements off, so that any of its events may be to blame.
+ * The next one puts nothing off, until one succeeds: its failure belongs to the event applied last. */
+bool projection_db_unsure(const struct projection_db *db);
 /* Whether some section has statements for the entry; never for a control event. */
 bool projection_db_wants(const struct projection_db *db, const struct entry *entry);
 
@@ -101,6 +142,13 @@ typedef int projection_authority_fn(void *context, const struct projection_autho
 int projection_db_authority(struct projection_db *db, projection_authority_fn *each, void *context,
                             struct err *err) MUST_USE;
 
+/* Numbers that a generation keeps with its rows, by a name of at most PROJECTION_NOTE_MAX_BYTES. Keeping is in a
+ * transaction, and takes the place of what was kept; 0 when nothing was. Errors of projection_db_learn. */
+int projection_db_keep(struct projection_db *db, const char *name, uint64_t number, struct err *err) MUST_USE;
+int projection_db_kept(struct projection_db *db, const char *name, uint64_t *ret, struct err *err) MUST_USE;
+/* Whether the file says "order total". */
+bool projection_db_total_order(const struct projection_db *db);
+
 /* One hash of the contents: SHA-256 over, for each user table in name order (cursor and other tables whose names start
  * with "_tally_" or "sqlite_" left out), its name, column names and all rows in the order of all columns, every value
  * behind its type and length. Equal contents give equal digests, whatever order rows were written in. Runs in one read
@@ -120,13 +168,32 @@ int projection_db_same_contexts(struct projection_db *db, const struct hash *con
 /* --- A projection in its folder: file, generations, live pointer. One thread. --- */
 struct projection;
 
-/* Creates the folder with the SQL in it and generation 1. ERR_EXISTS; errors of parse and open: then nothing is left
- * behind. */
-int projection_create(const char *folder, struct bytes sql, struct projection **ret, struct err *err) MUST_USE;
-int projection_open(const char *folder, struct projection **ret, struct err *err) MUST_USE;
+enum { PROJECTION_SERVERS_MAX = 16, PROJECTION_SERVER_NAME_MAX_BYTES = 63, PROJECTION_SCHEMA_NAME_MAX_BYTES = 58 };
+
+/* The PostgreSQL databases that there are, by name. Borrowed, and outlive what is opened with them. */
+struct projection_servers {
+    const struct projection_server *items;
+    size_t count;
+};
+
+/* Creates the folder with the SQL in it and generation 1, in an SQLite file beside it, or, when server is not NULL, in
+ * a schema of that database with the projection's name (at most PROJECTION_SCHEMA_NAME_MAX_BYTES). ERR_EXISTS; errors
+ * of parse and of the database's opening: then nothing is left behind. */
+int projection_create(const char *folder, struct bytes sql, const struct projection_server *server,
+                      struct projection **ret, struct err *err) MUST_USE;
+/* servers may be NULL: none. ERR_NOT_FOUND also when the folder names a database that is not among them. */
+int projection_open(const char *folder, const struct projection_servers *servers, struct projection **ret,
+                    struct err *err) MUST_USE;
+/* The database that the folder names, "" for SQLite. ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. */
+int projection_folder_server(const char *folder, char ret[PROJECTION_SERVER_NAME_MAX_BYTES + 1],
+                             struct err *err) MUST_USE;
+/* NULL: it lies in SQLite files. */
+const struct projection_server *projection_server_of(const struct projection *projection);
 void projection_close(struct projection *projection);
 
 const char *projection_name(const struct projection *projection);
+const struct hash *projection_sql_digest(const struct projection *projection); /* SHA-256 of the file */
+const struct projection_spec *projection_spec_of(const struct projection *projection);
 uint64_t projection_generation(const struct projection *projection); /* live one, from 1 */
 struct projection_db *projection_live(struct projection *projection);
 /* The generation being rebuilt, or NULL. */

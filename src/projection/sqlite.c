@@ -19,7 +19,7 @@
 #include "projection/sqlite.h"
 
 /* Our code for the failure at hand; `otherwise` when neither disk nor memory is to blame. */
-static int code_of_failure(const struct projection_db *db, int otherwise)
+static int code_of_failure(const struct sqlite_db *db, int otherwise)
 {
     switch (sqlite3_errcode(db->sqlite)) {
     case SQLITE_FULL:
@@ -39,17 +39,17 @@ static int code_of_failure(const struct projection_db *db, int otherwise)
     }
 }
 
-int sqlite_failed(struct projection_db *db, const char *doing, struct err *err)
+int sqlite_failed(struct sqlite_db *db, const char *doing, struct err *err)
 {
     return err_set(err, code_of_failure(db, ERR_IO), "%s: SQLite says: %s", doing, sqlite3_errmsg(db->sqlite));
 }
 
-int sqlite_run(struct projection_db *db, const char *sql, struct err *err)
+int sqlite_run(struct sqlite_db *db, const char *sql, struct err *err)
 {
     return sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : sqlite_failed(db, sql, err);
 }
 
-int sqlite_prepare(struct projection_db *db, const char *sql, sqlite3_stmt **ret, struct err *err)
+int sqlite_prepare(struct sqlite_db *db, const char *sql, sqlite3_stmt **ret, struct err *err)
 {
     return sqlite3_prepare_v2(db->sqlite, sql, -1, ret, NULL) == SQLITE_OK ? 0 : sqlite_failed(db, sql, err);
 }
@@ -67,7 +67,7 @@ static int authorize(void *context, int action, const char *first, const char *s
     static const char *const refused_functions[] = {"load_extension", "readfile",         "writefile",  "edit",
                                                     "fts3_tokenizer", "random",           "randomblob", "current_date",
                                                     "current_time",   "current_timestamp"};
-    const struct projection_db *db = context;
+    const struct sqlite_db *db = context;
     (void)database;
     (void)trigger;
     if (!db->guarded)
@@ -98,50 +98,24 @@ static int authorize(void *context, int action, const char *first, const char *s
 
 /* --- Compiling --- */
 
-enum parameter {
-    PARAMETER_CONTEXT,
-    PARAMETER_PARTITION,
-    PARAMETER_STREAM,
-    PARAMETER_VERSION,
-    PARAMETER_TYPE,
-    PARAMETER_EVENT_ID,
-    PARAMETER_TIME_MS,
-    PARAMETER_PAYLOAD,
-    PARAMETER_METADATA,
-    PARAMETER_CONTENT_TYPE,
-    PARAMETER_ORIGIN,
-    PARAMETER_POSITION,
-    PARAMETER_EPOCH,
-    PARAMETER_CAUSATION_ID,
-    PARAMETER_CORRELATION_ID,
-    PARAMETER_COUNT,
-};
-
-static const char *const parameter_names[PARAMETER_COUNT] = {
-    ":context",  ":partition",    ":stream", ":version",  ":type",  ":event_id",     ":time_ms",       ":payload",
-    ":metadata", ":content_type", ":origin", ":position", ":epoch", ":causation_id", ":correlation_id"};
-
-static enum parameter find_parameter(const char *name)
+static int find_parameters(struct compiled *compiled, const struct projection_section *section, struct err *err)
 {
-    int found = 0;
-    while (found < PARAMETER_COUNT && (name == NULL || strcmp(name, parameter_names[found]) != 0))
-        found++;
-    return (enum parameter)found;
-}
-
-static int check_parameters(sqlite3_stmt *statement, const struct projection_section *section, struct err *err)
-{
-    for (int i = 1; i <= sqlite3_bind_parameter_count(statement); i++) {
-        const char *name = sqlite3_bind_parameter_name(statement, i);
-        if (find_parameter(name) == PARAMETER_COUNT)
+    for (int i = 1; i <= sqlite3_bind_parameter_count(compiled->statement); i++) {
+        const char *name = sqlite3_bind_parameter_name(compiled->statement, i);
+        enum parameter found =
+            name == NULL || name[0] != ':' ? PARAMETER_COUNT : parameter_find(bytes_of_string(name + 1));
+        if (found == PARAMETER_COUNT)
             return err_set(err, ERR_INVALID, "section \"on %.60s %.60s\", line %u: there is no parameter %.60s",
                            section->context, section->type, section->line, name == NULL ? "?" : name);
+        INVARIANT(compiled->parameter_count < PARAMETER_COUNT); /* SQLite numbers a name once */
+        compiled->parameters[compiled->parameter_count++] = found;
     }
     return 0;
 }
 
-static int compile_section(struct projection_db *db, const struct projection_section *section, struct err *err)
+static int compile_section(struct sqlite_db *db, size_t number, struct err *err)
 {
+    const struct projection_section *section = &db->base.spec->sections[number];
     const char *sql = section->sql;
     while (*sql != '\0') {
         sqlite3_stmt *statement = NULL;
@@ -150,24 +124,25 @@ static int compile_section(struct projection_db *db, const struct projection_sec
                            section->line, sqlite3_errmsg(db->sqlite));
         if (statement == NULL)
             continue; /* a comment or blank space */
-        int code = check_parameters(statement, section, err);
+        struct compiled compiled = {.statement = statement, .section = number};
+        int code = find_parameters(&compiled, section, err);
         if (code == 0 && db->statement_count == STATEMENTS_MAX)
             code = err_set(err, ERR_TOO_LARGE, "more than %d statements", STATEMENTS_MAX);
         if (code != 0) {
             sqlite3_finalize(statement);
             return code;
         }
-        db->statements[db->statement_count++] = (struct compiled){.statement = statement, .section = section};
+        db->statements[db->statement_count++] = compiled;
     }
     return 0;
 }
 
-static int compile_all(struct projection_db *db, struct err *err)
+static int compile_all(struct sqlite_db *db, struct err *err)
 {
     int code = 0;
     db->guarded = true;
-    for (size_t i = 0; code == 0 && i < db->spec->section_count; i++)
-        code = compile_section(db, &db->spec->sections[i], err);
+    for (size_t i = 0; code == 0 && i < db->base.spec->section_count; i++)
+        code = compile_section(db, i, err);
     db->guarded = false;
     if (code == 0 &&
         sqlite3_prepare_v3(
@@ -180,11 +155,11 @@ static int compile_all(struct projection_db *db, struct err *err)
 
 /* --- Opening --- */
 
-static int make_tables(struct projection_db *db, struct err *err)
+static int make_tables(struct sqlite_db *db, struct err *err)
 {
     char text[2 * HASH_SIZE + 1];
     char sql[256];
-    hex_encode(bytes_of(db->spec->digest.bytes, HASH_SIZE), text);
+    hex_encode(bytes_of(db->base.spec->digest.bytes, HASH_SIZE), text);
     snprintf(sql, sizeof(sql), "INSERT INTO _tally_meta(key, value) VALUES('sql', '%s')", text);
     int code = sqlite_run(db, "BEGIN IMMEDIATE", err);
     if (code == 0)
@@ -201,9 +176,9 @@ static int make_tables(struct projection_db *db, struct err *err)
         code = sqlite_run(db, sql, err);
     if (code == 0) {
         db->guarded = true;
-        if (sqlite3_exec(db->sqlite, db->spec->schema.sql, NULL, NULL, NULL) != SQLITE_OK)
-            code =
-                err_set(err, ERR_INVALID, "the schema, line %u: %s", db->spec->schema.line, sqlite3_errmsg(db->sqlite));
+        if (sqlite3_exec(db->sqlite, db->base.spec->schema.sql, NULL, NULL, NULL) != SQLITE_OK)
+            code = err_set(err, ERR_INVALID, "the schema, line %u: %s", db->base.spec->schema.line,
+                           sqlite3_errmsg(db->sqlite));
         db->guarded = false;
     }
     if (code == 0)
@@ -211,11 +186,11 @@ static int make_tables(struct projection_db *db, struct err *err)
     return code;
 }
 
-static int check_made_by(struct projection_db *db, struct err *err)
+static int check_made_by(struct sqlite_db *db, struct err *err)
 {
     char text[2 * HASH_SIZE + 1];
     sqlite3_stmt *statement = NULL;
-    hex_encode(bytes_of(db->spec->digest.bytes, HASH_SIZE), text);
+    hex_encode(bytes_of(db->base.spec->digest.bytes, HASH_SIZE), text);
     if (sqlite3_prepare_v2(db->sqlite, "SELECT value FROM _tally_meta WHERE key = 'sql'", -1, &statement, NULL) !=
         SQLITE_OK)
         return sqlite_failed(db, "reading what made the file", err);
@@ -227,7 +202,7 @@ static int check_made_by(struct projection_db *db, struct err *err)
     return code;
 }
 
-static int has_tables(struct projection_db *db, bool *ret, struct err *err)
+static int has_tables(struct sqlite_db *db, bool *ret, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
     if (sqlite3_prepare_v2(db->sqlite, "SELECT 1 FROM sqlite_master WHERE name = '_tally_meta'", -1, &statement,
@@ -241,27 +216,26 @@ static int has_tables(struct projection_db *db, bool *ret, struct err *err)
     return 0;
 }
 
-static int read_cursor(struct projection_db *db, struct err *err)
+static int read_cursor(struct sqlite_db *db, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
     int step = SQLITE_DONE;
     if (sqlite3_prepare_v2(db->sqlite, "SELECT origin, size FROM _tally_cursor ORDER BY origin", -1, &statement,
                            NULL) != SQLITE_OK)
         return sqlite_failed(db, "reading the cursor", err);
-    while ((step = sqlite3_step(statement)) == SQLITE_ROW && db->cursor_count < CURSOR_MAX) {
-        struct cursor_part *part = &db->cursor[db->cursor_count++];
-        snprintf(part->origin, sizeof(part->origin), "%s", (const char *)sqlite3_column_text(statement, 0));
-        part->size = (uint64_t)sqlite3_column_int64(statement, 1);
-    }
+    int code = 0;
+    while (code == 0 && (step = sqlite3_step(statement)) == SQLITE_ROW)
+        code = database_read_part(&db->base, (const char *)sqlite3_column_text(statement, 0),
+                                  (uint64_t)sqlite3_column_int64(statement, 1), err);
     sqlite3_finalize(statement);
-    if (step != SQLITE_DONE)
-        return sqlite_failed(db, "reading the cursor", err);
-    memcpy(db->committed, db->cursor, sizeof(db->cursor));
-    db->committed_count = db->cursor_count;
-    return 0;
+    if (code == 0 && step != SQLITE_DONE)
+        code = sqlite_failed(db, "reading the cursor", err);
+    if (code == 0)
+        database_read_end(&db->base);
+    return code;
 }
 
-static int prepare_file(struct projection_db *db, struct err *err)
+static int prepare_file(struct sqlite_db *db, struct err *err)
 {
     bool made = false;
     int code = sqlite_run(db, "PRAGMA journal_mode = WAL", err);
@@ -278,13 +252,138 @@ static int prepare_file(struct projection_db *db, struct err *err)
     return code;
 }
 
+/* --- Applying --- */
+
+/* The parts that moved since the begin become rows. */
+static int write_cursor(struct sqlite_db *db, struct err *err)
+{
+    for (size_t i = 0; i < db->base.cursor_count; i++) {
+        const struct cursor_part *part = &db->base.cursor[i];
+        sqlite3_bind_text(db->move_cursor, 1, part->origin, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(db->move_cursor, 2, (sqlite3_int64)part->size);
+        int step = sqlite3_step(db->move_cursor);
+        sqlite3_reset(db->move_cursor);
+        if (step != SQLITE_DONE)
+            return sqlite_failed(db, "moving the cursor", err);
+    }
+    return 0;
+}
+
+static int begin(struct projection_db *base, struct err *err)
+{
+    return sqlite_run(sqlite_of(base), "BEGIN IMMEDIATE", err);
+}
+
+static void bind_bytes(sqlite3_stmt *statement, int at, struct bytes value)
+{
+    const char *data = value.size_bytes == 0 ? "" : (const char *)value.data;
+    if (utf8_valid(value))
+        sqlite3_bind_text64(statement, at, data, value.size_bytes, SQLITE_STATIC, SQLITE_UTF8);
+    else
+        sqlite3_bind_blob64(statement, at, data, value.size_bytes, SQLITE_STATIC);
+}
+
+static void bind_parameter(sqlite3_stmt *statement, int at, enum parameter parameter,
+                           const struct projection_event *event)
+{
+    struct parameter_value value;
+    parameter_of(event, parameter, &value);
+    if (value.is_null)
+        sqlite3_bind_null(statement, at);
+    else if (parameter_type(parameter) == PARAMETER_NUMBER)
+        sqlite3_bind_int64(statement, at, value.number);
+    else if (parameter_type(parameter) == PARAMETER_BYTES)
+        sqlite3_bind_blob64(statement, at, value.bytes.size_bytes == 0 ? (const void *)"" : value.bytes.data,
+                            value.bytes.size_bytes, SQLITE_STATIC);
+    else if (value.id[0] != '\0')
+        sqlite3_bind_text(statement, at, value.id, -1, SQLITE_TRANSIENT);
+    else
+        bind_bytes(statement, at, value.bytes);
+}
+
+static int run_statement(struct sqlite_db *db, const struct compiled *compiled, const struct projection_event *event,
+                         struct err *err)
+{
+    sqlite3_stmt *statement = compiled->statement;
+    const struct projection_section *section = &db->base.spec->sections[compiled->section];
+    for (int i = 0; i < compiled->parameter_count; i++)
+        bind_parameter(statement, i + 1, compiled->parameters[i], event);
+    int step = sqlite3_step(statement);
+    while (step == SQLITE_ROW)
+        step = sqlite3_step(statement);
+    int code = 0;
+    if (step != SQLITE_DONE)
+        code =
+            err_set(err, code_of_failure(db, ERR_INVALID), "entry %llu of %s, section \"on %.60s %.60s\", line %u: %s",
+                    (unsigned long long)event->entry->index, event->origin, section->context, section->type,
+                    section->line, sqlite3_errmsg(db->sqlite));
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return code;
+}
+
+static int run(struct projection_db *base, size_t section, const struct projection_event *event, struct err *err)
+{
+    struct sqlite_db *db = sqlite_of(base);
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < db->statement_count; i++) {
+        if (db->statements[i].section == section)
+            code = run_statement(db, &db->statements[i], event, err);
+    }
+    return code;
+}
+
+static int commit(struct projection_db *base, struct err *err)
+{
+    struct sqlite_db *db = sqlite_of(base);
+    int code = PLANTED(apply_twice) ? 0 : write_cursor(db, err);
+    return code == 0 ? sqlite_run(db, "COMMIT", err) : code;
+}
+
+static void rollback(struct projection_db *base)
+{
+    /* An error means that SQLite has done it already. */
+    sqlite3_exec(sqlite_of(base)->sqlite, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* --- Opening and closing --- */
+
+static void close_db(struct projection_db *base)
+{
+    struct sqlite_db *db = sqlite_of(base);
+    for (size_t i = 0; i < db->statement_count; i++)
+        sqlite3_finalize(db->statements[i].statement);
+    sqlite3_finalize(db->move_cursor);
+    sqlite3_close(db->sqlite);
+    mem_free(db);
+}
+
+static const struct database_ops ops = {
+    .begin = begin,
+    .run = run,
+    .commit = commit,
+    .rollback = rollback,
+    .learn = sqlite_learn,
+    .knows = sqlite_knows,
+    .authority = sqlite_authority,
+    .keep = sqlite_keep,
+    .kept = sqlite_kept,
+    .same_contexts = sqlite_same_contexts,
+    .read_begin = sqlite_read_begin,
+    .read_end = sqlite_read_end,
+    .next_table = sqlite_next_table,
+    .digest_rows = sqlite_digest_rows,
+    .close = close_db,
+};
+
 int projection_db_open(const char *path, const struct projection_spec *spec, struct projection_db **ret,
                        struct err *err)
 {
-    struct projection_db *db = mem_alloc_zero(1, sizeof(*db));
+    struct sqlite_db *db = mem_alloc_zero(1, sizeof(*db));
     if (db == NULL)
         return err_no_memory(err, "a projection's database");
-    db->spec = spec;
+    db->base.ops = &ops;
+    db->base.spec = spec;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     int code = 0;
     if (sqlite3_open_v2(path, &db->sqlite, flags, NULL) != SQLITE_OK) {
@@ -298,244 +397,9 @@ int projection_db_open(const char *path, const struct projection_spec *spec, str
             err_wrap(err, code, "%s is damaged; remove it, and the projection is filled again from the logs", path);
     }
     if (code != 0) {
-        projection_db_close(db);
+        close_db(&db->base);
         return code;
     }
-    *ret = db;
+    *ret = &db->base;
     return 0;
-}
-
-void projection_db_close(struct projection_db *db)
-{
-    if (db == NULL)
-        return;
-    for (size_t i = 0; i < db->statement_count; i++)
-        sqlite3_finalize(db->statements[i].statement);
-    sqlite3_finalize(db->move_cursor);
-    sqlite3_close(db->sqlite);
-    mem_free(db);
-}
-
-/* --- Cursor --- */
-
-static struct cursor_part *find_part(struct projection_db *db, const char *origin)
-{
-    for (size_t i = 0; i < db->cursor_count; i++) {
-        if (strcmp(db->cursor[i].origin, origin) == 0)
-            return &db->cursor[i];
-    }
-    return NULL;
-}
-
-int projection_db_applied(struct projection_db *db, const char *origin, uint64_t *ret_size, struct err *err)
-{
-    const struct cursor_part *part = find_part(db, origin);
-    (void)err;
-    *ret_size = part == NULL ? 0 : part->size;
-    return 0;
-}
-
-bool projection_db_cursor_next(struct projection_db *db, size_t *position, const char **ret_origin, uint64_t *ret_size)
-{
-    if (*position >= db->cursor_count)
-        return false;
-    *ret_origin = db->cursor[*position].origin;
-    *ret_size = db->cursor[*position].size;
-    (*position)++;
-    return true;
-}
-
-static int move_cursor(struct projection_db *db, const struct projection_event *event, struct err *err)
-{
-    struct cursor_part *part = find_part(db, event->origin);
-    if (event->entry->index != (part == NULL ? 0 : part->size))
-        return err_set(err, ERR_INVALID, "entry %llu of %s does not follow the %llu applied",
-                       (unsigned long long)event->entry->index, event->origin,
-                       (unsigned long long)(part == NULL ? 0 : part->size));
-    if (part == NULL) {
-        if (db->cursor_count == CURSOR_MAX)
-            return err_set(err, ERR_TOO_LARGE, "events of more than %d logs", CURSOR_MAX);
-        size_t place = 0;
-        while (place < db->cursor_count && strcmp(db->cursor[place].origin, event->origin) < 0)
-            place++;
-        memmove(&db->cursor[place + 1], &db->cursor[place], (db->cursor_count - place) * sizeof(db->cursor[0]));
-        part = &db->cursor[place];
-        db->cursor_count++;
-        memset(part, 0, sizeof(*part));
-        snprintf(part->origin, sizeof(part->origin), "%s", event->origin);
-    }
-    part->size = event->entry->index + 1;
-    return 0;
-}
-
-/* The parts that moved since the begin become rows. */
-static int write_cursor(struct projection_db *db, struct err *err)
-{
-    for (size_t i = 0; i < db->cursor_count; i++) {
-        const struct cursor_part *part = &db->cursor[i];
-        sqlite3_bind_text(db->move_cursor, 1, part->origin, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(db->move_cursor, 2, (sqlite3_int64)part->size);
-        int step = sqlite3_step(db->move_cursor);
-        sqlite3_reset(db->move_cursor);
-        if (step != SQLITE_DONE)
-            return sqlite_failed(db, "moving the cursor", err);
-    }
-    return 0;
-}
-
-/* --- Applying --- */
-
-int projection_db_begin(struct projection_db *db, struct err *err)
-{
-    PRE(!db->in_transaction);
-    int code = sqlite_run(db, "BEGIN IMMEDIATE", err);
-    if (code == 0)
-        db->in_transaction = true;
-    return code;
-}
-
-static void bind_bytes(sqlite3_stmt *statement, int at, struct bytes value)
-{
-    const char *data = value.size_bytes == 0 ? "" : (const char *)value.data;
-    if (utf8_valid(value))
-        sqlite3_bind_text64(statement, at, data, value.size_bytes, SQLITE_STATIC, SQLITE_UTF8);
-    else
-        sqlite3_bind_blob64(statement, at, data, value.size_bytes, SQLITE_STATIC);
-}
-
-static void bind_id(sqlite3_stmt *statement, int at, struct bytes id)
-{
-    char text[UUID_TEXT_SIZE + 1];
-    if (id.size_bytes != UUID_SIZE) {
-        sqlite3_bind_null(statement, at);
-        return;
-    }
-    uuid_format(id.data, text);
-    sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
-}
-
-static void bind_parameter(sqlite3_stmt *statement, int at, enum parameter parameter,
-                           const struct projection_event *event)
-{
-    const struct entry *entry = event->entry;
-    switch (parameter) {
-    case PARAMETER_CONTEXT:
-        bind_bytes(statement, at, entry->context);
-        return;
-    case PARAMETER_PARTITION:
-        bind_bytes(statement, at, entry->partition);
-        return;
-    case PARAMETER_STREAM:
-        bind_bytes(statement, at, entry->stream);
-        return;
-    case PARAMETER_VERSION:
-        sqlite3_bind_int64(statement, at, (sqlite3_int64)entry->stream_version);
-        return;
-    case PARAMETER_TYPE:
-        bind_bytes(statement, at, entry->type);
-        return;
-    case PARAMETER_EVENT_ID:
-        bind_id(statement, at, bytes_of(entry->event_id, ENTRY_ID_SIZE));
-        return;
-    case PARAMETER_TIME_MS:
-        sqlite3_bind_int64(statement, at, (sqlite3_int64)hlc_unix_ms(entry->time));
-        return;
-    case PARAMETER_PAYLOAD:
-        if (event->has_payload)
-            bind_bytes(statement, at, event->payload);
-        else
-            sqlite3_bind_null(statement, at);
-        return;
-    case PARAMETER_METADATA:
-        bind_bytes(statement, at, entry->metadata);
-        return;
-    case PARAMETER_CONTENT_TYPE:
-        bind_bytes(statement, at, entry->content_type);
-        return;
-    case PARAMETER_ORIGIN:
-        sqlite3_bind_text(statement, at, event->origin, -1, SQLITE_STATIC);
-        return;
-    case PARAMETER_POSITION:
-        sqlite3_bind_int64(statement, at, (sqlite3_int64)entry->index);
-        return;
-    case PARAMETER_EPOCH:
-        sqlite3_bind_int64(statement, at, (sqlite3_int64)entry->epoch);
-        return;
-    case PARAMETER_CAUSATION_ID:
-        bind_id(statement, at, entry->causation_id);
-        return;
-    case PARAMETER_CORRELATION_ID:
-        bind_id(statement, at, entry->correlation_id);
-        return;
-    case PARAMETER_COUNT:
-        break;
-    }
-    INVARIANT(!"a known parameter"); /* checked when it was compiled */
-}
-
-static int run_statement(struct projection_db *db, const struct compiled *compiled,
-                         const struct projection_event *event, struct err *err)
-{
-    sqlite3_stmt *statement = compiled->statement;
-    for (int i = 1; i <= sqlite3_bind_parameter_count(statement); i++)
-        bind_parameter(statement, i, find_parameter(sqlite3_bind_parameter_name(statement, i)), event);
-    int step = sqlite3_step(statement);
-    while (step == SQLITE_ROW)
-        step = sqlite3_step(statement);
-    int code = 0;
-    if (step != SQLITE_DONE)
-        code =
-            err_set(err, code_of_failure(db, ERR_INVALID), "entry %llu of %s, section \"on %.60s %.60s\", line %u: %s",
-                    (unsigned long long)event->entry->index, event->origin, compiled->section->context,
-                    compiled->section->type, compiled->section->line, sqlite3_errmsg(db->sqlite));
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
-    return code;
-}
-
-int projection_db_apply(struct projection_db *db, const struct projection_event *event, struct err *err)
-{
-    PRE(db->in_transaction);
-    int code = move_cursor(db, event, err);
-    if (code != 0 || event->late || (event->entry->flags & ENTRY_FLAG_CONTROL) != 0)
-        return code;
-    for (size_t i = 0; code == 0 && i < db->statement_count; i++) {
-        const struct compiled *compiled = &db->statements[i];
-        if (projection_section_applies(db->spec, compiled->section, event->entry->context, event->entry->type))
-            code = run_statement(db, compiled, event, err);
-    }
-    return code;
-}
-
-bool projection_db_wants(const struct projection_db *db, const struct entry *entry)
-{
-    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0)
-        return false;
-    for (size_t i = 0; i < db->spec->section_count; i++) {
-        if (projection_section_applies(db->spec, &db->spec->sections[i], entry->context, entry->type))
-            return true;
-    }
-    return false;
-}
-
-int projection_db_commit(struct projection_db *db, struct err *err)
-{
-    PRE(db->in_transaction);
-    int code = PLANTED(apply_twice) ? 0 : write_cursor(db, err);
-    if (code == 0)
-        code = sqlite_run(db, "COMMIT", err);
-    if (code != 0)
-        return code;
-    db->in_transaction = false;
-    memcpy(db->committed, db->cursor, sizeof(db->cursor));
-    db->committed_count = db->cursor_count;
-    return 0;
-}
-
-void projection_db_rollback(struct projection_db *db)
-{
-    sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL); /* an error means that SQLite has done it already */
-    db->in_transaction = false;
-    memcpy(db->cursor, db->committed, sizeof(db->cursor));
-    db->cursor_count = db->committed_count;
 }

@@ -1,43 +1,56 @@
-/* A generation's database as the files sqlite*.c share it: the only ones that know SQLite. Private to src/projection.
+/* A generation's database in SQLite, as the files sqlite*.c share it: the only ones that know SQLite. Private to
+ * src/projection.
  */
 #ifndef PROJECTION_SQLITE_H
 #define PROJECTION_SQLITE_H
 
 #include <sqlite3.h>
 
-#include "projection/spec.h"
+#include "projection/database.h"
+#include "projection/parameters.h"
 
-enum { STATEMENTS_MAX = 1024, CURSOR_MAX = PROJECTION_LOGS_MAX };
-
-struct cursor_part {
-    char origin[PROJECTION_ORIGIN_MAX_BYTES + 1];
-    uint64_t size;
-};
+enum { STATEMENTS_MAX = 1024 };
 
 struct compiled {
     sqlite3_stmt *statement;
-    const struct projection_section *section;
+    size_t section;
+    int parameter_count;
+    enum parameter parameters[PARAMETER_COUNT]; /* in SQLite's numbering, from 1 */
 };
 
-struct projection_db {
+struct sqlite_db {
+    struct projection_db base; /* first */
     sqlite3 *sqlite;
-    const struct projection_spec *spec;
-    struct compiled statements[STATEMENTS_MAX];
+    struct compiled statements[STATEMENTS_MAX]; /* by section */
     size_t statement_count;
     sqlite3_stmt *move_cursor;
-    struct cursor_part cursor[CURSOR_MAX]; /* by name; as in the transaction at hand */
-    size_t cursor_count;
-    struct cursor_part committed[CURSOR_MAX];
-    size_t committed_count;
     bool guarded; /* the authorizer refuses what a projection may not do */
-    bool in_transaction;
 };
 
+static inline struct sqlite_db *sqlite_of(struct projection_db *db)
+{
+    return (struct sqlite_db *)(void *)db;
+}
+
 /* What SQLite says of the failure at hand, behind what was being done. */
-int sqlite_failed(struct projection_db *db, const char *doing, struct err *err);
+int sqlite_failed(struct sqlite_db *db, const char *doing, struct err *err);
 /* Statements without parameters and results. */
-int sqlite_run(struct projection_db *db, const char *sql, struct err *err) MUST_USE;
+int sqlite_run(struct sqlite_db *db, const char *sql, struct err *err) MUST_USE;
 /* One statement, to be finalized by the caller. */
-int sqlite_prepare(struct projection_db *db, const char *sql, sqlite3_stmt **ret, struct err *err) MUST_USE;
+int sqlite_prepare(struct sqlite_db *db, const char *sql, sqlite3_stmt **ret, struct err *err) MUST_USE;
+
+/* sqlite_authority.c */
+int sqlite_learn(struct projection_db *db, const struct projection_authority *event, struct err *err) MUST_USE;
+int sqlite_knows(struct projection_db *db, const char *origin, uint64_t index, bool *ret, struct err *err) MUST_USE;
+int sqlite_authority(struct projection_db *db, projection_authority_fn *each, void *context, struct err *err) MUST_USE;
+int sqlite_keep(struct projection_db *db, const char *name, const char *value, struct err *err) MUST_USE;
+int sqlite_kept(struct projection_db *db, const char *name, uint64_t *ret, struct err *err) MUST_USE;
+int sqlite_same_contexts(struct projection_db *db, const char *digest, bool *ret, struct err *err) MUST_USE;
+/* sqlite_digest.c */
+int sqlite_read_begin(struct projection_db *db, struct err *err) MUST_USE;
+void sqlite_read_end(struct projection_db *db);
+int sqlite_next_table(struct projection_db *db, char name[PROJECTION_TABLE_MAX_BYTES + 1], struct err *err) MUST_USE;
+int sqlite_digest_rows(struct projection_db *db, struct digesting *digesting, const char *table,
+                       struct err *err) MUST_USE;
 
 #endif

@@ -1,7 +1,6 @@
 /* The authority events that a generation knows, in the bytes of their logs, in the table _tally_authority. They are
  * written in the transaction that moves the cursor past them, so that what a generation leaves out as late can be told
  * from its file alone. */
-#include "base/assert.h"
 #include "projection/sqlite.h"
 
 static struct bytes column_bytes(sqlite3_stmt *statement, int column)
@@ -16,9 +15,9 @@ static void bind_blob(sqlite3_stmt *statement, int at, struct bytes value)
                         SQLITE_STATIC);
 }
 
-int projection_db_learn(struct projection_db *db, const struct projection_authority *event, struct err *err)
+int sqlite_learn(struct projection_db *base, const struct projection_authority *event, struct err *err)
 {
-    PRE(db->in_transaction);
+    struct sqlite_db *db = sqlite_of(base);
     sqlite3_stmt *statement = NULL;
     int code = sqlite_prepare(db,
                               "INSERT OR IGNORE INTO _tally_authority(origin, idx, entry, payload) "
@@ -36,8 +35,9 @@ int projection_db_learn(struct projection_db *db, const struct projection_author
     return code;
 }
 
-int projection_db_knows(struct projection_db *db, const char *origin, uint64_t index, bool *ret, struct err *err)
+int sqlite_knows(struct projection_db *base, const char *origin, uint64_t index, bool *ret, struct err *err)
 {
+    struct sqlite_db *db = sqlite_of(base);
     sqlite3_stmt *statement = NULL;
     int code = sqlite_prepare(db, "SELECT 1 FROM _tally_authority WHERE origin = ?1 AND idx = ?2", &statement, err);
     if (code != 0)
@@ -53,8 +53,9 @@ int projection_db_knows(struct projection_db *db, const char *origin, uint64_t i
     return code;
 }
 
-int projection_db_authority(struct projection_db *db, projection_authority_fn *each, void *context, struct err *err)
+int sqlite_authority(struct projection_db *base, projection_authority_fn *each, void *context, struct err *err)
 {
+    struct sqlite_db *db = sqlite_of(base);
     sqlite3_stmt *statement = NULL;
     int step = SQLITE_DONE;
     int code = sqlite_prepare(db, "SELECT origin, idx, entry, payload FROM _tally_authority ORDER BY origin, idx",
@@ -72,7 +73,43 @@ int projection_db_authority(struct projection_db *db, projection_authority_fn *e
     return code;
 }
 
-static int keep_contexts(struct projection_db *db, const char *text, struct err *err)
+int sqlite_keep(struct projection_db *base, const char *name, const char *value, struct err *err)
+{
+    struct sqlite_db *db = sqlite_of(base);
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite_prepare(db, "INSERT OR REPLACE INTO _tally_meta(key, value) VALUES(?1, ?2)", &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 2, value, -1, SQLITE_STATIC);
+    if (sqlite3_step(statement) != SQLITE_DONE)
+        code = sqlite_failed(db, "keeping a number", err);
+    sqlite3_finalize(statement);
+    return code;
+}
+
+int sqlite_kept(struct projection_db *base, const char *name, uint64_t *ret, struct err *err)
+{
+    struct sqlite_db *db = sqlite_of(base);
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite_prepare(db, "SELECT value FROM _tally_meta WHERE key = ?1", &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+    int step = sqlite3_step(statement);
+    uint64_t number = 0;
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        code = sqlite_failed(db, "reading a number", err);
+    else if (step == SQLITE_ROW && parse_u64((const char *)sqlite3_column_text(statement, 0),
+                                             (size_t)sqlite3_column_bytes(statement, 0), &number) != 0)
+        code = err_set(err, ERR_CORRUPT, "the projection keeps a damaged number; rebuild it");
+    sqlite3_finalize(statement);
+    if (code == 0)
+        *ret = number;
+    return code;
+}
+
+static int keep_contexts(struct sqlite_db *db, const char *text, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
     int code =
@@ -86,18 +123,16 @@ static int keep_contexts(struct projection_db *db, const char *text, struct err 
     return code;
 }
 
-int projection_db_same_contexts(struct projection_db *db, const struct hash *contexts, bool *ret, struct err *err)
+int sqlite_same_contexts(struct projection_db *base, const char *digest, bool *ret, struct err *err)
 {
-    PRE(!db->in_transaction);
-    char text[2 * HASH_SIZE + 1];
+    struct sqlite_db *db = sqlite_of(base);
     sqlite3_stmt *statement = NULL;
-    hex_encode(bytes_of(contexts->bytes, HASH_SIZE), text);
-    int code = keep_contexts(db, text, err);
+    int code = keep_contexts(db, digest, err);
     if (code == 0)
         code = sqlite_prepare(db, "SELECT 1 FROM _tally_meta WHERE key = 'contexts' AND value = ?1", &statement, err);
     if (code != 0)
         return code;
-    sqlite3_bind_text(statement, 1, text, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 1, digest, -1, SQLITE_STATIC);
     int step = sqlite3_step(statement);
     if (step != SQLITE_ROW && step != SQLITE_DONE)
         code = sqlite_failed(db, "reading the contexts' digest", err);

@@ -43,6 +43,7 @@ struct waiting {
 struct applier {
     struct index *index;
     struct authority_table table;
+    struct applier_limits limits;
     struct sha256 *sha;
     size_t next; /* log whose turn it is */
     struct waiting waiting[APPLIER_LOGS_MAX];
@@ -58,7 +59,7 @@ static int next_entry(struct applier *applier, struct bytes *elements, struct en
     int code = frame_next_entry(elements, &frame, entry, err);
     if (code != 0)
         return code;
-    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0 && !frame.has_payload)
+    if (control_kind_of(entry) != CONTROL_UNKNOWN && !frame.has_payload)
         return err_set(err, ERR_CORRUPT,
                        "the payload of control entry %llu is not here, so nobody can say who owns what after it",
                        (unsigned long long)entry->index);
@@ -165,7 +166,7 @@ static int demote_block(struct applier *applier, const struct authority_event *e
             !authority_is_late(&applier->table, entry->context, entry->partition, entry->epoch, origin->region,
                                origin->incarnation, entry->index))
             continue;
-        if (++batch->count == APPLIER_BATCH_MAX)
+        if (++batch->count == applier->limits.batch_entries)
             code = demote_batch(applier, number, progress, err);
     }
     return code == 0 && batch->count > 0 ? demote_batch(applier, number, progress, err) : code;
@@ -268,7 +269,7 @@ static int gather_block(struct applier *applier, struct log *const *logs, size_t
             return apply_change(applier, logs, log_count, at, number, item, progress, err);
         }
         code = learn(applier, item, &origin, err);
-        if (code == 0 && ++batch->count == APPLIER_BATCH_MAX)
+        if (code == 0 && ++batch->count == applier->limits.batch_entries)
             code = apply_batch(applier, number, err);
     }
     return code;
@@ -287,7 +288,8 @@ static int apply_blocks(struct applier *applier, struct log *const *logs, size_t
     bool more = true;
     int code = 0;
     applier->batch.count = 0;
-    while (code == 0 && more && next < end && block_count < APPLIER_BLOCKS_MAX && size_bytes < APPLIER_BLOCKS_BYTES) {
+    while (code == 0 && more && next < end && block_count < applier->limits.blocks &&
+           size_bytes < APPLIER_BLOCKS_BYTES) {
         code = log_read_block(logs[at], next, &blocks[block_count], err);
         if (code != 0) {
             code = block_count > 0 ? 0 : code;
@@ -344,6 +346,17 @@ int applier_step(struct applier *applier, struct log *const *logs, size_t log_co
 
 /* --- Making --- */
 
+static size_t limited(size_t limit, size_t most)
+{
+    return limit == 0 || limit > most ? most : limit;
+}
+
+void applier_limit(struct applier *applier, const struct applier_limits *limits)
+{
+    applier->limits = (struct applier_limits){.batch_entries = limited(limits->batch_entries, APPLIER_BATCH_MAX),
+                                              .blocks = limited(limits->blocks, APPLIER_BLOCKS_MAX)};
+}
+
 int applier_new(struct index *index, const struct context_table *contexts, struct applier **ret, struct err *err)
 {
     struct applier *applier = mem_alloc_zero(1, sizeof(*applier));
@@ -353,6 +366,7 @@ int applier_new(struct index *index, const struct context_table *contexts, struc
     authority_table_init(&applier->table, contexts);
     applier->sha = sha256_new();
     int code = applier->sha == NULL ? err_no_memory(err, "the applier") : 0;
+    applier_limit(applier, &(struct applier_limits){0});
     if (code == 0)
         code = index_authority(index, &applier->table, err);
     if (code != 0) {

@@ -37,6 +37,14 @@ int applier_new(struct index *index, const struct context_table *contexts, struc
                 struct err *err) MUST_USE;
 void applier_free(struct applier *applier);
 
+/* Sizes of the applier's own, which the server leaves as they are and the simulator makes tiny: 1 to the maximum above,
+ * where a larger one and 0 stand for the maximum. Before the first step. */
+struct applier_limits {
+    size_t batch_entries;
+    size_t blocks;
+};
+void applier_limit(struct applier *applier, const struct applier_limits *limits);
+
 /* Applies one block of one log, or some that follow each other while they are small. logs may grow from call to call at
  * its end, up to APPLIER_LOGS_MAX, all logs of one cluster. Errors of log_read_block and index_apply; ERR_CORRUPT also
  * when the payload of a control entry is not there. After an error the applier and the index must be given up, except

@@ -6,7 +6,7 @@
  * When a region begins to accept, or a context gets a recovery point, the tail that no peer is known to hold counts for
  * the context, because nobody knows whose it is.
  *
- * Enough copies: as many as the context's durability asks for, and at least one.
+ * Enough copies: as many as the context's durability asks for, and at least one, with payloads.
  *
  * A batch is checked as a whole, when everything else about it is decided: with `throttle` and `refuse` the events
  * ahead never become more than the bound. */
@@ -68,9 +68,10 @@ static void drop_marks(struct bound *bound, uint64_t copied)
         bound->held_back = false;
 }
 
-static uint64_t copied_size(const struct region *region, const struct promises *promises)
+static uint64_t copied_size(const struct region *region, const struct context *context)
 {
-    return durability_copied(region, promises->durability.peers == 0 ? 1 : promises->durability.peers);
+    uint32_t peers = context->promises.durability.peers;
+    return durability_copied(region, peers == 0 ? 1 : peers, durability_lacking(region, context));
 }
 
 static uint64_t events_ahead(const struct bound *bound)
@@ -145,7 +146,7 @@ static int check_write(const struct region *region, const struct context *contex
     const struct recovery_point *point = &context->promises.recovery_point;
     if (bound->adding == 0 || point->then == BOUND_WARN)
         return 0;
-    drop_marks(bound, copied_size(region, &context->promises));
+    drop_marks(bound, copied_size(region, context));
     if (!too_old(region, point, bound) && !too_many(point, bound, bound->adding))
         return 0;
     return hold_back(region, context, bound, refusal);
@@ -177,10 +178,10 @@ int bounds_decide(struct region *region, struct region_command *command)
 /* --- Saying so --- */
 
 /* A context has a recovery point now: what nobody else is known to hold is ahead. */
-static struct bound *begin(struct region *region, const struct promises *promises)
+static struct bound *begin(struct region *region, const struct context *context)
 {
     uint64_t size = region_own(region)->durable_size;
-    uint64_t copied = copied_size(region, promises);
+    uint64_t copied = copied_size(region, context);
     struct bound *bound = mem_alloc_zero(1, sizeof(*bound));
     if (bound != NULL && copied < size)
         add_mark(bound, size, size - copied, region->now.mono_us);
@@ -194,7 +195,7 @@ void bounds_follow(struct region *region)
         const struct context *context = context_at(contexts, i);
         bool wanted = context != NULL && has_bound(&context->promises.recovery_point);
         if (wanted && region->states[i].bound == NULL)
-            region->states[i].bound = begin(region, &context->promises);
+            region->states[i].bound = begin(region, context);
         if (!wanted) {
             mem_free(region->states[i].bound);
             region->states[i].bound = NULL;
@@ -209,7 +210,7 @@ void bounds_watch(struct region *region, size_t at, struct region_update *update
     struct bound *bound = region->states[at].bound;
     if (bound == NULL)
         return;
-    drop_marks(bound, copied_size(region, &context->promises));
+    drop_marks(bound, copied_size(region, context));
     bool before = bound->past;
     bound->past = bound->held_back || too_old(region, point, bound) || too_many(point, bound, 0);
     if (!bound->past || before || region->now.mono_us < bound->quiet_until_us)

@@ -36,15 +36,18 @@ static void save(struct region *region, uint32_t log, struct bytes note, const s
 
 static int make_note(struct region *region, const struct checkpoint *checkpoint, struct kept_note *ret)
 {
+    const struct signers *signers = &region->config.log_signers;
     buf_init(&ret->note, NOTE_MAX_BYTES);
     buf_init(&ret->text, NOTE_MAX_BYTES);
     buf_init(&ret->cosigners, NOTE_MAX_BYTES / 2);
     ret->checkpoint = *checkpoint;
     ret->cosigned_by = 0;
     ret->cosigner_count = 0;
-    int code = checkpoint_sign(checkpoint, region->config.log_signer, &ret->note, NULL);
+    int code = checkpoint_format(checkpoint, &ret->text);
     if (code == 0)
-        code = checkpoint_format(checkpoint, &ret->text);
+        code = checkpoint_sign(checkpoint, signers->items[0], &ret->note, NULL);
+    for (size_t i = 1; code == 0 && i < signers->count; i++)
+        code = note_sign(signers->items[i], buf_bytes(&ret->text), 0, &ret->note, NULL);
     if (code != 0)
         kept_note_free(ret);
     return code;
@@ -117,9 +120,14 @@ static void publish(struct region *region, struct region_update *update)
     }
 }
 
-/* 0 when the line is a valid cosignature of the peer on the text; ERR_CORRUPT, ERR_NO_MEMORY. */
-static int check_cosignature(const struct region *region, size_t peer, struct bytes text, struct bytes line)
+/* Appends those of the peer's lines that are valid cosignatures on the text: of keys that are not known here, as during
+ * a rotation, nothing can be said. ERR_CORRUPT when there is none, or one by a known key that is not valid;
+ * ERR_NO_MEMORY. */
+static int take_cosignatures(const struct region *region, size_t peer, struct bytes text, struct bytes lines,
+                             struct buf *out)
 {
+    const struct keyring *known = &region->config.peers[peer].cosign_keys;
+    size_t before_bytes = out->size_bytes;
     struct note note;
     struct buf whole;
     buf_init(&whole, NOTE_MAX_BYTES);
@@ -127,28 +135,35 @@ static int check_cosignature(const struct region *region, size_t peer, struct by
     if (code == 0)
         code = buf_append_byte(&whole, '\n');
     if (code == 0)
-        code = buf_append(&whole, line);
+        code = buf_append(&whole, lines);
     if (code == 0)
         code = note_parse(buf_bytes(&whole), &note, NULL);
-    if (code == 0 &&
-        (note.signature_count != 1 || note_verify(&note, &region->config.peers[peer].cosign_key, NULL, NULL) != 1))
-        code = ERR_CORRUPT;
+    for (size_t i = 0; code == 0 && i < known->count; i++) {
+        int verified = note_verify(&note, &known->keys[i], NULL, NULL);
+        code = verified < 0 || verified > 1 ? ERR_CORRUPT : 0;
+        for (size_t k = 0; code == 0 && verified == 1 && k < note.signature_count; k++) {
+            if (note.signatures[k].key_id == known->keys[i].key_id &&
+                bytes_equal(note.signatures[k].name, bytes_of_string(known->keys[i].name)))
+                code = buf_append(out, note.signatures[k].line);
+        }
+    }
     buf_free(&whole);
-    return code == 0 || code == ERR_NO_MEMORY ? code : ERR_CORRUPT;
+    if (code == 0 && out->size_bytes > before_bytes)
+        return 0;
+    out->size_bytes = before_bytes;
+    return code == ERR_NO_MEMORY ? code : ERR_CORRUPT;
 }
 
-void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line,
+void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes lines,
                          struct region_update *update)
 {
     for (size_t i = 0; i < region->kept_count; i++) {
         struct kept_note *kept = &region->kept[i];
         if (kept->checkpoint.size != size || (kept->cosigned_by & (1u << peer)) != 0)
             continue;
-        int code = check_cosignature(region, peer, buf_bytes(&kept->text), line);
-        if (code == 0)
-            code = buf_append(&kept->cosigners, line);
+        int code = take_cosignatures(region, peer, buf_bytes(&kept->text), lines, &kept->cosigners);
         if (code == ERR_CORRUPT)
-            region_alarm(update, 0, line, "peer %s sent a cosignature for size %llu that does not verify",
+            region_alarm(update, 0, lines, "peer %s sent a cosignature for size %llu that does not verify",
                          region->config.peers[peer].region, (unsigned long long)size);
         if (code != 0)
             return; /* without memory this one is lost, and no fault of the peer; the next one counts */
@@ -160,13 +175,15 @@ void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, stru
 
 /* --- Mirrors --- */
 
+const struct keyring *checkpoint_keys_of(const struct region *region, size_t owner)
+{
+    return owner == REGION_NO_PEER ? &region->own_keys : &region->config.peers[owner].log_keys;
+}
+
 int checkpoint_open_of(const struct region *region, const struct region_log *log, struct bytes note,
                        struct checkpoint *ret, struct err *err)
 {
-    struct note_verifier key =
-        log->owner == REGION_NO_PEER ? region->config.log_signer->verifier : region->config.peers[log->owner].log_key;
-    int code = strcmp(key.name, log->origin) == 0 ? 0 : note_verifier_rename(&key, log->origin, err);
-    return code == 0 ? checkpoint_open(note, &key, ret, err) : code;
+    return keyring_open(note, checkpoint_keys_of(region, log->owner), log->origin, ret, err);
 }
 
 static void store_pending(struct region *region, uint32_t log, struct region_update *update)
@@ -228,7 +245,8 @@ static void cosign(struct region *region, uint32_t log, const struct checkpoint 
     buf_init(&line, NOTE_MAX_BYTES);
     int code = checkpoint_format(checkpoint, &text);
     if (code == 0)
-        code = note_sign(region->config.cosign_signer, buf_bytes(&text), region->now.wall_us / 1000000, &line, NULL);
+        code =
+            signers_sign(&region->config.cosign_signers, buf_bytes(&text), region->now.wall_us / 1000000, &line, NULL);
     buf_free(&text);
     if (code != 0) {
         buf_free(&line);

@@ -4,55 +4,13 @@
  * (homes.c applies it at the end of the step), and in other regions when they have stored and applied it. Whoever asks
  * says which version is in force, so two operators cannot change a context at once without one of them hearing of it.
  *
- * What is refused: domain/redefine.h has what a promise forbids, region_context_check what this cluster cannot do. */
+ * What is refused: domain/redefine.h has what a promise forbids, context_check_cluster what this cluster cannot do. */
 #include <stdio.h>
 
 #include "base/planted.h"
 #include "domain/definition.h"
 #include "domain/redefine.h"
 #include "region/region_internal.h"
-
-/* --- In this cluster --- */
-
-static bool is_region(const struct region_config *config, const char *name)
-{
-    for (size_t i = 0; i < config->peer_count; i++) {
-        if (strcmp(name, config->peers[i].region) == 0)
-            return true;
-    }
-    return strcmp(config->region, name) == 0;
-}
-
-static int check_regions(const struct region_config *config, const struct context *context, struct err *err)
-{
-    if (!is_region(config, context->default_home))
-        return err_set(err, ERR_INVALID, "context %.64s: default_home %.64s is neither this region nor a peer",
-                       context->name, context->default_home);
-    for (size_t i = 0; i < context->home_count; i++) {
-        if (!is_region(config, context->homes[i].region))
-            return err_set(err, ERR_INVALID,
-                           "context %.64s: home %.64s of partition %.64s is neither this region nor a peer",
-                           context->name, context->homes[i].region, context->homes[i].partition);
-    }
-    for (size_t i = 0; i < context->rules.payload_region_count; i++) {
-        if (!is_region(config, context->rules.payload_regions[i]))
-            return err_set(err, ERR_INVALID, "context %.64s: payload_regions: %.64s is neither this region nor a peer",
-                           context->name, context->rules.payload_regions[i]);
-    }
-    return 0;
-}
-
-int region_context_check(const struct region_config *config, const struct context *context, struct err *err)
-{
-    const struct promises *promises = &context->promises;
-    bool bounded = promises->recovery_point.events > 0 || promises->recovery_point.seconds > 0;
-    if (promises->durability.peers > config->peer_count)
-        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu",
-                       context->name, (unsigned)promises->durability.peers, config->peer_count);
-    if (bounded && config->peer_count == 0)
-        return err_set(err, ERR_INVALID, "context %.64s: recovery_point needs a peer that holds a copy", context->name);
-    return check_regions(config, context, err);
-}
 
 /* --- Deciding --- */
 
@@ -97,16 +55,14 @@ static bool partitions_apart(const struct region *region, const struct context *
     return count > 1 + context->home_count;
 }
 
+/* A context that is made again, after its creation was overtaken, may have left payloads behind. */
 static int check_redefine(const struct region *region, const struct context *found, const struct context *wanted,
-                          struct err *err)
+                          const struct redefine_facts *facts, struct err *err)
 {
-    const char *regions[REGION_PEERS_MAX + 1] = {region->config.region};
-    const struct redefine_facts facts = {.partitions_apart = partitions_apart(region, found),
-                                         .region_count = region->config.peer_count + 1,
-                                         .regions = regions};
-    for (size_t i = 0; i < region->config.peer_count; i++)
-        regions[i + 1] = region->config.peers[i].region;
-    return redefine_check(found, wanted, &facts, err);
+    const struct context *known = context_known(region_contexts(region), bytes_of_string(wanted->name));
+    if (found == NULL)
+        return known == NULL ? 0 : redefine_check_payload_regions(known, wanted, facts, err);
+    return redefine_check(found, wanted, facts, err);
 }
 
 static int encode(const struct context *context, uint64_t version, const struct position *basis,
@@ -139,9 +95,15 @@ static int check_all(struct region *region, struct region_command *command, cons
     struct region_define *define = command->define;
     struct err *err = &command->refusal.err;
     uint64_t expected = define->expected_version;
+    const char *regions[REGION_PEERS_MAX + 1] = {region->config.region};
+    const struct redefine_facts facts = {.partitions_apart = found != NULL && partitions_apart(region, found),
+                                         .region_count = region->config.peer_count + 1,
+                                         .regions = regions};
+    for (size_t i = 0; i < region->config.peer_count; i++)
+        regions[i + 1] = region->config.peers[i].region;
     int code = context_check(define->context, err);
     if (code == 0)
-        code = region_context_check(&region->config, define->context, err);
+        code = context_check_cluster(define->context, regions, facts.region_count, err);
     if (code == 0 && found != NULL)
         code = is_same(found, define, &define->already, err);
     if (define->already && (context_version(found) == expected || context_version(found) == expected + 1))
@@ -151,7 +113,7 @@ static int check_all(struct region *region, struct region_command *command, cons
         code = check_version(found, define, &command->refusal);
     if (code == 0)
         code = check_limits(region, found, err);
-    return code == 0 && found != NULL ? check_redefine(region, found, define->context, err) : code;
+    return code == 0 ? check_redefine(region, found, define->context, &facts, err) : code;
 }
 
 static int append_definition(struct region *region, const struct region_define *define, uint64_t epoch, struct err *err)

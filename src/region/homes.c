@@ -2,10 +2,15 @@
  *
  * Planned move. The home appends a release; from then on it refuses the partition. The successor finds the release in
  * its copy of that log; once its index has applied the log up to and past the release, it appends the taking, with the
- * next epoch and its index's position as the basis. No entry is lost and no two regions accept at once.
+ * next epoch and its index's position as the basis. No entry is lost and no two regions accept at once. What the home
+ * accepted under earlier incarnations of its log belongs to that: it is with the successor before the release.
  *
  * Loss of a home. A survivor seizes: the same, without a release. Its basis is all that it holds of the lost log; what
  * the lost region had accepted beyond it is late, in every region, by the same rule.
+ *
+ * Residency (rule 5 of the design). A region that may not hold a context's payloads does not become its home: it
+ * neither seizes, nor takes what was released to it, nor accepts an event should the table call it the home all the
+ * same; and a home does not release to it. None of this can be forced.
  *
  * A change of this region's own is put to the table only when all entries of the command are in the open block; if
  * memory runs out between the two, the change waits in the queue like those of other logs, and no write is accepted
@@ -17,7 +22,7 @@
  *     nothing below it.
  *  3. What this region decides as the home of a partition it decides by look-ups made after its index had applied the
  *     change that made it the home: until then the index may show entries of the old home beyond the basis, or, where
- *     the own log came back from peers, lack entries below it.
+ *     the own log came back from peers, lack entries below it. Its own earlier logs are indexed to their end by then.
  *  4. After a crash the table is what the index says, which reflects every durable entry before the region starts. */
 #include "region/homes.h"
 
@@ -26,6 +31,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/planted.h"
+#include "domain/residency.h"
 #include "region/region_internal.h"
 
 /* An authority event as received: enough to parse it again. */
@@ -102,11 +108,16 @@ static struct bytes take_partition(const struct homes_take *take)
     return bytes_of(take->bytes + take->context_size, take->partition_size);
 }
 
+static bool may_be_home(const struct region *region, const char *name, struct bytes context)
+{
+    return residency_allows(region_contexts(region), bytes_of_string(name), context);
+}
+
 static bool awaits_us(const struct region *region, struct bytes context, struct bytes partition, uint64_t *ret_epoch)
 {
     struct authority_now now;
     if (authority_now(&region->homes.authority, context, partition, &now, NULL) != 0 || !now.released ||
-        strcmp(now.successor, region->config.region) != 0)
+        strcmp(now.successor, region->config.region) != 0 || !may_be_home(region, region->config.region, context))
         return false;
     *ret_epoch = now.epoch;
     return true;
@@ -194,6 +205,21 @@ static int parse_change(const struct region *region, uint32_t log, const struct 
                               &region->logs[log]->parts, ret, err);
 }
 
+bool homes_await(const struct region *region, const struct origin *origin)
+{
+    for (uint32_t log = 0; log < region->log_count; log++) {
+        const struct queue_link *changes = &region->homes.changes[log];
+        struct authority_event event;
+        if (queue_empty(changes))
+            continue;
+        const struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
+        if (parse_change(region, log, change, &event, NULL) == 0 && control_begins_epoch(event.kind) &&
+            position_get(&event.change.basis, origin->region, origin->incarnation) > 0)
+            return true;
+    }
+    return false;
+}
+
 struct position homes_position(const struct region *region, bool indexed)
 {
     struct position position = {.count = 0};
@@ -231,6 +257,24 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
     return code;
 }
 
+static int shown(struct bytes name)
+{
+    return (int)(name.size_bytes > ERROR_NAME_MAX ? ERROR_NAME_MAX : name.size_bytes);
+}
+
+static void warn_of_release(const struct region *region, uint32_t log, const struct authority_event *event,
+                            struct region_update *update)
+{
+    if (event->kind == CONTROL_AUTHORITY_RELEASED &&
+        bytes_equal(event->change.successor, bytes_of_string(region->config.region)) &&
+        !may_be_home(region, region->config.region, event->context))
+        region_alarm(update, log, bytes_of(NULL, 0),
+                     "region %s hands partition \"%.*s\" of context \"%.*s\" to this region, which may not hold its "
+                     "payloads and does not take it: nobody is its home until a region that may seizes it",
+                     region->logs[log]->parts.region, shown(event->partition), (const char *)event->partition.data,
+                     shown(event->context), (const char *)event->context.data);
+}
+
 /* The next change of a log, if its time has come. Whether there was one. */
 static bool apply_next(struct region *region, uint32_t log, const struct position *durable,
                        struct region_update *update)
@@ -248,6 +292,8 @@ static bool apply_next(struct region *region, uint32_t log, const struct positio
         return false;
     if (code == 0)
         code = put_to_table(region, log, &event);
+    if (code == 0)
+        warn_of_release(region, log, &event, update);
     if (code == ERR_NO_MEMORY)
         return false; /* tried again at the next step */
     if (code != 0)
@@ -287,10 +333,23 @@ static int append_change(struct region *region, enum control_kind kind, struct b
     return code;
 }
 
+/* Whether the index has applied all that is here of the earlier logs of the region that this log is of. */
+static bool earlier_logs_are_indexed(const struct region *region, const struct region_log *of)
+{
+    for (size_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (log->owner == of->owner && log->parts.incarnation < of->parts.incarnation &&
+            log->indexed_size < log->durable_size)
+            return false;
+    }
+    return true;
+}
+
 /* Whether the index has applied the release and everything before it. */
 static bool take_is_ready(const struct region *region, const struct homes_take *take)
 {
-    return region->logs[take->log]->indexed_size >= take->needed_size || PLANTED(take_at_once);
+    const struct region_log *log = region->logs[take->log];
+    return (log->indexed_size >= take->needed_size && earlier_logs_are_indexed(region, log)) || PLANTED(take_at_once);
 }
 
 static int take_one(struct region *region, const struct homes_take *take, const struct control_authority *change)
@@ -334,17 +393,20 @@ void homes_move(struct region *region, struct region_update *update)
 
 /* --- Writes --- */
 
+static int refuse_residency(const char *name, struct bytes context, struct err *err)
+{
+    return err_set(err, ERR_MISMATCH,
+                   "region %s may not hold payloads of context \"%.*s\" (payload_regions), so it cannot become the "
+                   "home of its partitions; this cannot be forced: choose a region that may",
+                   name, shown(context), (const char *)context.data);
+}
+
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry)
 {
     const struct origin *origin = &region->logs[log]->parts;
     return (entry->flags & ENTRY_FLAG_CONTROL) == 0 &&
            authority_is_late(&region->homes.authority, entry->context, entry->partition, entry->epoch, origin->region,
                              origin->incarnation, entry->index);
-}
-
-static int shown(struct bytes name)
-{
-    return (int)(name.size_bytes > ERROR_NAME_MAX ? ERROR_NAME_MAX : name.size_bytes);
 }
 
 static int refuse_elsewhere(const struct region *region, const struct region_stream_write *write,
@@ -395,8 +457,16 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
         return code;
     if ((now.released && !PLANTED(keep_releasing)) || strcmp(now.region, region->config.region) != 0)
         return refuse_elsewhere(region, write, &now, refusal);
+    if (!may_be_home(region, region->config.region, write->context))
+        return refuse_residency(region->config.region, write->context, &refusal->err);
     if (!queue_empty(&region->homes.changes[0]))
         return err_set(&refusal->err, ERR_BUSY, "a change of homes is not applied yet; retry after a pause");
+    if (!earlier_logs_are_indexed(region, region_own(region)))
+        return err_set(&refusal->err, ERR_UNAVAILABLE,
+                       "the index has not applied all of this region's earlier logs, with which partition \"%.*s\" of "
+                       "context \"%.*s\" goes on; retry",
+                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       (const char *)write->context.data);
     if (!is_indexed(region, &now))
         return err_set(&refusal->err, ERR_UNAVAILABLE,
                        "this region has just become the home of partition \"%.*s\" of context \"%.*s\", and its index "
@@ -438,6 +508,21 @@ static int check_forced(const struct region_control *control, const char *what, 
     return err_set(err, ERR_UNAVAILABLE, "%s; force it only with a reason, which stays in the log", what);
 }
 
+/* What the region accepted under earlier incarnations goes with the partition, too: the successor takes with what it
+ * holds, and what it does not hold then would be late. This cannot be forced. */
+static int check_earlier_logs(const struct region *region, size_t peer, struct err *err)
+{
+    for (size_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (log->state == REGION_LOG_RETIRED && log->held[peer] < log->durable_size)
+            return err_set(err, ERR_BUSY,
+                           "region %s holds %llu of %llu entries of %s, an earlier log of this region; retry",
+                           region->config.peers[peer].region, (unsigned long long)log->held[peer],
+                           (unsigned long long)log->durable_size, log->origin);
+    }
+    return 0;
+}
+
 static int check_handover(const struct region *region, const struct region_control *control, struct err *err)
 {
     size_t peer = peer_named(region, control->region);
@@ -445,21 +530,26 @@ static int check_handover(const struct region *region, const struct region_contr
     if (peer == region->config.peer_count)
         return err_set(err, ERR_INVALID, "region \"%.63s\" is not a peer; a partition can only be handed to one",
                        control->region);
-    if (region->peers[peer].up)
-        return 0;
+    if (!may_be_home(region, control->region, control->context))
+        return refuse_residency(control->region, control->context, err);
+    int code = check_earlier_logs(region, peer, err);
+    if (code != 0 || region->peers[peer].up)
+        return code;
     snprintf(what, sizeof(what), "region %s is not reachable from here: nobody would be the home until it is",
              control->region);
     return check_forced(control, what, err);
 }
 
-/* The first readiness check that fails, unless the operator goes on with a reason. That the copies are indexed cannot
- * be forced: the basis would not cover them. */
+/* The first readiness check that fails, unless the operator goes on with a reason. Two cannot be forced: that this
+ * region may hold the payloads, and that the copies are indexed, for the basis would not cover them. */
 static int check_failover(const struct region *region, const struct region_control *control, struct err *err)
 {
     struct region_failover_report *report = mem_alloc(sizeof(*report));
     if (report == NULL)
         return err_no_memory(err, "the evidence");
     int code = region_failover_report(region, control->context, control->region, report, err);
+    if (code == 0 && !may_be_home(region, region->config.region, control->context))
+        code = refuse_residency(region->config.region, control->context, err);
     for (size_t i = 0; code == 0 && i < report->check_count; i++) {
         const struct region_check *check = &report->checks[i];
         if (!check->ok && strcmp(check->name, REGION_CHECK_INDEXED) == 0)

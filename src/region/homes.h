@@ -55,6 +55,8 @@ void homes_indexed(struct region *region, uint32_t log);
 struct position homes_position(const struct region *region, bool indexed);
 /* After something became durable or indexed: applies what can be applied, takes what can be taken. */
 void homes_move(struct region *region, struct region_update *update);
+/* Whether a change that waits rests on entries of this log. */
+bool homes_await(const struct region *region, const struct origin *origin);
 /* Whether an entry received now is late by what this region has applied. */
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry);
 

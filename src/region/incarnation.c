@@ -8,9 +8,14 @@
  * it stays as a read-only copy, which peers may still complete, the lost range is reported, and a new log begins under
  * the next number. Nothing can fork then, because nobody ever signed anything under the new name.
  *
+ * A restored backup. What was signed after it is not remembered, and a checkpoint is shown to readers and auditors
+ * before any peer has it. So a log that came from a backup always ends, once what the peers hold of it is back. All
+ * peers: what one of them brings later was accepted under the epoch that the new log goes on with, and would count
+ * beside it.
+ *
  * The number. When every peer has told what it holds, it is the largest number that anybody knows, plus one. When not
- * (a region that accepts in isolation), an earlier life of this region may have used that one, and an old backup that
- * was restored would not know of it; so the number is then the time in seconds, which no earlier life has used.
+ * (a region that accepts in isolation), or when the region was restored, an earlier life may have used that one, and an
+ * old backup would not know of it; so the number is then the time in seconds, which no earlier life has used.
  *
  * Nothing is switched inside the core. It says REGION_BEGIN_INCARNATION and does nothing more; its caller makes the
  * new log durable and then a new region, whose own log is the new one. A region of an incarnation that was begun just
@@ -20,10 +25,14 @@
  * Invariants:
  *  1. No entry is accepted and nothing is signed between a start and the decision (state of the own log).
  *  2. A log whose known size is above what is here and at the peers that were heard is not gone on with.
- *  3. A later incarnation that a peer holds is taken over, never skipped: its entries may have been acknowledged. */
+ *  3. A later incarnation that a peer holds is taken over, never skipped: its entries may have been acknowledged. A
+ *     restored region pulls it back, too, before that log ends like the backup's.
+ *  4. What reachable peers hold of this region's earlier logs is here before anything is accepted (peers.c): it counts
+ *     under the epochs that the new log goes on with. */
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 enum { SECOND_US = 1000000 };
@@ -36,14 +45,15 @@ static bool names_this_region(const struct region *region, const struct origin *
     return strcmp(origin->region, region->config.region) == 0;
 }
 
-/* Whether the key of the log's region signed the note that comes with it. */
+/* A log of a peer's later life is kept when its region names it, or its key signed it: other peers cannot make up logs.
+ * Or when a change of homes rests on it, which cannot be obeyed without. */
+
+/* Whether a key of the log's region signed the note that comes with it. */
 static bool shows_signature(const struct region *region, const struct region_held *held, size_t owner)
 {
-    struct note_verifier key =
-        owner == REGION_NO_PEER ? region->config.log_signer->verifier : region->config.peers[owner].log_key;
     struct checkpoint checkpoint;
-    return held->checkpoint.size_bytes > 0 && note_verifier_rename(&key, held->origin, NULL) == 0 &&
-           checkpoint_open(held->checkpoint, &key, &checkpoint, NULL) == 0;
+    return held->checkpoint.size_bytes > 0 &&
+           keyring_open(held->checkpoint, checkpoint_keys_of(region, owner), held->origin, &checkpoint, NULL) == 0;
 }
 
 bool incarnation_welcome(struct region *region, const struct region_held *held, const struct origin *origin,
@@ -57,7 +67,7 @@ bool incarnation_welcome(struct region *region, const struct region_held *held, 
     }
     if (origin->incarnation == 1 || owner == peer)
         return true;
-    return shows_signature(region, held, owner);
+    return shows_signature(region, held, owner) || homes_await(region, origin);
 }
 
 void incarnation_note_seen(struct region_log *log, uint64_t size)
@@ -82,7 +92,7 @@ static void begin(struct region *region, uint64_t number, bool fresh, const char
 }
 
 /* A number that no life of this region has used, as far as can be told without asking everybody. */
-static uint64_t number_in_isolation(const struct region *region)
+static uint64_t unused_number(const struct region *region)
 {
     uint64_t seconds = region->now.wall_us / SECOND_US;
     return seconds > region->config.incarnation ? seconds : region->config.incarnation + 1;
@@ -123,11 +133,10 @@ void incarnation_isolated(struct region *region, struct region_update *update)
              "when_isolated is accept, so it ends, and a new log begins",
              (unsigned long long)(region->config.isolation_wait_us / 1000), own->origin,
              (unsigned long long)own->durable_size);
-    begin(region, number_in_isolation(region), true, why, update);
+    begin(region, unused_number(region), true, why, update);
 }
 
-/* Takes over what a peer holds of a later life, when there is one. */
-static bool take_over(struct region *region, struct region_update *update)
+bool incarnation_taken_over(struct region *region, struct region_update *update)
 {
     char why[TALLY_ERROR_MESSAGE_MAX_BYTES];
     if (region->later_incarnation <= region->config.incarnation)
@@ -139,28 +148,48 @@ static bool take_over(struct region *region, struct region_update *update)
     return true;
 }
 
-/* With peers, they tell what was signed after the backup. Without, nobody can. */
-static bool end_restored(struct region *region, struct region_update *update)
+/* What was signed after the backup, and shown to others than peers, nobody can tell. */
+static void end_restored(struct region *region, struct region_update *update)
 {
     char why[TALLY_ERROR_MESSAGE_MAX_BYTES];
     struct region_log *own = region_own(region);
     snprintf(why, sizeof(why),
-             "log %s was restored from a backup of %llu entries, and there is no peer that could say what followed; it "
-             "ends, and a new log begins",
+             "log %s was restored from a backup; it has %llu entries with what its peers held, and nobody can say what "
+             "else followed; it ends, and a new log begins",
              own->origin, (unsigned long long)own->durable_size);
-    begin(region, number_in_isolation(region), true, why, update);
-    return true;
+    begin(region, unused_number(region), true, why, update);
+}
+
+/* A peer that was not heard may hold more of the log than those that were: it is waited for, unless the region is to
+ * accept in isolation. */
+static bool must_wait(const struct region *region)
+{
+    return !all_heard(region) && !waited_long_enough(region);
+}
+
+static void wait_restored(struct region *region)
+{
+    struct region_log *own = region_own(region);
+    own->state = REGION_LOG_WAITING;
+    snprintf(own->detail, sizeof(own->detail),
+             "it was restored from a backup, and ends with what its peers hold of it; waiting for those that have not "
+             "answered");
 }
 
 bool incarnation_must_end(struct region *region, struct region_update *update)
 {
     char why[TALLY_ERROR_MESSAGE_MAX_BYTES];
     struct region_log *own = region_own(region);
-    if (take_over(region, update))
+    if (region->config.restored && !PLANTED(trust_backup)) {
+        if (must_wait(region))
+            wait_restored(region);
+        else
+            end_restored(region, update);
         return true;
+    }
     if (own->known_size <= own->durable_size)
-        return region->config.restored && region->config.peer_count == 0 ? end_restored(region, update) : false;
-    if (!all_heard(region) && !waited_long_enough(region)) {
+        return false;
+    if (must_wait(region)) {
         own->state = REGION_LOG_WAITING;
         snprintf(own->detail, sizeof(own->detail),
                  "entries %llu to %llu of it were signed and are not here; no peer that answered holds them, waiting "
@@ -172,7 +201,7 @@ bool incarnation_must_end(struct region *region, struct region_update *update)
              "LOST: entries %llu to %llu of log %s were signed, and neither this region nor a peer that answered holds "
              "them; the log ends, and a new one begins",
              (unsigned long long)own->durable_size, (unsigned long long)own->known_size - 1, own->origin);
-    begin(region, all_heard(region) ? region->config.incarnation + 1 : number_in_isolation(region), true, why, update);
+    begin(region, all_heard(region) ? region->config.incarnation + 1 : unused_number(region), true, why, update);
     return true;
 }
 
@@ -188,6 +217,8 @@ uint64_t incarnation_deadline_us(const struct region *region)
 bool incarnation_lost(const struct region *region, uint32_t log, uint64_t *ret_from, uint64_t *ret_to)
 {
     const struct region_log *retired = region->logs[log];
+    if (PLANTED(lose_silently))
+        return false;
     if (retired->state != REGION_LOG_RETIRED || retired->known_size <= retired->durable_size)
         return false;
     for (size_t i = 0; i < region->config.peer_count; i++) {

@@ -1,19 +1,25 @@
-/* The overlay (overlay.h). Items of one log stand in index order in one queue; two maps find them by id and by stream.
- * Undoing half a batch walks back from the end of the queue, so an item that replaced a head must be able to give it
- * back: the head before it is looked for further back in the same queue, which is only as long as what is not indexed,
- * and only when a batch is refused half-way. */
+/* The overlay (overlay.h). Items of one log stand in index order in one queue; two hash tables find them by id and by
+ * stream. Undoing half a batch walks back from the end of the queue, so an item that replaced a head must be able to
+ * give it back: the head before it is looked for further back in the same queue, which is only as long as what is not
+ * indexed, and only when a batch is refused half-way.
+ *
+ * The tables are made for millions of items of which each is looked at three times, so each hash is computed once and
+ * kept. The key of the hash is fixed, so that every run is the same. */
 #include "region/overlay.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/planted.h"
+#include "base/siphash.h"
+
+enum { BUCKETS_FIRST = 1024 };
+
+static const uint8_t hash_key[16];
 
 void overlay_init(struct overlay *overlay, const struct region_limits *limits)
 {
     memset(overlay, 0, sizeof(*overlay));
     overlay->limits = limits;
-    map_init(&overlay->ids, REGION_UNINDEXED_MAX, NULL);
-    map_init(&overlay->heads, REGION_UNINDEXED_MAX, NULL);
     for (size_t i = 0; i < REGION_LOGS_MAX; i++)
         queue_init(&overlay->items[i]);
 }
@@ -25,20 +31,96 @@ void overlay_free(struct overlay *overlay)
         while ((link = queue_pop_front(&overlay->items[i])) != NULL)
             mem_free(QUEUE_ITEM(link, struct overlay_item, link));
     }
-    map_free(&overlay->ids);
-    map_free(&overlay->heads);
+    for (size_t i = 0; i < OVERLAY_TABLES; i++)
+        mem_free((void *)overlay->tables[i].buckets);
 }
+
+/* --- Tables --- */
+
+static struct bytes key_of(const struct overlay_item *item, enum overlay_table_kind kind)
+{
+    return kind == OVERLAY_IDS ? bytes_of(item->id, ENTRY_ID_SIZE) : bytes_of(item->stream_key, item->stream_key_size);
+}
+
+static struct overlay_item **bucket_of(const struct overlay_table *table, uint64_t hash)
+{
+    return &table->buckets[hash & (table->bucket_count - 1)];
+}
+
+static struct overlay_item *find(const struct overlay *overlay, enum overlay_table_kind kind, struct bytes key,
+                                 uint64_t hash)
+{
+    const struct overlay_table *table = &overlay->tables[kind];
+    if (table->item_count == 0)
+        return NULL;
+    struct overlay_item *item = *bucket_of(table, hash);
+    while (item != NULL && (item->hash[kind] != hash || !bytes_equal(key_of(item, kind), key)))
+        item = item->chained[kind];
+    return item;
+}
+
+static void link_item(struct overlay_table *table, enum overlay_table_kind kind, struct overlay_item *item)
+{
+    struct overlay_item **bucket = bucket_of(table, item->hash[kind]);
+    item->chained[kind] = *bucket;
+    *bucket = item;
+}
+
+static void unlink_item(struct overlay *overlay, enum overlay_table_kind kind, struct overlay_item *item)
+{
+    struct overlay_item **at = bucket_of(&overlay->tables[kind], item->hash[kind]);
+    while (*at != item)
+        at = &(*at)->chained[kind];
+    *at = item->chained[kind];
+    item->found[kind] = false;
+    overlay->tables[kind].item_count--;
+}
+
+/* Room for one more, so that putting cannot fail. */
+static int reserve(struct overlay_table *table, enum overlay_table_kind kind)
+{
+    if (table->item_count < table->bucket_count)
+        return 0;
+    struct overlay_table larger = {.bucket_count = table->bucket_count == 0 ? BUCKETS_FIRST : 2 * table->bucket_count,
+                                   .item_count = table->item_count};
+    larger.buckets = mem_alloc_zero(larger.bucket_count, sizeof(*larger.buckets));
+    if (larger.buckets == NULL)
+        return ERR_NO_MEMORY;
+    for (size_t i = 0; i < table->bucket_count; i++) {
+        for (struct overlay_item *item = table->buckets[i], *next = NULL; item != NULL; item = next) {
+            next = item->chained[kind];
+            link_item(&larger, kind, item);
+        }
+    }
+    mem_free((void *)table->buckets);
+    *table = larger;
+    return 0;
+}
+
+/* In the place of `before`, which may be NULL. */
+static void put(struct overlay *overlay, enum overlay_table_kind kind, struct overlay_item *item,
+                struct overlay_item *before)
+{
+    if (before != NULL)
+        unlink_item(overlay, kind, before);
+    link_item(&overlay->tables[kind], kind, item);
+    item->found[kind] = true;
+    overlay->tables[kind].item_count++;
+}
+
+/* --- Items --- */
 
 const struct overlay_item *overlay_id(const struct overlay *overlay, const uint8_t id[ENTRY_ID_SIZE])
 {
-    return map_get(&overlay->ids, bytes_of(id, ENTRY_ID_SIZE));
+    struct bytes key = bytes_of(id, ENTRY_ID_SIZE);
+    return find(overlay, OVERLAY_IDS, key, siphash24(hash_key, key));
 }
 
 const struct overlay_item *overlay_head(const struct overlay *overlay, struct bytes context, struct bytes stream)
 {
-    uint8_t key[STREAM_KEY_MAX_BYTES];
-    size_t size = put_stream_key(context, stream, key);
-    return map_get(&overlay->heads, bytes_of(key, size));
+    uint8_t bytes[STREAM_KEY_MAX_BYTES];
+    struct bytes key = bytes_of(bytes, put_stream_key(context, stream, bytes));
+    return find(overlay, OVERLAY_HEADS, key, siphash24(hash_key, key));
 }
 
 static struct overlay_item *new_item(uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
@@ -48,24 +130,16 @@ static struct overlay_item *new_item(uint32_t log, const struct entry *entry, ui
     struct overlay_item *item = mem_alloc(sizeof(*item) + key_size);
     if (item == NULL)
         return NULL;
-    item->index = entry->index;
-    item->stream_version = entry->stream_version;
-    item->fingerprint = fingerprint;
-    item->log = log;
+    *item = (struct overlay_item){.index = entry->index,
+                                  .stream_version = entry->stream_version,
+                                  .fingerprint = fingerprint,
+                                  .log = log,
+                                  .stream_key_size = (uint16_t)key_size};
     memcpy(item->id, entry->event_id, ENTRY_ID_SIZE);
-    item->stream_key_size = (uint16_t)key_size;
     memcpy(item->stream_key, key, key_size);
+    for (size_t i = 0; i < OVERLAY_TABLES; i++)
+        item->hash[i] = siphash24(hash_key, key_of(item, i));
     return item;
-}
-
-static struct bytes stream_key(const struct overlay_item *item)
-{
-    return bytes_of(item->stream_key, item->stream_key_size);
-}
-
-static struct bytes id_key(const struct overlay_item *item)
-{
-    return bytes_of(item->id, ENTRY_ID_SIZE);
 }
 
 int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
@@ -73,19 +147,18 @@ int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry
     PRE(log < REGION_LOGS_MAX);
     if (overlay->count >= overlay->limits->unindexed_entries)
         return ERR_BUSY;
+    for (size_t i = 0; i < OVERLAY_TABLES; i++) {
+        if (reserve(&overlay->tables[i], i) != 0)
+            return ERR_NO_MEMORY;
+    }
     struct overlay_item *item = new_item(log, entry, fingerprint, with_head);
     if (item == NULL)
         return ERR_NO_MEMORY;
-    bool first = map_get(&overlay->ids, id_key(item)) == NULL;
-    int code = first ? map_put(&overlay->ids, id_key(item), item) : 0;
-    if (code == 0 && with_head)
-        code = map_put(&overlay->heads, stream_key(item), item);
-    if (code != 0) {
-        if (first && map_get(&overlay->ids, id_key(item)) == item)
-            map_remove(&overlay->ids, id_key(item));
-        mem_free(item);
-        return code;
-    }
+    if (find(overlay, OVERLAY_IDS, key_of(item, OVERLAY_IDS), item->hash[OVERLAY_IDS]) == NULL)
+        put(overlay, OVERLAY_IDS, item, NULL);
+    if (with_head)
+        put(overlay, OVERLAY_HEADS, item,
+            find(overlay, OVERLAY_HEADS, key_of(item, OVERLAY_HEADS), item->hash[OVERLAY_HEADS]));
     queue_push_back(&overlay->items[log], &item->link);
     overlay->count++;
     return 0;
@@ -93,10 +166,10 @@ int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry
 
 static void remove_item(struct overlay *overlay, struct overlay_item *item)
 {
-    if (map_get(&overlay->ids, id_key(item)) == item)
-        map_remove(&overlay->ids, id_key(item));
-    if (item->stream_key_size > 0 && map_get(&overlay->heads, stream_key(item)) == item)
-        map_remove(&overlay->heads, stream_key(item));
+    for (size_t i = 0; i < OVERLAY_TABLES; i++) {
+        if (item->found[i])
+            unlink_item(overlay, i, item);
+    }
     queue_remove(&item->link);
     mem_free(item);
     overlay->count--;
@@ -108,7 +181,7 @@ static struct overlay_item *head_before(struct overlay *overlay, const struct ov
     struct queue_link *end = &overlay->items[item->log];
     for (struct queue_link *link = item->link.prev; link != end; link = link->prev) {
         struct overlay_item *before = QUEUE_ITEM(link, struct overlay_item, link);
-        if (before->stream_key_size > 0 && bytes_equal(stream_key(before), stream_key(item)))
+        if (before->stream_key_size > 0 && bytes_equal(key_of(before, OVERLAY_HEADS), key_of(item, OVERLAY_HEADS)))
             return before;
     }
     return NULL;
@@ -121,13 +194,9 @@ void overlay_undo(struct overlay *overlay, uint32_t log, uint64_t index)
         struct overlay_item *item = QUEUE_ITEM(end->prev, struct overlay_item, link);
         if (item->index < index)
             return;
-        if (item->stream_key_size > 0) {
-            struct overlay_item *before = head_before(overlay, item);
-            if (before != NULL) {
-                int code = map_put(&overlay->heads, stream_key(item), before); /* replaces: needs no memory */
-                INVARIANT(code == 0);
-            }
-        }
+        struct overlay_item *before = item->stream_key_size > 0 ? head_before(overlay, item) : NULL;
+        if (before != NULL)
+            put(overlay, OVERLAY_HEADS, before, item);
         remove_item(overlay, item);
     }
 }

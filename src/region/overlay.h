@@ -8,15 +8,24 @@
 #ifndef REGION_OVERLAY_H
 #define REGION_OVERLAY_H
 
-#include "base/map.h"
 #include "base/queue.h"
 #include "index/keys.h"
 #include "region/region.h"
 
 enum { OVERLAY_GRACE_US = 200 * 1000, OVERLAY_INDEXED_MAX = 1024 };
 
+/* The chains of hash tables that an item may be in. */
+enum overlay_table_kind {
+    OVERLAY_IDS,   /* the first item with some id */
+    OVERLAY_HEADS, /* the latest item of some stream */
+    OVERLAY_TABLES,
+};
+
 struct overlay_item {
     struct queue_link link; /* in its log's queue, by index */
+    struct overlay_item *chained[OVERLAY_TABLES];
+    uint64_t hash[OVERLAY_TABLES];
+    bool found[OVERLAY_TABLES]; /* is in that table */
     uint64_t index;
     uint64_t stream_version;
     uint64_t fingerprint;
@@ -34,9 +43,16 @@ struct overlay_indexed {
     uint32_t log;
 };
 
+/* Buckets of items that are chained through themselves: an item that leaves needs no look-up, and there is one place
+ * less in memory to go to than with a map. */
+struct overlay_table {
+    struct overlay_item **buckets;
+    size_t bucket_count; /* a power of two, or 0 */
+    size_t item_count;
+};
+
 struct overlay {
-    struct map ids;   /* id -> struct overlay_item, the first with that id */
-    struct map heads; /* stream key -> struct overlay_item, the latest of that stream */
+    struct overlay_table tables[OVERLAY_TABLES];
     struct queue_link items[REGION_LOGS_MAX];
     size_t count;
     uint64_t evicted_sequence;

@@ -151,16 +151,31 @@ static bool all_told(const struct region *region)
     return heard && all_reported(region);
 }
 
-/* A log of a reachable peer that is not here up to where it was when this region met the peer; NULL when there is none.
- * One whose owner sends what does not fit is not waited for. */
+/* One that sends what does not fit is not waited for. */
+static bool is_reachable(const struct region *region, const struct region_log *log, size_t peer)
+{
+    return region->peers[peer].up && log->blocked_until_us[peer] <= region->now.mono_us;
+}
+
+/* How much of a log must be here before this region accepts: of a reachable peer's log what it had when this region met
+ * it; of a log of this region's own that has ended what reachable peers hold. */
+static uint64_t needed_size(const struct region *region, const struct region_log *log)
+{
+    uint64_t needed = 0;
+    if (log->state == REGION_LOG_MIRRORING && is_reachable(region, log, log->owner))
+        return log->start_size;
+    for (size_t i = 0; log->state == REGION_LOG_RETIRED && i < region->config.peer_count; i++) {
+        if (is_reachable(region, log, i) && log->held[i] > needed)
+            needed = log->held[i];
+    }
+    return needed;
+}
+
 static const struct region_log *still_catching_up(const struct region *region)
 {
     for (size_t i = 1; i < region->log_count; i++) {
-        const struct region_log *log = region->logs[i];
-        bool reachable = log->owner != REGION_NO_PEER && region->peers[log->owner].up &&
-                         log->blocked_until_us[log->owner] <= region->now.mono_us;
-        if (reachable && log->state == REGION_LOG_MIRRORING && log->durable_size < log->start_size)
-            return log;
+        if (region->logs[i]->durable_size < needed_size(region, region->logs[i]))
+            return region->logs[i];
     }
     return NULL;
 }
@@ -193,15 +208,17 @@ void peers_decide(struct region *region, struct region_update *update)
                  (unsigned long long)own->durable_size);
         return;
     }
-    if (own->writes_in_flight > 0 || incarnation_must_end(region, update))
-        return;
     const struct region_log *behind = still_catching_up(region);
+    if (own->writes_in_flight == 0 && incarnation_taken_over(region, update))
+        return;
     if (behind != NULL) {
         snprintf(own->detail, sizeof(own->detail),
                  "it reads log %s up to %llu first, for a partition may have found another home", behind->origin,
-                 (unsigned long long)behind->start_size);
+                 (unsigned long long)needed_size(region, behind));
         return;
     }
+    if (own->writes_in_flight > 0 || incarnation_must_end(region, update))
+        return;
     own->state = REGION_LOG_ACCEPTING;
     settle_begin(region);
     own->detail[0] = '\0';

@@ -1,6 +1,6 @@
 /* The region: life cycle, the step's dispatch, and what a status page shows. The parts are in sequencer.c (commands),
  * checkpoint.c (signing), pulls.c (copies of logs), peers.c (hello and rule 3), incarnation.c (new logs), overlay.c
- * (what the index does not show yet).
+ * (what the index does not show yet), keys.c (what the log tells of the region's keys).
  *
  * A step never fails half-way: room for its effects is made first, and what needs memory after that either undoes
  * itself or is tried again at the next occasion. A command makes the room for its own answer, so that with one update
@@ -82,7 +82,10 @@ static int take_stored_note(struct region *region, struct region_log *log, struc
         return 0;
     int code = checkpoint_open_of(region, log, note, &checkpoint, err);
     if (code != 0)
-        return err_wrap(err, code, "the stored checkpoint of log %s", log->origin);
+        return err_wrap(err, code,
+                        "the stored checkpoint of log %s (after a rotation of keys, the old public key must stay known "
+                        "until a newer checkpoint is stored)",
+                        log->origin);
     incarnation_note_seen(log, checkpoint.size);
     if (checkpoint.size > log->durable_size)
         return err_set(err, ERR_MISMATCH,
@@ -176,11 +179,22 @@ static int take_logs(struct region *region, const struct region_log_found *found
     return code;
 }
 
+static int take_own_keys(struct region *region, struct err *err)
+{
+    const struct region_config *config = &region->config;
+    int code = 0;
+    region->own_keys = config->retired_log_keys;
+    for (size_t i = 0; code == 0 && i < config->log_signers.count; i++)
+        code = keyring_add(&region->own_keys, &config->log_signers.items[i]->verifier, err);
+    return code;
+}
+
 int region_new(const struct region_config *config, const struct region_log_found *found, size_t found_count,
                struct index *index, struct region **ret, struct err *err)
 {
     PRE(found_count >= 1);
     PRE(config->peer_count <= REGION_PEERS_MAX);
+    PRE(config->key_change_count <= REGION_KEY_CHANGES_MAX);
     struct region *region = mem_alloc_zero(1, sizeof(*region));
     int code = 0;
     if (region == NULL)
@@ -192,6 +206,8 @@ int region_new(const struct region_config *config, const struct region_log_found
     homes_init(&region->homes, &region->config.contexts);
     settle_init(&region->settles);
     code = policies_init(region, err);
+    if (code == 0)
+        code = take_own_keys(region, err);
     region->sha = sha256_new();
     if (code == 0 && region->sha == NULL)
         code = err_no_memory(err, "the region");
@@ -349,6 +365,7 @@ int region_step(struct region *region, const struct region_event *event, struct 
     homes_move(region, update);
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         peers_decide(region, update);
+    keys_tell(region, update);
     peers_timer(region, update);
     durability_release(region, update);
     policies_watch(region, update);

@@ -24,9 +24,10 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/time.h"
-#include "crypto/note.h"
+#include "crypto/keyring.h"
 #include "domain/authority.h"
 #include "domain/context.h"
+#include "domain/control.h"
 #include "domain/position.h"
 #include "domain/stream.h"
 #include "entry/entry.h"
@@ -45,6 +46,7 @@ enum {
     REGION_CONTROL_PARTITIONS_MAX = 20000, /* partitions that one control command changes */
     REGION_CHANGES_PENDING_MAX = 100000,   /* authority changes received and not applied yet */
     REGION_SETTLE_ITEMS_MAX = 256,         /* late events that one command settles */
+    REGION_KEY_CHANGES_MAX = 64,
 };
 
 /* --- Commands --- */
@@ -164,7 +166,8 @@ struct region_command {
     uint64_t ticket;               /* own log's size after it */
     uint32_t copies;               /* peers that had stored it before it was answered */
     bool degraded;                 /* fewer than its contexts ask for: that many peers did not answer */
-    struct region_command *next;   /* for region.c, while it is in there */
+    uint32_t lacking;              /* for region.c, as the next: peers whose copies do not count, a bit each */
+    struct region_command *next;
 };
 
 /* Shape and limits of a command whose names, sizes and events are set: counts, names, ids given once. ERR_INVALID,
@@ -179,8 +182,8 @@ int region_command_prepare(struct region_command *command, struct sha256 *sha, s
 struct region_peer_config {
     char region[64];
     char address[REGION_ADDRESS_MAX_BYTES + 1];
-    struct note_verifier log_key;
-    struct note_verifier cosign_key;
+    struct keyring log_keys;
+    struct keyring cosign_keys;
 };
 
 /* Sizes and times of the core's own. 0 in a field stands for its default, which is also the most that a size may be:
@@ -205,16 +208,20 @@ struct region_config {
     char region[64];
     char address[REGION_ADDRESS_MAX_BYTES + 1];
     uint64_t incarnation;
-    const struct note_signer *log_signer;    /* outlives the region */
-    const struct note_signer *cosign_signer; /* outlives the region */
-    struct context_table contexts;           /* of the configuration; outlives the region */
+    struct signers log_signers;      /* outlive the region */
+    struct signers cosign_signers;   /* outlive the region */
+    struct keyring retired_log_keys; /* of this region, beside those that sign: earlier incarnations may need them */
+    size_t key_change_count;
+    const struct control_key
+        *key_changes;              /* what the log must tell of the region's keys (keys.c); outlive the region */
+    struct context_table contexts; /* of the configuration; outlives the region */
     size_t peer_count;
     struct region_peer_config peers[REGION_PEERS_MAX];
     uint64_t checkpoint_interval_us; /* sign at most this often */
     uint64_t hello_interval_us;      /* heartbeat */
     uint64_t peer_timeout_us;        /* a peer not heard of for this long is down */
     bool fresh;                      /* the incarnation was begun just now: nobody can hold anything of it */
-    bool restored;                   /* from a backup: what was signed after it is not remembered */
+    bool restored;                   /* from a backup: what was signed after it is not remembered, so its log ends */
     bool accept_isolated;            /* with no peer reachable, begin a new incarnation instead of waiting … */
     uint64_t isolation_wait_us;      /* … this long after the start */
     struct region_limits limits;
@@ -382,9 +389,6 @@ void region_context_status(const struct region *region, size_t context, struct r
 /* The contexts as this region knows them: what it has applied. Same thread as region_step; lives as long as the region.
  */
 const struct context_table *region_contexts(const struct region *region);
-/* What only the cluster can tell about a context: its regions are the configuration's, and as many peers as it needs.
- * ERR_INVALID. */
-int region_context_check(const struct region_config *config, const struct context *context, struct err *err) MUST_USE;
 bool region_accepting(const struct region *region);
 /* What an operator must see before a failover, and what stands against it. */
 enum { REGION_CHECKS_MAX = 8, REGION_CHECK_DETAIL_MAX_BYTES = 300 };

@@ -67,6 +67,7 @@ struct region_log {
     uint64_t blocked_until_us[REGION_PEERS_MAX];
     uint64_t retry_at_us;
     uint64_t backoff_us;
+    bool waits_for_payloads; /* said so: only peers that lack payloads which belong here hold more of it */
 };
 
 struct region_peer {
@@ -99,6 +100,8 @@ struct region {
     struct region_config config;
     struct index *index;
     struct sha256 *sha;
+    struct keyring own_keys; /* of the own log and its earlier incarnations */
+    size_t key_changes_told; /* of config.key_changes: known to be in a log */
     struct overlay overlay;
     struct homes homes;
     struct settles settles;
@@ -115,6 +118,7 @@ struct region {
     struct block *ready[REGION_READY_BLOCKS_MAX];
     size_t ready_count;
     struct region_waiting waiting[REGION_PEERS_MAX + 1]; /* by the copies that they need beside the own disk */
+    struct region_waiting waiting_for_some;              /* those that not every peer's copy counts for */
     size_t pending_count;                                /* of all lists */
     uint64_t counted[REGION_PEERS_MAX];                  /* entries of the own log that count as stored by a peer */
     bool met[REGION_PEERS_MAX];                          /* since it last came up */
@@ -158,8 +162,10 @@ void durability_wait(struct region *region, struct region_command *command);
 void durability_count(struct region *region, const struct region_command *command);
 void durability_release(struct region *region, struct region_update *update);
 void durability_give_up(struct region *region, uint64_t number, struct region_update *update);
-/* The size of the own log that is durable here and on `copies` peers. */
-uint64_t durability_copied(const struct region *region, uint32_t copies);
+/* The size of the own log that is durable here and on `copies` peers, those in `lacking` (a bit each) left out. */
+uint64_t durability_copied(const struct region *region, uint32_t copies, uint32_t lacking);
+/* The peers that may not hold the context's payloads: their copies do not count. */
+uint32_t durability_lacking(const struct region *region, const struct context *context);
 
 /* bounds.c: recovery points. */
 void bounds_free(struct region *region);
@@ -183,6 +189,7 @@ struct control_event {
     struct bytes partition;
     uint64_t epoch;
     struct bytes payload;
+    const uint8_t *id; /* ENTRY_ID_SIZE bytes; NULL: one that follows from its place */
 };
 /* Whether `count` control events with payloads of at most payload_max_bytes fit the open block now, sealing it if need
  * be. ERR_BUSY, ERR_NO_MEMORY. */
@@ -220,11 +227,13 @@ void checkpoint_resume(struct region *region, struct region_update *update);
 void checkpoint_saved(struct region *region, uint32_t log, struct region_update *update);
 void checkpoint_received(struct region *region, uint32_t log, size_t peer, struct bytes note,
                          struct region_update *update);
-void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes line,
+void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes lines,
                          struct region_update *update);
 /* A note that a peer holds of a log: only looked at for a fork, and for its size. */
 void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, struct region_update *update);
-/* checkpoint_open with the key of the log's region, under the name that this incarnation gives it. */
+/* The keys of the log's region. */
+const struct keyring *checkpoint_keys_of(const struct region *region, size_t owner);
+/* checkpoint_open with the keys of the log's region, under the name that this incarnation gives them. */
 int checkpoint_open_of(const struct region *region, const struct region_log *log, struct bytes note,
                        struct checkpoint *ret, struct err *err) MUST_USE;
 uint64_t checkpoint_deadline_us(const struct region *region);
@@ -240,6 +249,9 @@ void pulls_stop(struct region *region, uint32_t log, struct region_update *updat
 /* Stops, and asks again after a pause: for want of memory or room. */
 void pulls_pause(struct region *region, uint32_t log, struct region_update *update);
 uint64_t pulls_deadline_us(const struct region *region);
+/* A context whose payloads in this log belong here and not to the peer, so that it cannot give the log whole; NULL:
+ * there is none. */
+const char *pulls_lack(const struct region *region, const struct region_log *log, size_t peer);
 
 /* peers.c */
 void peers_said_hello(struct region *region, const struct region_event *event, struct region_update *update);
@@ -250,6 +262,9 @@ uint64_t peers_deadline_us(const struct region *region);
 /* After the own log grew, or peers told what they hold: whether it may accept. */
 void peers_decide(struct region *region, struct region_update *update);
 
+/* keys.c: what the log must tell of the region's keys. At the end of each step. */
+void keys_tell(struct region *region, struct region_update *update);
+
 /* incarnation.c: see the essay there. */
 /* Whether a log that a peer names, and that is not held, is to be kept here. Remembers a later one of this region. */
 bool incarnation_welcome(struct region *region, const struct region_held *held, const struct origin *origin,
@@ -258,7 +273,10 @@ bool incarnation_welcome(struct region *region, const struct region_held *held, 
 void incarnation_note_seen(struct region_log *log, uint64_t size);
 /* Every peer failed or answered, and none has told: begins a new incarnation when the policy and the time say so. */
 void incarnation_isolated(struct region *region, struct region_update *update);
-/* The peers have told and the own log holds what they hold: true when it must not be gone on with (now or for ever). */
+/* The peers have told and the own log holds what they hold: true when a peer holds one of a later life, which is begun.
+ */
+bool incarnation_taken_over(struct region *region, struct region_update *update);
+/* The same, and earlier logs hold what they hold, too: true when it must not be gone on with (now or for ever). */
 bool incarnation_must_end(struct region *region, struct region_update *update);
 uint64_t incarnation_deadline_us(const struct region *region);
 /* The range that is known to have existed and that nobody heard of holds. */

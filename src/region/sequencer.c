@@ -128,13 +128,13 @@ static int check_version(const struct region_stream_write *write, const struct s
     return code;
 }
 
-static int refuse_reused(const struct region_new_event *event, struct region_refusal *refusal)
+static int refuse_reused(const struct region_new_event *event, bool known, struct region_refusal *refusal)
 {
     char id[UUID_TEXT_SIZE + 1];
     uuid_format(event->id, id);
     memcpy(refusal->event_id, event->id, ENTRY_ID_SIZE);
-    return err_set(&refusal->err, ERR_ID_REUSED,
-                   "event id %s was used before, with other content; give the new event an id of its own", id);
+    return err_set(&refusal->err, ERR_ID_REUSED, "event id %s was used before, %s; give the new event an id of its own",
+                   id, known ? "with other content" : "in a context whose payloads are not held here");
 }
 
 /* --- Accepting --- */
@@ -205,8 +205,8 @@ static int decide_event(struct region *region, struct region_command *command, c
     if (code != 0)
         return code;
     if (sighting.seen) {
-        if (sighting.fingerprint != 0 && sighting.fingerprint != event->fingerprint)
-            return refuse_reused(event, refusal);
+        if (sighting.fingerprint != event->fingerprint)
+            return refuse_reused(event, sighting.fingerprint != 0, refusal);
         *result = (struct region_result){.index = sighting.place.index,
                                          .stream_version = sighting.stream_version,
                                          .duplicate = true,
@@ -228,7 +228,8 @@ static int decide_event(struct region *region, struct region_command *command, c
 }
 
 /* Whether every event of the write was seen before: then it is a repetition, and its expectation was judged the first
- * time. */
+ * time. Of an event whose payload is withheld from this region only its home can tell whether this one says the same.
+ */
 static int is_repetition(struct region *region, const struct region_command *command,
                          const struct region_stream_write *write, bool *ret, struct err *err)
 {
@@ -238,7 +239,7 @@ static int is_repetition(struct region *region, const struct region_command *com
         int code = look_for_event(region, command, &write->events[i], &sighting, err);
         if (code != 0)
             return code;
-        all = sighting.seen;
+        all = sighting.seen && sighting.fingerprint != 0;
     }
     *ret = all;
     return 0;
@@ -414,7 +415,7 @@ int sequencer_control(struct region *region, const struct control_event *event, 
                           .flags = ENTRY_FLAG_CONTROL,
                           .content_type = BYTES_LITERAL("application/x-protobuf"),
                           .payload_commitment = entry_payload_commitment(region->sha, salt, event->payload)};
-    memcpy(entry.event_id, seed.bytes, ENTRY_ID_SIZE);
+    memcpy(entry.event_id, event->id == NULL ? seed.bytes : event->id, ENTRY_ID_SIZE);
     int code =
         append_entry(region, &entry, salt, event->payload, entry_fingerprint(region->sha, &entry, event->payload), err);
     if (code != 0)
@@ -474,13 +475,14 @@ void sequencer_command(struct region *region, struct region_command *command, st
     memset(&command->refusal, 0, sizeof(command->refusal));
     command->ticket = 0;
     command->copies = 0;
+    command->lacking = 0;
     command->degraded = false;
     command->next = NULL;
     int code = decide(region, command, update);
     command->refusal.code = code;
     if (code == 0)
         durability_count(region, command);
-    if (code != 0 || command->ticket <= durability_copied(region, command->copies)) {
+    if (code != 0 || command->ticket <= durability_copied(region, command->copies, command->lacking)) {
         answer(command, update);
         return;
     }

@@ -18,6 +18,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 enum {
@@ -277,7 +278,7 @@ static int decide_open(struct region *region, struct region_command *command, st
     int code = 0;
     if (subject->late.state == INDEX_LATE_DUPLICATE)
         return refuse_duplicate(err);
-    if (settle->settlement == SETTLED_ACCEPTED)
+    if (settle->settlement == SETTLED_ACCEPTED && !PLANTED(settle_without_effect))
         code = append_again(region, command, subject);
     if (code == 0)
         code = append_decision(region, command, subject, err);

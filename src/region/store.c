@@ -70,6 +70,36 @@ static int open_own_log(struct opening *opening, struct bytes origin)
     return code == 0 ? open_log(opening, opening->own_folder, origin) : code;
 }
 
+/* A log of an earlier incarnation of which something was signed is kept, if only as an empty copy: peers fill it again,
+ * and what nobody has of it is known to be lost. */
+static int make_remembered_log(void *context, const char *name, bool is_dir)
+{
+    struct opening *opening = context;
+    struct store *store = opening->store;
+    struct origin parts = opening->own;
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    char folder[DISK_PATH_MAX_BYTES];
+    size_t size = strlen(parts.region);
+    if (is_dir || strncmp(name, parts.region, size) != 0 || name[size] != '-' ||
+        parse_u64(name + size + 1, strlen(name + size + 1), &parts.incarnation) != 0 || parts.incarnation == 0 ||
+        parts.incarnation >= opening->own.incarnation)
+        return 0;
+    origin_format(&parts, origin);
+    int code = store_path(store, "logs", origin, folder, opening->err);
+    if (code == 0)
+        code = log_create(store->disk, folder, bytes_of_string(origin), &store->log_options, opening->err);
+    return code == ERR_EXISTS ? 0 : code;
+}
+
+static int make_remembered(struct opening *opening)
+{
+    char folder[DISK_PATH_MAX_BYTES];
+    int code = disk_join(folder, opening->store->folder, "signed", opening->err);
+    if (code == 0)
+        code = disk_list(opening->store->disk, folder, make_remembered_log, opening, opening->err);
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
+
 static int open_mirror(void *context, const char *name, bool is_dir)
 {
     struct opening *opening = context;
@@ -102,6 +132,8 @@ int store_open(struct store *store, const char *own_origin, store_opened_fn *ope
         code = disk_sync_dir(store->disk, logs_folder, err); /* a process may have died between making a log and this */
     if (code == 0)
         code = open_own_log(&opening, bytes_of_string(own_origin));
+    if (code == 0)
+        code = make_remembered(&opening);
     return code == 0 ? disk_list(store->disk, logs_folder, open_mirror, &opening, err) : code;
 }
 

@@ -29,7 +29,8 @@ struct store {
 /* Told about each log that was opened. */
 typedef void store_opened_fn(void *context, const char *folder, const struct log_recovery *recovery);
 
-/* Opens (creates) the own log, then every mirror that is there. *store has disk, folder and log_options set, the rest
+/* Opens (creates) the own log, then every mirror that is there, and an empty copy of each log of an earlier incarnation
+ * of this region that is gone while signed/ remembers it. *store has disk, folder and log_options set, the rest
  * zero. Damage stops it: ERR_CORRUPT with the repair in the message. ERR_MISMATCH for logs of another cluster,
  * ERR_TOO_LARGE, disk errors. After a failure store_close frees what was opened. */
 int store_open(struct store *store, const char *own_origin, store_opened_fn *opened, void *context,

@@ -10,7 +10,6 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -21,10 +20,9 @@
 
 void rpc_append_done(struct rpc_append *append)
 {
-    pthread_mutex_lock(&append->mutex);
-    append->done = true;
-    pthread_cond_signal(&append->finished);
-    pthread_mutex_unlock(&append->mutex);
+    struct rpc_waiter *waiter = append->waiter;
+    atomic_store_explicit(&append->done, true, memory_order_release); /* from here on the append may be gone */
+    rpc_waiter_post(waiter);
 }
 
 static void refuse(struct region_command *command, int code, const struct err *err)
@@ -168,16 +166,10 @@ static atomic_uint_fast64_t next_number = 1;
 
 int append_job_new(struct bytes encoded, struct append_job **ret, struct err *err)
 {
-    pthread_condattr_t monotonic;
     struct append_job *job = mem_alloc_zero(1, sizeof(*job));
     if (job == NULL)
         return err_no_memory(err, "an append");
     arena_init(&job->append.arena, APPEND_ARENA_MAX_BYTES);
-    INVARIANT(pthread_mutex_init(&job->append.mutex, NULL) == 0);
-    INVARIANT(pthread_condattr_init(&monotonic) == 0);
-    INVARIANT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    INVARIANT(pthread_cond_init(&job->append.finished, &monotonic) == 0);
-    pthread_condattr_destroy(&monotonic);
     job->append.command.number = atomic_fetch_add(&next_number, 1);
     job->size_bytes = encoded.size_bytes;
     struct err why = {0};
@@ -191,8 +183,6 @@ int append_job_new(struct bytes encoded, struct append_job **ret, struct err *er
 void append_job_free(struct append_job *job)
 {
     arena_free(&job->append.arena);
-    pthread_cond_destroy(&job->append.finished);
-    pthread_mutex_destroy(&job->append.mutex);
     mem_free(job);
 }
 
@@ -216,23 +206,19 @@ void append_job_submit(struct append_job *job, struct rpc_backend *backend, stru
     rpc_append_done(&job->append);
 }
 
-static bool wait_done(struct append_job *job, uint64_t until_us)
+void append_job_expect(struct append_job *job, struct rpc_waiter *waiter)
 {
-    struct timespec until = {.tv_sec = (time_t)(until_us / 1000000), .tv_nsec = (long)(until_us % 1000000) * 1000};
-    int waited = 0;
-    pthread_mutex_lock(&job->append.mutex);
-    while (!job->append.done && waited == 0)
-        waited = pthread_cond_timedwait(&job->append.finished, &job->append.mutex, &until);
-    bool done = job->append.done;
-    pthread_mutex_unlock(&job->append.mutex);
-    return done;
+    job->append.waiter = waiter;
+    rpc_waiter_expect(waiter);
 }
 
 void append_job_wait(struct append_job *job, struct call *call)
 {
     const struct rpc_backend_ops *ops = call->backend->ops;
     bool given_up = false;
-    while (!wait_done(job, clock_now().mono_us + CALL_POLL_MS * 1000)) {
+    while (!atomic_load_explicit(&job->append.done, memory_order_acquire)) {
+        if (rpc_waiter_take(job->append.waiter, clock_now().mono_us + CALL_POLL_MS * 1000))
+            continue;
         if (!given_up && call_check(call, NULL) != 0)
             given_up = ops->give_up(call->backend, job->append.command.number, NULL) == 0;
     }
@@ -357,8 +343,12 @@ int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally
 static int run_job(struct call *call, struct append_job *job, struct bytes encoded, struct sha256 *sha, struct err *err)
 {
     const struct region_command *command = &job->append.command;
+    struct rpc_waiter waiter;
+    rpc_waiter_init(&waiter);
+    append_job_expect(job, &waiter);
     append_job_submit(job, call->backend, sha);
     append_job_wait(job, call);
+    rpc_waiter_destroy(&waiter);
     if (forward_wanted(job))
         return forward_append(call, job, encoded, err);
     if (command->refusal.code != 0)

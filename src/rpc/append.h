@@ -23,11 +23,13 @@ struct append_job {
 int append_job_new(struct bytes encoded, struct append_job **ret, struct err *err) MUST_USE;
 /* The region must be done with it. */
 void append_job_free(struct append_job *job);
+/* Says who waits for it, once and before the submit. */
+void append_job_expect(struct append_job *job, struct rpc_waiter *waiter);
 /* Checks, prepares and submits, unless it is refused already; what fails becomes the refusal. Call append_job_wait
  * before anything else. */
 void append_job_submit(struct append_job *job, struct rpc_backend *backend, struct sha256 *sha);
-/* Waits until the region is done with it. When the caller is gone, or the server stops, the region is told that nobody
- * waits for copies any more. */
+/* Waits until the region is done with it, on the waiter's own thread. When the caller is gone, or the server stops, the
+ * region is told that nobody waits for copies any more. */
 void append_job_wait(struct append_job *job, struct call *call);
 /* After the wait, when the region accepted: the answer, in the job's arena. */
 int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally__V1__AppendResponse *ret,

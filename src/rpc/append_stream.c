@@ -1,8 +1,9 @@
 /* AppendStream: many batches under way on one call.
  *
  * The reading thread decodes and submits; the call's own thread waits for each batch and answers, in the order of the
- * requests. What is under way is bounded twice, by number and by bytes; at the bound the reader stops taking messages,
- * and gRPC's flow control stops the client.
+ * requests. It is woken when a batch is done, not when one comes in: a job is in the queue before the region has it.
+ * What is under way is bounded twice, by number and by bytes; at the bound the reader stops taking messages, and gRPC's
+ * flow control stops the client.
  *
  * Whatever ends the call, the batches that were submitted are waited for: the region owns them until it is done. When
  * the client is gone (or memory for an answer is not to be had) the answers are dropped and the call is finished first,
@@ -18,8 +19,9 @@ struct append_stream {
     struct sha256 *sha; /* the reader's */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    struct queue_link jobs; /* submitted, not taken by the writer */
-    size_t in_flight;       /* from before the submit until answered */
+    struct rpc_waiter waiter; /* of the call's thread: for each job, and for the reader's end */
+    struct queue_link jobs;   /* not taken by the call's thread */
+    size_t in_flight;         /* from before the submit until answered */
     size_t in_flight_bytes;
     bool ended;     /* the reader is through */
     bool abandoned; /* nobody will read answers any more */
@@ -71,11 +73,11 @@ static int take_request(struct append_stream *stream, struct err *err)
         release_room(stream, size_bytes);
         return code;
     }
-    append_job_submit(job, stream->call->backend, stream->sha);
+    append_job_expect(job, &stream->waiter);
     pthread_mutex_lock(&stream->mutex);
     queue_push_back(&stream->jobs, &job->link);
-    pthread_cond_broadcast(&stream->changed);
     pthread_mutex_unlock(&stream->mutex);
+    append_job_submit(job, stream->call->backend, stream->sha);
     return 0;
 }
 
@@ -92,20 +94,23 @@ static void *read_requests(void *context)
         stream->code = code;
         stream->err = err;
     }
-    pthread_cond_broadcast(&stream->changed);
     pthread_mutex_unlock(&stream->mutex);
+    rpc_waiter_post(&stream->waiter);
     return NULL;
 }
 
 /* The next batch in order; NULL when there will be none. */
 static struct append_job *next_job(struct append_stream *stream)
 {
-    pthread_mutex_lock(&stream->mutex);
-    while (queue_empty(&stream->jobs) && !stream->ended)
-        pthread_cond_wait(&stream->changed, &stream->mutex);
-    struct queue_link *link = queue_pop_front(&stream->jobs);
-    pthread_mutex_unlock(&stream->mutex);
-    return link == NULL ? NULL : QUEUE_ITEM(link, struct append_job, link);
+    for (;;) {
+        pthread_mutex_lock(&stream->mutex);
+        struct queue_link *link = queue_pop_front(&stream->jobs);
+        bool ended = stream->ended;
+        pthread_mutex_unlock(&stream->mutex);
+        if (link != NULL || ended)
+            return link == NULL ? NULL : QUEUE_ITEM(link, struct append_job, link);
+        (void)rpc_waiter_take(&stream->waiter, UINT64_MAX);
+    }
 }
 
 static int answer_refused(struct call *call, struct append_job *job, struct err *err)
@@ -163,7 +168,9 @@ int method_append_stream(struct call *call, struct err *err)
     queue_init(&stream.jobs);
     INVARIANT(pthread_mutex_init(&stream.mutex, NULL) == 0);
     INVARIANT(pthread_cond_init(&stream.changed, NULL) == 0);
+    rpc_waiter_init(&stream.waiter);
     pthread_t reader;
+    rpc_waiter_expect(&stream.waiter);
     int code = pthread_create(&reader, NULL, read_requests, &stream);
     if (code == 0) {
         code = answer_all(&stream, err);
@@ -172,7 +179,9 @@ int method_append_stream(struct call *call, struct err *err)
             code = err_set(err, stream.code, "%s", stream.err.message);
     } else {
         code = err_set(err, ERR_BUSY, "no thread for this call: too many are running");
+        rpc_waiter_post(&stream.waiter);
     }
+    rpc_waiter_destroy(&stream.waiter);
     pthread_cond_destroy(&stream.changed);
     pthread_mutex_destroy(&stream.mutex);
     sha256_free(stream.sha);

@@ -27,17 +27,16 @@ static void refuse(struct region_command *command, int code, const struct err *e
 void operation_decide(struct rpc_backend *backend, struct rpc_append *append)
 {
     struct err err = {0};
-    INVARIANT(pthread_mutex_init(&append->mutex, NULL) == 0);
-    INVARIANT(pthread_cond_init(&append->finished, NULL) == 0);
+    struct rpc_waiter waiter;
+    rpc_waiter_init(&waiter);
+    append->waiter = &waiter;
+    rpc_waiter_expect(&waiter);
     int code = backend->ops->submit(backend, append, &err);
-    if (code != 0)
+    if (code != 0) {
         refuse(&append->command, code, &err);
-    pthread_mutex_lock(&append->mutex);
-    while (code == 0 && !append->done)
-        pthread_cond_wait(&append->finished, &append->mutex);
-    pthread_mutex_unlock(&append->mutex);
-    pthread_cond_destroy(&append->finished);
-    pthread_mutex_destroy(&append->mutex);
+        rpc_append_done(append);
+    }
+    rpc_waiter_destroy(&waiter);
 }
 
 char *operation_text(struct arena *arena, const char *text)

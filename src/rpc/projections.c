@@ -40,8 +40,9 @@ static int fill_projection(Tally__V1__ProjectionStatus *to, const struct rpc_pro
     to->error = copy_text(arena, from->error);
     to->rebuild_position = position_text(arena, &from->rebuild_position);
     to->file = copy_text(arena, from->file);
+    to->database = copy_text(arena, from->database);
     if (to->name == NULL || to->position == NULL || to->state == NULL || to->error == NULL ||
-        to->rebuild_position == NULL || to->file == NULL)
+        to->rebuild_position == NULL || to->file == NULL || to->database == NULL)
         return err_no_memory(err, "a projection's status");
     return 0;
 }
@@ -86,6 +87,7 @@ static int wait_for_position(struct call *call, const Tally__V1__ProjectionReque
 static int create_projection(struct call *call, ProtobufCMessage *message, struct arena *arena, struct err *err)
 {
     const char *sql = ((const Tally__V1__CreateProjectionRequest *)message)->sql;
+    const char *database = ((const Tally__V1__CreateProjectionRequest *)message)->database;
     size_t size_bytes = strlen(sql);
     if (size_bytes == 0)
         return err_set(err, ERR_INVALID, "sql is empty: send the text of the projection's file");
@@ -94,7 +96,8 @@ static int create_projection(struct call *call, ProtobufCMessage *message, struc
     struct rpc_projection *projection = arena_alloc_zero(arena, 1, sizeof(*projection));
     if (projection == NULL)
         return err_no_memory(err, "a projection's status");
-    int code = call->backend->ops->projection_create(call->backend, bytes_of(sql, size_bytes), projection, err);
+    int code =
+        call->backend->ops->projection_create(call->backend, bytes_of(sql, size_bytes), database, projection, err);
     return code != 0 ? code : answer_projection(call, projection, arena, err);
 }
 

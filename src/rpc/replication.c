@@ -1,14 +1,19 @@
-/* The source side of replication: Hello and Pull.
+/* The source side of replication: Hello, Pull and Compare.
  *
- * Both begin with the same questions, because every field is hostile until checked: same protocol, same cluster, a peer
- * that this region is configured with and that is not itself; Hello also compares the contexts. A difference is
- * ERR_MISMATCH with what both sides have, so that the operator of either can act.
+ * All begin with the same questions, because every field is hostile until checked: same protocol, same cluster, a peer
+ * that this region is configured with and that is not itself; Hello and Compare also compare the contexts. A difference
+ * is ERR_MISMATCH with what both sides have, so that the operator of either can act.
+ *
+ * A pull has a third question: that the caller is the region it says it is (crypto/introduction.h), because what it is
+ * sent depends on it.
  *
  * What Pull sends, and what it believes of the answers, is decided in replication/source.c. Here it becomes messages: a
  * stretch of blocks at a time, then the checkpoint behind it. Meanwhile a second thread reads what the puller has
  * stored and cosigned. */
 #include "base/assert.h"
+#include "crypto/introduction.h"
 #include "entry/wire.h"
+#include "platform/clock.h"
 #include "replication/source.h"
 #include "rpc/held.h"
 #include "rpc/methods.h"
@@ -17,6 +22,7 @@
 enum {
     HELLO_ARENA_MAX_BYTES = REGION_LOGS_MAX * (NOTE_MAX_BYTES + 4096),
     PULL_STRETCH_BLOCKS = 64,
+    COMPARE_ARENA_MAX_BYTES = 128 * 1024,
 };
 
 /* Who asks, as it says itself. */
@@ -130,6 +136,7 @@ static int hello(struct call *call, const Tally__V1__HelloRequest *request, stru
     response.cluster = request->cluster; /* equal to ours, as just checked */
     response.region = arena_copy(arena, backend->config->region, strlen(backend->config->region) + 1);
     response.contexts_digest = request->contexts_digest;
+    response.time = rpc_passed_time(clock_now().wall_us); /* before the sizes are taken */
     if (response.region == NULL)
         return err_no_memory(err, "an answer");
     code = fill_logs(backend, &response, arena, err);
@@ -144,6 +151,74 @@ int method_hello(struct call *call, struct err *err)
     int code = call_read_request(call, &tally__v1__hello_request__descriptor, &arena, &message, err);
     if (code == 0)
         code = hello(call, (const Tally__V1__HelloRequest *)message, &arena, err);
+    arena_free(&arena);
+    return code;
+}
+
+/* --- Compare --- */
+
+static int take_comparison(const Tally__V1__CompareRequest *request, struct rpc_comparison *asked, struct err *err)
+{
+    bool late = strcmp(request->subject, DRIFT_LATE_EVENTS) == 0;
+    if (request->digest.len != HASH_SIZE || request->sql.len != (late ? 0 : HASH_SIZE))
+        return err_set(err, ERR_INVALID, "digest has %zu bytes and sql %zu; they must have %d and %d",
+                       request->digest.len, request->sql.len, HASH_SIZE, late ? 0 : HASH_SIZE);
+    int code = entry_check_name(bytes_of_string(request->subject), DRIFT_NAME_MAX_BYTES, "subject", err);
+    if (code == 0)
+        code = position_parse(bytes_of_string(request->position), &asked->position, err);
+    if (code != 0)
+        return code;
+    asked->region = request->region;
+    asked->subject = request->subject;
+    asked->has_digest = true;
+    memcpy(asked->digest.bytes, request->digest.data, HASH_SIZE);
+    if (!late)
+        memcpy(asked->sql.bytes, request->sql.data, HASH_SIZE);
+    return 0;
+}
+
+static int answer_comparison(struct call *call, struct rpc_comparison *found, struct err *err)
+{
+    Tally__V1__CompareResponse response;
+    struct buf position;
+    buf_init(&position, COMPARE_ARENA_MAX_BYTES);
+    tally__v1__compare_response__init(&response);
+    int code = position_format(&found->position, &position);
+    if (code == 0)
+        code = buf_terminate(&position);
+    response.position = (char *)position.data;
+    response.digest = (ProtobufCBinaryData){.len = found->has_digest ? HASH_SIZE : 0, .data = found->digest.bytes};
+    code = code == 0 ? call_answer(call, &response.base) : err_no_memory(err, "an answer");
+    buf_free(&position);
+    return code;
+}
+
+static int compare(struct call *call, const Tally__V1__CompareRequest *request, struct arena *arena, struct err *err)
+{
+    struct rpc_backend *backend = call->backend;
+    struct asker asker = {.protocol = request->protocol, .cluster = request->cluster, .region = request->region};
+    struct rpc_comparison *asked = arena_alloc_zero(arena, 1, sizeof(*asked));
+    struct rpc_comparison *found = arena_alloc_zero(arena, 1, sizeof(*found));
+    if (asked == NULL || found == NULL)
+        return err_no_memory(err, "a comparison");
+    int code = check_asker(backend, &asker, err);
+    if (code == 0)
+        code = check_contexts(backend, &asker, request->contexts_digest, err);
+    if (code == 0)
+        code = take_comparison(request, asked, err);
+    if (code == 0)
+        code = backend->ops->compare(backend, asked, found, err);
+    return code == 0 ? answer_comparison(call, found, err) : code;
+}
+
+int method_compare(struct call *call, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, COMPARE_ARENA_MAX_BYTES);
+    ProtobufCMessage *message = NULL;
+    int code = call_read_request(call, &tally__v1__compare_request__descriptor, &arena, &message, err);
+    if (code == 0)
+        code = compare(call, (const Tally__V1__CompareRequest *)message, &arena, err);
     arena_free(&arena);
     return code;
 }
@@ -296,8 +371,49 @@ static int send_all(struct pull *pull, struct err *err)
     }
 }
 
+static enum residency puller_residency(void *context, const struct entry *entry)
+{
+    const struct pull *pull = context;
+    return residency_of(index_contexts(pull->call->backend->index), bytes_of_string(pull->region), entry);
+}
+
+static const struct keyring *cosign_keys_of(const struct rpc_backend *backend, const char *region)
+{
+    size_t peer = 0;
+    while (strcmp(backend->config->peers[peer].region, region) != 0)
+        peer++; /* check_asker has found it */
+    return &backend->config->peers[peer].cosign_keys;
+}
+
+/* Asks, and reads the answer. */
+static int ask_who(struct pull *pull, const Tally__V1__PullRequest *request, struct arena *arena, struct err *err)
+{
+    const struct rpc_backend *backend = pull->call->backend;
+    uint8_t question[INTRODUCTION_QUESTION_BYTES];
+    Tally__V1__PullResponse response;
+    const Tally__V1__PullRequest *answer = NULL;
+    entropy_fill(question, sizeof(question));
+    tally__v1__pull_response__init(&response);
+    response.question = (ProtobufCBinaryData){.len = sizeof(question), .data = question};
+    int code = call_write_message(pull->call, &response.base, err);
+    if (code == 0)
+        code = read_pull_request(pull->call, arena, &answer, err);
+    if (code == ERR_END)
+        return err_set(err, ERR_INVALID, "the pull ended without an answer to the question who pulls");
+    if (code != 0)
+        return code;
+    struct introduction introduction = {.cluster = backend->config->cluster,
+                                        .from = request->region,
+                                        .to = backend->config->region,
+                                        .origin = request->origin,
+                                        .from_index = request->from_index,
+                                        .question = bytes_of(question, sizeof(question))};
+    return introduction_check(&introduction, bytes_of(answer->introduction.data, answer->introduction.len),
+                              cosign_keys_of(backend, request->region), err);
+}
+
 /* The first message says who pulls what from where. */
-static int begin_pull(struct pull *pull, const Tally__V1__PullRequest *request, struct err *err)
+static int begin_pull(struct pull *pull, const Tally__V1__PullRequest *request, struct arena *arena, struct err *err)
 {
     struct rpc_backend *backend = pull->call->backend;
     struct asker asker = {.protocol = request->protocol, .cluster = request->cluster, .region = request->region};
@@ -306,11 +422,13 @@ static int begin_pull(struct pull *pull, const Tally__V1__PullRequest *request, 
         code = err_set(err, ERR_INVALID, "the first message of a pull must name an origin");
     if (code == 0)
         code = held_find(backend, bytes_of_string(request->origin), &pull->log, &pull->log_number, err);
+    if (code == 0)
+        code = ask_who(pull, request, arena, err);
     if (code != 0)
         return code;
     memcpy(pull->region, request->region, strlen(request->region) + 1);
     backend->ops->peer_contact(backend, pull->region);
-    code = source_open(&pull->source, pull->log, request->from_index, load_note, pull, err);
+    code = source_open(&pull->source, pull->log, request->from_index, load_note, puller_residency, pull, err);
     return code == 0 ? 0 : err_wrap(err, code, "region %s", request->region);
 }
 
@@ -339,7 +457,7 @@ static int pull_log(struct call *call, struct arena *arena, struct err *err)
     if (code == ERR_END)
         return err_set(err, ERR_INVALID, "the pull names no origin: it ended before its first message");
     if (code == 0)
-        code = begin_pull(pull, first, err);
+        code = begin_pull(pull, first, arena, err);
     if (code != 0)
         return code;
     INVARIANT(pthread_mutex_init(&pull->mutex, NULL) == 0);

@@ -14,11 +14,15 @@
 #define RPC_RPC_H
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "log/evidence.h"
 #include "log/log.h"
+#include "projection/drift.h"
 #include "region/region.h"
 
 enum {
@@ -27,8 +31,9 @@ enum {
     RPC_MESSAGE_MAX_BYTES = 9 * 1024 * 1024, /* a block and its envelope */
     RPC_APPENDS_IN_FLIGHT_MAX = 64,          /* batches of one AppendStream */
     RPC_READ_CHUNK_BYTES = 256 * 1024,       /* target size of a ReadResponse */
-    RPC_PROTOCOL = 1,                        /* of Replication */
+    RPC_PROTOCOL = 2,                        /* of Replication */
     RPC_PROJECTIONS_MAX = 64,
+    RPC_DRIFTS_MAX = 64,
     RPC_CHECK_SEEDS_MAX = 1000,
     RPC_HOMES_MAX = 1000, /* of one page */
     RPC_DAMAGES_MAX = 64,
@@ -36,24 +41,40 @@ enum {
 
 #define RPC_SERVER_VERSION "0.1.0" /* as Status shows it */
 
+/* What one thread waits on for batches to be done. A semaphore, because whoever posts it does not touch it afterwards,
+ * and holds no lock that the woken thread would run into. */
+struct rpc_waiter {
+    sem_t finished;
+    atomic_size_t owed; /* posts that were promised and not taken yet */
+};
+
+void rpc_waiter_init(struct rpc_waiter *waiter);
+/* Takes what is owed first: nobody may post it afterwards. */
+void rpc_waiter_destroy(struct rpc_waiter *waiter);
+/* One more post is to come. Before whoever posts it knows of it. */
+void rpc_waiter_expect(struct rpc_waiter *waiter);
+void rpc_waiter_post(struct rpc_waiter *waiter);
+/* Waits for a post, at most until then on the monotonic clock (UINT64_MAX: however long); false when none came. */
+bool rpc_waiter_take(struct rpc_waiter *waiter, uint64_t until_mono_us);
+
 /* A batch on its way through the region. Owned by the call that it came in on; between submit and done the region has
  * it. */
 struct rpc_append {
     struct region_command command; /* first: the backend finds the append from the command */
     struct arena arena;            /* everything that the command points to */
-    pthread_mutex_t mutex;
-    pthread_cond_t finished;
-    bool done;
+    struct rpc_waiter *waiter;     /* expects this batch */
+    atomic_bool done;
 };
 
-/* The backend calls this, from any thread, once it is done with append->command. */
+/* The backend calls this, from any thread, once it is done with append->command. Posts the waiter. */
 void rpc_append_done(struct rpc_append *append);
 
 struct rpc_projection {
     char name[64];
-    char state[512]; /* "live", "rebuilding" (by itself: ": " and why), "failed" */
+    char state[512]; /* "live", "rebuilding" (by itself: ": " and why), "waiting", "failed" */
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
-    char file[DISK_PATH_MAX_BYTES];
+    char file[DISK_PATH_MAX_BYTES]; /* "" when it lies in a database */
+    char database[64];              /* as the configuration names it; "": in files */
     uint64_t generation;
     struct position position;
     struct position rebuild_position;
@@ -71,6 +92,16 @@ struct rpc_damage {
     size_t log;
     const char *folder; /* lives as long as the log */
     struct scrub_finding finding;
+};
+
+/* What a peer asks us to compare, and what it is told (projection/drift.h). */
+struct rpc_comparison {
+    const char *region;  /* the asker: a peer of ours */
+    const char *subject; /* borrowed, as region */
+    struct hash sql;
+    struct position position;
+    struct hash digest;
+    bool has_digest;
 };
 
 struct rpc_projection_check {
@@ -94,7 +125,9 @@ struct rpc_status {
     uint64_t now_mono_us;
     size_t damage_count;
     struct rpc_damage damages[RPC_DAMAGES_MAX];
-    uint64_t scrub_mib_per_s; /* 0: off */
+    size_t drift_count;
+    struct drift_verdict drifts[RPC_DRIFTS_MAX]; /* those that differ first */
+    uint64_t scrub_mib_per_s;                    /* 0: off */
     uint64_t scrub_passes;
     uint64_t scrub_read_bytes; /* of the pass under way */
 };
@@ -113,6 +146,14 @@ struct rpc_homes {
     struct rpc_home homes[RPC_HOMES_MAX];
     uint64_t next; /* where the next page begins; 0: there is none */
 };
+
+/* A time that entries come after which are not durable now: each was decided within RPC_IN_FLIGHT_US. A clock that is
+ * set back, or a disk that is slower than that, breaks the claim; who relies on it must notice. */
+enum { RPC_IN_FLIGHT_US = 1000 * 1000 };
+static inline hlc rpc_passed_time(uint64_t wall_us)
+{
+    return wall_us < RPC_IN_FLIGHT_US ? 0 : ((wall_us - RPC_IN_FLIGHT_US) / 1000) << 16;
+}
 
 struct rpc_backend;
 
@@ -148,6 +189,8 @@ struct rpc_backend_ops {
     /* The latest signed note of a log: published (cosigned) if there is one and `published`, appended to *out.
      * ERR_NOT_FOUND. */
     int (*checkpoint)(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err);
+    /* evidence_each on the data directory; reads files on the calling thread. */
+    int (*evidence)(struct rpc_backend *backend, bool resolved, evidence_fn *each, void *context, struct err *err);
     /* Appends the receipt of an entry (crypto/receipt.h) to *out. ERR_UNAVAILABLE until a published checkpoint covers
      * it; does not wait. */
     int (*prove)(struct rpc_backend *backend, size_t log, uint64_t index, struct buf *out, struct err *err);
@@ -157,8 +200,8 @@ struct rpc_backend_ops {
     /* A peer said hello or pulls: resets its back-off, so that both directions come up together. */
     void (*peer_contact)(struct rpc_backend *backend, const char *peer_region);
 
-    int (*projection_create)(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret,
-                             struct err *err);
+    int (*projection_create)(struct rpc_backend *backend, struct bytes sql, const char *database,
+                             struct rpc_projection *ret, struct err *err);
     int (*projection_rebuild)(struct rpc_backend *backend, const char *name, struct rpc_projection *ret,
                               struct err *err);
     int (*projection_get)(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
@@ -167,6 +210,11 @@ struct rpc_backend_ops {
     /* Waits for the projection's thread; may take as long as reading the whole projection. */
     int (*projection_digest)(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret,
                              struct err *err);
+    /* Goes to the asked position, holds there and compares, keeps the verdict; *ret gets position and digest, or,
+     * without a digest, where both can meet. Waits up to about two seconds. ERR_NOT_FOUND, ERR_MISMATCH (another SQL),
+     * ERR_BUSY (with another peer), ERR_UNAVAILABLE, ERR_TIMEOUT (the position is not reached). */
+    int (*compare)(struct rpc_backend *backend, const struct rpc_comparison *asked, struct rpc_comparison *ret,
+                   struct err *err);
     /* Replays everything seeds + 1 times on the calling thread; ends early when the server is stopping. */
     int (*projection_check)(struct rpc_backend *backend, const char *name, uint64_t seeds,
                             struct rpc_projection_check *ret, struct err *err);

@@ -1,10 +1,10 @@
 /* Settling places (settle.h). The places are taken in chunks that fit one command of the region. The events to accept
- * are copied out of their blocks: same id, content and salt, so that the commitment is the same too. What the region
- * needs to be sure of (that it is a late event, that the content is that of the item) it checks itself. */
+ * are copied out of their blocks (region/settle_event.h). What the region needs to be sure of (that it is a late event,
+ * that the content is that of the item) it checks itself. */
 #include "rpc/settle.h"
 
 #include "base/mem.h"
-#include "entry/frame.h"
+#include "region/settle_event.h"
 #include "rpc/held.h"
 #include "rpc/operation.h"
 
@@ -19,67 +19,15 @@ struct chunk_of_places {
 
 /* --- Reading what is accepted --- */
 
-static int copy_bytes(struct arena *arena, struct bytes *bytes)
-{
-    void *copy = bytes->size_bytes == 0 ? NULL : arena_copy(arena, bytes->data, bytes->size_bytes);
-    if (bytes->size_bytes > 0 && copy == NULL)
-        return ERR_NO_MEMORY;
-    bytes->data = copy;
-    return 0;
-}
-
-static int copy_event(struct arena *arena, const struct entry *entry, const struct frame *frame,
-                      struct region_stream_write *write)
-{
-    struct region_new_event *event = arena_alloc_zero(arena, 1, sizeof(*event));
-    if (event == NULL)
-        return ERR_NO_MEMORY;
-    *event = (struct region_new_event){.type = entry->type,
-                                       .content_type = entry->content_type,
-                                       .metadata = entry->metadata,
-                                       .payload = frame->payload,
-                                       .causation_id = entry->causation_id,
-                                       .correlation_id = entry->correlation_id};
-    memcpy(event->id, entry->event_id, ENTRY_ID_SIZE);
-    memcpy(event->salt, frame->salt, ENTRY_SALT_SIZE);
-    *write = (struct region_stream_write){.context = entry->context,
-                                          .partition = entry->partition,
-                                          .stream = entry->stream,
-                                          .expectation = STREAM_ANY,
-                                          .events = event};
-    write->event_count = frame->has_payload ? 1 : 0;
-    struct bytes *const copied[] = {&event->type,    &event->content_type, &event->metadata,
-                                    &event->payload, &event->causation_id, &event->correlation_id,
-                                    &write->context, &write->partition,    &write->stream};
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < sizeof(copied) / sizeof(copied[0]); i++)
-        code = copy_bytes(arena, copied[i]);
-    return code;
-}
-
 static int read_event(struct chunk_of_places *chunk, const struct settle_place *place,
                       struct region_stream_write *write, struct err *err)
 {
     struct log *log = NULL;
-    struct block *block = NULL;
-    struct bytes encoded;
-    struct frame frame;
-    struct entry entry;
     int code = held_find(chunk->backend, bytes_of_string(place->origin), &log, NULL, err);
     if (code == 0)
-        code = log_read_block(log, place->index, &block, err);
-    if (code != 0)
-        return code;
-    code = block_find(block, place->index, &encoded, err);
-    if (code == 0)
-        code = frame_parse(encoded, &frame, err);
-    if (code == 0)
-        code = entry_parse(frame.entry, &entry, err);
-    if (code == 0 && copy_event(&chunk->append->arena, &entry, &frame, write) != 0)
-        code = err_no_memory(err, "events to be accepted");
-    if (code == 0)
-        chunk->payload_bytes += frame.payload.size_bytes;
-    block_release(block);
+        code = settle_read_event(log, place->index, &chunk->append->arena, write, err);
+    if (code == 0 && write->event_count > 0)
+        chunk->payload_bytes += write->events[0].payload.size_bytes;
     return code;
 }
 

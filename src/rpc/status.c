@@ -219,10 +219,32 @@ static int add_damages(Tally__V1__StatusResponse *response, const struct rpc_sta
     return 0;
 }
 
+static int add_drifts(Tally__V1__StatusResponse *response, const struct rpc_status *status, struct arena *arena)
+{
+    Tally__V1__Drift *drifts = arena_alloc_zero(arena, status->drift_count, sizeof(*drifts));
+    response->drifts = arena_alloc_zero(arena, status->drift_count, sizeof(*response->drifts));
+    if (drifts == NULL || response->drifts == NULL)
+        return ERR_NO_MEMORY;
+    for (size_t i = 0; i < status->drift_count && status->drifts[i].differs; i++) {
+        const struct drift_verdict *from = &status->drifts[i];
+        tally__v1__drift__init(&drifts[i]);
+        drifts[i].subject = copy_text(arena, from->subject);
+        drifts[i].region = copy_text(arena, from->region);
+        drifts[i].position = copy_text(arena, from->position);
+        drifts[i].ours = copy_text(arena, from->ours);
+        drifts[i].theirs = copy_text(arena, from->theirs);
+        if (drifts[i].subject == NULL || drifts[i].region == NULL || drifts[i].position == NULL ||
+            drifts[i].ours == NULL || drifts[i].theirs == NULL)
+            return ERR_NO_MEMORY;
+        response->drifts[response->n_drifts++] = &drifts[i];
+    }
+    return 0;
+}
+
 static int add_health(Tally__V1__StatusResponse *response, const struct rpc_status *status, struct arena *arena)
 {
     Tally__V1__Scrub *scrub = arena_alloc_zero(arena, 1, sizeof(*scrub));
-    bool degraded = status->damage_count > 0;
+    bool degraded = status->damage_count > 0 || (status->drift_count > 0 && status->drifts[0].differs);
     for (size_t i = 0; i < status->log_count; i++)
         degraded = degraded || status->logs[i].state == REGION_LOG_FORKED ||
                    status->logs[i].lost_to > status->logs[i].lost_from;
@@ -234,7 +256,8 @@ static int add_health(Tally__V1__StatusResponse *response, const struct rpc_stat
     scrub->passes = status->scrub_passes;
     scrub->read_bytes = status->scrub_read_bytes;
     response->scrub = scrub;
-    return add_damages(response, status, arena);
+    int code = add_damages(response, status, arena);
+    return code == 0 ? add_drifts(response, status, arena) : code;
 }
 
 static int build(struct rpc_backend *backend, const struct rpc_status *status, struct arena *arena,

@@ -105,6 +105,8 @@ static int status(struct rpc_backend *backend, struct rpc_status *ret, struct er
     int code = ask(backend, &question);
     if (code == 0)
         scrubber_status(server_of(backend), ret);
+    if (code == 0)
+        ret->drift_count = drift_verdicts(server_of(backend)->drift, NULL, ret->drifts, RPC_DRIFTS_MAX);
     return code;
 }
 
@@ -191,6 +193,12 @@ static int check_tail(struct rpc_backend *backend, struct bytes context, struct 
     return ask(backend, &question);
 }
 
+static int evidence(struct rpc_backend *backend, bool resolved, evidence_fn *each, void *context, struct err *err)
+{
+    struct server *server = server_of(backend);
+    return evidence_each(server->disk, server->config->folder, resolved, each, context, err);
+}
+
 static int checkpoint(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err)
 {
     struct log *found = log_at(backend, log);
@@ -252,6 +260,7 @@ const struct rpc_backend_ops server_backend_ops = {
     .freshness = freshness,
     .check_tail = check_tail,
     .failover_report = failover_report,
+    .evidence = evidence,
     .checkpoint = checkpoint,
     .prove = prove,
     .acknowledged = acknowledged,
@@ -262,4 +271,5 @@ const struct rpc_backend_ops server_backend_ops = {
     .projection_list = projector_list,
     .projection_digest = projector_digest,
     .projection_check = projector_check,
+    .compare = drift_compare,
 };

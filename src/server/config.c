@@ -13,6 +13,7 @@
 #include "crypto/keyfile.h"
 #include "log/log.h"
 #include "server/config_contexts.h"
+#include "server/keys.h"
 
 enum { CONFIG_MAX_BYTES = 1024 * 1024, TEXT_MAX = 1023, INTERVAL_MIN_MS = 10, INTERVAL_MAX_MS = 3600 * 1000 };
 
@@ -20,6 +21,11 @@ struct file_peer {
     char *region;
     char *address;
     char *keys;
+};
+
+struct file_database {
+    char *name;
+    char *url;
 };
 
 struct config_file {
@@ -41,6 +47,8 @@ struct config_file {
     uint64_t *isolation_wait_ms;
     char *on_damage;
     uint64_t *scrub_mib_per_s;
+    struct file_database *projection_databases;
+    unsigned projection_databases_count;
 };
 
 #define TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_MAX)
@@ -55,6 +63,14 @@ static const cyaml_schema_field_t peer_fields[] = {
 };
 static const cyaml_schema_value_t peer_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_peer, peer_fields)};
+
+static const cyaml_schema_field_t database_fields[] = {
+    TEXT("name", struct file_database, name),
+    TEXT("url", struct file_database, url),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t database_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_database, database_fields)};
 
 static const cyaml_schema_field_t top_fields[] = {
     TEXT("cluster", struct config_file, cluster),
@@ -80,6 +96,8 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_STRING_PTR("on_damage", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, on_damage, 1,
                            TEXT_MAX),
     NUMBER("scrub_mib_per_s", scrub_mib_per_s),
+    CYAML_FIELD_SEQUENCE("projection_databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file,
+                         projection_databases, &database_schema, 0, PROJECTION_SERVERS_MAX),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t top_schema = {
@@ -289,29 +307,27 @@ static int resolve(const char *folder, const char *path, char out[DISK_PATH_MAX_
     return disk_join(out, folder, path, err);
 }
 
-/* Sorts a peer's public keys by what they are for. */
+/* Sorts a peer's public keys by what they are for. While it replaces a key, there are two of one kind. */
 static int take_peer_keys(struct region_peer_config *peer, const char *cluster, const struct note_verifier *keys,
                           size_t count, const char *path, struct err *err)
 {
     char log_name[NOTE_NAME_MAX_BYTES + 1];
     char cosign_name[NOTE_NAME_MAX_BYTES + 1];
-    bool has_log = false;
-    bool has_cosign = false;
+    int code = 0;
     snprintf(log_name, sizeof(log_name), "%s/%s/1", cluster, peer->region);
     snprintf(cosign_name, sizeof(cosign_name), "%s/%s", cluster, peer->region);
-    for (size_t i = 0; i < count; i++) {
-        if (keys[i].type == NOTE_KEY_ED25519 && strcmp(keys[i].name, log_name) == 0) {
-            peer->log_key = keys[i];
-            has_log = true;
-        } else if (keys[i].type == NOTE_KEY_COSIGNATURE && strcmp(keys[i].name, cosign_name) == 0) {
-            peer->cosign_key = keys[i];
-            has_cosign = true;
-        } else {
+    for (size_t i = 0; code == 0 && i < count; i++) {
+        if (keys[i].type == NOTE_KEY_ED25519 && strcmp(keys[i].name, log_name) == 0)
+            code = keyring_add(&peer->log_keys, &keys[i], err);
+        else if (keys[i].type == NOTE_KEY_COSIGNATURE && strcmp(keys[i].name, cosign_name) == 0)
+            code = keyring_add(&peer->cosign_keys, &keys[i], err);
+        else
             return err_set(err, ERR_MISMATCH, "%s holds a key named %.100s, but the peer's are %.100s and %.100s", path,
                            keys[i].name, log_name, cosign_name);
-        }
     }
-    if (!has_log || !has_cosign)
+    if (code != 0)
+        return err_wrap(err, code, "%s", path);
+    if (peer->log_keys.count == 0 || peer->cosign_keys.count == 0)
         return err_set(err, ERR_INVALID, "%s must hold both public keys of region %s (its keys/region.pub)", path,
                        peer->region);
     return 0;
@@ -320,7 +336,7 @@ static int take_peer_keys(struct region_peer_config *peer, const char *cluster, 
 static int take_peer(struct server_config *config, struct disk *disk, const struct file_peer *from,
                      struct region_peer_config *peer, struct err *err)
 {
-    struct note_verifier keys[4];
+    struct note_verifier keys[2 * KEYRING_MAX];
     char path[DISK_PATH_MAX_BYTES];
     size_t count = 0;
     char text[2 * TEXT_MAX + 8];
@@ -363,7 +379,10 @@ static int take_peers(struct server_config *config, struct disk *disk, const str
 
 static int take_contexts(struct server_config *config, const struct config_file *file, struct err *err)
 {
+    const char *regions[REGION_PEERS_MAX + 1] = {config->region.region};
     size_t count = file->contexts_count + 1;
+    for (size_t i = 0; i < config->region.peer_count; i++)
+        regions[i + 1] = config->region.peers[i].region;
     config->contexts = mem_alloc_zero(count, sizeof(*config->contexts));
     if (config->contexts == NULL)
         return err_no_memory(err, "the contexts");
@@ -375,49 +394,27 @@ static int take_contexts(struct server_config *config, const struct config_file 
     if (code == 0)
         code = context_table_check(&config->region.contexts, err);
     for (size_t i = 0; code == 0 && i < count; i++)
-        code = region_context_check(&config->region, &config->contexts[i], err);
+        code = context_check_cluster(&config->contexts[i], regions, config->region.peer_count + 1, err);
     return code;
 }
 
-static int take_key(struct server_config *config, struct disk *disk, const char *name, enum note_key_type type,
-                    const char *expected_name, struct note_signer *ret, struct err *err)
+static int take_databases(struct server_config *config, const struct config_file *file, struct err *err)
 {
-    char path[DISK_PATH_MAX_BYTES];
-    int code = disk_join(path, config->folder, name, err);
-    if (code == 0)
-        code = keyfile_load(disk, path, ret, err);
-    if (code == 0 && (ret->verifier.type != type || strcmp(ret->verifier.name, expected_name) != 0))
-        code = err_set(err, ERR_MISMATCH, "%s is the key of \"%.100s\", but this region needs one of \"%.100s\"", path,
-                       ret->verifier.name, expected_name);
-    return code;
-}
-
-static int take_witness_key(struct server_config *config, struct disk *disk, struct err *err)
-{
-    char name[NOTE_NAME_MAX_BYTES + 1];
-    snprintf(name, sizeof(name), "%s/%s/witness", config->region.cluster, config->region.region);
-    int code = take_key(config, disk, "keys/witness.key", NOTE_KEY_COSIGNATURE, name, &config->witness_signer, err);
-    if (code == 0 && memcmp(config->witness_signer.verifier.public_key, config->cosign_signer.verifier.public_key,
-                            sizeof(config->witness_signer.verifier.public_key)) == 0)
-        code = err_set(err, ERR_MISMATCH,
-                       "keys/witness.key and keys/cosign.key are one key: a witness vouches for less than a mirror, so "
-                       "each needs its own");
-    return code;
-}
-
-static int take_keys(struct server_config *config, struct disk *disk, struct err *err)
-{
-    char cosign_name[NOTE_NAME_MAX_BYTES + 1];
-    snprintf(cosign_name, sizeof(cosign_name), "%s/%s", config->region.cluster, config->region.region);
-    int code = take_key(config, disk, "keys/log.key", NOTE_KEY_ED25519, config->origin, &config->log_signer, err);
-    if (code == 0)
-        code =
-            take_key(config, disk, "keys/cosign.key", NOTE_KEY_COSIGNATURE, cosign_name, &config->cosign_signer, err);
-    if (code == 0 && config->http_listen[0] != '\0')
-        code = take_witness_key(config, disk, err);
-    config->region.log_signer = &config->log_signer;
-    config->region.cosign_signer = &config->cosign_signer;
-    return code;
+    for (unsigned i = 0; i < file->projection_databases_count; i++) {
+        const struct file_database *from = &file->projection_databases[i];
+        int code =
+            entry_check_name(bytes_of_string(from->name), PROJECTION_SERVER_NAME_MAX_BYTES, "a database's name", err);
+        if (code == 0)
+            code = projection_server_check(from->url, err);
+        if (code != 0)
+            return err_wrap(err, code, "projection_databases");
+        for (size_t j = 0; j < config->database_count; j++) {
+            if (strcmp(config->databases[j].name, from->name) == 0)
+                return err_set(err, ERR_INVALID, "projection_databases: \"%s\" is there twice", from->name);
+        }
+        config->databases[config->database_count++] = (struct projection_server){.name = from->name, .url = from->url};
+    }
+    return 0;
 }
 
 int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err)
@@ -443,10 +440,12 @@ int server_config_load(struct disk *disk, const char *folder, struct server_conf
         code = take_peers(config, disk, config->file, err);
     if (code == 0)
         code = take_contexts(config, config->file, err);
+    if (code == 0)
+        code = take_databases(config, config->file, err);
     if (code != 0)
         err_wrap(err, code, "%s", path);
     if (code == 0)
-        code = take_keys(config, disk, err);
+        code = keys_load(config, disk, err);
     if (code != 0)
         goto fail;
     *ret = config;
@@ -465,16 +464,16 @@ int server_config_set_incarnation(struct server_config *config, uint64_t incarna
     origin.incarnation = incarnation;
     origin_format(&origin, config->origin);
     config->region.incarnation = incarnation;
-    return note_verifier_rename(&config->log_signer.verifier, config->origin, err);
+    for (size_t i = 0; code == 0 && i < config->region.log_signers.count; i++)
+        code = note_verifier_rename(&config->signers[KEY_LOG][i].verifier, config->origin, err);
+    return code;
 }
 
 void server_config_free(struct server_config *config)
 {
     if (config == NULL)
         return;
-    note_signer_wipe(&config->log_signer);
-    note_signer_wipe(&config->cosign_signer);
-    note_signer_wipe(&config->witness_signer);
+    keys_wipe(config);
     for (size_t i = 0; config->contexts != NULL && i + 1 < config->region.contexts.count; i++)
         config_context_free(&config->contexts[i]); /* the last is the system's */
     mem_free(config->contexts);

@@ -5,9 +5,11 @@
 
 #include <stdint.h>
 
+#include "admin/witness.h"
 #include "base/err.h"
-#include "crypto/note.h"
+#include "crypto/keyfile.h"
 #include "platform/disk.h"
+#include "projection/projection.h"
 #include "region/region.h"
 
 struct config_file; /* what the YAML reader allocated */
@@ -21,10 +23,12 @@ struct server_config {
     uint64_t segment_size_bytes;
     uint64_t scrub_mib_per_s; /* 0: off */
     bool refuse_damaged;      /* end at once when damage is met, instead of serving what is intact */
-    struct note_signer log_signer;
-    struct note_signer cosign_signer;
-    struct note_signer witness_signer; /* only with HTTP */
-    struct context *contexts;          /* owned: region.contexts points here */
+    struct note_signer signers[KEY_ROLE_COUNT][SIGNERS_MAX]; /* the private keys, oldest first */
+    struct witness_keys witness;                             /* only with HTTP */
+    struct control_key key_changes[REGION_KEY_CHANGES_MAX];  /* region.key_changes points here */
+    struct context *contexts;                                /* owned: region.contexts points here */
+    size_t database_count;
+    struct projection_server databases[PROJECTION_SERVERS_MAX]; /* that projections may lie in */
     struct region_config region;
 };
 
@@ -32,7 +36,7 @@ struct server_config {
  * (says to run tally init), ERR_INVALID (names the file, and the line where the reader knows it), ERR_PERMISSION (a
  * private key that others can read), ERR_MISMATCH (a key of another region). */
 int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err) MUST_USE;
-/* The own log is that of another incarnation than the first: changes origin and the name of the log's key. Before
+/* The own log is that of another incarnation than the first: changes origin and the name of the log's keys. Before
  * anything was made of the configuration. */
 int server_config_set_incarnation(struct server_config *config, uint64_t incarnation, struct err *err) MUST_USE;
 /* Wipes the private keys. NULL is fine. */

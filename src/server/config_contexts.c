@@ -1,5 +1,5 @@
 /* Contexts of tallyd.yaml: from what the YAML reader found to domain/context.h. Whether a context makes sense is
- * context_table_check's and region_context_check's to say. */
+ * context_table_check's and context_check_cluster's to say. */
 #include "server/config_contexts.h"
 
 #include "base/mem.h"

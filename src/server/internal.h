@@ -5,8 +5,9 @@
  *   writer      every log's writing side; takes jobs from `jobs`; creates mirrors
  *   indexer     the index's writing side; reads logs
  *   settler     nothing; asks the region to settle late events as the contexts say
- *   projector   every projection's database; takes requests
+ *   workers     one a projection: its database; takes requests (projector.h)
  *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
+ *   comparer    nothing; compares what was derived with what peers have (drift.c)
  *   tiler       every log's Merkle tiles; decides which checkpoint is shown
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
  *   gRPC        see rpc/rpc.h
@@ -26,7 +27,7 @@
 #include "platform/disk.h"
 #include "platform/mailbox.h"
 #include "reconcile/applier.h"
-#include "region/store.h"
+#include "region/life.h"
 #include "rpc/rpc.h"
 #include "server/config.h"
 #include "server/server.h"
@@ -82,6 +83,7 @@ struct job {
     char text[ENTRY_ORIGIN_MAX_BYTES + 1]; /* origin of the log to create */
 };
 
+struct drift;
 struct peers;
 struct projector;
 struct tiler;
@@ -104,6 +106,7 @@ struct server {
     struct mailbox *jobs;
     struct peers *peers;
     struct projector *projector;
+    struct drift *drift;
     struct tiler *tiler;
     struct rpc_server *rpc;
     struct admin *admin;
@@ -141,18 +144,6 @@ void *settler_run(void *context);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
 
-/* life.c: the own incarnations. */
-/* Takes the largest own incarnation that logs/ and signed/ know into the configuration; makes both folders. */
-int life_find_incarnation(struct server *server, struct err *err) MUST_USE;
-/* Keeps the own log's checkpoint apart from the log, unless a larger one is kept: while the log is restored, smaller
- * ones come back from peers. Writer thread. */
-int life_remember_signed(struct server *server, struct bytes note, struct err *err) MUST_USE;
-/* The mark of a restore: region.restored in the configuration. It goes when the region signs. Writer thread. */
-int life_find_mark(struct server *server, struct err *err) MUST_USE;
-int life_remove_mark(struct server *server, struct err *err) MUST_USE;
-/* Makes the log of a later incarnation durable; it may be there. Writer thread. */
-int life_begin(struct server *server, uint64_t incarnation, struct err *err) MUST_USE;
-
 /* peers.c: threads that talk to peers. The sequencer calls these; none waits. */
 int peers_start(struct server *server, struct peers **ret, struct err *err) MUST_USE;
 void peers_hello(struct peers *peers, size_t peer);
@@ -162,6 +153,11 @@ void peers_open_pull(struct peers *peers, size_t peer, uint32_t log, const char 
 void peers_close_pull(struct peers *peers, size_t peer, uint32_t log);
 void peers_acknowledge(struct peers *peers, size_t peer, uint32_t log, uint64_t size, uint64_t cosigned_size,
                        struct bytes cosignature);
+/* A time that entries of the log come after which are not durable here: as its region claimed, or UINT64_MAX for one
+ * that is silent, or whose log has ended. 0: nothing is known. Any thread. */
+hlc peers_passed(struct peers *peers, const struct log *log);
+/* For calls of others; until peers_stop. */
+struct channel *peers_channel(struct peers *peers, size_t peer);
 /* Cancels everything and waits for the threads. */
 void peers_stop(struct peers *peers);
 
@@ -169,10 +165,20 @@ void peers_stop(struct peers *peers);
 void *scrubber_run(void *context);
 void scrubber_status(struct server *server, struct rpc_status *ret);
 
+/* drift.c: compares with peers, and keeps what was found. */
+int drift_start(struct server *server, struct drift **ret, struct err *err) MUST_USE;
+/* Before the peers' channels close. */
+void drift_stop(struct drift *drift);
+int drift_compare(struct rpc_backend *backend, const struct rpc_comparison *asked, struct rpc_comparison *ret,
+                  struct err *err);
+/* As drift_list of projection/drift.h. Any thread. */
+size_t drift_verdicts(struct drift *drift, const char *subject, struct drift_verdict *ret, size_t max);
+
 /* projector.c */
 int projector_start(struct server *server, struct projector **ret, struct err *err) MUST_USE;
 void projector_stop(struct projector *projector);
-int projector_create(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret, struct err *err);
+int projector_create(struct rpc_backend *backend, struct bytes sql, const char *database, struct rpc_projection *ret,
+                     struct err *err);
 int projector_rebuild(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_get(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_list(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err);

@@ -44,8 +44,8 @@ void server_changed(struct server *server)
 {
     pthread_mutex_lock(&server->mutex);
     server->change_counter++;
-    pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->mutex);
+    pthread_cond_broadcast(&server->changed);
 }
 
 uint64_t server_wait_change(struct server *server, uint64_t seen, uint64_t timeout_ms)

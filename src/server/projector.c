@@ -1,288 +1,186 @@
-/* The projector: one thread that keeps every projection up with the logs (projection/follower.h). Requests are served
- * between two steps, so they see whole states only.
- *
- * A projection whose SQL fails on an event stops there, in state "failed", with the error; the rest go on. Create it
- * anew, or rebuild it, to try again. */
+/* The projector: the list of projections, each with a worker that follows the logs (worker.c), and what the services
+ * may ask of them. Projections are added, never removed, so the list is read without a lock: a worker is there before
+ * the count says so. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "projection/check.h"
-#include "projection/follower.h"
 #include "projection/generation.h"
-#include "server/internal.h"
-
-enum { REQUESTS_MAX = 64, WAIT_MS = 200 };
-
-struct kept {
-    struct projection *projection; /* NULL when it could not be opened, like follower */
-    struct follower *follower;
-    char name[PROJECTION_NAME_MAX_BYTES + 1];
-    bool failed;
-    char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
-};
-
-enum request_type { REQUEST_CREATE, REQUEST_REBUILD, REQUEST_GET, REQUEST_LIST, REQUEST_DIGEST, REQUEST_SNAPSHOT };
-
-/* Where a projection stands: all that a check needs, so that it leaves the projector alone. */
-struct snapshot {
-    struct position position;
-    struct buf known;
-};
-
-/* Lives on the asking thread's stack until done. */
-struct request {
-    enum request_type type;
-    const char *name;
-    struct bytes sql;
-    struct rpc_projection *ret;
-    size_t *ret_count;
-    struct rpc_projection_digest *ret_digest;
-    struct snapshot *ret_snapshot;
-    struct err *err;
-    int code;
-    pthread_mutex_t mutex;
-    pthread_cond_t finished;
-    bool done;
-};
+#include "server/projector.h"
 
 struct projector {
     struct server *server;
-    pthread_t thread;
-    struct mailbox *requests;
-    size_t count;
-    struct kept kept[RPC_PROJECTIONS_MAX];
+    pthread_mutex_t creating; /* one at a time */
+    atomic_size_t count;
+    struct worker *workers[RPC_PROJECTIONS_MAX];
 };
 
-static int projection_folder(const struct projector *projector, const char *name, char out[DISK_PATH_MAX_BYTES],
+static int projection_folder(const struct server *server, const char *name, char out[DISK_PATH_MAX_BYTES],
                              struct err *err)
 {
     char relative[PROJECTION_NAME_MAX_BYTES + 16];
     snprintf(relative, sizeof(relative), "projections/%s", name);
-    return disk_join(out, projector->server->config->folder, relative, err);
+    return disk_join(out, server->config->folder, relative, err);
 }
 
-static struct kept *find_kept(struct projector *projector, const char *name)
+static struct projector *projector_of(struct rpc_backend *backend)
 {
-    for (size_t i = 0; i < projector->count; i++) {
-        if (strcmp(projector->kept[i].name, name) == 0)
-            return &projector->kept[i];
+    return ((struct server *)(void *)backend)->projector;
+}
+
+struct worker *projector_worker(struct projector *projector, size_t at)
+{
+    return at < atomic_load(&projector->count) ? projector->workers[at] : NULL;
+}
+
+struct worker *projector_find(struct projector *projector, const char *name)
+{
+    for (size_t i = 0; i < atomic_load(&projector->count); i++) {
+        if (strcmp(projector->workers[i]->name, name) == 0)
+            return projector->workers[i];
     }
     return NULL;
 }
 
-static void fail(struct projector *projector, struct kept *kept, const struct err *err)
+static int find_worker(struct rpc_backend *backend, const char *name, struct worker **ret, struct err *err)
 {
-    kept->failed = true;
-    memcpy(kept->error, err->message, sizeof(kept->error));
-    server_say(projector->server, "projection %s stopped: %s", kept->name, err->message);
-}
-
-/* --- Applying --- */
-
-static int open_follower(const struct projector *projector, struct kept *kept, struct err *err)
-{
-    return follower_new(kept->projection, &projector->server->config->region.contexts, &kept->follower, err);
-}
-
-static bool apply_round(struct projector *projector, struct kept *kept)
-{
-    struct server *server = projector->server;
-    struct follower_progress progress = {.moved = false};
-    struct err err = {0};
-    if (follower_step(kept->follower, server->store.logs, atomic_load(&server->store.log_count), &progress, &err) != 0)
-        fail(projector, kept, &err);
-    if (progress.begun)
-        server_say(server, "projection %s is rebuilt: %s", kept->name, follower_reason(kept->follower));
-    if (progress.switched)
-        server_say(server, "projection %s: generation %llu is live", kept->name,
-                   (unsigned long long)projection_generation(kept->projection));
-    return progress.moved;
-}
-
-/* --- Requests --- */
-
-static int describe(const struct projector *projector, struct kept *kept, struct rpc_projection *ret, struct err *err)
-{
-    memset(ret, 0, sizeof(*ret));
-    memcpy(ret->name, kept->name, sizeof(ret->name));
-    memcpy(ret->error, kept->error, sizeof(ret->error));
-    snprintf(ret->state, sizeof(ret->state), "%s", kept->failed ? "failed" : "live");
-    if (kept->follower == NULL)
+    *ret = projector_find(projector_of(backend), name);
+    if (*ret != NULL)
         return 0;
-    ret->generation = projection_generation(kept->projection);
-    char relative[PROJECTION_NAME_MAX_BYTES + 64];
-    snprintf(relative, sizeof(relative), "projections/%s/gen-%llu.sqlite", kept->name,
-             (unsigned long long)ret->generation);
-    int code = disk_join(ret->file, projector->server->config->folder, relative, err);
-    if (code == 0)
-        code = follower_position(kept->follower, &ret->position, err);
+    return err_set(err, ERR_NOT_FOUND, "there is no projection \"%.63s\"; make one with: tally projection create FILE",
+                   name);
+}
+
+/* --- Creating --- */
+
+static int find_database(const struct server *server, const char *name, const struct projection_server **ret,
+                         struct err *err)
+{
+    const struct server_config *config = server->config;
+    *ret = NULL;
+    if (name[0] == '\0')
+        return 0;
+    for (size_t i = 0; i < config->database_count; i++) {
+        if (strcmp(config->databases[i].name, name) == 0) {
+            *ret = &config->databases[i];
+            return 0;
+        }
+    }
+    return err_set(err, ERR_NOT_FOUND,
+                   "there is no database \"%.63s\": name it under projection_databases in tallyd.yaml, and start again",
+                   name);
+}
+
+static int add(struct projector *projector, struct worker *worker, struct err *err)
+{
+    int code = worker_start(worker, err);
     if (code != 0)
         return code;
-    if (follower_rebuild_position(kept->follower, &ret->rebuild_position, NULL) == 0 && !kept->failed) {
-        const char *reason = follower_reason(kept->follower);
-        snprintf(ret->state, sizeof(ret->state), "rebuilding%s%s", reason[0] == '\0' ? "" : ": ", reason);
-    }
+    size_t count = atomic_load(&projector->count);
+    projector->workers[count] = worker;
+    atomic_store(&projector->count, count + 1);
     return 0;
 }
 
-static int create(struct projector *projector, struct request *request)
+static int make(struct projector *projector, const char *name, struct bytes sql,
+                const struct projection_server *database, struct worker **ret, struct err *err)
 {
-    struct projection_spec *spec = NULL;
     char folder[DISK_PATH_MAX_BYTES];
-    struct kept kept = {.failed = false};
-    int code = projection_spec_parse(request->sql, &spec, request->err);
+    struct projection *projection = NULL;
+    int code = projection_folder(projector->server, name, folder, err);
+    if (code == 0)
+        code = projection_create(folder, sql, database, &projection, err);
     if (code != 0)
         return code;
-    snprintf(kept.name, sizeof(kept.name), "%s", projection_spec_name(spec));
-    projection_spec_free(spec);
-    if (find_kept(projector, kept.name) != NULL)
-        return err_set(request->err, ERR_EXISTS,
-                       "projection %s exists already; rebuild it, or give the new SQL another name", kept.name);
-    if (projector->count == RPC_PROJECTIONS_MAX)
-        return err_set(request->err, ERR_TOO_LARGE, "there are %d projections, no more are allowed",
-                       RPC_PROJECTIONS_MAX);
-    code = projection_folder(projector, kept.name, folder, request->err);
-    if (code == 0)
-        code = projection_create(folder, request->sql, &kept.projection, request->err);
-    if (code == 0)
-        code = open_follower(projector, &kept, request->err);
+    struct worker *worker = worker_new(projector->server, name, folder);
+    code = worker == NULL ? err_no_memory(err, "a projection") : worker_adopt(worker, projection, err);
+    if (code != 0)
+        projection_close(projection);
+    else
+        code = add(projector, worker, err);
     if (code != 0) {
-        projection_close(kept.projection);
+        worker_free(worker);
         return code;
     }
-    projector->kept[projector->count] = kept;
-    return describe(projector, &projector->kept[projector->count++], request->ret, request->err);
-}
-
-static int rebuild(struct projector *projector, struct kept *kept, struct request *request)
-{
-    int code = follower_rebuild(kept->follower, request->err);
-    if (code != 0)
-        return code;
-    kept->failed = false;
-    kept->error[0] = '\0';
-    return describe(projector, kept, request->ret, request->err);
-}
-
-static int digest(struct kept *kept, struct request *request)
-{
-    struct rpc_projection_digest *ret = request->ret_digest;
-    struct projection_db *live = projection_live(kept->projection);
-    struct hash hash;
-    memset(ret, 0, sizeof(*ret));
-    if (kept->failed)
-        return err_set(request->err, ERR_UNAVAILABLE, "projection %s has stopped: %.300s", kept->name, kept->error);
-    int code = projection_db_digest(live, &hash, &ret->row_count, request->err);
-    if (code == 0)
-        code = follower_position(kept->follower, &ret->position, request->err);
-    if (code != 0)
-        return code;
-    hex_encode(bytes_of(hash.bytes, HASH_SIZE), ret->digest);
-    ret->generation = projection_generation(kept->projection);
+    *ret = worker;
     return 0;
 }
 
-static int take_snapshot(struct kept *kept, struct request *request)
+static int create_locked(struct projector *projector, const char *name, struct bytes sql, const char *database,
+                         struct rpc_projection *ret, struct err *err)
 {
-    struct snapshot *ret = request->ret_snapshot;
-    int code = follower_known(kept->follower, &ret->known, request->err);
-    return code == 0 ? follower_position(kept->follower, &ret->position, request->err) : code;
-}
-
-static int list(struct projector *projector, struct request *request)
-{
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < projector->count; i++)
-        code = describe(projector, &projector->kept[i], &request->ret[i], request->err);
+    const struct projection_server *in = NULL;
+    struct worker *worker = NULL;
+    if (projector_find(projector, name) != NULL)
+        return err_set(err, ERR_EXISTS, "projection %s exists already; rebuild it, or give the new SQL another name",
+                       name);
+    if (atomic_load(&projector->count) == RPC_PROJECTIONS_MAX)
+        return err_set(err, ERR_TOO_LARGE, "there are %d projections, no more are allowed", RPC_PROJECTIONS_MAX);
+    int code = find_database(projector->server, database, &in, err);
     if (code == 0)
-        *request->ret_count = projector->count;
+        code = make(projector, name, sql, in, &worker, err);
+    if (code == 0)
+        worker_status(worker, ret);
     return code;
 }
 
-static int serve(struct projector *projector, struct request *request)
+int projector_create(struct rpc_backend *backend, struct bytes sql, const char *database, struct rpc_projection *ret,
+                     struct err *err)
 {
-    if (request->type == REQUEST_CREATE)
-        return create(projector, request);
-    if (request->type == REQUEST_LIST)
-        return list(projector, request);
-    struct kept *kept = find_kept(projector, request->name);
-    if (kept == NULL)
-        return err_set(request->err, ERR_NOT_FOUND,
-                       "there is no projection \"%.63s\"; make one with: tally projection create FILE", request->name);
-    if (request->type == REQUEST_GET)
-        return describe(projector, kept, request->ret, request->err);
-    if (kept->follower == NULL)
-        return err_set(request->err, ERR_CORRUPT, "projection %s could not be opened: %.300s", kept->name, kept->error);
-    if (request->type == REQUEST_SNAPSHOT)
-        return take_snapshot(kept, request);
-    return request->type == REQUEST_REBUILD ? rebuild(projector, kept, request) : digest(kept, request);
-}
-
-static void serve_waiting(struct projector *projector)
-{
-    void *item = NULL;
-    while (mailbox_receive(projector->requests, &item, 1, 0) == 1) {
-        struct request *request = item;
-        int code = serve(projector, request);
-        pthread_mutex_lock(&request->mutex);
-        request->code = code;
-        request->done = true;
-        pthread_cond_signal(&request->finished);
-        pthread_mutex_unlock(&request->mutex);
-    }
-}
-
-static int ask(struct rpc_backend *backend, struct request *request)
-{
-    struct server *server = (struct server *)(void *)backend;
-    pthread_mutex_init(&request->mutex, NULL);
-    pthread_cond_init(&request->finished, NULL);
-    int code = mailbox_try_send(server->projector->requests, request);
-    if (code == 0) {
-        server_changed(server);
-        pthread_mutex_lock(&request->mutex);
-        while (!request->done)
-            pthread_cond_wait(&request->finished, &request->mutex);
-        pthread_mutex_unlock(&request->mutex);
-        code = request->code;
-    } else {
-        code = err_set(request->err, code == ERR_BUSY ? ERR_BUSY : ERR_UNAVAILABLE,
-                       "the projector takes no requests now; retry");
-    }
-    pthread_cond_destroy(&request->finished);
-    pthread_mutex_destroy(&request->mutex);
+    struct projector *projector = projector_of(backend);
+    struct projection_spec *spec = NULL;
+    char name[PROJECTION_NAME_MAX_BYTES + 1];
+    int code = projection_spec_parse(sql, &spec, err);
+    if (code != 0)
+        return code;
+    copy_string(name, sizeof(name), projection_spec_name(spec));
+    code = worker_check_residency(projector->server, spec, err);
+    projection_spec_free(spec);
+    if (code != 0)
+        return code;
+    pthread_mutex_lock(&projector->creating);
+    code = create_locked(projector, name, sql, database, ret, err);
+    pthread_mutex_unlock(&projector->creating);
     return code;
 }
 
-int projector_create(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret, struct err *err)
-{
-    struct request request = {.type = REQUEST_CREATE, .sql = sql, .ret = ret, .err = err};
-    return ask(backend, &request);
-}
+/* --- Asking --- */
 
 int projector_rebuild(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err)
 {
-    struct request request = {.type = REQUEST_REBUILD, .name = name, .ret = ret, .err = err};
-    return ask(backend, &request);
+    struct request request = {.type = REQUEST_REBUILD, .ret = ret, .err = err};
+    struct worker *worker = NULL;
+    int code = find_worker(backend, name, &worker, err);
+    return code == 0 ? worker_ask(worker, &request) : code;
 }
 
 int projector_get(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err)
 {
-    struct request request = {.type = REQUEST_GET, .name = name, .ret = ret, .err = err};
-    return ask(backend, &request);
+    struct worker *worker = NULL;
+    int code = find_worker(backend, name, &worker, err);
+    if (code == 0)
+        worker_status(worker, ret);
+    return code;
 }
 
 int projector_list(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err)
 {
-    struct request request = {.type = REQUEST_LIST, .ret = ret, .ret_count = ret_count, .err = err};
-    return ask(backend, &request);
+    struct projector *projector = projector_of(backend);
+    size_t count = atomic_load(&projector->count);
+    (void)err;
+    for (size_t i = 0; i < count; i++)
+        worker_status(projector->workers[i], &ret[i]);
+    *ret_count = count;
+    return 0;
 }
 
 int projector_digest(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret, struct err *err)
 {
-    struct request request = {.type = REQUEST_DIGEST, .name = name, .ret_digest = ret, .err = err};
-    return ask(backend, &request);
+    struct request request = {.type = REQUEST_DIGEST, .ret_digest = ret, .err = err};
+    struct worker *worker = NULL;
+    int code = find_worker(backend, name, &worker, err);
+    return code == 0 ? worker_ask(worker, &request) : code;
 }
 
 /* --- Checking, on the asking thread --- */
@@ -293,18 +191,19 @@ static bool is_stopping(void *context)
     return atomic_load(&server->stopping);
 }
 
-static int read_sql(const struct projector *projector, const char *name, struct buf *out, struct err *err)
+static int read_sql(const struct server *server, const char *name, struct buf *out, struct err *err)
 {
     char folder[DISK_PATH_MAX_BYTES];
     char path[DISK_PATH_MAX_BYTES];
-    int code = projection_folder(projector, name, folder, err);
+    int code = projection_folder(server, name, folder, err);
     if (code == 0)
         code = disk_join(path, folder, "projection.sql", err);
-    return code == 0 ? disk_read_file(projector->server->disk, path, out, err) : code;
+    return code == 0 ? disk_read_file(server->disk, path, out, err) : code;
 }
 
-static int run_check(struct server *server, const struct snapshot *snapshot, struct bytes sql, uint64_t seeds,
-                     struct check_result *ret, struct err *err)
+static int run_check(struct server *server, const struct snapshot *snapshot, struct bytes sql,
+                     const struct projection_server *database, uint64_t seeds, struct check_result *ret,
+                     struct err *err)
 {
     uint64_t ends[REGION_LOGS_MAX];
     size_t log_count = atomic_load(&server->store.log_count);
@@ -316,6 +215,7 @@ static int run_check(struct server *server, const struct snapshot *snapshot, str
         ends[i] = position_get(&snapshot->position, origin.region, origin.incarnation);
     }
     const struct check_subject subject = {.sql = sql,
+                                          .server = database,
                                           .contexts = &server->config->region.contexts,
                                           .logs = server->store.logs,
                                           .log_count = log_count,
@@ -331,17 +231,23 @@ int projector_check(struct rpc_backend *backend, const char *name, uint64_t seed
                     struct err *err)
 {
     struct server *server = (struct server *)(void *)backend;
+    const struct projection_server *database = NULL;
+    struct worker *worker = NULL;
     struct snapshot snapshot;
     struct check_result result;
     struct buf sql;
     buf_init(&snapshot.known, GENERATION_AUTHORITY_MAX_BYTES);
     buf_init(&sql, PROJECTION_SQL_MAX_BYTES);
-    struct request request = {.type = REQUEST_SNAPSHOT, .name = name, .ret_snapshot = &snapshot, .err = err};
-    int code = ask(backend, &request);
+    struct request request = {.type = REQUEST_SNAPSHOT, .ret_snapshot = &snapshot, .err = err};
+    int code = find_worker(backend, name, &worker, err);
     if (code == 0)
-        code = read_sql(server->projector, name, &sql, err);
+        code = worker_ask(worker, &request);
     if (code == 0)
-        code = run_check(server, &snapshot, buf_bytes(&sql), seeds, &result, err);
+        code = find_database(server, worker->database, &database, err);
+    if (code == 0)
+        code = read_sql(server, name, &sql, err);
+    if (code == 0)
+        code = run_check(server, &snapshot, buf_bytes(&sql), database, seeds, &result, err);
     buf_free(&sql);
     buf_free(&snapshot.known);
     if (code != 0)
@@ -357,47 +263,34 @@ int projector_check(struct rpc_backend *backend, const char *name, uint64_t seed
 
 /* --- Life cycle --- */
 
-static void *run(void *context)
-{
-    struct projector *projector = context;
-    struct server *server = projector->server;
-    uint64_t seen = 0;
-    while (!mailbox_closed(projector->requests)) {
-        bool moved = false;
-        serve_waiting(projector);
-        for (size_t i = 0; i < projector->count; i++) {
-            struct kept *kept = &projector->kept[i];
-            if (!kept->failed && apply_round(projector, kept))
-                moved = true;
-        }
-        if (moved)
-            server_changed(server);
-        else if (atomic_load(&server->stopping))
-            clock_sleep_ms(1); /* changes are not waited for any more */
-        else
-            seen = server_wait_change(server, seen, WAIT_MS);
-    }
-    serve_waiting(projector);
-    return NULL;
-}
+struct opening {
+    struct projector *projector;
+    struct err *err;
+};
 
+/* What lies in files is open once the server is ready; what lies in a database may take its time. */
 static int open_kept(void *context, const char *name, bool is_dir)
 {
-    struct projector *projector = context;
+    struct opening *opening = context;
+    struct projector *projector = opening->projector;
     char folder[DISK_PATH_MAX_BYTES];
-    struct err err = {0};
-    if (!is_dir || projector->count == RPC_PROJECTIONS_MAX || strlen(name) > PROJECTION_NAME_MAX_BYTES)
+    char database[PROJECTION_SERVER_NAME_MAX_BYTES + 1] = "";
+    if (!is_dir || atomic_load(&projector->count) == RPC_PROJECTIONS_MAX || strlen(name) > PROJECTION_NAME_MAX_BYTES)
         return 0;
-    struct kept *kept = &projector->kept[projector->count++];
-    snprintf(kept->name, sizeof(kept->name), "%s", name);
-    int code = projection_folder(projector, name, folder, &err);
-    if (code == 0)
-        code = projection_open(folder, &kept->projection, &err);
-    if (code == 0)
-        code = open_follower(projector, kept, &err);
+    int code = projection_folder(projector->server, name, folder, opening->err);
     if (code != 0)
-        fail(projector, kept, &err);
-    return 0;
+        return code;
+    struct worker *worker = worker_new(projector->server, name, folder);
+    if (worker == NULL)
+        return err_no_memory(opening->err, "a projection");
+    if (projection_folder_server(folder, database, NULL) != 0 || database[0] == '\0')
+        worker_open(worker);
+    else
+        copy_string(worker->database, sizeof(worker->database), database);
+    code = add(projector, worker, opening->err);
+    if (code != 0)
+        worker_free(worker);
+    return code;
 }
 
 int projector_start(struct server *server, struct projector **ret, struct err *err)
@@ -406,30 +299,28 @@ int projector_start(struct server *server, struct projector **ret, struct err *e
     struct projector *projector = mem_alloc_zero(1, sizeof(*projector));
     if (projector == NULL)
         return err_no_memory(err, "the projector");
+    struct opening opening = {.projector = projector, .err = err};
     projector->server = server;
-    projector->requests = mailbox_new(REQUESTS_MAX);
-    int code = projector->requests == NULL ? err_no_memory(err, "the projector") : 0;
-    if (code == 0)
-        code = disk_join(folder, server->config->folder, "projections", err);
+    pthread_mutex_init(&projector->creating, NULL);
+    for (size_t i = 0; i < server->config->database_count; i++)
+        server->config->databases[i].stopping = &server->stopping;
+    int code = disk_join(folder, server->config->folder, "projections", err);
     if (code == 0)
         code = disk_make_dir(server->disk, folder, err);
     if (code == 0)
-        code = disk_list(server->disk, folder, open_kept, projector, err);
+        code = disk_list(server->disk, folder, open_kept, &opening, err);
     if (code != 0)
         return code; /* the process ends */
     *ret = projector;
-    int failure = pthread_create(&projector->thread, NULL, run, projector);
-    return failure == 0 ? 0 : err_errno(err, failure, "a thread cannot be started");
+    return 0;
 }
 
 void projector_stop(struct projector *projector)
 {
-    mailbox_close(projector->requests);
-    pthread_join(projector->thread, NULL);
-    for (size_t i = 0; i < projector->count; i++) {
-        follower_free(projector->kept[i].follower);
-        projection_close(projector->kept[i].projection);
+    for (size_t i = 0; i < atomic_load(&projector->count); i++) {
+        worker_stop(projector->workers[i]);
+        worker_free(projector->workers[i]);
     }
-    mailbox_free(projector->requests);
+    pthread_mutex_destroy(&projector->creating);
     mem_free(projector);
 }

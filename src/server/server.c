@@ -111,6 +111,8 @@ static void start_threads(struct server *server)
     if (code == 0)
         code = projector_start(server, &server->projector, &err);
     if (code == 0)
+        code = drift_start(server, &server->drift, &err);
+    if (code == 0)
         code = tiler_start(server, &server->tiler, &err);
     if (code != 0)
         server_die(server, "%s", err.message);
@@ -176,6 +178,22 @@ static void close_files(struct server *server)
     mem_free(server);
 }
 
+/* Which incarnation this is, and what is left of the lives before. */
+static int find_life(struct server *server, struct err *err)
+{
+    struct server_config *config = server->config;
+    uint64_t incarnation = 0;
+    int code = life_find_mark(&server->store, &config->region.restored, err);
+    if (code == 0)
+        code = life_find_incarnation(&server->store, config->region.region, &incarnation, err);
+    if (code == 0)
+        code = server_config_set_incarnation(config, incarnation, err);
+    if (code == 0)
+        code = life_forget_lost_log(&server->store, config->origin, err);
+    config->region.fresh = config->region.incarnation == server->life.fresh_incarnation;
+    return code;
+}
+
 static int prepare(struct server *server, struct err *err)
 {
     server->sha = sha256_new();
@@ -188,14 +206,11 @@ static int prepare(struct server *server, struct err *err)
     server->store.log_options = (struct log_options){.segment_size_bytes = server->config->segment_size_bytes};
     int code = take_lock(server, err);
     if (code == 0)
-        code = life_find_mark(server, err);
-    if (code == 0)
-        code = life_find_incarnation(server, err);
+        code = find_life(server, err);
     if (code == 0)
         code = store_open(&server->store, server->config->origin, say_opened, server, err);
     if (code == 0)
         code = open_index(server, err);
-    server->config->region.fresh = server->config->region.incarnation == server->life.fresh_incarnation;
     if (code == 0)
         code = store_make_region(&server->store, &server->config->region, server->index, &server->region, err);
     if (code != 0)
@@ -208,7 +223,7 @@ static int prepare(struct server *server, struct err *err)
                                                    .config = &server->config->region,
                                                    .disk = server->disk,
                                                    .folder = server->config->folder,
-                                                   .witness_signer = &server->config->witness_signer,
+                                                   .witness_keys = &server->config->witness,
                                                    .start_mono_us = server->backend.start_mono_us};
     server->backend.contexts_digest = context_table_digest(&server->config->region.contexts, server->sha);
     return 0;
@@ -229,6 +244,7 @@ static void stop_threads(struct server *server)
         server->mail); /* from here on messages of other threads are dropped: nobody waits for them any more */
     if (server->rpc != NULL)
         pthread_join(server->sequencer, NULL);
+    drift_stop(server->drift);
     peers_stop(server->peers);
     mailbox_close(server->jobs);
     pthread_join(server->writer, NULL);

@@ -29,32 +29,48 @@ static void report(struct server *server, enum region_event_type type, uint32_t 
     message_send(server, message);
 }
 
-/* Writes the run of blocks for one log that starts at jobs[0]; returns how many jobs it took. */
-static size_t write_run(struct server *server, struct job **jobs, size_t count)
+/* Whether a block may be written before this job, which was asked for earlier: what is about its own log keeps its
+ * order, other logs' blocks and checkpoints are nothing to it. */
+static bool may_overtake(const struct job *earlier, uint32_t log)
+{
+    return (earlier->type == JOB_WRITE || earlier->type == JOB_CHECKPOINT) && earlier->log != log;
+}
+
+/* Writes all blocks of jobs[0]'s log that wait and may go together, in one call: when the disk is slow, a log must not
+ * wait once for each block of the others. Takes their jobs: NULL is left where they were. */
+static void write_run(struct server *server, struct job **jobs, size_t count)
 {
     struct block *blocks[JOBS_BATCH_MAX];
+    struct job *taken[JOBS_BATCH_MAX];
     struct err err = {0};
+    uint32_t log = jobs[0]->log;
     size_t run = 0;
-    while (run < count && jobs[run]->type == JOB_WRITE && jobs[run]->log == jobs[0]->log) {
-        blocks[run] = jobs[run]->block;
-        run++;
+    for (size_t i = 0; i < count; i++) {
+        if (jobs[i] == NULL || (i > 0 && may_overtake(jobs[i], log)))
+            continue;
+        if (jobs[i]->type != JOB_WRITE)
+            break;
+        taken[run] = jobs[i];
+        blocks[run++] = jobs[i]->block;
+        jobs[i] = NULL;
     }
-    if (log_append(server->store.logs[jobs[0]->log], blocks, run, &err) != 0)
+    if (log_append(server->store.logs[log], blocks, run, &err) != 0)
         server_die(server,
                    "a write failed, stopping at once (nothing after it was acknowledged; a restart recovers what is "
                    "durable): %s",
                    err.message);
-    for (size_t i = 0; i < run; i++)
-        report(server, REGION_WRITTEN, jobs[i]->log, jobs[i]->size);
-    return run;
+    for (size_t i = 0; i < run; i++) {
+        report(server, REGION_WRITTEN, log, taken[i]->size);
+        free_job(taken[i]);
+    }
 }
 
 static void save_checkpoint(struct server *server, const struct job *job)
 {
     struct err err = {0};
-    int code = job->log == 0 && !job->published ? life_remember_signed(server, buf_bytes(&job->note), &err) : 0;
-    if (code == 0 && job->log == 0 && !job->published)
-        code = life_remove_mark(server, &err);
+    int code = job->log == 0 && !job->published
+                   ? life_remember_signed(&server->store, server->config->origin, buf_bytes(&job->note), &err)
+                   : 0;
     if (code == 0)
         code = log_save_checkpoint(server->store.logs[job->log], buf_bytes(&job->note), job->published, &err);
     if (code != 0)
@@ -75,7 +91,7 @@ static void create_log(struct server *server, const struct job *job)
 static void begin_incarnation(struct server *server, const struct job *job)
 {
     struct err err = {0};
-    if (life_begin(server, job->size, &err) != 0)
+    if (life_begin(&server->store, server->config->origin, job->size, job->fresh, &err) != 0)
         server_die(server, "the log of incarnation %llu could not be made, stopping: %s", (unsigned long long)job->size,
                    err.message);
     server_say(server, "log %s/%s/%llu begins; starting again with it", server->config->region.cluster,
@@ -101,26 +117,28 @@ static void keep_evidence(struct server *server, const struct job *job)
         server_say(server, "evidence could not be kept in %s/evidence: %s", server->config->folder, err.message);
 }
 
-static size_t carry_out(struct server *server, struct job **jobs, size_t count)
+/* Takes jobs[0], and whatever goes together with it. */
+static void carry_out(struct server *server, struct job **jobs, size_t count)
 {
-    switch (jobs[0]->type) {
+    struct job *job = jobs[0];
+    switch (job->type) {
     case JOB_WRITE:
-        return write_run(server, jobs, count);
+        write_run(server, jobs, count);
+        return;
     case JOB_CHECKPOINT:
-        save_checkpoint(server, jobs[0]);
-        return 1;
+        save_checkpoint(server, job);
+        break;
     case JOB_CREATE_LOG:
-        create_log(server, jobs[0]);
-        return 1;
+        create_log(server, job);
+        break;
     case JOB_EVIDENCE:
-        keep_evidence(server, jobs[0]);
-        return 1;
+        keep_evidence(server, job);
+        break;
     case JOB_BEGIN_INCARNATION:
-        begin_incarnation(server, jobs[0]);
-        return 1;
+        begin_incarnation(server, job);
+        break;
     }
-    INVARIANT(!"a job of a known type");
-    return 0;
+    free_job(job);
 }
 
 void *writer_run(void *context)
@@ -131,10 +149,10 @@ void *writer_run(void *context)
         size_t count = mailbox_receive(server->jobs, (void **)jobs, JOBS_BATCH_MAX, UINT64_MAX);
         if (count == 0)
             break;
-        for (size_t i = 0; i < count;)
-            i += carry_out(server, jobs + i, count - i);
-        for (size_t i = 0; i < count; i++)
-            free_job(jobs[i]);
+        for (size_t i = 0; i < count; i++) {
+            if (jobs[i] != NULL)
+                carry_out(server, jobs + i, count - i);
+        }
         server_changed(server);
     }
     return NULL;

@@ -17,7 +17,9 @@
 #define ORIGIN "demo/eu/1"
 #define FOLDER "/data/logs/eu-1"
 
-enum { BLOCKS = 12, ENTRIES_A_BLOCK = 2, PAYLOAD_BYTES = 1000 * 1000, PROMISES_MAX = 64 };
+enum { ROUNDS = 12, ENTRIES_A_BLOCK = 2, PAYLOAD_BYTES = 1000 * 1000, PROMISES_MAX = 64 };
+/* Small blocks that go into one write. */
+enum { TOGETHER = 3, SMALL_PAYLOAD_BYTES = 200, ENTRIES_MAX = ROUNDS * (ENTRIES_A_BLOCK + TOGETHER) };
 
 /* Once this many operations had returned, this was promised. */
 struct promise {
@@ -31,7 +33,7 @@ struct run {
     struct journal_disk *journal;
     struct sha256 *sha;
     struct chain chain;
-    struct hash leaves[BLOCKS * ENTRIES_A_BLOCK];
+    struct hash leaves[ENTRIES_MAX];
     struct promise promises[PROMISES_MAX];
     size_t promise_count;
     struct note_signer signer;
@@ -41,7 +43,8 @@ struct run {
 
 static const struct log_options options = {.segment_size_bytes = LOG_SEGMENT_SIZE_MIN_BYTES, .tail_size_bytes = 4096};
 
-static struct block *make_block(struct chain *chain, struct sha256 *sha, uint32_t entry_count, struct hash *leaves)
+static struct block *make_block(struct chain *chain, struct sha256 *sha, uint32_t entry_count, size_t payload_size,
+                                struct hash *leaves)
 {
     static uint8_t payload[PAYLOAD_BYTES];
     struct block *block = NULL;
@@ -50,7 +53,7 @@ static struct block *make_block(struct chain *chain, struct sha256 *sha, uint32_
         struct buf encoded;
         struct frame frame = {.has_payload = true};
         memset(payload, (int)chain->range.size + 1, sizeof(payload));
-        frame.payload = bytes_of(payload, sizeof(payload));
+        frame.payload = bytes_of(payload, payload_size);
         struct entry entry = {.index = chain->range.size,
                               .prev = chain->prev,
                               .time = chain->last_time + 1,
@@ -61,7 +64,7 @@ static struct block *make_block(struct chain *chain, struct sha256 *sha, uint32_
                               .type = BYTES_LITERAL("Happened"),
                               .epoch = 1,
                               .payload_commitment = entry_payload_commitment(sha, frame.salt, frame.payload),
-                              .payload_size_bytes = sizeof(payload)};
+                              .payload_size_bytes = payload_size};
         memcpy(entry.log_id, chain->log_id, sizeof(entry.log_id));
         put_u64_le(entry.event_id, entry.index);
         buf_init(&encoded, ENTRY_MAX_BYTES);
@@ -100,6 +103,16 @@ static uint64_t sign(struct run *run, struct log *log)
     return checkpoint.size;
 }
 
+static void append_together(struct run *run, struct log *log)
+{
+    struct block *blocks[TOGETHER];
+    for (size_t i = 0; i < TOGETHER; i++)
+        blocks[i] = make_block(&run->chain, run->sha, 1, SMALL_PAYLOAD_BYTES, run->leaves);
+    INVARIANT(log_append(log, blocks, TOGETHER, NULL) == 0);
+    for (size_t i = 0; i < TOGETHER; i++)
+        block_release(blocks[i]);
+}
+
 /* Creates, appends, signs now and then; segments fill up and are sealed on the way. */
 static void write_log(struct run *run)
 {
@@ -110,10 +123,12 @@ static void write_log(struct run *run)
     INVARIANT(log_create(disk, FOLDER, BYTES_LITERAL(ORIGIN), &options, NULL) == 0);
     INVARIANT(log_open(disk, FOLDER, BYTES_LITERAL(ORIGIN), &options, &log, &recovery, NULL) == 0);
     promise(run, 0, 0);
-    for (int i = 0; i < BLOCKS; i++) {
-        struct block *block = make_block(&run->chain, run->sha, ENTRIES_A_BLOCK, run->leaves);
+    for (int i = 0; i < ROUNDS; i++) {
+        struct block *block = make_block(&run->chain, run->sha, ENTRIES_A_BLOCK, PAYLOAD_BYTES, run->leaves);
         INVARIANT(log_append(log, &block, 1, NULL) == 0);
         block_release(block);
+        promise(run, run->chain.range.size, signed_size);
+        append_together(run, log);
         promise(run, run->chain.range.size, signed_size);
         if (i % 3 == 2) {
             signed_size = sign(run, log);
@@ -172,7 +187,7 @@ static bool note_holds(struct log *log, uint64_t least, struct err *err)
 static bool takes_appends(struct run *run, struct disk *disk, struct log **log, struct chain *chain, struct err *err)
 {
     struct log_recovery recovery;
-    struct block *block = make_block(chain, run->sha, 1, NULL);
+    struct block *block = make_block(chain, run->sha, 1, PAYLOAD_BYTES, NULL);
     int code = log_append(*log, &block, 1, err);
     block_release(block);
     log_close(*log);

@@ -78,17 +78,30 @@ def requests():
         (3, ledger_pb2.SubscribeRequest(position='eu@7,us@3', context='bank')),
         (5, ledger_pb2.CreateProjectionRequest(sql='-- tally: projection p\n')),
         (6, ledger_pb2.ProjectionRequest(name='p', at_least='eu@7')),
-        (8, replication_pb2.HelloRequest(protocol=1, cluster='demo', region='us', contexts_digest=b'd' * 32)),
-        (9, replication_pb2.PullRequest(protocol=1, cluster='demo', region='us', origin='demo/eu/1', from_index=3)),
+        (8, replication_pb2.HelloRequest(protocol=2, cluster='demo', region='us', contexts_digest=b'd' * 32)),
+        (9, replication_pb2.PullRequest(protocol=2, cluster='demo', region='us', origin='demo/eu/1', from_index=3)),
+        (9, replication_pb2.PullRequest(introduction=note.splitlines()[-1] + b'\n')),
         (9, replication_pb2.PullRequest(stored_size=9, cosigned_size=7, cosignature=note.splitlines()[-1])),
     ]
     for number, (kind, message) in enumerate(messages):
         seed('request', number, bytes([kind]) + message.SerializeToString())
     held = [replication_pb2.HeldLog(origin='demo/eu/1', size=7, checkpoint=note), replication_pb2.HeldLog(origin='demo/us/1', size=3)]
-    hello = replication_pb2.HelloResponse(protocol=1, cluster='demo', region='us', contexts_digest=b'd' * 32, logs=held)
+    hello = replication_pb2.HelloResponse(protocol=2, cluster='demo', region='us', contexts_digest=b'd' * 32, logs=held)
     seed('peer', 'hello', b'\0' + hello.SerializeToString())
     seed('peer', 'hello-many', b'\0' + hello.SerializeToString() + b'\x2a\x00' * 200)
+    seed('peer', 'question', b'\2' + replication_pb2.PullResponse(question=b'q' * 32).SerializeToString())
+    seed('peer', 'question-and-more', b'\2' + replication_pb2.PullResponse(question=b'q' * 32, checkpoint=note).SerializeToString())
     seed('peer', 'checkpoint', b'\1' + replication_pb2.PullResponse(checkpoint=note).SerializeToString())
+
+
+def control():
+    seized = control_pb2.AuthorityChange(basis='eu@1024,us@998', previous='eu', actor='operator', reason='gone', forced=True)
+    settled = control_pb2.LateSettled(region='eu', incarnation=2, index=77, event_id=bytes(16), settlement=1, actor='operator')
+    key = control_pb2.KeyChange(role='log', old_key=b'o' * 32, new_key=b'n' * 32)
+    for kind, message in ((0, control_pb2.AuthorityChange(successor='us')), (2, seized), (3, settled), (4, key), (5, key)):
+        seed('control', kind, bytes([kind]) + message.SerializeToString())
+        seed('control', f'{kind}-more', bytes([kind]) + message.SerializeToString() + b'\x50\x01')
+    seed('control', 'same-key', b'\x04' + control_pb2.KeyChange(role='log', old_key=b'o' * 32, new_key=b'o' * 32).SerializeToString())
 
 
 def notes():
@@ -117,5 +130,6 @@ def definitions():
 log()
 append()
 requests()
+control()
 notes()
 definitions()

@@ -16,8 +16,8 @@ static void set_up(void)
     config = (struct region_config){.cluster = "demo",
                                     .region = "eu",
                                     .incarnation = 1,
-                                    .log_signer = &log_signer,
-                                    .cosign_signer = &cosigner,
+                                    .log_signers = {1, {&log_signer}},
+                                    .cosign_signers = {1, {&cosigner}},
                                     .contexts = {.count = 1, .contexts = contexts}};
 }
 

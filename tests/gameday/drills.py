@@ -2,13 +2,21 @@
 
 What each does with `tally` is what ../../tools/README.md tells an operator to do.
 """
+import json
+import random
 import shutil
+import struct
 import time
+import uuid
+from pathlib import Path
 
 from harness import Refused, batch, event, read_log, wait_until, write
 from verdict import PAYMENT
 
 FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
+
+SLOW_DISK = Path(__file__).resolve().parents[2] / 'build' / 'gameday' / 'slow_disk.so'
+ABSENCE_PAYMENTS = 20000  # as many as a small bank makes in a week
 
 
 # --- What drills share ---
@@ -81,6 +89,29 @@ def _hand_over(lab, load, old, new, partitions):
     lab.say(f'{len(partitions)} partitions moved to {new.name}; longest pause of a client: median {pauses[len(pauses) // 2] * 1000:.0f} ms, '
             f'p99 {p99 * 1000:.0f} ms')
     lab.phases[f'pause p99 to {new.name}'] = p99
+
+
+def _rate(load, seconds=3):
+    """Payments a second that are acknowledged by each region."""
+    began = time.monotonic()
+    time.sleep(seconds)
+    with load.lock:
+        recent = [answer.origin for answer in load.answers if answer.at > began]
+    return {origin.split('/')[1]: recent.count(origin) / seconds for origin in sorted(set(recent))}
+
+
+def _bulk(load, region, partitions, count, each=500):
+    """That many payments more, in batches, as clients that only reach this region make them."""
+    chance = random.Random(count)
+    for number in range(0, count, each):
+        partition = partitions[number // each % len(partitions)]
+        payments = []
+        for _ in range(each):
+            cents = chance.randint(1, 100000)
+            payments.append(event(json.dumps({'cents': cents}).encode(), PAYMENT, uuid.UUID(int=chance.getrandbits(128), version=4).bytes))
+            load.book.sent[str(uuid.UUID(bytes=payments[-1].id))] = (partition, cents)
+        request = batch(write(f'bulk-{partition}-{number}', *payments, partition=partition))
+        load.acknowledge(partition, time.monotonic(), request, region.client().append(request))
 
 
 # --- Losses ---
@@ -248,6 +279,70 @@ def slow_link(lab):
     load = lab.load(regions)
     lab.wait_load(load, 300)
     _hand_over(lab, load, eu, us, lab.partitions('eu'))
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
+
+
+def week_of_divergence(lab):
+    """eu is cut off and goes on by itself for a week's worth of payments, while us has taken over; then the network heals."""
+    eu, us, ap = regions = lab.regions_up()
+    load = lab.load(regions)
+    lab.wait_load(load)
+    torn = time.monotonic()
+    _cut(lab, eu, (us, ap))
+    far = lab.load((us, ap), lab.partitions('eu'), {partition: 'us' for partition in lab.partitions('eu')}, 'far')
+    lab.wait_missed(us, eu, torn)
+    lab.fail_over(us, eu, far, lost_at=torn)
+    _bulk(load, eu, lab.partitions('eu'), ABSENCE_PAYMENTS)
+    lab.say(f'eu alone has accepted {ABSENCE_PAYMENTS} payments since')
+    healed = time.monotonic()
+    lab.network.heal()
+    lab.wait_load(load)
+    load.stop()
+    far.stop()
+    lab.settling_since = time.monotonic()
+    lab.wait_settled(regions)
+    lab.say(f'the network is whole, and every region has seen all of it, {lab.phase("caught up", healed):.2f} s after')
+    began = time.monotonic()
+    open_items = [item for item in lab.items(us, '--state', 'open') if item['late']]
+    assert len(open_items) >= ABSENCE_PAYMENTS, len(open_items)
+    lab.operator('tally', 'reconcile', 'report', '--context', 'bank', '--server', us.address, shown=12)
+    places = [f'{item["origin"]}@{item["index"]}' for item in open_items[:3]]
+    lab.operator('tally', 'reconcile', 'accept', *places, '--actor', 'anna', '--reason', 'still wanted', '--server', us.address)
+    for partition in lab.partitions('eu'):  # one answer lists 10,000 at most
+        rest = [item for item in lab.items(us, '--state', 'open', '--partition', partition) if item['late']]
+        lab.operator('tally', 'reconcile', 'reject', '--all', '--partition', partition, '--expect-count', len(rest), '--actor', 'anna', '--reason', 'paid again',
+                     '--server', us.address)
+    lab.say(f'{len(open_items)} decisions are in the log, after {lab.phase("decisions", began):.2f} s')
+    _late_of(lab.finish(regions), 'accepted', 'rejected')
+
+
+# --- Disks ---
+
+def slow_disk(lab):
+    """Each durable write of eu takes 40 ms more: eu is slow, nobody else is; then its partitions are moved away, and nothing is lost."""
+    control = lab.folder / 'slow'
+    control.write_bytes(struct.pack('<I', 0))
+
+    def on_slow_disk(region):
+        if region.name == 'eu':
+            region.wrapper = ('env', f'LD_PRELOAD={SLOW_DISK}', f'SLOW_DISK_FILE={control}')
+    eu, us, ap = regions = lab.regions_up(on_slow_disk)
+    load = lab.load(regions)
+    lab.wait_load(load)
+    before = _rate(load)
+    with control.open('r+b') as file:
+        file.write(struct.pack('<I', 40))
+    lab.say(f'a durable write of eu takes 40 ms more; before, batches a second: {json.dumps(before)}')
+    slow = _rate(load)
+    lab.say(f'now: {json.dumps(slow)}')
+    assert slow['eu'] < before['eu'] / 2, 'the disk of eu should have become slow'
+    assert min(slow['us'], slow['ap']) > min(before['us'], before['ap']) / 2, 'a slow disk in eu should slow nobody else'
+    assert all(peer.connected for peer in us.status().peers), 'a slow region is not a lost one'
+    _hand_over(lab, load, eu, us, lab.partitions('eu'))
+    moved = _rate(load)
+    lab.say(f'after the move: {json.dumps(moved)}')
+    assert moved.get('us', 0) > slow['us'] * 1.5, 'us should serve what eu was too slow for'
     verdict = lab.finish(regions)
     assert not verdict.late, verdict.late
 

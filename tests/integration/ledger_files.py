@@ -87,6 +87,7 @@ class Copy:
         self.layout = [list(blocks) for blocks in layout]
         self.log_key = Key(origin, b'\1' * 32)
         self.witness = Key('bank/us', b'\2' * 32, 4)
+        self.other_log_keys = []  # that the auditor's policy has, too
         self.items = [{'payload': f'{{"{note}":{i},"amount":"900.00"}}'.encode(), 'salt': bytes([i % 255 + 1]) * 16, 'held': True, 'epoch': 1,
                        'partition': b'eu', 'subject': b''} for i in range(count)]
         self.after = []  # changes to the files' bytes once they are written
@@ -134,7 +135,8 @@ class Copy:
         return self
 
     def policy(self, quorum=True, log_key=None):
-        return f'log {(log_key or self.log_key).vkey}\nwitness us {self.witness.vkey}\nquorum {"us" if quorum else "none"}\n'
+        logs = ''.join(f'log {key.vkey}\n' for key in [log_key or self.log_key, *self.other_log_keys])
+        return f'{logs}witness us {self.witness.vkey}\nquorum {"us" if quorum else "none"}\n'
 
     def write(self, folder):
         folder.mkdir(parents=True)
@@ -202,6 +204,11 @@ def change_payload(successor='', basis='', previous='', actor='operator', reason
 def settled_payload(region, index, event_id, settlement=3, incarnation=1, actor='operator', reason=''):
     """LateSettled of proto/tally/v1/control.proto."""
     return texts((1, region), (2, incarnation), (3, index), (4, event_id), (5, settlement), (6, actor), (7, reason))
+
+
+def key_change_payload(old, new, role='log'):
+    """KeyChange of proto/tally/v1/control.proto."""
+    return texts((1, role), *((number, hashlib.sha256(key.vkey.encode()).digest()) for number, key in ((2, old), (3, new))))
 
 
 class Ledger(Copy):

@@ -15,7 +15,7 @@ class Forger(HostilePeer):
         super().__init__(port, size, [])
 
     def hello(self, request, context):
-        return replication_pb2.HelloResponse(protocol=1, cluster='bank', region='us', contexts_digest=request.contexts_digest,
+        return replication_pb2.HelloResponse(protocol=2, cluster='bank', region='us', contexts_digest=request.contexts_digest,
                                              logs=[replication_pb2.HeldLog(origin='bank/us/1', size=self.size, checkpoint=self.note)])
 
 
@@ -60,6 +60,12 @@ def test_a_fork_stays_red_over_restarts_until_it_is_resolved(lab):
     assert 'another root for size 10' in item['reason'], item
     shown = check('tally', 'evidence', 'show', item['name'][:12], '--data', eu.folder)
     assert forged in shown and 'FORK of log bank/us/1' in shown, shown
+    asked = check('tally', 'evidence', 'list', '--server', eu.address, '--json')
+    assert [json.loads(line) for line in asked.splitlines()] == [item], 'the region says what its files say'
+    assert check('tally', 'evidence', 'show', item['name'][:12], '--server', eu.address) == shown
+    assert check('tally', 'evidence', 'list', '--server', eu.address, '--resolved') == '0 kept and resolved\n'
+    refused = run('tally', 'evidence', 'resolve', item['name'], '--reason', 'a test', '--server', eu.address)
+    assert refused.returncode == 2 and '--data DIR' in refused.stderr, refused.stderr
 
     running = run('tally', 'evidence', 'resolve', item['name'], '--reason', 'a test', '--data', eu.folder)
     assert running.returncode == 1 and 'stop it first' in running.stderr, running.stderr
@@ -86,7 +92,9 @@ def test_a_fork_stays_red_over_restarts_until_it_is_resolved(lab):
 
 def test_the_command_says_what_is_wrong_with_it(lab):
     eu = lab.init('eu')
-    assert run('tally', 'evidence', 'list').returncode == 2
+    assert run('tally', 'evidence', 'list', '--data', eu.folder, '--server', eu.address).returncode == 2
+    assert run('tally', 'evidence', 'list', '--server', eu.address).returncode == 3, 'nobody is there to ask'
+    assert run('tally', 'evidence', 'resolve', 'x', '--reason', 'none').returncode == 2
     assert run('tally', 'evidence', 'resolve', 'x', '--data', eu.folder).returncode == 2
     missing = run('tally', 'evidence', 'resolve', '0' * 64, '--reason', 'none', '--data', eu.folder)
     assert missing.returncode == 1 and missing.stderr, missing

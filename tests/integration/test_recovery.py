@@ -426,13 +426,14 @@ def test_an_old_backup_never_makes_two_histories(lab):
     refused('UNAVAILABLE', eu.client().append, batch(write('s')))
     assert not eu.status().accepting
     assert (eu.log_folder('eu') / 'checkpoint').read_text().split('\n')[1] == '100'
-    # With the peer back, the rest is pulled before anything is accepted, and the log goes on.
+    # With the peer back, the rest is pulled, and a new log begins: what else was signed, readers alone may have.
     us.start(accepting=False)
     eu.wait_accepting()
-    assert (own_log(eu).origin, own_log(eu).size) == ('bank/eu/1', 250)
-    assert eu.client().append(batch(write('after'))).results[0].index == 250
-    us.wait_size('bank/eu/1', 251)
-    assert read_log(us.client(), 'bank/eu/1')[:250] == before
+    own = own_log(eu).origin
+    assert own != 'bank/eu/1' and eu.log('bank/eu/1').size == 250
+    assert eu.client().append(batch(write('after'))).results[0].index == 0
+    us.wait_size(own, 1)
+    assert read_log(us.client(), 'bank/eu/1') == read_log(eu.client(), 'bank/eu/1') == before
     for region in (eu, us):
         region.stop()
     check('tally-verify', 'compare', eu.log_folder('eu'), us.log_folder('eu'), '--key', eu.folder / 'keys/region.pub')

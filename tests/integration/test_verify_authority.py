@@ -4,7 +4,7 @@ The cluster: eu is the home of bank, us the home of bank/q; ap takes part. Posit
 import json
 
 from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, check, run, wait_until
-from ledger_files import Ledger
+from ledger_files import Key, Ledger, key_change_payload
 from test_failover import append, fail_over, position_of
 
 HOMES = '''# As the contract says.
@@ -36,6 +36,14 @@ def later(ledger, seconds):
 # --- Histories that obey the rules -----------------------------------------------------------------------------------
 
 def nothing_happens(eu, us, ap):
+    return TAIL + 2, 0
+
+
+def keys_are_replaced(eu, us, ap):
+    """No context of the auditor's, and no home that would have to allow it."""
+    for ledger in (eu, us):
+        for type in ('$KeyRotated', '$KeyRetired'):
+            ledger.control(type, key_change_payload(Key('bank/x', b'\13' * 32, 4), Key('bank/x', b'\12' * 32, 4), 'cosign'), 1, context='$system')
     return TAIL + 2, 0
 
 
@@ -126,7 +134,7 @@ def eu_id(eu, index):
 
 
 HONEST = [nothing_happens, handover, handover_of_one_partition, failover_with_a_late_tail, split_brain, return_and_handback, settlement,
-          a_new_incarnation_at_home, one_id_at_two_homes, a_context_that_is_created]
+          a_new_incarnation_at_home, one_id_at_two_homes, keys_are_replaced, a_context_that_is_created]
 
 
 # --- Histories that do not -------------------------------------------------------------------------------------------
@@ -213,6 +221,10 @@ def a_malformed_change(eu, us, ap):
     us.control('$AuthoritySeized', b'\x12\x04eu@6\x12\x04us@2', 2)
 
 
+def a_malformed_change_of_keys(eu, us, ap):
+    us.control('$KeyRotated', b'\x0a\x03log', 1, context='$system')
+
+
 def a_malformed_decision(eu, us, ap):
     eu.control('$LateSettled', b'\x08\x01', 1, 'p')
 
@@ -277,6 +289,7 @@ FAULTS = [
     (a_release_of_a_later_epoch, 'release', 'bank/eu/1', 6, 'releases epoch 2'),
     (a_decision_by_another, 'settlement', 'bank/ap/1', 0, 'region ap decides'),
     (a_malformed_change, 'payload', 'bank/us/1', 2, '$AuthoritySeized is malformed'),
+    (a_malformed_change_of_keys, 'payload', 'bank/us/1', 2, '$KeyRotated is malformed'),
     (a_malformed_decision, 'payload', 'bank/eu/1', 6, '$LateSettled is malformed'),
     (a_change_to_epoch_1, 'payload', 'bank/us/1', 2, 'epoch 1, which cannot be'),
     (one_version_twice, 'version', 'bank/eu/1', 6, 'as entry 3 of bank/eu/1'),

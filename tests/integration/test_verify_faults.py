@@ -5,7 +5,7 @@ import json
 import threading
 
 from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, run
-from ledger_files import NOW, Copy, Key, golden
+from ledger_files import NOW, Copy, Key, golden, key_change_payload
 
 POLICY = 4
 
@@ -136,6 +136,25 @@ def payload_gone_but_salt_there(c):
 WITNESS = Key('bank/asia', b'\7' * 32, 4)
 OTHER_KEY = Key('bank/eu/1', b'\11' * 32)
 
+NEW_KEY = Key('bank/eu/1', b'\12' * 32)
+
+
+def rotated(*signers, policy, size=10):
+    """Entry 3 tells that NEW_KEY signs beside the old one, entry 6 that the old one ended; `signers` sign the checkpoint of that size."""
+    def plant(c):
+        old = c.log_key
+        for index, type in ((3, b'$KeyRotated'), (6, b'$KeyRetired')):
+            c.items[index].update(payload=key_change_payload(old, NEW_KEY), partition=b'*', said={
+                'context': b'$system', 'stream': b'$control', 'type': type, 'flags': 1, 'content_type': b'application/x-protobuf'})
+        c.chain()
+        keys = [old if name == 'old' else NEW_KEY for name in signers]
+        text = c.text(size)
+        c.notes['checkpoint'] = text + '\n' + ''.join(key.line(text) for key in keys)
+        c.notes['checkpoint.published'] = c.notes['checkpoint'] + c.witness.line(text, NOW - 60)
+        c.log_key, *c.other_log_keys = [old if name == 'old' else NEW_KEY for name in policy]
+    return plant
+
+
 # Name, how it is planted, exit code, first bad index (None: none is named), words that the report must have, more arguments.
 FAULTS = [
     ('nothing', lambda c: None, VERIFIED, None, 'VERIFIED', []),
@@ -177,6 +196,16 @@ FAULTS = [
     ('payloads withheld', withhold, VERIFIED, None, '3 withheld', []),
     ('payloads withheld, and asked for', withhold, POLICY, None, '3 payloads are missing', ['--require-payloads']),
     ('a payload gone whose salt is there', payload_gone_but_salt_there, VIOLATION, 4, '', []),
+    ('a rotation, before: by the old key', rotated('old', policy=('old', 'new'), size=3), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, overlap: by both, the auditor knows the old', rotated('old', 'new', policy=('old',), size=6), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, overlap: by both, the auditor knows the new', rotated('old', 'new', policy=('new',), size=6), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, overlap: by both, the auditor knows both', rotated('old', 'new', policy=('old', 'new'), size=6), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, after: by the new key', rotated('new', policy=('new',)), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, after: by the new key, the old one is still listed', rotated('new', policy=('old', 'new')), VERIFIED, None, 'VERIFIED', []),
+    ('a rotation, after: the auditor has only the old key', rotated('new', policy=('old',)), VIOLATION, None, 'not signed', []),
+    ('a retired key signs alone, and is not listed any more', rotated('old', policy=('new',)), VIOLATION, None, 'not signed', []),
+    ('a retired key signs alone, and is still listed', rotated('old', policy=('old', 'new')), VIOLATION, 6, 'retired at entry 6', []),
+    ('a retired key signs beside the new one', rotated('old', 'new', policy=('new', 'old')), VIOLATION, 6, 'retired at entry 6', []),
     ('an epoch that falls', epoch_falls, VIOLATION, 5, 'epoch 2 after epoch 3', []),
 ]
 
@@ -255,6 +284,32 @@ def test_resuming_reads_only_what_is_new_and_still_compares_the_root(lab):
     assert done.returncode == VIOLATION and 'rewritten' in done.stdout, done.stdout
 
 
+def test_what_is_remembered_outlives_a_rotation(lab):
+    state = lab.folder / 'state'
+    before, overlap, after = Copy().publish(), Copy(), Copy()
+    rotated('old', 'new', policy=('old', 'new'), size=6)(overlap)
+    rotated('new', policy=('new',))(after)
+    rolled_back = Copy(5, ((3,), (2,)))
+    rolled_back.log_key = NEW_KEY
+    rolled_back.publish(5, 5)
+    folders = {name: c.write(lab.folder / name) for name, c in (('overlap', overlap), ('after', after), ('rolled back', rolled_back))}
+    assert verify(lab, overlap, folders['overlap'], '--state', state).returncode == VERIFIED
+    assert sorted(log['key'] for log in json.loads(state.read_text())['logs']) == sorted(key.vkey for key in (before.log_key, NEW_KEY))
+    done = verify(lab, after, folders['after'], '--state', state)
+    assert done.returncode == VERIFIED, done.stdout
+    done = verify(lab, rolled_back, folders['rolled back'], '--state', state)
+    assert done.returncode == VIOLATION and 'rolled back' in done.stdout, done.stdout
+
+
+def test_a_log_that_began_anew_is_remembered_under_the_key_of_its_first_name(lab):
+    state = lab.folder / 'state'
+    first, later = Copy(), Copy(origin='bank/eu/2').publish()
+    shorter = Copy(8, ((3, 4), (1,)), origin='bank/eu/2').publish(8, 7)
+    for name, c, code in (('later', later, VERIFIED), ('shorter', shorter, VIOLATION)):
+        done = verify(lab, c, c.write(lab.folder / name), '--state', state, policy=first.policy())
+        assert done.returncode == code, (name, done.stdout)
+
+
 def test_an_empty_log_is_not_remembered(lab):
     c = Copy(0, ((),))
     c.notes['checkpoint'] = c.sign(0)
@@ -302,6 +357,102 @@ def test_every_fault_in_a_tlog_gets_its_verdict(lab):
         assert done.returncode == code, (name, done.returncode, done.stdout)
         assert bad_index is None or report['first_bad']['index'] == bad_index, (name, report['first_bad'], report['message'])
         assert words in done.stdout, (name, done.stdout)
+
+
+def resume_size(size):
+    """Where a run goes on that has verified so many entries."""
+    return size - size % 256 if size % 256 else size & (size - 1)
+
+
+def resumed(lab, c, tlog, state, *more):
+    done = verify(lab, c, tlog, '--json', '--state', state, '--resume', *more, command='tlog')
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_tlog_is_resumed_at_any_size_and_what_is_new_is_checked(lab):
+    """`size` entries are remembered; then there are 520, and something is wrong with some of them."""
+    sound = big()
+
+    def broken_link(at):
+        """Entry `at` names another entry before it; tiles, root and signature are made for that."""
+        def plant(c):
+            prev, data = golden.leaf(c.items[at - 1]['encoded']), bytearray(c.items[at]['encoded'])
+            data[data.index(prev)] ^= 1
+            c.items[at]['encoded'] = bytes(data)
+            c.chain(at + 1)
+        return plant
+
+    def another_history(c):
+        c.items[0]['payload'] = b'{"another":1}'
+        c.chain()
+    for size in (1, 256, 300, 512, 520):
+        start = resume_size(size)
+        first = lab.folder / f'first-{size}'
+        state = lab.folder / f'state-{size}'
+        assert verify(lab, sound, sound.clone().write_tlog(first, size), '--state', state, command='tlog').returncode == VERIFIED
+        faults = [('grown', lambda c: None, VERIFIED, None),
+                  ('rewritten', another_history, VIOLATION, None)]
+        if size < 520:
+            faults += [('broken link', broken_link(size), VIOLATION, size)]
+        if size < 516:
+            faults += [('new entry', lambda c: c.after.append(flip('tile/entries/002.p/8', c.items[516]['encoded'], 80)), VIOLATION, 516)]
+        if start >= 256:
+            faults += [('old entry', lambda c: c.after.append(flip('tile/entries/000', c.items[9]['encoded'], 80)), VERIFIED, None)]
+        for name, plant, expected, index in faults:
+            c = sound.clone()
+            plant(c)
+            before = state.read_text()
+            code, report = resumed(lab, c, c.write_tlog(lab.folder / f'{size}-{name}'), state)
+            assert code == expected, (size, name, code, report['message'])
+            assert report['resumed_at'] == start, (size, name, report['resumed_at'])
+            assert index is None or report['first_bad']['index'] == index, (size, name, report['first_bad'])
+            assert json.loads(state.read_text())['logs'][0]['size'] == (520 if code == VERIFIED else size), (size, name)
+            state.write_text(before)
+
+
+def test_a_tlog_that_was_rolled_back_is_found_when_it_is_resumed(lab):
+    c = big()
+    state = lab.folder / 'state'
+    assert verify(lab, c, c.clone().write_tlog(lab.folder / 'whole'), '--state', state, command='tlog').returncode == VERIFIED
+    code, report = resumed(lab, c, c.clone().write_tlog(lab.folder / 'shorter', 300), state)
+    assert code == VIOLATION and 'rolled back' in report['message'] and report['resumed_at'] == 0, report
+
+
+def test_a_large_tlog_is_resumed_over_http_and_its_upper_tiles_are_compared(lab):
+    """Other people's entries. 66,000 of them are remembered, of 70,000: tiles of level 2 begin at 65,536."""
+    key = Key('example.com/log', b'\14' * 32)
+    entries = [b'entry %d' % i for i in range(70000)]
+    leaves = [golden.leaf(entry) for entry in entries]
+    policy = f'log {key.vkey}\nquorum none\n'
+
+    def write(folder, size):
+        levels, hashes = [], leaves[:size]
+        while hashes:
+            levels.append(hashes)
+            hashes = [golden.root(hashes[i:i + 256]) for i in range(0, len(hashes) - len(hashes) % 256, 256)]
+        for number, hashes in [*enumerate(levels), ('entries', [len(e).to_bytes(2, 'big') + e for e in entries[:size]])]:
+            for at in range(0, len(hashes), 256):
+                Copy.tile(folder / 'tile' / str(number), at // 256, b''.join(hashes[at:at + 256]), len(hashes[at:at + 256]))
+        text = f'example.com/log\n{size}\n{base64.b64encode(golden.root(leaves[:size])).decode()}\n'
+        (folder / 'checkpoint').write_text(text + '\n' + key.line(text))
+        return folder
+    state = lab.folder / 'state'
+    done = verify(lab, None, write(lab.folder / 'first', 66000), '--state', state, command='tlog', policy=policy)
+    assert done.returncode == VERIFIED, done.stdout + done.stderr
+    grown = write(lab.folder / 'grown', 70000)
+    before = state.read_text()
+
+    def check_resumed(code, words='', place=grown):
+        done = verify(lab, None, place, '--state', state, '--resume', '--json', command='tlog', policy=policy)
+        report = json.loads(done.stdout)
+        assert done.returncode == code and words in report['message'] and report['resumed_at'] == 65792, done.stdout
+        state.write_text(before)
+    check_resumed(VERIFIED, place=f'{serve(lab, lab.folder)}/grown')
+    tile = grown / 'tile' / '1' / '001.p' / '17'
+    sound = tile.read_bytes()
+    for hash_number, code in ((0, VERIFIED), (1, VIOLATION), (16, VIOLATION)):  # the first one covers what is not read again
+        tile.write_bytes(sound[:32 * hash_number] + bytes(32) + sound[32 * hash_number + 32:])
+        check_resumed(code, 'hash' if code == VIOLATION else '')
 
 
 def test_other_peoples_tlogs_are_verified_with_their_key(lab):

@@ -334,11 +334,11 @@ static void prepare(const char *folder)
         .cluster = "demo",
         .region = "eu",
         .incarnation = 1,
-        .log_signer = &log_signer,
-        .cosign_signer = &cosigner,
+        .log_signers = {1, {&log_signer}},
+        .cosign_signers = {1, {&cosigner}},
         .contexts = {.count = 1, .contexts = contexts},
         .peer_count = 1,
-        .peers = {{.region = "us", .log_key = peer_log.verifier, .cosign_key = peer_cosigner.verifier}},
+        .peers = {{.region = "us", .log_keys = {1, {peer_log.verifier}}, .cosign_keys = {1, {peer_cosigner.verifier}}}},
         .hello_interval_us = 1000 * 1000,
         .peer_timeout_us = 3600ull * 1000 * 1000};
     memset(payload, 'x', sizeof(payload));

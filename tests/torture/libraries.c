@@ -18,18 +18,26 @@ static bool must_fail(void)
 
 void *__real_rocksdb_open(const void *options, const char *name, char **failure);
 void *__real_rocksdb_get_pinned(void *db, const void *options, const char *key, size_t size, char **failure);
-char *__real_rocksdb_get(void *db, const void *options, const char *key, size_t size, size_t *ret_size, char **failure);
-void __real_rocksdb_put(void *db, const void *options, const char *key, size_t key_size, const char *value, size_t size,
-                        char **failure);
-void __real_rocksdb_write(void *db, const void *options, void *batch, char **failure);
-void __real_rocksdb_flush(void *db, const void *options, char **failure);
+void __real_rocksdb_sstfilewriter_open(void *writer, const char *name, char **failure);
+void __real_rocksdb_sstfilewriter_put(void *writer, const char *key, size_t key_size, const char *value, size_t size,
+                                      char **failure);
+void __real_rocksdb_sstfilewriter_merge(void *writer, const char *key, size_t key_size, const char *value, size_t size,
+                                        char **failure);
+void __real_rocksdb_sstfilewriter_delete(void *writer, const char *key, size_t key_size, char **failure);
+void __real_rocksdb_sstfilewriter_finish(void *writer, char **failure);
+void __real_rocksdb_ingest_external_file(void *db, const char *const *names, size_t count, const void *options,
+                                         char **failure);
 void *__wrap_rocksdb_open(const void *options, const char *name, char **failure);
 void *__wrap_rocksdb_get_pinned(void *db, const void *options, const char *key, size_t size, char **failure);
-char *__wrap_rocksdb_get(void *db, const void *options, const char *key, size_t size, size_t *ret_size, char **failure);
-void __wrap_rocksdb_put(void *db, const void *options, const char *key, size_t key_size, const char *value, size_t size,
-                        char **failure);
-void __wrap_rocksdb_write(void *db, const void *options, void *batch, char **failure);
-void __wrap_rocksdb_flush(void *db, const void *options, char **failure);
+void __wrap_rocksdb_sstfilewriter_open(void *writer, const char *name, char **failure);
+void __wrap_rocksdb_sstfilewriter_put(void *writer, const char *key, size_t key_size, const char *value, size_t size,
+                                      char **failure);
+void __wrap_rocksdb_sstfilewriter_merge(void *writer, const char *key, size_t key_size, const char *value, size_t size,
+                                        char **failure);
+void __wrap_rocksdb_sstfilewriter_delete(void *writer, const char *key, size_t key_size, char **failure);
+void __wrap_rocksdb_sstfilewriter_finish(void *writer, char **failure);
+void __wrap_rocksdb_ingest_external_file(void *db, const char *const *names, size_t count, const void *options,
+                                         char **failure);
 
 /* RocksDB's messages come from the C library's heap, and are given back to it. */
 static bool fail_with_message(char **failure)
@@ -50,28 +58,43 @@ void *__wrap_rocksdb_get_pinned(void *db, const void *options, const char *key, 
     return fail_with_message(failure) ? NULL : __real_rocksdb_get_pinned(db, options, key, size, failure);
 }
 
-char *__wrap_rocksdb_get(void *db, const void *options, const char *key, size_t size, size_t *ret_size, char **failure)
-{
-    return fail_with_message(failure) ? NULL : __real_rocksdb_get(db, options, key, size, ret_size, failure);
-}
-
-void __wrap_rocksdb_put(void *db, const void *options, const char *key, size_t key_size, const char *value, size_t size,
-                        char **failure)
+void __wrap_rocksdb_sstfilewriter_open(void *writer, const char *name, char **failure)
 {
     if (!fail_with_message(failure))
-        __real_rocksdb_put(db, options, key, key_size, value, size, failure);
+        __real_rocksdb_sstfilewriter_open(writer, name, failure);
 }
 
-void __wrap_rocksdb_write(void *db, const void *options, void *batch, char **failure)
+void __wrap_rocksdb_sstfilewriter_put(void *writer, const char *key, size_t key_size, const char *value, size_t size,
+                                      char **failure)
 {
     if (!fail_with_message(failure))
-        __real_rocksdb_write(db, options, batch, failure);
+        __real_rocksdb_sstfilewriter_put(writer, key, key_size, value, size, failure);
 }
 
-void __wrap_rocksdb_flush(void *db, const void *options, char **failure)
+void __wrap_rocksdb_sstfilewriter_merge(void *writer, const char *key, size_t key_size, const char *value, size_t size,
+                                        char **failure)
 {
     if (!fail_with_message(failure))
-        __real_rocksdb_flush(db, options, failure);
+        __real_rocksdb_sstfilewriter_merge(writer, key, key_size, value, size, failure);
+}
+
+void __wrap_rocksdb_sstfilewriter_delete(void *writer, const char *key, size_t key_size, char **failure)
+{
+    if (!fail_with_message(failure))
+        __real_rocksdb_sstfilewriter_delete(writer, key, key_size, failure);
+}
+
+void __wrap_rocksdb_sstfilewriter_finish(void *writer, char **failure)
+{
+    if (!fail_with_message(failure))
+        __real_rocksdb_sstfilewriter_finish(writer, failure);
+}
+
+void __wrap_rocksdb_ingest_external_file(void *db, const char *const *names, size_t count, const void *options,
+                                         char **failure)
+{
+    if (!fail_with_message(failure))
+        __real_rocksdb_ingest_external_file(db, names, count, options, failure);
 }
 
 /* --- SQLite --- */

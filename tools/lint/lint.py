@@ -34,8 +34,9 @@ VERIFY_FOLDERS = {'tally', 'base', 'platform', 'crypto', 'entry', 'domain', 'log
 
 # Outside libraries: a pattern of the included path, and the only places that may include it.
 LIBRARIES = [
-    (r'rocksdb/', ['src/index/store_rocksdb.c']),
+    (r'rocksdb/', ['src/index/files_rocksdb.c']),
     (r'sqlite3\.h', ['src/projection/sqlite.h']),
+    (r'libpq-fe\.h', ['src/projection/postgres.h']),
     (r'openssl/', ['src/crypto/sha256.c']),
     (r'sodium\.h', ['src/crypto/']),
     (r'grpc/', ['src/rpc/', 'src/client/']),

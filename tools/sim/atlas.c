@@ -34,7 +34,7 @@ static bool covers(const struct world *world, const uint64_t *sizes, const struc
         while (log < truth->log_count && (strcmp(truth->logs[log].parts.region, needed->region) != 0 ||
                                           truth->logs[log].parts.incarnation != needed->incarnation))
             log++;
-        if (log == truth->log_count || sizes[log] < needed->size)
+        if (needed->size > 0 && (log == truth->log_count || sizes[log] < needed->size))
             return false;
     }
     return true;
@@ -334,6 +334,8 @@ bool atlas_has_moved(const struct world *world, size_t partition)
 static const char *breach(const struct node *node, const struct truth_change *change, const struct truth_entry *entry)
 {
     const struct world *world = node->world;
+    if (truth_is_lost(world, change->log, change->index))
+        return NULL;
     bool own = owner_of(world, change) == node->number;
     uint64_t met_at_us = change->met_at_us[node->number];
     if (own && !begins(change) && change->epoch == entry->epoch)
@@ -350,7 +352,7 @@ void atlas_accepted(struct node *node, size_t log, uint64_t index)
 {
     struct world *world = node->world;
     const struct truth_entry *entry = &world->truth->logs[log].entries[index];
-    if (entry->op == NULL)
+    if (entry->op == NULL && entry->decision == NULL)
         return;
     size_t partition = entry->partition;
     bool begun = entry->epoch == CONTEXT_EPOCH_FIRST && world_first_home(world, partition) == node->number;
@@ -358,8 +360,8 @@ void atlas_accepted(struct node *node, size_t log, uint64_t index)
         const struct truth_change *change = world->truth->changes[i];
         bool names = change->partition == partition ||
                      (change->partition == SIM_ALL_PARTITIONS && partition >= world->node_count);
-        begun = begun ||
-                (names && begins(change) && change->epoch == entry->epoch && owner_of(world, change) == node->number);
+        begun = begun || (names && !truth_is_lost(world, change->log, change->index) && begins(change) &&
+                          change->epoch == entry->epoch && owner_of(world, change) == node->number);
         const char *why = speaks_of(world, change, partition) ? breach(node, change, entry) : NULL;
         if (why != NULL)
             world_fail(world, node, "entry %llu is accepted for partition %zu under epoch %llu, and %s",

@@ -12,7 +12,7 @@ struct atlas *atlas_new(struct world *world, const uint64_t *held);
 void atlas_free(struct atlas *atlas);
 /* How much of a log can be applied at the position. */
 uint64_t atlas_applied(const struct atlas *atlas, size_t log);
-/* Of a client's entry below what can be applied. */
+/* Of a client's entry, or a decision, below what can be applied. */
 bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index);
 
 struct atlas_home {

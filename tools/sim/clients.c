@@ -13,7 +13,7 @@
 enum { OPS_MAX = 1 << 20, HEAL_WORK_S = 5 };
 
 struct said {
-    const struct op *op;
+    struct op *op;
     uint64_t fingerprint;
     struct said *next;
 };
@@ -29,13 +29,18 @@ struct op {
     size_t partitions[SIM_OP_WRITES_MAX];
     size_t streams[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
-    struct region_result first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told */
-    uint32_t attempts, refused, accepted;
+    struct truth_place
+        first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told, as far as that is not lost */
+    uint64_t first_versions[SIM_OP_EVENTS_MAX];
+    bool copied; /* an attempt was accepted on as many copies as the context asks for … */
+    struct truth_place kept[SIM_OP_EVENTS_MAX]; /* … in these places */
+    uint32_t attempts, refused, accepted;       /* an attempt that was accepted, and told otherwise, is neither */
     uint64_t next_send;
     bool reuses;   /* one of its ids is another operation's too */
     bool crosses;  /* it is about several partitions: perhaps no region can take it */
     bool finished; /* the client has an answer that it believes, or gave up */
     bool healthy;  /* made after the heal */
+    bool settled;  /* somebody decided about one of its events alone */
 };
 
 struct clients {
@@ -95,10 +100,9 @@ static void reuse_id(struct world *world, struct op *op, size_t partition, struc
 
 static void make_event(struct world *world, struct op *op, size_t partition, struct region_new_event *event)
 {
-    static const char *const types[] = {"Opened", "Deposited", "Withdrawn", "Renamed"};
     memset(event, 0, sizeof(*event));
     prng_fill(&world->prng, event->id, ENTRY_ID_SIZE);
-    event->type = bytes_of_string(types[world_draw(world, 4)]);
+    event->type = bytes_of_string(event_types[world_draw(world, SIM_TYPES)]);
     event->content_type = bytes_of_string(world_chance(world, 500000) ? "" : "application/octet-stream");
     event->payload = payload(world);
     if (world_chance(world, 200000))
@@ -150,7 +154,7 @@ size_t clients_stream_number(struct bytes stream)
     return number;
 }
 
-static void note_said(struct world *world, const struct op *op)
+static void note_said(struct world *world, struct op *op)
 {
     struct map *map = &world->clients->said;
     for (size_t w = 0; w < op->write_count; w++) {
@@ -162,6 +166,7 @@ static void note_said(struct world *world, const struct op *op)
                                   .stream = write->stream,
                                   .type = event->type,
                                   .content_type = event->content_type,
+                                  .causation_id = event->causation_id,
                                   .metadata = event->metadata};
             struct bytes key = bytes_of(event->id, ENTRY_ID_SIZE);
             struct said *said = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*said)));
@@ -183,6 +188,15 @@ static void choose_target(struct world *world, struct op *op, uint32_t elsewhere
         op->target = world_draw(world, world->node_count);
 }
 
+static void keep_op(struct clients *clients, struct op *op)
+{
+    if (clients->op_count == clients->op_capacity) {
+        clients->op_capacity = clients->op_capacity == 0 ? 256 : 2 * clients->op_capacity;
+        clients->ops = sim_must(mem_resize(clients->ops, clients->op_capacity * sizeof(struct op *)));
+    }
+    clients->ops[clients->op_count++] = op;
+}
+
 static struct op *make_op(struct world *world, size_t client)
 {
     struct clients *clients = world->clients;
@@ -202,12 +216,31 @@ static struct op *make_op(struct world *world, size_t client)
                    world_between(world, 1, SIM_OP_EVENTS_MAX / SIM_OP_WRITES_MAX));
     }
     note_said(world, op);
-    if (clients->op_count == clients->op_capacity) {
-        clients->op_capacity = clients->op_capacity == 0 ? 256 : 2 * clients->op_capacity;
-        clients->ops = sim_must(mem_resize(clients->ops, clients->op_capacity * sizeof(struct op *)));
-    }
-    clients->ops[clients->op_count++] = op;
+    keep_op(clients, op);
     return op;
+}
+
+struct region_stream_write clients_compensate(struct world *world, const struct index_late *item)
+{
+    struct op *op = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*op)));
+    size_t partition = 0;
+    while (strcmp(world->partition_names[partition], item->partition) != 0)
+        partition++;
+    *op = (struct op){.number = world->clients->op_count, .partition = partition, .finished = true, .settled = true};
+    make_write(world, op, partition, clients_stream_number(bytes_of_string(item->stream)), 1);
+    op->writes[0].expectation = STREAM_ANY;
+    op->events[0].causation_id =
+        bytes_of(sim_must(arena_copy(&world->arena, item->event_id, ENTRY_ID_SIZE)), ENTRY_ID_SIZE);
+    note_said(world, op);
+    keep_op(world->clients, op);
+    return op->writes[0];
+}
+
+void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE])
+{
+    for (struct said *said = map_get(&world->clients->said, bytes_of(id, ENTRY_ID_SIZE)); said != NULL;
+         said = said->next)
+        said->op->settled = true;
 }
 
 const struct op *clients_find_said(const struct world *world, const struct entry *entry, uint64_t fingerprint)
@@ -220,6 +253,14 @@ const struct op *clients_find_said(const struct world *world, const struct entry
 
 /* --- A request at a region --- */
 
+static void run_give_up(struct world *world, struct task *task)
+{
+    struct mail *mail = mail_new(REGION_GIVE_UP);
+    (void)world;
+    mail->event.number = task->numbers[0];
+    node_post(task->node, mail);
+}
+
 static void run_submit(struct world *world, struct task *task)
 {
     struct node *node = task->node;
@@ -228,13 +269,14 @@ static void run_submit(struct world *world, struct task *task)
         request->command.refusal.code = ERR_BUSY;
         clients_answered(node, request);
         queue_remove(&request->link);
-        mem_free(request);
+        request_free(request);
         return;
     }
     struct mail *mail = mail_new(REGION_COMMAND);
     mail->event.command = &request->command;
-    (void)world;
     node_post(node, mail);
+    if (world->contexts[0].promises.durability.peers > 0)
+        world_after(world, world->plan.give_up_us, node, run_give_up)->numbers[0] = request->command.number;
 }
 
 static struct request *new_request(struct world *world, struct op *op)
@@ -250,8 +292,10 @@ static struct request *new_request(struct world *world, struct op *op)
     }
     for (size_t i = 0; i < op->event_count; i++)
         prng_fill(&world->prng, request->events[i].salt, ENTRY_SALT_SIZE);
-    request->command =
-        (struct region_command){.write_count = op->write_count, .writes = request->writes, .results = request->results};
+    request->command = (struct region_command){.write_count = op->write_count,
+                                               .writes = request->writes,
+                                               .results = request->results,
+                                               .number = ++world->next_command};
     return request;
 }
 
@@ -282,15 +326,62 @@ static void run_arrive(struct world *world, struct task *task)
 
 /* --- Answers --- */
 
-static void compare_with_first(struct world *world, struct op *op, const struct region_result *results)
+static struct truth_place place_of(const struct node *node, const struct region_result *result)
 {
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1] = "";
+    int code = index_origin(node->index, result->place.log, origin, NULL);
+    INVARIANT(code == 0);
+    return (struct truth_place){.log = truth_number(node->world, origin), .index = result->index};
+}
+
+static void keep_first(const struct node *node, struct op *op, const struct region_result *results, size_t i)
+{
+    op->first[i] = place_of(node, &results[i]);
+    op->first_versions[i] = results[i].stream_version;
+}
+
+static void compare_with_first(const struct node *node, struct op *op, const struct region_result *results)
+{
+    struct world *world = node->world;
     if (atlas_has_moved(world, op->partition) || op->crosses)
         return; /* what was told first may have come too late: its fate is looked at in the end */
     for (size_t i = 0; i < op->event_count; i++) {
-        if (op->first[i].index != results[i].index || op->first[i].stream_version != results[i].stream_version)
-            world_fail(world, NULL, "operation %zu was told two places for one event: entry %llu, then entry %llu",
-                       op->number, (unsigned long long)op->first[i].index, (unsigned long long)results[i].index);
+        struct truth_place place = place_of(node, &results[i]);
+        const struct truth_place *first = &op->first[i];
+        bool same = first->log == place.log && first->index == place.index &&
+                    op->first_versions[i] == results[i].stream_version;
+        if (!same && truth_is_lost(world, first->log, first->index))
+            keep_first(node, op, results, i);
+        else if (!same)
+            world_fail(world, NULL,
+                       "operation %zu was told two places for one event: entry %llu of %s, then %llu of %s", op->number,
+                       (unsigned long long)first->index, truth_origin(world, first->log),
+                       (unsigned long long)place.index, truth_origin(world, place.log));
     }
+}
+
+static void keep_copied(const struct node *node, struct op *op, const struct region_result *results)
+{
+    op->copied = true;
+    for (size_t i = 0; i < op->event_count; i++)
+        op->kept[i] = place_of(node, &results[i]);
+}
+
+static void take_results(const struct node *node, struct op *op, const struct region_command *command)
+{
+    const struct region_result *results = command->results;
+    uint32_t wanted = node->world->contexts[0].promises.durability.peers;
+    node->world->counts.degraded += command->degraded ? op->event_count : 0;
+    if (wanted > 0 && command->copies >= wanted) {
+        keep_copied(node, op, results);
+        node->world->counts.copied += op->event_count;
+    }
+    if (op->accepted++ > 0) {
+        compare_with_first(node, op, results);
+        return;
+    }
+    for (size_t i = 0; i < op->event_count; i++)
+        keep_first(node, op, results, i);
 }
 
 static void believe(struct world *world, const struct response *response)
@@ -333,7 +424,8 @@ static void resend_after(struct world *world, struct op *op, uint64_t delay_us)
 
 static bool is_final(int code)
 {
-    return code != ERR_UNAVAILABLE && code != ERR_BUSY && code != ERR_WRONG_HOME && code != ERR_NO_MEMORY;
+    return code != ERR_UNAVAILABLE && code != ERR_BUSY && code != ERR_WRONG_HOME && code != ERR_NO_MEMORY &&
+           code != ERR_TIMEOUT;
 }
 
 static void run_response(struct world *world, struct task *task)
@@ -370,18 +462,24 @@ static void drop_response(struct world *world, struct task *task)
     mem_free(task->data);
 }
 
+/* Accepted, and not told so, because copies were not made in time. */
+static bool is_accepted_late(const struct region_command *command)
+{
+    int code = command->refusal.code;
+    return code == ERR_TIMEOUT || (code == ERR_WRONG_HOME && command->copies > 0);
+}
+
 void clients_answered(struct node *node, struct request *request)
 {
     struct world *world = node->world;
     struct op *op = request->op;
     int code = request->command.refusal.code;
-    world_trace(world, node, "op %zu: %s", op->number, code == 0 ? "accepted" : tally_error_name(code));
-    if (code != 0)
+    world_trace(world, node, "op %zu: %s %.120s", op->number, code == 0 ? "accepted" : tally_error_name(code),
+                code == 0 ? "" : request->command.refusal.err.message);
+    if (code == 0)
+        take_results(node, op, &request->command);
+    else if (!is_accepted_late(&request->command))
         op->refused++;
-    else if (op->accepted++ == 0)
-        memcpy(op->first, request->results, sizeof(op->first));
-    else
-        compare_with_first(world, op, request->results);
     if (world_fault(world, FAULT_LOSS, world->plan.message_fault_ppm))
         return;
     struct response *response = sim_must(mem_alloc_zero(1, sizeof(*response)));
@@ -489,22 +587,45 @@ void clients_check_end(struct world *world)
             continue;
         if (there != 0 && there != op->event_count)
             world_fail(world, NULL, "operation %zu has %zu of its %zu events in the logs", i, there, op->event_count);
-        if (there != 0 && op->attempts == op->refused)
+        if (there != 0 && op->attempts == op->refused && op->attempts > 0)
             world_fail(world, NULL, "operation %zu was refused each time, and its events are in the logs", i);
+    }
+}
+
+void clients_check_copies(struct world *world)
+{
+    for (size_t i = 0; i < world->clients->op_count && !world->failed; i++) {
+        const struct op *op = world->clients->ops[i];
+        for (size_t e = 0; op->copied && e < op->event_count; e++) {
+            const struct truth_place *place = &op->kept[e];
+            uint64_t held = 0;
+            for (size_t n = 0; n < world->node_count; n++) {
+                uint64_t size = node_held_size(&world->nodes[n], place->log);
+                held = size > held ? size : held;
+            }
+            if (held <= place->index)
+                world_fail(world, NULL,
+                           "event %zu of operation %zu was acknowledged on all copies that its context asks "
+                           "for, as entry %llu of %s, and of that %llu entries are left",
+                           e, i, (unsigned long long)place->index, truth_origin(world, place->log),
+                           (unsigned long long)held);
+        }
     }
 }
 
 /* --- Fates --- */
 
 struct fates {
-    size_t effective, late, beyond; /* beyond: past what is known at the position */
+    size_t effective, late, lost, beyond; /* beyond: past what is known at the position */
 };
 
 static struct fates fates_of(const struct world *world, const struct atlas *atlas, const uint8_t id[ENTRY_ID_SIZE])
 {
     struct fates fates = {0};
     for (const struct truth_place *place = truth_places(world, id); place != NULL; place = place->next) {
-        if (place->index >= atlas_applied(atlas, place->log))
+        if (truth_is_lost(world, place->log, place->index))
+            fates.lost++;
+        else if (place->index >= atlas_applied(atlas, place->log))
             fates.beyond++;
         else if (atlas_late(atlas, place->log, place->index))
             fates.late++;
@@ -523,7 +644,7 @@ static size_t check_fates(struct world *world, const struct atlas *atlas, const 
         if (fates.effective > 1)
             world_fail(world, NULL, "event %zu of operation %zu is effective %zu times", i, op->number,
                        fates.effective);
-        if (fates.effective + fates.late + fates.beyond == 0 && op->accepted > 0 && !op->reuses)
+        if (fates.effective + fates.late + fates.beyond + fates.lost == 0 && op->accepted > 0 && !op->reuses)
             world_fail(world, NULL, "event %zu of operation %zu was acknowledged, and is in no log", i, op->number);
         effective += fates.effective;
     }
@@ -535,7 +656,7 @@ void clients_check_fates(struct world *world, const struct atlas *atlas)
     for (size_t i = 0; i < world->clients->op_count && !world->failed; i++) {
         const struct op *op = world->clients->ops[i];
         size_t effective = check_fates(world, atlas, op);
-        if (effective != 0 && effective != op->event_count && !op->crosses && !op->reuses)
+        if (effective != 0 && effective != op->event_count && !op->crosses && !op->reuses && !op->settled)
             world_fail(world, NULL, "operation %zu has %zu effective events of %zu", i, effective, op->event_count);
     }
 }

@@ -14,6 +14,7 @@ static struct job *new_job(enum job_type type, const struct region_effect *effec
     job->log = effect->log;
     job->size = effect->size;
     job->published = effect->published;
+    job->fresh = effect->fresh;
     buf_init(&job->note, NOTE_MAX_BYTES);
     INVARIANT(effect->note.size_bytes == 0 || buf_append(&job->note, buf_bytes(&effect->note)) == 0);
     return job;
@@ -35,7 +36,10 @@ static void do_write(struct node *node, struct region_effect *effect)
 static void do_save_checkpoint(struct node *node, struct region_effect *effect)
 {
     struct region_log_status status;
-    oracle_note(node, log_name(node, effect->log, &status), buf_bytes(&effect->note));
+    const char *origin = log_name(node, effect->log, &status);
+    oracle_note(node, origin, buf_bytes(&effect->note));
+    if (effect->log == 0 && !effect->published)
+        truth_signs(node->world, origin, effect->size, false);
     node_add_job(node, new_job(JOB_CHECKPOINT, effect));
 }
 
@@ -49,14 +53,16 @@ static void operator_answered(struct node *node, const struct region_command *co
 void effects_answer(struct node *node, struct region_command *command)
 {
     struct request *request = QUEUE_ITEM(command, struct request, command);
-    if (command->control != NULL || command->define != NULL)
+    if (command->control != NULL || command->define != NULL) {
         operator_answered(node, command);
-    else {
+    } else if (command->settle != NULL) {
+        settlers_answered(node, request);
+    } else {
         oracle_answer(node, request);
         clients_answered(node, request);
     }
     queue_remove(&request->link);
-    mem_free(request);
+    request_free(request);
 }
 
 static void do_answer(struct node *node, struct region_effect *effect)
@@ -95,9 +101,25 @@ static void do_hello(struct node *node, struct region_effect *effect)
     net_hello(node, effect->peer);
 }
 
+static void do_begin_incarnation(struct node *node, struct region_effect *effect)
+{
+    world_trace(node->world, node, "%s", effect->text);
+    node->world->counts.lives++;
+    node->lives++;
+    node_add_job(node, new_job(JOB_BEGIN_INCARNATION, effect));
+}
+
 /* Alarms that a fault of this run explains. */
 static bool is_explained(const struct plan *plan, const char *text)
 {
+    if (strncmp(text, "context bank needs ", 19) == 0)
+        return true;
+    if (strncmp(text, "LOST: ", 6) == 0)
+        return plan->enabled[FAULT_LOST_LOGS];
+    if (strstr(text, "which this region began in an earlier life, and was heard of only now") != NULL)
+        return plan->accept_isolated || plan->enabled[FAULT_OLD_BACKUP];
+    if (strstr(text, "is not complete here") != NULL)
+        return plan->outside < SIM_NODES_MAX;
     bool damaged = plan->enabled[FAULT_GARBLE] || plan->enabled[FAULT_FORGE];
     bool disordered = plan->enabled[FAULT_DUPLICATE] || plan->enabled[FAULT_REORDER];
     if (strstr(text, "does not fit log") != NULL)
@@ -127,6 +149,7 @@ static const struct {
     [REGION_SEND_ACK] = {do_send_ack, "send ack"},
     [REGION_HELLO] = {do_hello, "hello"},
     [REGION_ALARM] = {do_alarm, "alarm"},
+    [REGION_BEGIN_INCARNATION] = {do_begin_incarnation, "begin incarnation"},
 };
 
 void effects_carry_out(struct node *node)

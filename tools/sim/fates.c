@@ -71,6 +71,9 @@ bool fates_wait_for_others(struct world *world)
     bool all = true;
     for (size_t i = 0; i < world->node_count; i++) {
         all = all && world->core[i];
+        waits = waits || (world->core[i] && world->nodes[i].must_restore);
+        for (size_t other = 0; world->core[i] && other < world->node_count; other++)
+            waits = waits || !truth_knows_lives(&world->nodes[i], other);
         for (size_t log = 0; world->core[i] && log < truth_log_count(world); log++) {
             uint64_t size = node_durable_size(&world->nodes[i], truth_origin(world, log));
             held[log] = size > held[log] ? size : held[log];
@@ -140,14 +143,6 @@ bool fates_converged(struct world *world, char *why, size_t why_size)
 
 /* --- Late events --- */
 
-static size_t truth_number(const struct world *world, const char *origin)
-{
-    size_t log = 0;
-    while (log < truth_log_count(world) && strcmp(truth_origin(world, log), origin) != 0)
-        log++;
-    return log;
-}
-
 /* The effective entry with an id; false when there is none. */
 static bool find_effective(const struct subject *subject, const uint8_t id[ENTRY_ID_SIZE], struct truth_place *ret)
 {
@@ -161,21 +156,104 @@ static bool find_effective(const struct subject *subject, const uint8_t id[ENTRY
     return false;
 }
 
+/* Whether a decision is before another one, in (epoch, time, origin, index) order. */
+static bool decides_before(const struct world *world, const struct truth_decision *a, const struct truth_decision *b)
+{
+    const struct truth_log *of_a = &world->truth->logs[a->log];
+    const struct truth_log *of_b = &world->truth->logs[b->log];
+    const struct truth_entry *entry_a = &of_a->entries[a->index];
+    const struct truth_entry *entry_b = &of_b->entries[b->index];
+    int origins = strcmp(of_a->origin, of_b->origin);
+    if (entry_a->epoch != entry_b->epoch)
+        return entry_a->epoch < entry_b->epoch;
+    if (entry_a->time != entry_b->time)
+        return entry_a->time < entry_b->time;
+    return origins != 0 ? origins < 0 : a->index < b->index;
+}
+
+/* The decision about a late entry that counts: made by the home, as far as that was not overtaken; the first one. */
+static const struct truth_decision *decision_of(const struct subject *subject, size_t log, uint64_t index)
+{
+    const struct truth *truth = subject->world->truth;
+    const struct truth_entry *item = &truth->logs[log].entries[index];
+    const struct truth_decision *first = NULL;
+    for (size_t i = 0; i < truth->decision_count; i++) {
+        const struct truth_decision *decision = truth->decisions[i];
+        if (decision->item_log != log || decision->item_index != index ||
+            decision->index >= atlas_applied(subject->atlas, decision->log) ||
+            memcmp(decision->item_id, item->id, ENTRY_ID_SIZE) != 0 ||
+            truth->logs[decision->log].entries[decision->index].partition != item->partition ||
+            atlas_late(subject->atlas, decision->log, decision->index))
+            continue;
+        if (first == NULL || decides_before(subject->world, decision, first))
+            first = decision;
+    }
+    return first;
+}
+
+/* Whether an effective event that follows the decision names the late one as its cause. */
+static bool is_compensated(const struct subject *subject, const struct truth_decision *decision)
+{
+    const struct truth *truth = subject->world->truth;
+    const struct truth_entry *decided = &truth->logs[decision->log].entries[decision->index];
+    for (size_t i = 0; i < truth->caused_count; i++) {
+        const struct truth_caused *caused = &truth->caused[i];
+        const struct truth_entry *entry = &truth->logs[caused->log].entries[caused->index];
+        bool follows =
+            (caused->log == decision->log && caused->index > decision->index) || entry->epoch > decided->epoch;
+        if (follows && entry->partition == decided->partition &&
+            memcmp(caused->cause, decision->item_id, ENTRY_ID_SIZE) == 0 &&
+            caused->index < atlas_applied(subject->atlas, caused->log) &&
+            !atlas_late(subject->atlas, caused->log, caused->index))
+            return true;
+    }
+    return false;
+}
+
+/* What became of a late entry. */
+static enum index_late_state state_of(const struct subject *subject, size_t log, uint64_t index)
+{
+    struct truth_place effective;
+    const struct truth_decision *decision = decision_of(subject, log, index);
+    if (decision == NULL)
+        return find_effective(subject, subject->world->truth->logs[log].entries[index].id, &effective)
+                   ? INDEX_LATE_DUPLICATE
+                   : INDEX_LATE_OPEN;
+    switch (decision->settlement) {
+    case SETTLED_ACCEPTED:
+        return INDEX_LATE_ACCEPTED;
+    case SETTLED_DROPPED:
+        return INDEX_LATE_DROPPED;
+    case SETTLED_REJECTED:
+        return INDEX_LATE_REJECTED;
+    case SETTLED_COMPENSATE:
+        break;
+    }
+    return is_compensated(subject, decision) ? INDEX_LATE_COMPENSATED : INDEX_LATE_COMPENSATION_OWED;
+}
+
 static void check_item(const struct subject *subject, const struct index_late *item)
 {
     struct world *world = subject->world;
     size_t log = truth_number(world, item->origin);
     struct truth_place effective;
-    if (log == truth_log_count(world) || item->place.index >= atlas_applied(subject->atlas, log) || !item->late ||
+    if (item->place.index >= atlas_applied(subject->atlas, log) || !item->late ||
         !atlas_late(subject->atlas, log, item->place.index)) {
-        world_fail(world, subject->node, "%s has entry %llu of %s among its items, which is not late", subject->what,
-                   (unsigned long long)item->place.index, item->origin);
+        world_fail(world, subject->node, "%s has entry %llu of %s (of partition %s, epoch %llu) among its items, %s",
+                   subject->what, (unsigned long long)item->place.index, item->origin, item->partition,
+                   (unsigned long long)item->epoch,
+                   item->late ? "which is not late" : "as a duplicate that is effective");
         return;
     }
+    enum index_late_state state = state_of(subject, log, item->place.index);
     bool found = find_effective(subject, world->truth->logs[log].entries[item->place.index].id, &effective);
-    if (item->state != (found ? INDEX_LATE_DUPLICATE : INDEX_LATE_OPEN))
-        world_fail(world, subject->node, "%s says that late entry %llu of %s is %s", subject->what,
-                   (unsigned long long)item->place.index, item->origin, index_late_state_name(item->state));
+    if (item->state != state)
+        world_fail(world, subject->node, "%s says that late entry %llu of %s is %s, and it is %s", subject->what,
+                   (unsigned long long)item->place.index, item->origin, index_late_state_name(item->state),
+                   index_late_state_name(state));
+    if (state == INDEX_LATE_ACCEPTED && !found)
+        world_fail(world, subject->node, "late entry %llu of %s was accepted, and has no effect",
+                   (unsigned long long)item->place.index, item->origin);
 }
 
 static uint64_t count_late(const struct subject *subject)
@@ -186,6 +264,19 @@ static uint64_t count_late(const struct subject *subject)
             count += subject->world->truth->logs[log].entries[i].op != NULL && atlas_late(subject->atlas, log, i);
     }
     return count;
+}
+
+/* For the totals. */
+static void count_states(const struct subject *subject)
+{
+    struct world *world = subject->world;
+    world->counts.late += count_late(subject);
+    for (size_t log = 0; log < truth_log_count(world); log++) {
+        for (uint64_t i = 0; i < atlas_applied(subject->atlas, log); i++) {
+            if (world->truth->logs[log].entries[i].op != NULL && atlas_late(subject->atlas, log, i))
+                world->counts.states[state_of(subject, log, i)]++;
+        }
+    }
 }
 
 static void check_late(const struct subject *subject)
@@ -400,7 +491,7 @@ void fates_check_end(struct world *world)
         if (!world->failed && (i == chosen || !world->core[chosen]))
             check_afresh(world, node, atlas);
         if (node == first_of_core(world))
-            world->counts.late += count_late(&subject);
+            count_states(&subject);
     }
     if (!world->failed)
         clients_check_fates(world, atlas);

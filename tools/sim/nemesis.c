@@ -1,9 +1,8 @@
 /* The nemesis: what goes wrong, and when. Message faults are drawn where messages are sent; everything else starts
  * here, one at a time, at random moments of the fault phase.
  *
- * Never more than the design promises to survive. An acknowledged entry keeps at least one good copy: a disk is lost
- * only when every peer holds all of that region's log, and when the copies of other logs on it are not the last ones; a
- * bit rots only where another region has the bytes, and only on one disk at a time. */
+ * Never more than the design promises to survive (losses.c says it of disks): a bit rots only where another region has
+ * the bytes, and only on one disk at a time. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -127,31 +126,16 @@ static bool harm_disk(struct world *world, enum fault fault)
     return chosen(world, fault);
 }
 
-/* Every peer holds all of its log, and every other log is whole where it was written. */
-static bool may_lose_disk(struct world *world, const struct node *node)
-{
-    for (size_t i = 0; i < world->node_count; i++) {
-        const struct node *other = &world->nodes[i];
-        if (other == node)
-            continue;
-        if (other->rotten || other->must_restore ||
-            node_durable_size(other, node->origin) < truth_size(world, node->origin))
-            return false;
-        if (node_durable_size(other, other->origin) < truth_size(world, other->origin))
-            return false;
-    }
-    return world->node_count > 1;
-}
-
 static bool lose_disk(struct world *world)
 {
     struct node *node = random_node(world);
-    if (!may_lose_disk(world, node))
+    if (!losses_none(world, node))
         return false;
     if (node->up)
         node_crash(node, true, "its disk is gone");
     projector_erase(node);
     sim_disk_erase(node->disk);
+    truth_forget_signed(world, node->number);
     memset(node->was_durable, 0, sizeof(node->was_durable));
     node->rotten = false;
     node->must_restore = true;
@@ -187,6 +171,11 @@ static bool strike(struct world *world, enum fault fault)
         return rot_strike(world) && chosen(world, fault);
     case FAULT_LOST_DISK:
         return lose_disk(world);
+    case FAULT_LOST_LOGS:
+        losses_strike(world);
+        return true;
+    case FAULT_OLD_BACKUP:
+        return losses_strike_backup(world) && chosen(world, fault);
     default:
         return false; /* of messages, or of the plan */
     }
@@ -212,10 +201,15 @@ void nemesis_start(struct world *world)
 
 /* --- The heal --- */
 
-/* A region alone cannot accept after a start: the core has two at least, where there are two. */
+/* A region alone cannot accept after a start: the core has two at least, where there are two; more where contexts ask
+ * for more copies. */
 static void choose_core(struct world *world)
 {
-    size_t size = world->node_count < 2 ? 1 : world_between(world, 2, world->node_count);
+    const struct durability *durability = &world->contexts[0].promises.durability;
+    size_t least = durability->peers > 1 && durability->when_away == AWAY_REFUSE ? durability->peers + 1 : 2;
+    size_t size = world->node_count < 2 ? 1 : world_between(world, least, world->node_count);
+    if (world->plan.outside < SIM_NODES_MAX)
+        size = world->node_count; /* what only a region without payloads has cannot be completed by it */
     size_t chosen_count = 0;
     while (chosen_count < size) {
         size_t i = world_draw(world, world->node_count);

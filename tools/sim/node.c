@@ -74,6 +74,11 @@ uint64_t node_durable_size(const struct node *node, const char *origin)
     return log_durable_size(node->store.logs[log]);
 }
 
+uint64_t node_held_size(const struct node *node, size_t log)
+{
+    return node->up ? node_durable_size(node, truth_origin(node->world, log)) : node->was_durable[log];
+}
+
 static void make_key(struct world *world, const char *name, enum note_key_type type, struct note_signer *ret)
 {
     uint8_t seed[32];
@@ -89,15 +94,15 @@ static void configure(struct node *node)
     struct region_config *config = &node->config;
     snprintf(config->cluster, sizeof(config->cluster), "sim");
     snprintf(config->address, sizeof(config->address), "%s:1", config->region);
-    config->incarnation = 1;
-    config->log_signer = &node->log_signer;
-    config->cosign_signer = &node->cosign_signer;
+    config->log_signers = (struct signers){1, {&node->log_signer}};
+    config->cosign_signers = (struct signers){1, {&node->cosign_signer}};
     config->contexts = (struct context_table){.count = 2, .contexts = world->contexts};
     config->checkpoint_interval_us = world->plan.checkpoint_interval_us;
     config->hello_interval_us = world->plan.hello_interval_us;
     config->peer_timeout_us = world->plan.peer_timeout_us;
     config->peer_count = world->node_count - 1;
     config->limits = world->plan.limits;
+    config->isolation_wait_us = world->plan.isolation_wait_us;
 }
 
 void node_init(struct world *world, size_t number)
@@ -115,6 +120,7 @@ void node_init(struct world *world, size_t number)
     node->disk = sim_disk_new(prng_next(&world->prng));
     node->mono_base_us = world_between(world, 1, 1000000) * SIM_S;
     make_key(world, node->origin, NOTE_KEY_ED25519, &node->log_signer);
+    node->log_key = node->log_signer.verifier;
     make_key(world, cosigner, NOTE_KEY_COSIGNATURE, &node->cosign_signer);
     configure(node);
     queue_init(&node->mail);
@@ -130,8 +136,8 @@ static void know_peers(struct node *node)
         struct region_peer_config *config = &node->config.peers[peer];
         memcpy(config->region, other->config.region, sizeof(config->region));
         memcpy(config->address, other->config.address, sizeof(config->address));
-        config->log_key = other->log_signer.verifier;
-        config->cosign_key = other->cosign_signer.verifier;
+        config->log_keys = (struct keyring){1, {other->log_key}};
+        config->cosign_keys = (struct keyring){1, {other->cosign_signer.verifier}};
     }
 }
 
@@ -296,6 +302,12 @@ void node_changed(struct node *node)
 
 /* --- Start and end --- */
 
+void request_free(struct request *request)
+{
+    arena_free(&request->arena);
+    mem_free(request);
+}
+
 static void free_process(struct node *node)
 {
     struct queue_link *link = NULL;
@@ -308,7 +320,7 @@ static void free_process(struct node *node)
         mem_free(job);
     }
     while ((link = queue_pop_front(&node->requests)) != NULL)
-        mem_free(QUEUE_ITEM(link, struct request, link));
+        request_free(QUEUE_ITEM(link, struct request, link));
     region_update_clear(&node->update);
     region_free(node->region);
     index_close(node->index);
@@ -333,16 +345,17 @@ void node_free(struct node *node)
     free_process(node);
     region_update_free(&node->update);
     sim_disk_free(node->disk);
+    sim_disk_free(node->backup);
     note_signer_wipe(&node->log_signer);
     note_signer_wipe(&node->cosign_signer);
 }
 
 static void remember_durable(struct node *node)
 {
-    for (size_t owner = 0; owner < node->world->node_count; owner++) {
-        uint32_t log = 0;
-        if (node_find_log(node, node->world->nodes[owner].origin, &log))
-            node->was_durable[owner] = log_durable_size(node->store.logs[log]);
+    for (size_t log = 0; log < truth_log_count(node->world); log++) {
+        uint32_t number = 0;
+        if (node_find_log(node, truth_origin(node->world, log), &number))
+            node->was_durable[log] = log_durable_size(node->store.logs[number]);
     }
 }
 
@@ -389,15 +402,38 @@ static int catch_up(struct node *node, struct err *err)
     return code;
 }
 
+/* Which incarnation this is, and what is left of the lives before: the server's find_life. */
+static int find_life(struct node *node, struct err *err)
+{
+    struct region_config *config = &node->config;
+    int code = life_find_mark(&node->store, &config->restored, err);
+    if (code == 0)
+        code = life_find_incarnation(&node->store, config->region, &config->incarnation, err);
+    if (code != 0)
+        return code;
+    snprintf(node->origin, sizeof(node->origin), "sim/%s/%llu", config->region,
+             (unsigned long long)config->incarnation);
+    code = note_verifier_rename(&node->log_signer.verifier, node->origin, err);
+    config->fresh = config->incarnation == node->fresh_incarnation;
+    config->accept_isolated = node->world->plan.accept_isolated && node->lives < SIM_LIVES_MAX && !node->must_restore;
+    return code == 0 ? life_forget_lost_log(&node->store, node->origin, err) : code;
+}
+
 static int open_all(struct node *node, struct err *err)
 {
     node->store = (struct store){
         .disk = sim_disk_seam(node->disk), .folder = node->folder, .log_options = node->world->plan.log_options};
     node->sha = sim_must(sha256_new());
     node->index = sim_must(index_memory_new(&node->config.contexts));
-    int code = store_open(&node->store, node->origin, say_opened, node, err);
+    index_limit(node->index, &node->world->plan.index_limits);
+    int code = find_life(node, err);
+    node->fresh_incarnation = 0;
+    if (code == 0)
+        code = store_open(&node->store, node->origin, say_opened, node, err);
     if (code == 0)
         code = applier_new(node->index, &node->config.contexts, &node->applier, err);
+    if (code == 0)
+        applier_limit(node->applier, &node->world->plan.applier_limits);
     if (code == 0)
         code = catch_up(node, err);
     if (code == 0)

@@ -12,17 +12,13 @@
 void oracle_booted(struct node *node)
 {
     struct world *world = node->world;
-    for (size_t owner = 0; owner < world->node_count; owner++) {
-        uint32_t log = 0;
-        uint64_t size = 0;
-        const char *origin = world->nodes[owner].origin;
-        if (node_find_log(node, origin, &log)) {
-            size = log_durable_size(node->store.logs[log]);
-            truth_follow(node, log);
-        }
-        if (size < node->was_durable[owner])
+    for (size_t i = 0; i < atomic_load(&node->store.log_count); i++)
+        truth_follow(node, (uint32_t)i);
+    for (size_t log = 0; log < truth_log_count(world); log++) {
+        uint64_t size = node_durable_size(node, truth_origin(world, log));
+        if (size < node->was_durable[log])
             world_fail(world, node, "log %s had %llu durable entries before the process ended, and has %llu after it",
-                       origin, (unsigned long long)node->was_durable[owner], (unsigned long long)size);
+                       truth_origin(world, log), (unsigned long long)node->was_durable[log], (unsigned long long)size);
     }
 }
 
@@ -31,7 +27,7 @@ void oracle_accepting(struct node *node)
     struct world *world = node->world;
     uint64_t size = log_durable_size(node->store.logs[0]);
     node->must_restore = false;
-    if (world->node_count > 1 && !node->heard)
+    if (world->node_count > 1 && !node->heard && !node->config.fresh)
         world_fail(world, node, "it accepts before it has heard from any peer");
     if (size < truth_size(world, node->origin))
         world_fail(world, node, "it accepts at size %llu, and its log had %llu entries", (unsigned long long)size,
@@ -40,7 +36,18 @@ void oracle_accepting(struct node *node)
 
 /* --- Answers --- */
 
-static void check_result(struct node *node, const struct region_new_event *event, const struct region_result *result)
+/* How many other disks than its owner's have had an entry. */
+static uint32_t copies_of(const struct world *world, const char *origin, uint64_t index)
+{
+    size_t log = truth_number(world, origin);
+    uint32_t copies = 0;
+    for (size_t i = 0; i < world->node_count; i++)
+        copies += i != truth_owner(world, log) && world->nodes[i].ever[log] > index;
+    return copies;
+}
+
+static void check_result(struct node *node, const struct region_command *command, const struct region_new_event *event,
+                         const struct region_result *result)
 {
     struct world *world = node->world;
     char origin[INDEX_ORIGIN_MAX_BYTES + 1] = "";
@@ -60,33 +67,40 @@ static void check_result(struct node *node, const struct region_new_event *event
     if (node_find_log(node, origin, &log) && log == 0 && result->index >= log_durable_size(node->store.logs[0]))
         world_fail(world, node, "an answer names entry %llu, which is not durable here yet",
                    (unsigned long long)result->index);
+    uint32_t copies = copies_of(world, origin, result->index);
+    if (copies < command->copies)
+        world_fail(world, node, "an answer names entry %llu of %s as stored by %u peers, and %u have stored it",
+                   (unsigned long long)result->index, origin, (unsigned)command->copies, (unsigned)copies);
     world->counts.duplicates += result->duplicate;
 }
 
 void oracle_answer(struct node *node, const struct request *request)
 {
     const struct region_command *command = &request->command;
+    const struct durability *durability = &node->world->contexts[0].promises.durability;
     size_t at = 0;
     if (command->refusal.code != 0) {
         node->world->counts.refused++;
         return;
     }
+    if (command->copies < durability->peers && !(command->degraded && durability->when_away == AWAY_DEGRADE))
+        world_fail(node->world, node, "an answer on %u copies, and its context asks for %u", (unsigned)command->copies,
+                   (unsigned)durability->peers);
     for (size_t w = 0; w < command->write_count; w++) {
         for (size_t i = 0; i < command->writes[w].event_count; i++, at++)
-            check_result(node, &command->writes[w].events[i], &command->results[at]);
+            check_result(node, command, &command->writes[w].events[i], &command->results[at]);
     }
     node->world->counts.acknowledged += at;
 }
 
 /* --- Checkpoints --- */
 
-static const struct note_verifier *key_of(const struct world *world, const char *origin)
+static struct note_verifier key_of(const struct world *world, const char *origin)
 {
-    for (size_t i = 0; i < world->node_count; i++) {
-        if (strcmp(world->nodes[i].origin, origin) == 0)
-            return &world->nodes[i].log_signer.verifier;
-    }
-    return NULL;
+    struct note_verifier key = world->nodes[truth_owner(world, truth_number(world, origin))].log_key;
+    int code = note_verifier_rename(&key, origin, NULL);
+    INVARIANT(code == 0);
+    return key;
 }
 
 /* The size and root of a note, without a look at its signatures. */
@@ -109,7 +123,8 @@ void oracle_note(struct node *node, const char *origin, struct bytes note)
         return;
     int code = map_put(&world->notes, bytes_of(name.bytes, HASH_SIZE), world);
     INVARIANT(code == 0);
-    code = checkpoint_open(note, key_of(world, origin), &checkpoint, &err);
+    struct note_verifier key = key_of(world, origin);
+    code = checkpoint_open(note, &key, &checkpoint, &err);
     if (code != 0)
         world_fail(world, node, "a checkpoint of %s does not verify: %s", origin, err.message);
     else if (!truth_root(world, origin, checkpoint.size, &root))
@@ -162,21 +177,23 @@ void oracle_limits(struct node *node)
 
 /* --- Convergence --- */
 
-static bool log_converged(struct world *world, size_t owner, char *why, size_t why_size)
+/* A log whose owner is there is whole, but for what is lost. */
+static bool log_converged(struct world *world, size_t log, char *why, size_t why_size)
 {
-    uint64_t most = world->core[owner] ? truth_size(world, world->nodes[owner].origin) : 0;
+    const char *origin = truth_origin(world, log);
+    bool whole = world->core[truth_owner(world, log)] && truth_kept_size(world, log) == truth_size(world, origin);
+    uint64_t most = whole ? truth_size(world, origin) : 0;
     uint64_t sizes[SIM_NODES_MAX] = {0};
     for (size_t i = 0; i < world->node_count; i++) {
-        uint32_t log = 0;
-        if (world->core[i] && node_find_log(&world->nodes[i], world->nodes[owner].origin, &log))
-            sizes[i] = log_durable_size(world->nodes[i].store.logs[log]);
+        if (world->core[i])
+            sizes[i] = node_durable_size(&world->nodes[i], origin);
         if (sizes[i] > most)
             most = sizes[i];
     }
     for (size_t i = 0; i < world->node_count; i++) {
         if (world->core[i] && sizes[i] < most) {
             snprintf(why, why_size, "region %s holds %llu of %llu entries of %s", world->region_names[i],
-                     (unsigned long long)sizes[i], (unsigned long long)most, world->nodes[owner].origin);
+                     (unsigned long long)sizes[i], (unsigned long long)most, origin);
             return false;
         }
     }
@@ -196,8 +213,8 @@ bool oracle_converged(struct world *world, char *why, size_t why_size)
             return false;
         }
     }
-    for (size_t owner = 0; owner < world->node_count; owner++) {
-        if (!log_converged(world, owner, why, why_size))
+    for (size_t log = 0; log < truth_log_count(world); log++) {
+        if (!log_converged(world, log, why, why_size))
             return false;
     }
     for (size_t i = 0; i < world->node_count; i++) {
@@ -206,7 +223,8 @@ bool oracle_converged(struct world *world, char *why, size_t why_size)
             return false;
         }
     }
-    return clients_satisfied(world, why, why_size) && fates_converged(world, why, why_size);
+    return clients_satisfied(world, why, why_size) && settlers_done(world, why, why_size) &&
+           fates_converged(world, why, why_size);
 }
 
 /* --- The end --- */
@@ -245,14 +263,38 @@ static void verify_files(struct node *node)
     }
 }
 
+/* Of every own log that has ended: what its region says to be lost of it is what nobody has. With some regions away,
+ * they may have it. */
+static void check_lost(struct world *world)
+{
+    for (size_t i = 0; i < world->node_count; i++) {
+        struct node *node = &world->nodes[i];
+        for (uint32_t log = 1; world->core[i] && log < region_log_count(node->region); log++) {
+            struct region_log_status status;
+            region_log_status(node->region, log, &status);
+            size_t number = truth_number(world, status.origin);
+            uint64_t held = 0;
+            for (size_t other = 0; other < world->node_count; other++) {
+                uint64_t size = node_held_size(&world->nodes[other], number);
+                held = size > held ? size : held;
+            }
+            if (truth_owner(world, number) == i && held == node_held_size(node, number))
+                truth_check_lost(node, number, held, &status);
+        }
+    }
+}
+
 void oracle_end(struct world *world)
 {
+    check_lost(world);
     for (size_t i = 0; i < world->node_count && !world->failed; i++) {
         if (world->core[i])
             verify_files(&world->nodes[i]);
     }
     if (!world->failed)
         clients_check_end(world);
+    if (!world->failed)
+        clients_check_copies(world);
     if (!world->failed)
         fates_check_end(world);
     if (!world->failed)

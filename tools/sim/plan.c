@@ -2,6 +2,7 @@
  * some runs have one fault alone and others all of them (Groce et al., "Swarm testing", 2012). */
 #include <stdio.h>
 
+#include "projection/follower.h"
 #include "sim/sim.h"
 
 static const char *const region_names[SIM_NODES_MAX] = {"eu", "us", "ap", "af", "sa"};
@@ -22,16 +23,27 @@ static void draw_faults(struct world *world)
 /* Each one is tiny, or as usual. */
 static void draw_limits(struct world *world)
 {
-    struct region_limits *limits = &world->plan.limits;
-    size_t *const sizes[] = {&limits->ready_blocks,  &limits->commands_pending, &limits->unindexed_entries,
-                             &limits->indexed_steps, &limits->mirror_writes,    &limits->kept_notes,
-                             &limits->boundaries,    &limits->block_bytes};
+    struct plan *plan = &world->plan;
+    struct region_limits *limits = &plan->limits;
+    size_t *const sizes[] = {&limits->ready_blocks,
+                             &limits->commands_pending,
+                             &limits->unindexed_entries,
+                             &limits->indexed_steps,
+                             &limits->mirror_writes,
+                             &limits->kept_notes,
+                             &limits->boundaries,
+                             &limits->block_bytes,
+                             &plan->applier_limits.blocks,
+                             &plan->index_limits.restored,
+                             &plan->applier_limits.batch_entries};
     uint64_t *const times[] = {&limits->overlay_grace_us, &limits->backoff_first_us, &limits->backoff_max_us,
                                &limits->penalty_us};
     for (size_t i = 0; world->plan.enabled[FAULT_TINY_LIMITS] && i < sizeof(sizes) / sizeof(sizes[0]); i++)
         *sizes[i] = world_chance(world, 500000) ? world_between(world, 1, 8) : 0;
     for (size_t i = 0; world->plan.enabled[FAULT_EARLY_TIMEOUTS] && i < sizeof(times) / sizeof(times[0]); i++)
         *times[i] = world_chance(world, 500000) ? world_between(world, 1, 20) * SIM_MS : 0;
+    bool tiny = plan->enabled[FAULT_TINY_LIMITS] && world_chance(world, 500000);
+    plan->projected_events = tiny ? world_between(world, 1, 32) : FOLLOWER_EVENTS_MAX;
     if (limits->unindexed_entries > 0)
         limits->unindexed_entries *= 32; /* room for a request, and for a block of a peer */
 }
@@ -58,9 +70,60 @@ static void draw_settings(struct world *world)
     plan->call_timeout_us = early ? 2 * plan->latency_us : 3 * SIM_S;
     plan->keepalive_us = early ? 500 * SIM_MS : world_between(world, 1, 20) * SIM_S;
     plan->pull_window = tiny ? 1 : world_between(world, 1, 32);
+    plan->accept_isolated = world->node_count > 1 && world_chance(world, 250000);
+    plan->isolation_wait_us = world_between(world, 500, 5000) * SIM_MS;
     draw_limits(world);
     world->counts.faults[FAULT_TINY_LIMITS] += tiny;
     world->counts.faults[FAULT_EARLY_TIMEOUTS] += early;
+}
+
+/* What the homes do about events that came too late, by type; what has no rule waits for a person. */
+static void draw_rules(struct world *world)
+{
+    struct context *context = &world->contexts[0];
+    if (world->plan.operate_every_us == 0)
+        return;
+    if (world_chance(world, 700000))
+        world->plan.settle_every_us = world_between(world, 20, 800) * SIM_MS;
+    context->types = world->types;
+    for (size_t i = 0; i < SIM_TYPES; i++) {
+        enum late_policy policy = (enum late_policy)world_draw(world, LATE_COMPENSATE + 1);
+        if (policy != LATE_MANUAL)
+            world->types[context->type_count++] = (struct context_type){.type = event_types[i], .late = policy};
+    }
+}
+
+/* In some runs one region may not hold payloads. Where disks are lost, what only it has would stay without them, and
+ * projections are about payloads: not in the same runs. By the seed, so that the other runs are as they were. */
+static void choose_outside(struct world *world)
+{
+    struct plan *plan = &world->plan;
+    struct context *context = &world->contexts[0];
+    size_t outside = world->node_count - 1;
+    plan->outside = SIM_NODES_MAX;
+    if (world->seed % 4 != 3 || world->node_count < 3 || plan->projections || plan->accept_isolated ||
+        plan->enabled[FAULT_LOST_DISK] || plan->enabled[FAULT_LOST_LOGS] || plan->enabled[FAULT_OLD_BACKUP] ||
+        plan->enabled[FAULT_BIT_ROT])
+        return;
+    plan->outside = outside;
+    world->homes[outside].region = world->region_names[0];
+    for (size_t i = 0; i < outside; i++)
+        world->payload_regions[i] = world->region_names[i];
+    context->rules = (struct context_rules){.payload_region_count = outside, .payload_regions = world->payload_regions};
+}
+
+static void draw_copies(struct world *world)
+{
+    struct durability *durability = &world->contexts[0].promises.durability;
+    world->plan.give_up_us = world_between(world, 100, 5000) * SIM_MS;
+    if (world->node_count < 2 || !world_chance(world, 350000))
+        return;
+    durability->peers = (uint32_t)world_between(world, 1, world->node_count - 1);
+    world->plan.peer_timeout_us = 4 * world->plan.hello_interval_us; /* else there may never be enough peers at once */
+    world->plan.call_timeout_us = 3 * SIM_S;
+    durability->when_away = world_chance(world, 500000) ? AWAY_REFUSE : AWAY_DEGRADE;
+    if (world->plan.outside < SIM_NODES_MAX && durability->peers > world->node_count - 2)
+        durability->peers = (uint32_t)world->node_count - 2;
 }
 
 void plan_draw(struct world *world)
@@ -88,6 +151,9 @@ void plan_draw(struct world *world)
     world->contexts[0] = (struct context){
         .name = "bank", .default_home = world->region_names[0], .home_count = world->node_count, .homes = world->homes};
     world->contexts[1] = (struct context){.name = CONTEXT_SYSTEM, .default_home = world->region_names[0]};
+    choose_outside(world);
+    draw_rules(world);
+    draw_copies(world);
 }
 
 void plan_print(const struct world *world)
@@ -102,6 +168,14 @@ void plan_print(const struct world *world)
     }
     if (plan->operate_every_us > 0)
         printf("; homes move every %llu ms", (unsigned long long)(plan->operate_every_us / SIM_MS));
+    if (world->contexts[0].promises.durability.peers > 0)
+        printf("; appends wait for %u copies", (unsigned)world->contexts[0].promises.durability.peers);
+    if (plan->settle_every_us > 0)
+        printf("; people settle late events every %llu ms", (unsigned long long)(plan->settle_every_us / SIM_MS));
+    if (plan->outside < SIM_NODES_MAX)
+        printf("; region %zu holds no payloads", plan->outside);
+    if (plan->accept_isolated)
+        printf("; accepts in isolation after %llu ms", (unsigned long long)(plan->isolation_wait_us / SIM_MS));
     if (plan->define_every_us > 0)
         printf("; contexts change every %llu ms", (unsigned long long)(plan->define_every_us / SIM_MS));
     printf("%s\n", plan->projections ? "; projections" : "");

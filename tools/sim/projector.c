@@ -113,7 +113,8 @@ void projector_changed(struct node *node)
     if (node->projector == NULL || node->projector->waits)
         return;
     node->projector->waits = true;
-    world_after(node->world, world_between(node->world, SIM_MS, 200 * SIM_MS), node, run_projector);
+    uint64_t most_us = node->world->healing ? 5 * SIM_MS : 200 * SIM_MS;
+    world_after(node->world, world_between(node->world, SIM_MS, most_us), node, run_projector);
 }
 
 void projector_boot(struct node *node)
@@ -126,10 +127,12 @@ void projector_boot(struct node *node)
     folder_of(node, folder, sizeof(folder));
     projector = sim_must(mem_alloc_zero(1, sizeof(*projector)));
     int code = access(folder, F_OK) == 0
-                   ? projection_open(folder, &projector->projection, &err)
-                   : projection_create(folder, bytes_of_string(sql), &projector->projection, &err);
+                   ? projection_open(folder, NULL, &projector->projection, &err)
+                   : projection_create(folder, bytes_of_string(sql), NULL, &projector->projection, &err);
     if (code == 0)
         code = follower_new(projector->projection, &node->config.contexts, &projector->follower, &err);
+    if (code == 0)
+        follower_limit(projector->follower, node->world->plan.projected_events);
     if (code != 0)
         world_fail(node->world, node, "the projection does not open: %s", err.message);
     node->projector = projector;

@@ -401,9 +401,21 @@ void pulls_acknowledge(struct node *node, const struct region_effect *effect)
 
 /* --- Opening and closing --- */
 
+static int load_stored(void *context, struct buf *out)
+{
+    const struct pull *pull = context;
+    return source_load_stored(pull->source.log, out);
+}
+
+static enum residency residency(void *context, const struct entry *entry)
+{
+    const struct pull *pull = context;
+    return residency_of(index_contexts(pull->from->index), bytes_of_string(pull->puller->config.region), entry);
+}
+
 static int open_source(struct pull *pull, struct log *log, struct err *err)
 {
-    return source_open(&pull->source, log, pull->from_index, source_load_stored, log, err);
+    return source_open(&pull->source, log, pull->from_index, load_stored, residency, pull, err);
 }
 
 static void serve(struct pull *pull)
@@ -485,6 +497,19 @@ void pulls_node_down(struct node *node)
         }
         if (pull->from == node && pull->serving)
             break_pull(pull);
+    }
+}
+
+void pulls_lose_sent(struct node *node)
+{
+    struct world *world = node->world;
+    for (struct queue_link *link = world->pulls.next; link != &world->pulls; link = link->next) {
+        struct pull *pull = QUEUE_ITEM(link, struct pull, link);
+        struct queue_link *message = NULL;
+        while (pull->from == node && (message = queue_pop_front(&pull->messages)) != NULL) {
+            free_message(QUEUE_ITEM(message, struct message, link));
+            pull->in_flight--;
+        }
     }
 }
 

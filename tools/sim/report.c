@@ -31,6 +31,14 @@ static void add_counts(struct counts *to, const struct counts *from)
         to->changes[i] += from->changes[i];
     to->changes_refused += from->changes_refused;
     to->late += from->late;
+    to->lives += from->lives;
+    to->copied += from->copied;
+    to->degraded += from->degraded;
+    for (int i = 0; i <= SETTLED_COMPENSATE; i++)
+        to->decisions[i] += from->decisions[i];
+    for (int i = 0; i <= INDEX_LATE_COMPENSATED; i++)
+        to->states[i] += from->states[i];
+    to->entries_lost += from->entries_lost;
 }
 
 void totals_add(struct totals *totals, const struct result *result)
@@ -83,6 +91,18 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->changes[0], (unsigned long long)counts->changes[1],
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,
            (unsigned long long)counts->late, (unsigned long long)counts->definitions);
+    printf("%llu events acknowledged on the copies that were asked for, %llu on fewer\n",
+           (unsigned long long)counts->copied, (unsigned long long)counts->degraded);
+    printf("decided:");
+    for (int i = SETTLED_ACCEPTED; i <= SETTLED_COMPENSATE; i++)
+        printf("%s %s %llu", i == SETTLED_ACCEPTED ? "" : ",", settlement_name((enum settlement)i),
+               (unsigned long long)counts->decisions[i]);
+    printf("; late in the end:");
+    for (int i = 0; i <= INDEX_LATE_COMPENSATED; i++)
+        printf("%s %s %llu", i == 0 ? "" : ",", index_late_state_name((enum index_late_state)i),
+               (unsigned long long)counts->states[i]);
+    printf("\n%llu new incarnations, %llu entries lost with the disks that had them alone\n",
+           (unsigned long long)counts->lives, (unsigned long long)counts->entries_lost);
     printf("faults:");
     for (int i = 0; i < FAULT_COUNT; i++)
         printf("%s %s %llu", i == 0 ? "" : ",", fault_names[i], (unsigned long long)counts->faults[i]);
@@ -126,6 +146,8 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "seized", counts->changes[2]);
     put(root, "late", counts->late);
     put(root, "definitions", counts->definitions);
+    put(root, "incarnations", counts->lives);
+    put(root, "entries_lost", counts->entries_lost);
     for (int i = 0; i < FAULT_COUNT; i++)
         put(faults, fault_names[i], counts->faults[i]);
     json_object_set_new(root, "faults", faults);

@@ -14,7 +14,8 @@
 #include "base/prng.h"
 #include "base/queue.h"
 #include "reconcile/applier.h"
-#include "region/store.h"
+#include "reconcile/policy.h"
+#include "region/life.h"
 #include "replication/source.h"
 #include "sim/sim_disk.h"
 
@@ -30,6 +31,8 @@ enum {
     SIM_FREE_PARTITIONS = 2, /* without a home of their own: "*" speaks for them */
     SIM_PARTITIONS_MAX = SIM_NODES_MAX + SIM_FREE_PARTITIONS,
     SIM_ALL_PARTITIONS = SIM_PARTITIONS_MAX, /* the number of "*" */
+    SIM_TYPES = 4,                           /* of events */
+    SIM_LIVES_MAX = 4,                       /* new incarnations that one region may begin */
 };
 
 #define SIM_MS ((uint64_t)1000)
@@ -57,6 +60,8 @@ enum {
     X(DISK_FULL, "disk-full", "a disk has no room for a while")                                                        \
     X(BIT_ROT, "bit-rot", "a bit flips in a sealed segment; an operator repairs it from a copy")                       \
     X(LOST_DISK, "lost-disk", "a region's disk is replaced by an empty one")                                           \
+    X(LOST_LOGS, "lost-logs", "regions lose all logs on their disks, a tail that nobody else holds among them")        \
+    X(OLD_BACKUP, "old-backup", "a region's disk is replaced by an old backup of it")                                  \
     X(NO_MEMORY, "no-memory", "an allocation inside a step of the region fails")                                       \
     X(TINY_LIMITS, "tiny-limits", "buffers, queues and segments are as small as they may be")                          \
     X(EARLY_TIMEOUTS, "early-timeouts", "timeouts and graces are as short as they may be")
@@ -101,11 +106,19 @@ struct plan {
     size_t client_count;
     uint64_t think_us;
     bool projections;
+    size_t outside;            /* region that may not hold payloads; SIM_NODES_MAX: all may */
     uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
     uint64_t define_every_us;  /* 0: contexts stay as they are */
+    uint64_t give_up_us;       /* after which nobody waits for an answer any more */
+    uint64_t settle_every_us;  /* on average, that people decide about late events; 0: never */
+    bool accept_isolated;
+    uint64_t isolation_wait_us;
     struct log_options log_options;
     struct region_limits limits;
+    struct applier_limits applier_limits;
+    struct index_limits index_limits;
+    uint64_t projected_events; /* in a transaction */
     uint64_t checkpoint_interval_us, hello_interval_us, peer_timeout_us, call_timeout_us, keepalive_us;
     size_t pull_window;
 };
@@ -123,7 +136,7 @@ struct mail {
     struct request *request; /* of a command */
 };
 
-enum job_type { JOB_WRITE, JOB_CHECKPOINT, JOB_CREATE_LOG };
+enum job_type { JOB_WRITE, JOB_CHECKPOINT, JOB_CREATE_LOG, JOB_BEGIN_INCARNATION };
 
 struct job {
     struct queue_link link;
@@ -131,6 +144,7 @@ struct job {
     uint32_t log;
     uint64_t size;
     bool published;
+    bool fresh;
     struct block *block;
     struct buf note;
 };
@@ -142,10 +156,13 @@ struct request {
     struct region_stream_write writes[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
     struct region_result results[SIM_OP_EVENTS_MAX];
-    struct op *op; /* NULL: an operator's */
+    struct op *op; /* NULL: an operator's, or a settler's */
     struct region_control control;
     struct region_define define;
     struct context context; /* that it defines */
+    struct region_settle settle;
+    struct region_settle_item items[SIM_OP_WRITES_MAX];
+    struct arena arena; /* of events that are settled; empty for others */
     struct bytes partitions[SIM_PARTITIONS_MAX];
 };
 
@@ -166,9 +183,12 @@ struct rot {
 struct node {
     struct world *world;
     size_t number;
-    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1]; /* of the own log, since the last start */
     char folder[24];
     struct sim_disk *disk;
+    struct sim_disk *backup; /* NULL: none was made */
+    uint64_t backup_sizes[REGION_LOGS_MAX];
+    struct note_verifier log_key; /* under the first incarnation's name, as peers are configured */
     struct region_config config;
     struct note_signer log_signer, cosign_signer;
     int64_t wall_offset_us;
@@ -183,7 +203,10 @@ struct node {
     bool heard;          /* this process has heard from a peer */
     bool rotten;         /* a bit was flipped on its disk and is not repaired */
     struct rot rot;
-    bool must_restore; /* its disk was lost, and its own log is not back yet */
+    bool must_restore;              /* its disk was lost, and its own log is not back yet */
+    uint64_t fresh_incarnation;     /* begun by the process that ended just now */
+    size_t lives;                   /* new incarnations that it began */
+    uint64_t ever[REGION_LOGS_MAX]; /* of each of the truth's logs: the most that its disk ever held */
 
     /* The process. */
     struct store store;
@@ -203,8 +226,8 @@ struct node {
     uint64_t timer_at_us;
     bool accepting;
     struct hello_state hello[SIM_NODES_MAX];
-    uint64_t checked[REGION_LOGS_MAX];   /* how far the truth was compared with each log */
-    uint64_t was_durable[SIM_NODES_MAX]; /* of each origin when the process ended: what must be there again */
+    uint64_t checked[REGION_LOGS_MAX];     /* how far the truth was compared with each log */
+    uint64_t was_durable[REGION_LOGS_MAX]; /* of the truth's logs when the process ended: what must be there again */
     struct projector *projector;
 };
 
@@ -223,6 +246,10 @@ struct counts {
     uint64_t checkpoints, cosignatures, reads, projected, proofs;
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
+    uint64_t lives, entries_lost;
+    uint64_t copied, degraded;                   /* events acknowledged on as many copies as asked for, or fewer */
+    uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
+    uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
     uint64_t definitions;
 };
 
@@ -251,10 +278,13 @@ struct world {
     struct task **queue; /* a heap */
     size_t queue_count, queue_capacity;
     uint64_t next_sequence;
+    uint64_t next_command;
     struct node nodes[SIM_NODES_MAX];
     size_t node_count;
     struct context contexts[2];               /* "bank", and the system's */
     struct context_home homes[SIM_NODES_MAX]; /* of epoch 1 */
+    struct context_type types[SIM_TYPES];
+    const char *payload_regions[SIM_NODES_MAX];
     char region_names[SIM_NODES_MAX][24];
     char partition_names[SIM_PARTITIONS_MAX][24];
     size_t partition_count; /* number i below node_count has its first home in region i */
@@ -305,6 +335,7 @@ size_t world_first_home(const struct world *world, size_t partition);
 void *sim_must(void *memory); /* dies when memory ran out: the simulator itself has no use for going on */
 extern const char *const fault_names[FAULT_COUNT];
 extern const char *const fault_texts[FAULT_COUNT];
+extern const char *const event_types[SIM_TYPES];
 
 /* plan.c */
 void plan_draw(struct world *world);
@@ -333,6 +364,11 @@ bool node_find_log(const struct node *node, const char *origin, uint32_t *ret);
 
 /* Of this process's copy of a log; 0 when it is not up or has none. */
 uint64_t node_durable_size(const struct node *node, const char *origin);
+/* The same of its disk, up or not, of one of the truth's logs. */
+uint64_t node_held_size(const struct node *node, size_t log);
+
+/* Frees a request that is in no queue any more. */
+void request_free(struct request *request);
 
 /* effects.c */
 void effects_carry_out(struct node *node);
@@ -355,6 +391,8 @@ void pulls_close(struct node *node, size_t peer, uint32_t log);
 void pulls_acknowledge(struct node *node, const struct region_effect *effect);
 void pulls_node_changed(struct node *node);
 void pulls_node_down(struct node *node);
+/* What this region has sent and nobody has received is gone, with its machine. */
+void pulls_lose_sent(struct node *node);
 void pulls_free(struct world *world);
 /* Changes a payload or a prev hash in a block's bytes and makes its checksum right again; false when it has neither. */
 bool forge_block(struct world *world, struct buf *bytes);
@@ -369,10 +407,16 @@ void clients_answered(struct node *node, struct request *request);
 bool clients_satisfied(struct world *world, char *why, size_t why_size);
 /* Whether an event of this id and content was ever sent by a client; names the op. */
 const struct op *clients_find_said(const struct world *world, const struct entry *entry, uint64_t fingerprint);
+/* An event that compensates a late one, which an operator says; the write lives as long as the run. */
+struct region_stream_write clients_compensate(struct world *world, const struct index_late *item);
+/* Somebody decided about an event of this id. */
+void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE]);
 /* The number in a stream's name. */
 size_t clients_stream_number(struct bytes stream);
 void clients_check_end(struct world *world);
 struct atlas;
+/* What was acknowledged on as many copies as its context asks for is on some disk. */
+void clients_check_copies(struct world *world);
 /* What became of every acknowledged event, at a position. */
 void clients_check_fates(struct world *world, const struct atlas *atlas);
 
@@ -388,6 +432,13 @@ void operators_start(struct world *world);
 /* Partitions whose home stays away are seized by one that does not. */
 void operators_heal(struct world *world);
 
+/* settlers.c: who decides about late events: rules, and people. */
+void settlers_start(struct world *world);
+/* A region lets go of a decision. */
+void settlers_answered(struct node *node, struct request *request);
+/* Whether everything that a rule decides is decided. */
+bool settlers_done(struct world *world, char *why, size_t why_size);
+
 /* atlas.c */
 void atlas_start(struct world *world);
 /* Whether a partition's home has ever changed, or was about to. */
@@ -398,7 +449,8 @@ void atlas_forget(struct node *node);
 void atlas_accepted(struct node *node, size_t log, uint64_t index);
 
 /* fates.c: what the indexes must say, compared with the atlas. */
-/* Whether a change of homes that the core holds rests on what only those have who stay away. */
+/* Whether a change of homes that the core holds rests on what only those have who stay away, or a region of the core
+ * must hear from them how much of its own log they hold. */
 bool fates_wait_for_others(struct world *world);
 bool fates_converged(struct world *world, char *why, size_t why_size);
 void fates_check_end(struct world *world);
@@ -414,8 +466,26 @@ bool truth_root(const struct world *world, const char *origin, uint64_t size, st
 bool truth_entry(const struct world *world, const char *origin, uint64_t index, uint8_t ret_id[ENTRY_ID_SIZE],
                  uint64_t *ret_version);
 size_t truth_log_count(const struct world *world);
+/* The number of a log. */
+size_t truth_number(const struct world *world, const char *origin);
+/* Whether a region that holds something of a later log of another's holds all of its earlier ones that anybody has. */
+bool truth_knows_lives(const struct node *node, size_t owner);
+size_t truth_owner(const struct world *world, size_t log);
+/* Entries of a log from an index on are on no disk any more, and none of them will ever be. told: what was signed of it
+ * is remembered, so the range must be reported. */
+void truth_lose(struct world *world, size_t log, uint64_t from, bool told);
+/* A region has lost the memory of what it signed, too. */
+void truth_forget_signed(struct world *world, size_t owner);
+bool truth_is_lost(const struct world *world, size_t log, uint64_t index);
+/* The size up to which entries of a log may still be somewhere. */
+uint64_t truth_kept_size(const struct world *world, size_t log);
+/* A checkpoint of this size is about to be stored; it is, and may be shown. */
+void truth_signs(struct world *world, const char *origin, uint64_t size, bool stored);
+uint64_t truth_signed_size(const struct world *world, size_t log);
+/* What a status says to be lost of a log of which `held` entries are anywhere: exactly what is. */
+void truth_check_lost(struct node *node, size_t log, uint64_t held, const struct region_log_status *status);
 const char *truth_origin(const struct world *world, size_t log);
-struct hash truth_frame(const struct world *world, const char *origin, uint64_t index);
+struct hash truth_frame(const struct node *node, const char *origin, uint64_t index);
 /* A consistency proof between two sizes of a log, made and verified with the product's code. */
 void truth_prove(struct world *world, const char *origin, uint64_t old_size, uint64_t new_size,
                  const struct hash *old_root, const struct hash *new_root);
@@ -450,6 +520,17 @@ void nemesis_start(struct world *world);
 void nemesis_heal(struct world *world);
 /* Those that stayed away come back, too. */
 void nemesis_widen(struct world *world);
+
+/* losses.c: disks that are lost with what nobody else has, now or soon, and old backups; false: not now. */
+void losses_strike(struct world *world);
+bool losses_strike_backup(struct world *world);
+/* Whether a disk may be lost without anything that only it has. */
+bool losses_none(struct world *world, const struct node *node);
+
+/* backups.c: loses what lies below a folder of the data directory; keeps a copy of it all; puts that in its place. */
+void backups_lose_folder(struct node *node, const char *name);
+void backups_take(struct node *node);
+void backups_restore(struct node *node);
 
 /* rot.c: flips a bit in a sealed segment that another region has too; false when there is none. */
 bool rot_strike(struct world *world);

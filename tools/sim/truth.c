@@ -24,6 +24,8 @@ void truth_free(struct world *world)
         mem_free(truth->logs[i].entries);
     map_free(&truth->ids);
     mem_free(truth->changes);
+    mem_free(truth->decisions);
+    mem_free(truth->caused);
     mem_free(truth);
 }
 
@@ -40,6 +42,7 @@ static struct truth_log *find_log(const struct world *world, const char *origin)
     int code = origin_parse(bytes_of_string(origin), &log->parts, NULL);
     INVARIANT(code == 0);
     log->owner = world_node_named(world, log->parts.region);
+    log->lost_from = UINT64_MAX;
     chain_init(&log->chain, world->sha, bytes_of_string(origin));
     return log;
 }
@@ -86,11 +89,110 @@ const char *truth_origin(const struct world *world, size_t log)
     return world->truth->logs[log].origin;
 }
 
-struct hash truth_frame(const struct world *world, const char *origin, uint64_t index)
+size_t truth_number(const struct world *world, const char *origin)
 {
-    const struct truth_log *log = find_log(world, origin);
+    return (size_t)(find_log(world, origin) - world->truth->logs);
+}
+
+bool truth_knows_lives(const struct node *node, size_t owner)
+{
+    struct world *world = node->world;
+    const struct truth *truth = world->truth;
+    for (size_t log = 0; log < truth->log_count; log++) {
+        const struct truth_log *of = &truth->logs[log];
+        bool earlier = false;
+        for (size_t later = 0; later < truth->log_count; later++)
+            earlier = earlier ||
+                      (truth->logs[later].owner == owner && of->owner == owner &&
+                       truth->logs[later].parts.incarnation > of->parts.incarnation && node_held_size(node, later) > 0);
+        for (size_t i = 0; earlier && i < world->node_count; i++) {
+            if (node_held_size(&world->nodes[i], log) > node_held_size(node, log))
+                return false;
+        }
+    }
+    return true;
+}
+
+size_t truth_owner(const struct world *world, size_t log)
+{
+    return world->truth->logs[log].owner;
+}
+
+static struct hash frame_at(const struct node *node, const struct truth_log *log, uint64_t index)
+{
+    const struct truth_entry *entry = &log->entries[index];
+    return node->number == node->world->plan.outside ? entry->bare : entry->element;
+}
+
+struct hash truth_frame(const struct node *node, const char *origin, uint64_t index)
+{
+    const struct truth_log *log = find_log(node->world, origin);
     PRE(index < log->chain.range.size);
-    return log->entries[index].element;
+    return frame_at(node, log, index);
+}
+
+/* --- What is lost --- */
+
+void truth_lose(struct world *world, size_t log, uint64_t from, bool told)
+{
+    struct truth_log *lost = &world->truth->logs[log];
+    uint64_t end = lost->lost_from < truth_log_size(lost) ? lost->lost_from : truth_log_size(lost);
+    if (from >= end)
+        return;
+    world->counts.entries_lost += end - from;
+    lost->told = told && (lost->told || lost->lost_from == UINT64_MAX);
+    lost->lost_from = from;
+    world_trace(world, NULL, "entries %llu to %llu of %s are lost for ever, of which %llu were signed",
+                (unsigned long long)from, (unsigned long long)truth_log_size(lost) - 1, lost->origin,
+                (unsigned long long)lost->signed_size);
+}
+
+void truth_forget_signed(struct world *world, size_t owner)
+{
+    for (size_t log = 0; log < world->truth->log_count; log++) {
+        if (world->truth->logs[log].owner == owner)
+            world->truth->logs[log].told = false;
+    }
+}
+
+bool truth_is_lost(const struct world *world, size_t log, uint64_t index)
+{
+    return index >= world->truth->logs[log].lost_from;
+}
+
+uint64_t truth_kept_size(const struct world *world, size_t log)
+{
+    const struct truth_log *kept = &world->truth->logs[log];
+    return kept->lost_from < truth_log_size(kept) ? kept->lost_from : truth_log_size(kept);
+}
+
+void truth_signs(struct world *world, const char *origin, uint64_t size, bool stored)
+{
+    struct truth_log *log = find_log(world, origin);
+    uint64_t *largest = stored ? &log->signed_size : &log->signing_size;
+    if (size > *largest)
+        *largest = size;
+}
+
+uint64_t truth_signed_size(const struct world *world, size_t log)
+{
+    return world->truth->logs[log].signed_size;
+}
+
+void truth_check_lost(struct node *node, size_t log, uint64_t held, const struct region_log_status *status)
+{
+    struct world *world = node->world;
+    const struct truth_log *of = &world->truth->logs[log];
+    bool lost = of->lost_from != UINT64_MAX && of->signed_size > held;
+    if (lost && !of->told)
+        return; /* what was signed of it was forgotten with a backup */
+    if (lost != (status->lost_from < status->lost_to) ||
+        (lost &&
+         (status->lost_from != held || status->lost_to < of->signed_size || status->lost_to > of->signing_size)))
+        world_fail(world, node,
+                   "it says that entries %llu up to %llu of %s are lost; %llu are held, and %llu were signed",
+                   (unsigned long long)status->lost_from, (unsigned long long)status->lost_to, of->origin,
+                   (unsigned long long)held, (unsigned long long)of->signed_size);
 }
 
 /* --- Growing --- */
@@ -132,7 +234,58 @@ static size_t node_named(const struct world *world, struct bytes name)
     return world_node_named(world, text);
 }
 
-/* Changes of homes, and definitions of contexts, are all that the system writes here; each is what the codec takes. */
+static void take_decision(struct world *world, struct node *node, struct truth_log *log,
+                          const struct chain_entry *found)
+{
+    struct truth *truth = world->truth;
+    const struct entry *entry = &found->entry;
+    struct control_settled settled;
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    struct err err = {0};
+    if (control_settled_parse(found->frame.payload, &settled, &err) != 0) {
+        world_fail(world, node, "entry %llu of %s is no decision: %s", (unsigned long long)entry->index, log->origin,
+                   err.message);
+        return;
+    }
+    struct truth_decision *decision = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*decision)));
+    snprintf(origin, sizeof(origin), "sim/%s/%llu", settled.region, (unsigned long long)settled.incarnation);
+    *decision = (struct truth_decision){.log = (size_t)(log - truth->logs),
+                                        .index = entry->index,
+                                        .item_log = (size_t)(find_log(world, origin) - truth->logs),
+                                        .item_index = settled.index,
+                                        .settlement = settled.settlement};
+    memcpy(decision->item_id, settled.event_id, ENTRY_ID_SIZE);
+    if (truth->decision_count == truth->decision_capacity) {
+        truth->decision_capacity = truth->decision_capacity == 0 ? 64 : 2 * truth->decision_capacity;
+        truth->decisions =
+            sim_must(mem_resize(truth->decisions, truth->decision_capacity * sizeof(struct truth_decision *)));
+    }
+    truth->decisions[truth->decision_count++] = decision;
+    log->entries[entry->index].decision = decision;
+    log->entries[entry->index].partition = partition_named(world, entry->partition);
+    world->counts.decisions[settled.settlement]++;
+    clients_settled(world, settled.event_id);
+    world_trace(world, node, "decided at %llu, under epoch %llu: entry %llu of %s is %s",
+                (unsigned long long)entry->index, (unsigned long long)entry->epoch, (unsigned long long)settled.index,
+                origin, settlement_name(settled.settlement));
+}
+
+static void take_cause(struct world *world, const struct truth_log *log, const struct entry *entry)
+{
+    struct truth *truth = world->truth;
+    if (entry->causation_id.size_bytes != ENTRY_ID_SIZE)
+        return;
+    if (truth->caused_count == truth->caused_capacity) {
+        truth->caused_capacity = truth->caused_capacity == 0 ? 64 : 2 * truth->caused_capacity;
+        truth->caused = sim_must(mem_resize(truth->caused, truth->caused_capacity * sizeof(struct truth_caused)));
+    }
+    struct truth_caused *caused = &truth->caused[truth->caused_count++];
+    *caused = (struct truth_caused){.log = (size_t)(log - truth->logs), .index = entry->index};
+    memcpy(caused->cause, entry->causation_id.data, ENTRY_ID_SIZE);
+}
+
+/* Changes of homes, decisions, and definitions of contexts are written by the system here; each is what the codec
+ * takes. */
 static void take_control(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
 {
     struct truth *truth = world->truth;
@@ -144,9 +297,13 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
         definers_take(node, (size_t)(log - truth->logs), found);
         return;
     }
+    if (kind == CONTROL_LATE_SETTLED) {
+        take_decision(world, node, log, found);
+        return;
+    }
     if (!control_is_authority(kind) || control_authority_parse(kind, found->frame.payload, &parsed, &err) != 0) {
-        world_fail(world, node, "entry %llu of %s is no change of homes: %s", (unsigned long long)entry->index,
-                   log->origin, err.message);
+        world_fail(world, node, "entry %llu of %s is no change of homes, and no decision: %s",
+                   (unsigned long long)entry->index, log->origin, err.message);
         return;
     }
     struct truth_change *change = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*change)));
@@ -195,6 +352,21 @@ static void take_said(struct world *world, struct node *node, struct truth_log *
     }
     kept->partition = partition_named(world, entry->partition);
     kept->stream = clients_stream_number(entry->stream);
+    take_cause(world, log, entry);
+}
+
+/* The element without what a client said. */
+static struct hash bare_element(const struct world *world, const struct chain_entry *found)
+{
+    struct frame bare = {.entry = found->frame.entry};
+    struct buf element;
+    if ((found->entry.flags & ENTRY_FLAG_CONTROL) != 0)
+        return sha256_of(world->sha, found->element);
+    buf_init(&element, FRAME_ELEMENT_MAX_BYTES);
+    INVARIANT(frame_encode_element(&bare, &element) == 0);
+    struct hash hash = sha256_of(world->sha, buf_bytes(&element));
+    buf_free(&element);
+    return hash;
 }
 
 static int take_entry(void *context, const struct chain_entry *found, struct err *err)
@@ -210,6 +382,7 @@ static int take_entry(void *context, const struct chain_entry *found, struct err
     }
     struct truth_entry *kept = &log->entries[entry->index];
     *kept = (struct truth_entry){.element = sha256_of(world->sha, found->element),
+                                 .bare = bare_element(world, found),
                                  .leaf = found->leaf,
                                  .stream_version = entry->stream_version,
                                  .epoch = entry->epoch,
@@ -258,7 +431,8 @@ static void compare(struct node *node, struct truth_log *log, const struct block
         uint64_t index = block->first_index + i;
         struct bytes element = bytes_of(start, (size_t)(elements.data - start));
         struct hash hash = sha256_of(world->sha, element);
-        if (code == 0 && hash_equal(&hash, &log->entries[index].element))
+        struct hash expected = frame_at(node, log, index);
+        if (code == 0 && hash_equal(&hash, &expected))
             continue;
         world_fail(world, node, "entry %llu of log %s is not the same here as where it was written",
                    (unsigned long long)index, log->origin);
@@ -270,6 +444,9 @@ static void follow_block(struct node *node, struct truth_log *log, const struct 
 {
     bool own = strcmp(node->origin, log->origin) == 0;
     uint64_t end = block->first_index + block->entry_count;
+    size_t number = (size_t)(log - node->world->truth->logs);
+    if (end > node->ever[number])
+        node->ever[number] = end;
     if (end <= log->chain.range.size)
         compare(node, log, block);
     else if (own && block->first_index == log->chain.range.size)

@@ -24,6 +24,7 @@ struct truth_change {
 
 struct truth_entry {
     struct hash element; /* hash of the element's bytes */
+    struct hash bare;    /* the same where its payload is withheld */
     struct hash leaf;
     struct hash root; /* of the log up to and including this entry */
     uint64_t stream_version;
@@ -34,6 +35,24 @@ struct truth_entry {
     size_t stream;
     const struct op *op;         /* NULL: a control event */
     struct truth_change *change; /* of an authority event */
+    struct truth_decision *decision;
+};
+
+/* A decision about a late event. */
+struct truth_decision {
+    size_t log; /* where it is … */
+    uint64_t index;
+    size_t item_log; /* … and what it is about */
+    uint64_t item_index;
+    uint8_t item_id[ENTRY_ID_SIZE];
+    enum settlement settlement;
+};
+
+/* An entry that names another event as its cause. */
+struct truth_caused {
+    size_t log;
+    uint64_t index;
+    uint8_t cause[ENTRY_ID_SIZE];
 };
 
 struct truth_log {
@@ -41,6 +60,10 @@ struct truth_log {
     struct origin parts;
     size_t owner; /* node */
     struct chain chain;
+    uint64_t lost_from;    /* entries from here on are lost; UINT64_MAX: none are */
+    bool told;             /* the range must be reported */
+    uint64_t signed_size;  /* the largest size of a checkpoint that was stored … */
+    uint64_t signing_size; /* … or that may be */
     struct truth_entry *entries;
     size_t capacity;
 };
@@ -58,6 +81,10 @@ struct truth {
     struct map ids; /* event id -> struct truth_place */
     struct truth_change **changes;
     size_t change_count, change_capacity;
+    struct truth_decision **decisions;
+    size_t decision_count, decision_capacity;
+    struct truth_caused *caused;
+    size_t caused_count, caused_capacity;
 };
 
 static inline uint64_t truth_log_size(const struct truth_log *log)

@@ -68,10 +68,17 @@ static int write_run(struct node *node, struct err *err)
 
 static int save_checkpoint(struct node *node, struct job *job, struct err *err)
 {
-    int code = log_save_checkpoint(node->store.logs[job->log], buf_bytes(&job->note), job->published, err);
+    int code = 0;
+    if (job->log == 0 && !job->published)
+        code = life_remember_signed(&node->store, node->origin, buf_bytes(&job->note), err);
+    if (code != 0)
+        return code;
+    code = log_save_checkpoint(node->store.logs[job->log], buf_bytes(&job->note), job->published, err);
     if (code != 0)
         return code;
     node->world->counts.checkpoints++;
+    if (job->log == 0 && !job->published)
+        truth_signs(node->world, node->origin, job->size, true);
     report(node, REGION_CHECKPOINT_SAVED, job);
     finish_job(node, job);
     return 0;
@@ -86,6 +93,18 @@ static int create_log(struct node *node, struct job *job, struct err *err)
     return code;
 }
 
+/* The log is durable: the process ends, and one that has it as its own takes its place. */
+static int begin_incarnation(struct node *node, struct job *job, struct err *err)
+{
+    int code = life_begin(&node->store, node->origin, job->size, job->fresh, err);
+    if (code != 0)
+        return code;
+    node->fresh_incarnation = job->fresh ? job->size : 0;
+    node_crash(node, false, "it begins a new incarnation");
+    node_restart_after(node, world_between(node->world, 1, 50 * SIM_MS));
+    return 0;
+}
+
 static int carry_out(struct node *node, struct job *job, struct err *err)
 {
     switch (job->type) {
@@ -95,6 +114,8 @@ static int carry_out(struct node *node, struct job *job, struct err *err)
         return save_checkpoint(node, job, err);
     case JOB_CREATE_LOG:
         return create_log(node, job, err);
+    case JOB_BEGIN_INCARNATION:
+        return begin_incarnation(node, job, err);
     }
     INVARIANT(!"a job of a known type");
     return 0;
@@ -118,6 +139,8 @@ static void run_writer(struct world *world, struct task *task)
         node_restart_after(node, world_between(world, 10 * SIM_MS, 3 * SIM_S));
         return;
     }
+    if (!node->up)
+        return;
     node_changed(node);
     job = first_job(node);
     if (job != NULL) {

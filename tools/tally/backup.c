@@ -66,16 +66,16 @@ struct read_note {
     struct checkpoint checkpoint;
 };
 
-static int take_note(const char *folder, const char *name, const struct note_verifier *key, struct read_note *ret,
+static int take_note(const struct datadir_log *log, const char *name, const struct keyring *keys, struct read_note *ret,
                      struct err *err)
 {
     char path[DISK_PATH_MAX_BYTES];
-    int code = disk_join(path, folder, name, err);
+    int code = disk_join(path, log->folder, name, err);
     if (code == 0)
         code = disk_read_file(disk_posix(), path, &ret->text, err);
     if (code != 0)
         return code == ERR_NOT_FOUND ? 0 : code;
-    code = checkpoint_open(buf_bytes(&ret->text), key, &ret->checkpoint, err);
+    code = keyring_open(buf_bytes(&ret->text), keys, log->origin, &ret->checkpoint, err);
     return code == 0 ? 0 : err_wrap(err, code, "%s", path);
 }
 
@@ -115,7 +115,7 @@ int backup_copy_log(const char *from, const char *to, const char *key_path, cons
     struct read_note latest = {.checkpoint = {.size = 0}};
     struct read_note published = {.checkpoint = {.size = 0}};
     struct origin origin;
-    struct note_verifier key;
+    struct keyring keys;
     char target[DISK_PATH_MAX_BYTES];
     buf_init(&latest.text, NOTE_MAX_BYTES);
     buf_init(&published.text, NOTE_MAX_BYTES);
@@ -124,11 +124,11 @@ int backup_copy_log(const char *from, const char *to, const char *key_path, cons
     if (code == 0)
         code = datadir_log_folder(to, &origin, target, err);
     if (code == 0)
-        code = datadir_key(from, key_path, &origin, &key, err);
+        code = datadir_keys(from, key_path, &origin, &keys, err);
     if (code == 0)
-        code = take_note(log->folder, "checkpoint.published", &key, &published, err);
+        code = take_note(log, "checkpoint.published", &keys, &published, err);
     if (code == 0)
-        code = take_note(log->folder, "checkpoint", &key, &latest, err);
+        code = take_note(log, "checkpoint", &keys, &latest, err);
     if (code == 0)
         code = copy_noted(log, target, &latest, &published, ret, err);
     buf_free(&published.text);

@@ -1,5 +1,5 @@
 /* tally evidence: what a region kept because it contradicts a log, or does not verify; and saying that one has acted on
- * it. Reads the data directory, so that it works when the region does not. */
+ * it. Asks a region that runs, or reads the data directory, which works when the region does not. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,10 +11,10 @@
 #include "platform/clock.h"
 
 struct evidence_options {
-    const char *data;
+    struct common common;
+    const char *data; /* NULL: the region is asked */
     const char *reason;
     bool resolved;
-    bool json;
 };
 
 /* What a walk does with each item. */
@@ -91,7 +91,9 @@ static void show_text(const struct evidence *evidence, struct bytes message)
 {
     char when[TIME_TEXT_MAX_BYTES];
     time_format(evidence->kept_at_ms, when);
-    printf("%s %s of log %s, kept %s\n  ", evidence->name, evidence->fork ? "FORK" : "signature", evidence->log, when);
+    printf("%s %s of log ", evidence->name, evidence->fork ? "FORK" : "signature");
+    print_string(evidence->log);
+    printf(", kept %s\n  ", when);
     print_string(evidence->reason);
     putchar('\n');
     show_note(message);
@@ -109,7 +111,7 @@ static int show(void *context, const struct evidence *evidence, struct bytes mes
     if (showing->name != NULL && strncmp(evidence->name, showing->name, strlen(showing->name)) != 0)
         return 0;
     showing->count++;
-    if (showing->options->json)
+    if (showing->options->common.json)
         return show_json(evidence, message, showing->err);
     show_text(evidence, message);
     if (showing->name != NULL && fwrite(message.data, 1, message.size_bytes, stdout) != message.size_bytes)
@@ -117,14 +119,46 @@ static int show(void *context, const struct evidence *evidence, struct bytes mes
     return 0;
 }
 
+/* One that a region sent, as one that was read. */
+static int show_sent(struct showing *showing, const struct tally_evidence_item *item)
+{
+    struct evidence evidence = {
+        .fork = item->fork, .kept_at_ms = item->kept_at_ms, .resolved_at_ms = item->resolved_at_ms};
+    if (strlen(item->name) > EVIDENCE_NAME_BYTES || strlen(item->log) > ENTRY_ORIGIN_MAX_BYTES ||
+        strlen(item->reason) > EVIDENCE_REASON_MAX_BYTES || strlen(item->resolution) > EVIDENCE_REASON_MAX_BYTES)
+        return err_set(showing->err, ERR_CORRUPT, "the region sent evidence with texts that are too long");
+    copy_string(evidence.name, sizeof(evidence.name), item->name);
+    copy_string(evidence.log, sizeof(evidence.log), item->log);
+    copy_string(evidence.reason, sizeof(evidence.reason), item->reason);
+    copy_string(evidence.resolution, sizeof(evidence.resolution), item->resolution);
+    return show(showing, &evidence, bytes_of(item->note, item->note_size_bytes));
+}
+
+static int each_sent(struct showing *showing, struct err *err)
+{
+    const struct evidence_options *options = showing->options;
+    struct tally_client *client = NULL;
+    struct tally_evidence *sent = NULL;
+    int code = tally_client_open(server_address(options->common.server), &client, err);
+    if (code == 0)
+        code = tally_evidence_get(client, options->resolved, options->common.timeout_ms, &sent, err);
+    for (size_t i = 0; code == 0 && i < sent->count; i++)
+        code = show_sent(showing, &sent->items[i]);
+    tally_evidence_free(sent);
+    tally_client_close(client);
+    return code;
+}
+
 static int list(const struct evidence_options *options, const char *name, struct err *err)
 {
     struct showing showing = {.options = options, .name = name, .err = err};
-    int code = evidence_each(disk_posix(), options->data, options->resolved, show, &showing, err);
+    int code = options->data != NULL
+                   ? evidence_each(disk_posix(), options->data, options->resolved, show, &showing, err)
+                   : each_sent(&showing, err);
     if (code == 0 && name != NULL && showing.count == 0)
         code = err_set(err, ERR_NOT_FOUND, "there is no %sevidence %s in %s", options->resolved ? "resolved " : "",
-                       name, options->data);
-    if (code == 0 && name == NULL && !options->json)
+                       name, options->data != NULL ? options->data : server_address(options->common.server));
+    if (code == 0 && name == NULL && !options->common.json)
         printf("%zu kept%s\n", showing.count, options->resolved ? " and resolved" : ", not resolved");
     return code == 0 ? output_flush(err) : code;
 }
@@ -141,7 +175,7 @@ static int resolve(const struct evidence_options *options, const char *name, str
     disk_close(lock);
     if (code != 0)
         return code;
-    if (options->json)
+    if (options->common.json)
         return print_json(json_pack("{s:s,s:o}", "resolved", name, "reason", json_cstring(options->reason)), err);
     printf("moved to %s/evidence/resolved\n", options->data);
     return output_flush(err);
@@ -151,12 +185,15 @@ static int resolve(const struct evidence_options *options, const char *name, str
 
 static int run_evidence(const struct command *command, int argc, char **argv)
 {
-    struct evidence_options options = {0};
+    struct evidence_options options = {.common.timeout_ms = COMMON_TIMEOUT_MS};
     const struct option table[] = {
-        {"data", "DIR", OPTION_TEXT, &options.data, "required; the region's data directory"},
+        OPTION_SERVER(options.common),
+        {"data", "DIR", OPTION_TEXT, &options.data,
+         "instead of a server: the region's data directory; resolve needs it"},
         {"reason", "TEXT", OPTION_TEXT, &options.reason, "resolve: what was found and done, for whoever looks later"},
         {"resolved", NULL, OPTION_FLAG, &options.resolved, "list, show: what was resolved instead"},
-        OPTION_JSON(options),
+        OPTION_TIMEOUT(options.common),
+        OPTION_JSON(options.common),
     };
     struct arguments arguments;
     int exit_with = 0;
@@ -167,17 +204,19 @@ static int run_evidence(const struct command *command, int argc, char **argv)
     bool is_list = strcmp(what, "list") == 0;
     bool is_show = strcmp(what, "show") == 0;
     bool is_resolve = strcmp(what, "resolve") == 0;
-    if (options.data == NULL)
-        return usage_error(command, "--data is required");
+    if (options.data != NULL && options.common.server != NULL)
+        return usage_error(command, "either --server or --data");
     if (!is_list && !is_show && !is_resolve)
         return usage_error(command, "\"%.40s\" is neither list, show nor resolve", what);
     if ((name == NULL) != is_list)
         return usage_error(command, is_list ? "list takes no name" : "name one, as in tally evidence list");
+    if (is_resolve && options.data == NULL)
+        return usage_error(command, "resolve works on the data directory, with its server stopped: --data DIR");
     if (is_resolve != (options.reason != NULL))
         return usage_error(command, "--reason goes with resolve, which needs it");
     struct err err = {0};
     int code = is_resolve ? resolve(&options, name, &err) : list(&options, name, &err);
-    return code == 0 ? EXIT_OK : fail(&err, options.json);
+    return code == 0 ? EXIT_OK : fail(&err, options.common.json);
 }
 
 const struct command command_evidence = {
@@ -185,12 +224,15 @@ const struct command command_evidence = {
     .arguments = "list | show NAME | resolve NAME",
     .summary = "what a region kept because it contradicts a log, or does not verify",
     .help =
-        "list and show read DIR/evidence, whether the server runs or not. Names may be shortened for show. A log of\n"
+        "list and show ask the region, or read DIR/evidence, whether the server runs or not. Names may be shortened "
+        "for "
+        "show. A log of\n"
         "which a fork was kept stays forked, and the region's health red, until `resolve` has moved the evidence to\n"
         "DIR/evidence/resolved with your reason; the server must be stopped for it. Resolving heals nothing: find "
         "out\n"
         "first which history is true (tally-verify compare), and who has the log's key.\n\n"
         "Example:\n"
+        "  tally evidence list --server us.example:7401\n"
         "  tally evidence list --data /var/lib/tally/us\n"
         "  tally evidence resolve NAME --data /var/lib/tally/us --reason 'eu was restored by hand; key rotated'",
     .run = run_evidence,

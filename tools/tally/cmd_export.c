@@ -18,8 +18,7 @@ struct export_options {
 };
 
 /* An export never goes back, and never mixes two logs. */
-static int check_out(const char *out, const struct checkpoint *checkpoint, const struct note_verifier *key,
-                     struct err *err)
+static int check_out(const char *out, const struct checkpoint *checkpoint, const struct keyring *keys, struct err *err)
 {
     struct buf note;
     struct checkpoint before;
@@ -33,7 +32,7 @@ static int check_out(const char *out, const struct checkpoint *checkpoint, const
         return 0;
     }
     if (rc == 0) {
-        rc = checkpoint_open(buf_bytes(&note), key, &before, err);
+        rc = keyring_open(buf_bytes(&note), keys, checkpoint->origin, &before, err);
         if (rc != 0)
             rc = err_wrap(err, rc, "%s/checkpoint is not of this log: name another folder", out);
     }
@@ -51,13 +50,20 @@ static int write_text(const char *folder, const char *name, struct bytes text, s
     return rc == 0 ? disk_replace_file(disk_posix(), path, text, 0, err) : rc;
 }
 
-static int write_vkey(const char *folder, const struct note_verifier *key, struct err *err)
+/* A line a key. */
+static int write_vkey(const char *folder, const struct keyring *keys, struct err *err)
 {
-    char text[NOTE_VKEY_MAX_BYTES + 2];
-    note_verifier_format(key, text);
-    size_t size = strlen(text);
-    text[size] = '\n';
-    return write_text(folder, "vkey", bytes_of(text, size + 1), err);
+    char vkey[NOTE_VKEY_MAX_BYTES + 1];
+    struct buf text;
+    int rc = 0;
+    buf_init(&text, KEYRING_MAX * sizeof(vkey));
+    for (size_t i = 0; rc == 0 && i < keys->count; i++) {
+        note_verifier_format(&keys->keys[i], vkey);
+        rc = buf_append_format(&text, "%s\n", vkey);
+    }
+    rc = rc == 0 ? write_text(folder, "vkey", buf_bytes(&text), err) : err_no_memory(err, "the public keys");
+    buf_free(&text);
+    return rc;
 }
 
 static int export_tlog(const struct export_options *options, struct checkpoint *ret, struct err *err)
@@ -67,11 +73,11 @@ static int export_tlog(const struct export_options *options, struct checkpoint *
     if (rc == 0)
         rc = disk_make_dir(disk_posix(), options->out, err);
     if (rc == 0)
-        rc = check_out(options->out, &log.checkpoint, &log.key, err);
+        rc = check_out(options->out, &log.checkpoint, &log.keys, err);
     if (rc == 0)
         rc = tlog_write_tiles(disk_posix(), log.folder, &log.checkpoint, options->out, err);
     if (rc == 0)
-        rc = write_vkey(options->out, &log.key, err);
+        rc = write_vkey(options->out, &log.keys, err);
     if (rc == 0)
         rc = write_text(options->out, "checkpoint", buf_bytes(&log.note), err);
     if (rc == 0)

@@ -5,13 +5,11 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "commands.h"
-#include "crypto/keyfile.h"
-#include "crypto/note.h"
 #include "domain/context.h"
 #include "domain/position.h"
 #include "entry/entry.h"
+#include "keys.h"
 #include "output.h"
-#include "platform/clock.h"
 #include "platform/disk.h"
 
 enum { CONFIG_MAX_BYTES = 256 * 1024, NAME_MAX_BYTES = 255 };
@@ -372,7 +370,13 @@ static int config_write(const struct init_options *options, struct err *err)
         "\n# When damage is met in an old segment: serve goes on with what is intact and raises the alarm; refuse "
         "ends\n"
         "# the server. Damage at the end of a log always refuses to start. (default serve)\n"
-        "on_damage: serve\n";
+        "on_damage: serve\n"
+        "\n# PostgreSQL databases that projections may lie in: tally projection create FILE --database NAME. No "
+        "password\n"
+        "# here: it belongs into a password file that only the server's user may read. (default none)\n"
+        "# projection_databases:\n"
+        "#   - name: reporting\n"
+        "#     url: postgresql://tally@127.0.0.1/ledger?passfile=/etc/tally/pgpass\n";
     char path[DISK_PATH_MAX_BYTES];
     struct buf text;
     buf_init(&text, CONFIG_MAX_BYTES);
@@ -400,24 +404,10 @@ static int config_write(const struct init_options *options, struct err *err)
 /* --- Keys --- */
 
 /* A new key of this name; its public half is appended to *vkeys as a line. */
-static int key_create(const char *keys, const char *file, const char *name, enum note_key_type type, struct buf *vkeys,
-                      struct err *err)
+static int key_create(const char *keys, enum key_role role, const char *name, struct buf *vkeys, struct err *err)
 {
-    char path[DISK_PATH_MAX_BYTES];
     char vkey[NOTE_VKEY_MAX_BYTES + 1];
-    uint8_t seed[32];
-    struct note_signer signer;
-    int rc = disk_join(path, keys, file, err);
-    if (rc != 0)
-        return rc;
-    entropy_fill(seed, sizeof(seed));
-    rc = note_signer_from_seed(name, type, seed, &signer, err);
-    explicit_bzero(seed, sizeof(seed));
-    if (rc != 0)
-        return rc;
-    rc = keyfile_create(disk_posix(), path, &signer, err);
-    note_verifier_format(&signer.verifier, vkey);
-    note_signer_wipe(&signer);
+    int rc = keys_make(keys, role, 1, name, vkey, err);
     if (rc == 0 && (buf_append_string(vkeys, vkey) != 0 || buf_append_byte(vkeys, '\n') != 0))
         rc = err_no_memory(err, "the public keys");
     return rc;
@@ -441,11 +431,11 @@ static int keys_create(const struct init_options *options, struct err *err)
     if (rc == 0)
         rc = disk_make_dir(disk_posix(), keys, err);
     if (rc == 0)
-        rc = key_create(keys, "log.key", log_name, NOTE_KEY_ED25519, &vkeys, err);
+        rc = key_create(keys, KEY_LOG, log_name, &vkeys, err);
     if (rc == 0)
-        rc = key_create(keys, "cosign.key", cosign_name, NOTE_KEY_COSIGNATURE, &vkeys, err);
+        rc = key_create(keys, KEY_COSIGN, cosign_name, &vkeys, err);
     if (rc == 0)
-        rc = key_create(keys, "witness.key", witness_name, NOTE_KEY_COSIGNATURE, &witness_vkey, err);
+        rc = key_create(keys, KEY_WITNESS, witness_name, &witness_vkey, err);
     if (rc == 0)
         rc = disk_join(path, keys, "region.pub", err);
     if (rc == 0)

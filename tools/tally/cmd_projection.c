@@ -13,10 +13,11 @@ enum { SQL_MAX_BYTES = 1024 * 1024 };
 
 static json_t *projection_json(const struct tally_projection *projection)
 {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", json_cstring(projection->name), "state",
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", json_cstring(projection->name), "state",
                      json_cstring(projection->state), "generation", json_number(projection->generation), "position",
                      json_cstring(projection->position), "rebuild_position", json_cstring(projection->rebuild_position),
-                     "error", json_cstring(projection->error), "file", json_cstring(projection->file));
+                     "error", json_cstring(projection->error), "file", json_cstring(projection->file), "database",
+                     json_cstring(projection->database));
 }
 
 static void print_line(const struct tally_projection *projection)
@@ -34,8 +35,13 @@ static void print_line(const struct tally_projection *projection)
         printf(", error: ");
         print_string(projection->error);
     }
-    printf("\n  file ");
-    print_string(projection->file);
+    bool in_database = projection->database[0] != '\0';
+    printf(in_database ? "\n  database " : "\n  file ");
+    print_string(in_database ? projection->database : projection->file);
+    if (in_database) {
+        printf(", schema ");
+        print_string(projection->name);
+    }
     putchar('\n');
 }
 
@@ -53,8 +59,8 @@ static int print_projections(const struct tally_projections *projections, bool j
     return rc;
 }
 
-static int create(struct tally_client *client, const char *file, uint64_t timeout_ms, struct tally_projections **ret,
-                  struct err *err)
+static int create(struct tally_client *client, const char *file, const char *database, uint64_t timeout_ms,
+                  struct tally_projections **ret, struct err *err)
 {
     struct buf sql;
     buf_init(&sql, SQL_MAX_BYTES);
@@ -64,7 +70,7 @@ static int create(struct tally_client *client, const char *file, uint64_t timeou
     if (rc == 0 && buf_terminate(&sql) != 0)
         rc = err_no_memory(err, "the SQL file");
     if (rc == 0)
-        rc = tally_projection_create(client, (const char *)sql.data, timeout_ms, ret, err);
+        rc = tally_projection_create(client, (const char *)sql.data, database, timeout_ms, ret, err);
     buf_free(&sql);
     return rc;
 }
@@ -126,21 +132,28 @@ static int check(struct tally_client *client, const char *name, uint64_t seeds, 
     return rc;
 }
 
-static int execute(struct tally_client *client, const char *action, const char *name, const char *wait, uint64_t seeds,
+/* What is asked besides the action and its NAME or FILE. */
+struct wishes {
+    const char *wait;
+    const char *database;
+    uint64_t seeds;
+};
+
+static int execute(struct tally_client *client, const char *action, const char *name, const struct wishes *wishes,
                    const struct common *common, struct err *err)
 {
     struct tally_projections *projections = NULL;
     int rc = 0;
     if (strcmp(action, "digest") == 0)
-        return digest(client, name, wait, common, err);
+        return digest(client, name, wishes->wait, common, err);
     if (strcmp(action, "check") == 0)
-        return check(client, name, seeds, common, err);
+        return check(client, name, wishes->seeds, common, err);
     if (strcmp(action, "create") == 0)
-        rc = create(client, name, common->timeout_ms, &projections, err);
+        rc = create(client, name, wishes->database, common->timeout_ms, &projections, err);
     else if (strcmp(action, "rebuild") == 0)
         rc = tally_projection_rebuild(client, name, common->timeout_ms, &projections, err);
     else if (name != NULL)
-        rc = tally_projection_get(client, name, wait, common->timeout_ms, &projections, err);
+        rc = tally_projection_get(client, name, wishes->wait, common->timeout_ms, &projections, err);
     else
         rc = tally_projection_list(client, common->timeout_ms, &projections, err);
     if (rc == 0)
@@ -158,12 +171,13 @@ static bool action_known(const char *action)
 static int run_projection(const struct command *command, int argc, char **argv)
 {
     struct common common = {.timeout_ms = COMMON_TIMEOUT_MS};
-    const char *wait = NULL;
-    uint64_t seeds = 0;
+    struct wishes wishes = {.wait = NULL};
     const struct option options[] = {
-        {"wait", "POSITION", OPTION_TEXT, &wait,
+        {"database", "NAME", OPTION_TEXT, &wishes.database,
+         "create: in PostgreSQL, the database of that name in the region's tallyd.yaml (default: SQLite)"},
+        {"wait", "POSITION", OPTION_TEXT, &wishes.wait,
          "digest, status NAME: answer once the projection has reached it, for at most --timeout-ms"},
-        {"seeds", "N", OPTION_NUMBER, &seeds, "check: how many interleavings to try (default 10)"},
+        {"seeds", "N", OPTION_NUMBER, &wishes.seeds, "check: how many interleavings to try (default 10)"},
         OPTION_SERVER(common),
         OPTION_TIMEOUT(common),
         OPTION_JSON(common),
@@ -178,15 +192,17 @@ static int run_projection(const struct command *command, int argc, char **argv)
         return usage_error(command, "\"%s\" is not create, rebuild, digest, check or status", action);
     if (name == NULL && strcmp(action, "status") != 0)
         return usage_error(command, "%s wants %s", action, strcmp(action, "create") == 0 ? "a FILE" : "a NAME");
-    if (seeds != 0 && strcmp(action, "check") != 0)
+    if (wishes.seeds != 0 && strcmp(action, "check") != 0)
         return usage_error(command, "--seeds goes with check NAME");
-    if (wait != NULL && (name == NULL || (strcmp(action, "digest") != 0 && strcmp(action, "status") != 0)))
+    if (wishes.database != NULL && strcmp(action, "create") != 0)
+        return usage_error(command, "--database goes with create FILE");
+    if (wishes.wait != NULL && (name == NULL || (strcmp(action, "digest") != 0 && strcmp(action, "status") != 0)))
         return usage_error(command, "--wait goes with digest NAME and status NAME");
     struct err err = {0};
     struct tally_client *client = NULL;
     int rc = tally_client_open(server_address(common.server), &client, &err);
     if (rc == 0)
-        rc = execute(client, action, name, wait, seeds, &common, &err);
+        rc = execute(client, action, name, &wishes, &common, &err);
     if (rc == 0)
         rc = output_flush(&err);
     tally_client_close(client);
@@ -197,7 +213,8 @@ const struct command command_projection = {
     .name = "projection",
     .arguments = "create FILE | rebuild NAME | digest NAME | check NAME | status [NAME]",
     .summary = "read models: create, rebuild, compare",
-    .help = "create   makes a projection from a SQL file, which says how each type of event changes its tables\n"
+    .help = "create   makes a projection from a SQL file, which says how each type of event changes its tables: in\n"
+            "         SQLite, in a file of the region, or in PostgreSQL, in a schema of the projection's name\n"
             "rebuild  replays all events into a new generation beside the live one, then switches\n"
             "digest   one hash over the contents: equal position, equal digest, in every region\n"
             "check    replays the logs in random interleavings and compares the contents; exit 1 when they differ.\n"
@@ -205,6 +222,7 @@ const struct command command_projection = {
             "status   where projections are\n\n"
             "Examples:\n"
             "  tally projection create balances.sql\n"
+            "  tally projection create balances-pg.sql --database reporting\n"
             "  tally projection digest balances --wait eu@1024,us@998\n"
             "  tally projection check balances --seeds 20 --timeout-ms 600000\n"
             "  tally projection status --json",

@@ -64,6 +64,20 @@ static void print_health(const struct tally_status *status)
         print_string(damage->what);
         putchar('\n');
     }
+    for (size_t i = 0; i < status->drift_count; i++) {
+        const struct tally_drift *drift = &status->drifts[i];
+        printf("  DRIFT ");
+        print_string(drift->subject);
+        printf(" differs from region ");
+        print_string(drift->region);
+        printf(" at ");
+        print_string(drift->position);
+        printf(": here ");
+        print_string(drift->ours);
+        printf(", there ");
+        print_string(drift->theirs);
+        putchar('\n');
+    }
 }
 
 /* A context that promises no more than its home's disk needs no line. */
@@ -188,6 +202,19 @@ static json_t *damages_json(const struct tally_status *status)
     return damages;
 }
 
+static json_t *drifts_json(const struct tally_status *status)
+{
+    json_t *drifts = json_array();
+    for (size_t i = 0; i < status->drift_count; i++) {
+        const struct tally_drift *drift = &status->drifts[i];
+        (void)json_array_append_new(drifts, json_pack("{s:o,s:o,s:o,s:o,s:o}", "subject", json_cstring(drift->subject),
+                                                      "region", json_cstring(drift->region), "position",
+                                                      json_cstring(drift->position), "ours", json_cstring(drift->ours),
+                                                      "theirs", json_cstring(drift->theirs)));
+    }
+    return drifts;
+}
+
 static json_t *scrub_json(const struct tally_status *status)
 {
     return json_pack("{s:o,s:o,s:o}", "mib_per_s", json_number(status->scrub_mib_per_s), "passes",
@@ -199,12 +226,13 @@ static json_t *status_json(const char *address, const struct tally_status *statu
     json_t *regions = json_object();
     for (size_t i = 0; i < status->region_count; i++)
         (void)json_object_set_new(regions, status->regions[i].region, json_cstring(status->regions[i].address));
-    return json_pack("{s:s,s:b,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "server", address, "reachable",
-                     true, "cluster", json_cstring(status->cluster), "region", json_cstring(status->region), "version",
-                     json_cstring(status->version), "uptime_ms", json_number(status->uptime_ms), "accepting",
-                     status->accepting, "position", json_cstring(status->position), "logs", logs_json(status), "peers",
-                     peers_json(status), "contexts", contexts_json(status), "regions", regions, "health",
-                     json_cstring(status->health), "damages", damages_json(status), "scrub", scrub_json(status));
+    return json_pack("{s:s,s:b,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "server", address,
+                     "reachable", true, "cluster", json_cstring(status->cluster), "region",
+                     json_cstring(status->region), "version", json_cstring(status->version), "uptime_ms",
+                     json_number(status->uptime_ms), "accepting", status->accepting, "position",
+                     json_cstring(status->position), "logs", logs_json(status), "peers", peers_json(status), "contexts",
+                     contexts_json(status), "regions", regions, "health", json_cstring(status->health), "damages",
+                     damages_json(status), "scrub", scrub_json(status), "drifts", drifts_json(status));
 }
 
 /* --- The command --- */

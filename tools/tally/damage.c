@@ -11,15 +11,15 @@ int damage_prepare(const char *data, const char *key_path, const struct datadir_
 {
     static const char *const names[] = {"checkpoint", "checkpoint.published"};
     struct origin origin;
-    struct note_verifier key;
+    struct keyring keys;
     struct checkpoint checkpoint;
     *ret = (struct mend){
         .disk = disk_posix(), .folder = log->folder, .evidence = evidence, .origin = log->origin, .sha = sha};
     int code = origin_parse(bytes_of_string(log->origin), &origin, err);
     if (code == 0)
-        code = datadir_key(data, key_path, &origin, &key, err);
+        code = datadir_keys(data, key_path, &origin, &keys, err);
     for (size_t i = 0; code == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
-        code = datadir_checkpoint(log->folder, names[i], &key, &checkpoint, err);
+        code = datadir_checkpoint(log->folder, names[i], log->origin, &keys, &checkpoint, err);
         if (code == ERR_NOT_FOUND) {
             code = 0;
             continue;

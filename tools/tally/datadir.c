@@ -57,10 +57,11 @@ int datadir_log_folder(const char *data, const struct origin *origin, char out[D
     return disk_join(out, data, name, err);
 }
 
-/* The log's public key among those in a file, renamed to the log's name. */
-static int find_key(const char *path, const struct origin *origin, struct note_verifier *ret, struct err *err)
+/* Adds the log's public keys among those in a file, renamed to the log's name. ERR_NOT_FOUND: none. */
+static int find_keys(const char *path, const struct origin *origin, struct keyring *ret, struct err *err)
 {
     struct note_verifier keys[KEYS_MAX];
+    struct keyring ring = {.count = 0};
     struct origin named;
     char name[256];
     size_t count = 0;
@@ -70,51 +71,35 @@ static int find_key(const char *path, const struct origin *origin, struct note_v
         if (keys[i].type != NOTE_KEY_ED25519 || origin_parse(bytes_of_string(keys[i].name), &named, NULL) != 0 ||
             strcmp(named.cluster, origin->cluster) != 0 || strcmp(named.region, origin->region) != 0)
             continue;
-        *ret = keys[i];
-        return note_verifier_rename(ret, name, err);
+        code = note_verifier_rename(&keys[i], name, err);
+        if (code == 0)
+            code = keyring_add(&ring, &keys[i], err);
     }
-    return code != 0 ? code
-                     : err_set(err, ERR_NOT_FOUND, "%s holds no key of the log %s: name its file with --key FILE", path,
-                               name);
+    if (code == 0 && ring.count == 0)
+        code = err_set(err, ERR_NOT_FOUND, "%s holds no key of the log %s: name its file with --key FILE", path, name);
+    if (code == 0)
+        *ret = ring;
+    return code;
 }
 
-int datadir_key(const char *data, const char *key_path, const struct origin *origin, struct note_verifier *ret,
-                struct err *err)
+int datadir_keys(const char *data, const char *key_path, const struct origin *origin, struct keyring *ret,
+                 struct err *err)
 {
     char name[128];
     char path[DISK_PATH_MAX_BYTES];
     if (key_path != NULL)
-        return find_key(key_path, origin, ret, err);
+        return find_keys(key_path, origin, ret, err);
     int code = disk_join(path, data, "keys/region.pub", err);
-    if (code == 0 && find_key(path, origin, ret, NULL) == 0)
+    if (code == 0 && find_keys(path, origin, ret, NULL) == 0)
         return 0;
     (void)snprintf(name, sizeof(name), "keys/peer-%s.pub", origin->region);
     if (code == 0)
         code = disk_join(path, data, name, err);
-    return code == 0 ? find_key(path, origin, ret, err) : code;
+    return code == 0 ? find_keys(path, origin, ret, err) : code;
 }
 
-int datadir_region(const char *data, char *cluster, char *region, struct err *err)
-{
-    struct note_verifier keys[KEYS_MAX];
-    struct origin origin;
-    char path[DISK_PATH_MAX_BYTES];
-    size_t count = 0;
-    int code = disk_join(path, data, "keys/region.pub", err);
-    if (code == 0)
-        code = keyfile_load_public(disk_posix(), path, keys, KEYS_MAX, &count, err);
-    for (size_t i = 0; code == 0 && i < count; i++) {
-        if (origin_parse(bytes_of_string(keys[i].name), &origin, NULL) == 0) {
-            copy_string(cluster, sizeof(origin.cluster), origin.cluster);
-            copy_string(region, sizeof(origin.region), origin.region);
-            return 0;
-        }
-    }
-    return code != 0 ? code : err_set(err, ERR_NOT_FOUND, "%s holds no key of a log", path);
-}
-
-int datadir_checkpoint(const char *folder, const char *name, const struct note_verifier *key, struct checkpoint *ret,
-                       struct err *err)
+int datadir_checkpoint(const char *folder, const char *name, const char *origin, const struct keyring *keys,
+                       struct checkpoint *ret, struct err *err)
 {
     char path[DISK_PATH_MAX_BYTES];
     struct buf note;
@@ -123,7 +108,7 @@ int datadir_checkpoint(const char *folder, const char *name, const struct note_v
     if (code == 0)
         code = disk_read_file(disk_posix(), path, &note, err);
     if (code == 0) {
-        code = checkpoint_open(buf_bytes(&note), key, ret, err);
+        code = keyring_open(buf_bytes(&note), keys, origin, ret, err);
         if (code != 0)
             code = err_wrap(err, code, "%s", path);
     }

@@ -2,7 +2,7 @@
 #ifndef TALLY_DATADIR_H
 #define TALLY_DATADIR_H
 
-#include "crypto/note.h"
+#include "crypto/keyring.h"
 #include "domain/position.h"
 #include "platform/disk.h"
 
@@ -20,15 +20,13 @@ int datadir_logs(const char *data, struct datadir_log *ret, size_t *ret_count, s
 /* DIR/logs/<region>-<incarnation>. */
 int datadir_log_folder(const char *data, const struct origin *origin, char out[DISK_PATH_MAX_BYTES],
                        struct err *err) MUST_USE;
-/* The key of a log, under the log's name: from key_path, or from the region's own public keys, or those kept for the
- * peer. All incarnations of a region's log have one key. ERR_NOT_FOUND says how to name it. */
-int datadir_key(const char *data, const char *key_path, const struct origin *origin, struct note_verifier *ret,
-                struct err *err) MUST_USE;
-/* The cluster and the region whose directory this is, from its public keys; both hold 64 bytes. */
-int datadir_region(const char *data, char *cluster, char *region, struct err *err) MUST_USE;
-/* A note in a folder, opened with the key. ERR_NOT_FOUND when there is none. */
-int datadir_checkpoint(const char *folder, const char *name, const struct note_verifier *key, struct checkpoint *ret,
-                       struct err *err) MUST_USE;
+/* The keys of a log, under the log's name: from key_path, or from the region's own public keys, or those kept for the
+ * peer. All incarnations of a region's log are signed with the same keys. ERR_NOT_FOUND says how to name them. */
+int datadir_keys(const char *data, const char *key_path, const struct origin *origin, struct keyring *ret,
+                 struct err *err) MUST_USE;
+/* A note in a folder, opened with the log's keys. ERR_NOT_FOUND when there is none. */
+int datadir_checkpoint(const char *folder, const char *name, const char *origin, const struct keyring *keys,
+                       struct checkpoint *ret, struct err *err) MUST_USE;
 /* Takes the directory's lock, so that no tallyd runs on it until *ret is closed. ERR_LOCKED says to stop it. */
 int datadir_lock(const char *data, struct disk_file **ret, struct err *err) MUST_USE;
 

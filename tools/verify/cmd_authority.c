@@ -361,7 +361,7 @@ static int judge_all(const struct arguments *arguments, const struct cluster *cl
     struct judge *judge = mem_alloc_zero(1, sizeof(*judge));
     if (judge == NULL)
         return err_no_memory(err, "the judgement");
-    int code = judge_init(judge, cluster, arguments->demands.disk, contexts, UNIQUE_RECORDS_MAX, err);
+    int code = judge_init(judge, cluster, arguments->demands.disk, contexts, &unique_room_default, err);
     if (code == 0)
         code = judge_run(judge, err);
     if (code == 0)

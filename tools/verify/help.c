@@ -54,7 +54,7 @@ const char help_options[] =
     "                      that size, is a violation: nothing else finds a log that was rolled back as a whole. "
     "Contradicting\n"
     "                      notes are kept in FILE.evidence.\n"
-    "  --resume            log: do not read again what the state covers (its root is still compared)\n"
+    "  --resume            log, tlog: do not read again what the state covers (its root is still compared)\n"
     "  --max-age SECONDS   the newest cosignature must not be older\n"
     "  --now SECONDS       judge ages as of this Unix time\n"
     "  --require-payloads  every payload must be here\n"

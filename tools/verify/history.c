@@ -1,7 +1,10 @@
 /* What the auditor saw before (state.h), held against what is seen now.
  *
  * A log that is shorter than it was, or that has another root at the size it had, was rolled back or rewritten. Its own
- * files cannot show that, however sound they are. When two signed notes contradict each other, both are kept. */
+ * files cannot show that, however sound they are. When two signed notes contradict each other, both are kept.
+ *
+ * What was verified is remembered under every key of the policy that signed it. So the memory outlives a rotation: an
+ * auditor who had both keys in the policy during the overlap may take the old one out. */
 #include <inttypes.h>
 
 #include "verify/verify.h"
@@ -13,8 +16,6 @@ const struct state_log *history_find(const struct demands *demands, const char *
         return NULL;
     for (size_t i = 0; i < demands->policy->log_count; i++) {
         char vkey[NOTE_VKEY_MAX_BYTES + 1];
-        if (strcmp(demands->policy->logs[i].name, origin) != 0)
-            continue;
         note_verifier_format(&demands->policy->logs[i], vkey);
         const struct state_log *log = state_find(demands->state, origin, vkey);
         if (log != NULL && (found == NULL || log->range.size > found->range.size))
@@ -83,9 +84,13 @@ void history_remember(const struct demands *demands, const struct merkle_range *
         range->size != note->checkpoint.size || range->size < report->state_size ||
         (report->verdict != VERDICT_VERIFIED && report->verdict != VERDICT_POLICY))
         return;
-    char vkey[NOTE_VKEY_MAX_BYTES + 1];
-    note_verifier_format(&demands->policy->logs[note->verdict.log_key], vkey);
-    if (state_put(demands->state, report->origin, vkey, range, &note->checkpoint.root, buf_bytes(&note->message),
-                  &err) != 0)
-        report_finding(report, AREA_HISTORY, VERDICT_INCOMPLETE, NULL, "%s", err.message);
+    for (size_t i = 0; i < demands->policy->log_count; i++) {
+        char vkey[NOTE_VKEY_MAX_BYTES + 1];
+        if (!note->verdict.signed_by[i])
+            continue;
+        note_verifier_format(&demands->policy->logs[i], vkey);
+        if (state_put(demands->state, report->origin, vkey, range, &note->checkpoint.root, buf_bytes(&note->message),
+                      &err) != 0)
+            report_finding(report, AREA_HISTORY, VERDICT_INCOMPLETE, NULL, "%s", err.message);
+    }
 }

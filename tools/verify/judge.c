@@ -4,8 +4,8 @@
  *   1. Authority events are put to the fold. Their order does not matter to it.
  *   2. Every entry is judged. Those of one log, partition and epoch share what there is to know (struct share), so that
  *      an entry costs a look-up.
- *   3. Entries that count give their keys to the search for what comes twice (unique.h): in go 2 and, when there are
- *      more keys than room, in as many further goes as it takes.
+ *   3. Entries that count give their keys to the search for what comes twice (unique.h): in go 2, and when something
+ *      looks as if it came twice, or there are very many keys, in as many further goes as it takes.
  * Memory grows with the number of changes, and of partitions times epochs, both with named limits; never with entries.
  *
  * Good faith. A region writes under epoch e when it is the home by all that it has seen: by the contexts (e is 1), or
@@ -28,6 +28,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "log/segment.h"
+#include "platform/clock.h"
 
 /* A place packs log, index and what is looked for, so that places are ordered as entries are read. */
 enum {
@@ -37,7 +38,7 @@ enum {
     KEY_MAX_BYTES = 2 + 2 * ENTRY_NAME_MAX_BYTES + 9
 };
 
-enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT_ID_IN_PARTITION };
+enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT_ID_IN_PARTITION, SORT_COUNT };
 
 const char *rule_name(enum rule rule)
 {
@@ -273,6 +274,20 @@ static void judge_control(struct judge *judge, const struct share *share, const 
         judge_decision(judge, share, entry, log);
 }
 
+/* A change of keys is about the region itself: no home has to allow it. */
+static void judge_key_change(struct judge *judge, const struct chain_entry *item, size_t log)
+{
+    const struct entry *entry = &item->entry;
+    struct err reason = {0};
+    struct control_key change;
+    if (!item->frame.has_payload)
+        cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
+                     origin_of(judge, log));
+    else if (control_key_parse(control_kind_of(entry), item->frame.payload, &change, &reason) != 0)
+        violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(control_kind_of(entry)),
+                reason.message);
+}
+
 /* --- Clients' entries --- */
 
 /* What must be said once, as bytes: parts whose sizes stand before them. */
@@ -287,9 +302,15 @@ static int add_key(struct judge *judge, const struct entry *entry, size_t log, e
     put_u64_be(head + 4, version ? entry->stream_version : 0);
     const struct bytes parts[] = {bytes_of(head, sizeof(head)), context, partition,
                                   version ? entry->stream : bytes_of(entry->event_id, ENTRY_ID_SIZE)};
-    struct hash hash = sha256_parts(judge->sha, parts, sizeof(parts) / sizeof(parts[0]));
+    uint8_t key[sizeof(head) + 2 * ENTRY_NAME_MAX_BYTES + ENTRY_STREAM_MAX_BYTES];
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i].size_bytes > 0)
+            memcpy(key + size, parts[i].data, parts[i].size_bytes);
+        size += parts[i].size_bytes;
+    }
     uint64_t place = (uint64_t)log << PLACE_LOG_SHIFT | entry->index << PLACE_INDEX_SHIFT | sort;
-    return unique_add(&judge->unique, &hash, place, err);
+    return unique_add(&judge->unique, bytes_of(key, size), place, err);
 }
 
 static uint64_t index_at(uint64_t place)
@@ -386,6 +407,10 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
         judge->unknown_control_count++;
         return 0;
     }
+    if (control && control_is_key(control_kind_of(entry))) {
+        judge_key_change(judge, item, log);
+        return 0;
+    }
     if (!contexts_know(judge->contexts, entry->context) &&
         !definitions_know(&judge->changes.table.definitions, entry->context)) {
         if (!judge->again)
@@ -404,8 +429,10 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
 }
 
 int judge_init(struct judge *ret, const struct cluster *cluster, struct disk *disk, const struct contexts *contexts,
-               size_t unique_capacity, struct err *err)
+               const struct unique_room *room, struct err *err)
 {
+    uint8_t seed[UNIQUE_SEED_BYTES];
+    uint64_t entries = 0;
     PRE(cluster->readable);
     memset(ret, 0, sizeof(*ret));
     ret->cluster = cluster;
@@ -413,10 +440,10 @@ int judge_init(struct judge *ret, const struct cluster *cluster, struct disk *di
     ret->contexts = contexts;
     changes_init(&ret->changes, cluster, &contexts->table);
     map_init(&ret->shares, JUDGE_SHARES_MAX, NULL);
-    ret->sha = sha256_new();
-    if (ret->sha == NULL)
-        return err_no_memory(err, "the judgement");
-    return unique_init(&ret->unique, unique_capacity, on_twice, ret, err);
+    for (size_t i = 0; i < cluster->log_count; i++)
+        entries += cluster->logs[i].size;
+    entropy_fill(seed, sizeof(seed));
+    return unique_init(&ret->unique, room, seed, entries * SORT_COUNT, on_twice, ret, err);
 }
 
 void judge_free(struct judge *judge)
@@ -429,7 +456,6 @@ void judge_free(struct judge *judge)
     map_free(&judge->shares);
     changes_free(&judge->changes);
     unique_free(&judge->unique);
-    sha256_free(judge->sha);
 }
 
 int judge_run(struct judge *judge, struct err *err)

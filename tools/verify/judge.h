@@ -59,7 +59,6 @@ struct judge {
     struct map shares;
     struct share *latest; /* entries of one share come in rows */
     struct unique unique;
-    struct sha256 *sha;
     bool again; /* a further pass, for what comes twice: nothing is judged anew */
 
     uint64_t pass_count;
@@ -76,9 +75,9 @@ struct judge {
     struct violation first; /* in the order of logs and indexes */
 };
 
-/* All outlive *ret. unique_capacity: UNIQUE_RECORDS_MAX, but for tests. judge_free in any case. ERR_NO_MEMORY. */
+/* All outlive *ret. room: unique_room_default, but for tests. judge_free in any case. ERR_NO_MEMORY. */
 int judge_init(struct judge *ret, const struct cluster *cluster, struct disk *disk, const struct contexts *contexts,
-               size_t unique_capacity, struct err *err) MUST_USE;
+               const struct unique_room *room, struct err *err) MUST_USE;
 void judge_free(struct judge *judge);
 /* Reads and judges everything. ERR_NO_MEMORY, ERR_TOO_LARGE (limits), ERR_IO (cluster_read): nothing may be said then
  * but that. */

@@ -205,6 +205,7 @@ static void read_entries(const struct demands *demands, struct sha256 *sha, stru
     report->root = merkle_range_root(&sweep->whole.chain.range, sha);
     if (report->entries_verified || sweep->scan.size < largest_note(report))
         history_judge(demands, seen == NULL ? NULL : whole_cut_at(&sweep->whole, seen->range.size), report);
+    retired_judge(&sweep->whole.retired, demands, report);
     notes_judge_policy(demands, report);
     const struct cut *covered = whole_cut_at(&sweep->whole, report_covered(report));
     if (report->entries_verified && covered != NULL)

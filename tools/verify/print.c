@@ -141,8 +141,8 @@ static bool describe_integrity(const struct log_report *report, char *out)
         return false;
     }
     if (report->kind == COPY_TLOG)
-        say(out, "%" PRIu64 " entries: bundles, tiles%s agree with the checkpoint's root", report->size,
-            report->entries_are_ours ? " and the chain" : "");
+        say(out, "%" PRIu64 " entries: bundles, tiles%s agree with the checkpoint's root",
+            report->size - report->resumed_at, report->entries_are_ours ? " and the chain" : "");
     else
         say(out,
             "%" PRIu64 " entries in %" PRIu64 " blocks of %" PRIu64 " segments: checksums, chain and payloads agree",

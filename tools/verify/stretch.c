@@ -56,6 +56,8 @@ void stretch_begin(struct stretch *stretch, const struct whole *whole, struct sh
     while (stretch->next_cut < whole->cut_count && whole->cuts[stretch->next_cut].size < first_index)
         stretch->next_cut++;
     epochs_stretch_begin(&stretch->authority);
+    stretch->retired.count = 0;
+    stretch->retired.overflowed = false;
     subtree_begin(&stretch->nodes, first_index, whole->node_height_max);
 }
 
@@ -86,6 +88,8 @@ static int each_entry(void *context, const struct chain_entry *entry, struct err
         stretch->payloads.withheld++;
         stretch->payloads.withheld_encrypted += encrypted;
     }
+    if ((entry->entry.flags & ENTRY_FLAG_CONTROL) != 0)
+        retired_add(&stretch->retired, entry);
     int code = stretch_add_leaf(stretch, &entry->leaf, err);
     return code == 0 ? epochs_stretch_add(&stretch->authority, &entry->entry, err) : code;
 }
@@ -139,6 +143,7 @@ int whole_take(struct whole *whole, struct sha256 *sha, const struct stretch *st
     if (code != 0)
         return code;
     INVARIANT(whole->chain.range.size == stretch->nodes.next_index);
+    retired_take(&whole->retired, &stretch->retired);
     whole->chain.prev = stretch->tip.prev;
     whole->chain.last_time = stretch->tip.last_time;
     whole->payloads.held += stretch->payloads.held;

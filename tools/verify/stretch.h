@@ -12,6 +12,7 @@
 
 #include "log/block.h"
 #include "verify/epochs.h"
+#include "verify/retired.h"
 #include "verify/subtree.h"
 
 enum { CUTS_MAX = 16, NODE_HEIGHT_MAX = 8 };
@@ -43,6 +44,7 @@ struct whole {
     struct cut cuts[CUTS_MAX]; /* by size */
     size_t cut_count;
     struct epochs authority; /* epochs_init before, epochs_free afterwards */
+    struct retired retired;
     struct payload_counts payloads;
 };
 
@@ -59,6 +61,7 @@ struct stretch {
     size_t next_cut;
     struct subtree_run nodes;
     struct epochs_stretch authority;
+    struct retired retired;
     struct payload_counts payloads;
     bool started;
     struct hash first_prev;

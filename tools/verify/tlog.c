@@ -5,7 +5,16 @@
  * with it when it is full, and the partial ones at the end. The root must be the signed one. Entries of our logs are
  * held to the rules of the chain as well; other people's entries are only bytes.
  *
- * Workers fetch and hash bundles side by side; results are taken in order (pool.h, stretch.h). */
+ * Workers fetch and hash bundles side by side; results are taken in order (pool.h, stretch.h).
+ *
+ * Resuming from a state of N entries. What the state has of the tree gives the tree at every size that N minus its
+ * lowest bits makes, and the run begins at such a size: the start of the bundle that N lies in or, when N ends a
+ * bundle, N less its lowest bit. So some entries that the state covers are always read again, and with them
+ *  1. the tree at N is made from entries, and its root must be the one in the state;
+ *  2. hence those entries are the ones that were verified then, with their links, and the first one's `prev` and time
+ *     need no comparison: it is believed as to what it follows;
+ *  3. every link from N on is checked.
+ * A log that ends below N is read whole, to say all that can be said about a rollback. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -40,10 +49,13 @@ struct bundle {
     struct err err;
 };
 
+/* The tile of a level that grows. */
 struct level {
     uint64_t number;
     size_t count;
+    size_t known_from; /* hashes before this one were not made in this run, but are in the range */
     struct hash hashes[TILE_WIDTH];
+    struct merkle_range range; /* over the hashes */
 };
 
 struct audit {
@@ -57,6 +69,7 @@ struct audit {
     struct sha256 *shas[POOL_WORKERS_MAX];
     struct fetch *fetches[POOL_WORKERS_MAX];
     struct bundle *bundles[POOL_JOBS_MAX];
+    bool adopts;                 /* the next bundle is the first of a run that resumes */
     struct merkle_range part;    /* of the level-1 hash that grows */
     struct level levels[LEVELS]; /* from 1; 0 is compared by the workers */
     struct place bad_tile;
@@ -164,7 +177,7 @@ static int compare_tile(struct audit *audit, unsigned level, struct err *err)
     size_t size = ours->count * HASH_SIZE;
     if (audit->tile.size_bytes != size && audit->tile.size_bytes != TILE_FULL_SIZE)
         return err_set(err, ERR_CORRUPT, "%s has %zu bytes, expected %zu", path, audit->tile.size_bytes, size);
-    for (size_t i = 0; i < ours->count; i++) {
+    for (size_t i = ours->known_from; i < ours->count; i++) {
         struct hash theirs;
         memcpy(theirs.bytes, audit->tile.data + i * HASH_SIZE, HASH_SIZE);
         if (hash_equal(&theirs, &ours->hashes[i]))
@@ -187,17 +200,16 @@ static int add_to_levels(struct audit *audit, struct hash hash, struct err *err)
     for (unsigned i = 1; i < LEVELS; i++) {
         struct level *level = &audit->levels[i];
         level->hashes[level->count++] = hash;
+        merkle_range_append(&level->range, audit->sha, &hash);
         if (level->count < TILE_WIDTH)
             return 0;
         int code = compare_tile(audit, i, err);
         if (code != 0)
             return code;
-        struct merkle_range range;
-        merkle_range_init(&range);
-        for (size_t k = 0; k < TILE_WIDTH; k++)
-            merkle_range_append(&range, audit->sha, &level->hashes[k]);
-        hash = range.hashes[0];
+        hash = level->range.hashes[0];
+        merkle_range_init(&level->range);
         level->count = 0;
+        level->known_from = 0;
         level->number++;
     }
     return 0;
@@ -222,6 +234,17 @@ static void say_what_failed(struct audit *audit, int code, const struct place *p
                    violation ? VERDICT_VIOLATION : VERDICT_INCOMPLETE, place, "%s", message);
 }
 
+/* Of a run that resumes, the first bundle is believed as to what it follows (see above). */
+static void adopt(struct audit *audit, const struct stretch *stretch)
+{
+    struct chain *chain = &audit->whole.chain;
+    if (!audit->adopts || audit->whole.leaves_only)
+        return;
+    chain->prev = stretch->first_prev;
+    chain->last_time = stretch->first_time - 1;
+    audit->adopts = false;
+}
+
 static bool take_bundle(struct audit *audit, const struct bundle *bundle)
 {
     struct err err = {0};
@@ -238,6 +261,7 @@ static bool take_bundle(struct audit *audit, const struct bundle *bundle)
         say_what_failed(audit, bundle->code, &place, bundle->err.message);
         return false;
     }
+    adopt(audit, &bundle->stretch);
     if (!whole_is_followed_by(&audit->whole, &bundle->stretch)) {
         place.index = bundle->number * TILE_WIDTH;
         place.has_hashes = true;
@@ -282,7 +306,7 @@ static bool compare_partial_tiles(struct audit *audit)
 {
     struct err err = {0};
     for (unsigned i = 1; i < LEVELS; i++) {
-        if (audit->levels[i].count == 0)
+        if (audit->levels[i].count == audit->levels[i].known_from)
             continue;
         int code = compare_tile(audit, i, &err);
         if (code != 0) {
@@ -399,6 +423,37 @@ static bool are_entries_ours(struct audit *audit, uint64_t size)
     return entry_parse(first, &entry, NULL) == 0 && memcmp(entry.log_id, log_id, ENTRY_LOG_ID_SIZE) == 0;
 }
 
+/* Where a run goes on that has verified `size` entries: see above. */
+static uint64_t resume_size(uint64_t size)
+{
+    return size % TILE_WIDTH != 0 ? size - size % TILE_WIDTH : size & (size - 1);
+}
+
+/* The tree as it is at the start of the run: the largest subtrees of the range in the state, and for each level of
+ * tiles those that lie in the tile that grows. */
+static void resume(struct audit *audit, const struct merkle_range *seen)
+{
+    uint64_t size = resume_size(seen->size);
+    struct merkle_range *range = &audit->whole.chain.range;
+    const struct hash *next = seen->hashes + merkle_range_hash_count(size);
+    if (size == 0)
+        return;
+    range->size = size;
+    memcpy(range->hashes, seen->hashes, merkle_range_hash_count(size) * sizeof(range->hashes[0]));
+    for (unsigned i = 1; i < LEVELS; i++) {
+        struct level *level = &audit->levels[i];
+        uint64_t count = size >> (TILE_HEIGHT * i);
+        level->number = count / TILE_WIDTH;
+        level->count = level->known_from = (size_t)(count % TILE_WIDTH);
+        level->range.size = level->count;
+        next -= merkle_range_hash_count(level->count);
+        memcpy(level->range.hashes, next, merkle_range_hash_count(level->count) * sizeof(next[0]));
+    }
+    INVARIANT(next == seen->hashes);
+    audit->adopts = true;
+    audit->report->resumed_at = size;
+}
+
 static void run(struct audit *audit, const struct checkpoint *checkpoint)
 {
     struct log_report *report = audit->report;
@@ -415,6 +470,8 @@ static void run(struct audit *audit, const struct checkpoint *checkpoint)
     whole_add_cut(whole, checkpoint->size);
     if (seen != NULL)
         whole_add_cut(whole, seen->range.size);
+    if (seen != NULL && audit->demands->resume && checkpoint->size >= seen->range.size)
+        resume(audit, &seen->range);
     whole_mark_cuts(whole, audit->sha);
     int code = pool_new(audit->worker_count, (void *const *)audit->bundles, work, &pool, &err);
     if (code != 0) {

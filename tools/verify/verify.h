@@ -47,7 +47,7 @@ struct demands {
     uint64_t max_age_s;
     bool payloads_required;
     struct state *state; /* NULL: no memory of earlier checks */
-    bool resume;         /* do not read again what the state covers; folders only */
+    bool resume;         /* do not read again what the state covers */
 };
 
 struct finding {

@@ -107,12 +107,13 @@ void stage_init(struct stage *stage)
     stage->config.peer_count = 1;
     snprintf(stage->config.peers[0].region, sizeof(stage->config.peers[0].region), "us");
     snprintf(stage->config.peers[0].address, sizeof(stage->config.peers[0].address), "127.0.0.1:7402");
-    stage->config.peers[0].log_key = stage->peer_signer.verifier;
+    stage->config.peers[0].log_keys = (struct keyring){1, {stage->peer_signer.verifier}};
+    stage->witness_keys = (struct witness_keys){{1, {&stage->witness_signer}}, {1, {stage->witness_signer.verifier}}};
     stage->backend = (struct admin_backend){.ops = &OPS,
                                             .config = &stage->config,
                                             .disk = disk_posix(),
                                             .folder = stage->folder,
-                                            .witness_signer = &stage->witness_signer};
+                                            .witness_keys = &stage->witness_keys};
     make_log(stage);
     stage->status.accepting = true;
     stage->status.log_count = 1;
@@ -123,7 +124,7 @@ void stage_init(struct stage *stage)
     stage->admin.backend = &stage->backend;
     pthread_mutex_init(&stage->admin.mutex, NULL);
     snprintf(folder, sizeof(folder), "%s/witness", stage->folder);
-    cr_assert_eq(witness_open(disk_posix(), folder, &stage->witness_signer, &stage->peer_signer.verifier, 1,
+    cr_assert_eq(witness_open(disk_posix(), folder, &stage->witness_keys, &stage->config.peers[0].log_keys, 1,
                               &stage->admin.witness, NULL),
                  0);
     buf_init(&answer.body, ADMIN_RESPONSE_MAX_BYTES);

@@ -13,6 +13,7 @@ struct stage {
     struct admin admin;           /* with a witness, without a daemon */
     struct admin_status status;   /* what the region says */
     struct note_signer log_signer, peer_signer, witness_signer;
+    struct witness_keys witness_keys;
     char folder[256];
     struct log *log;
     struct tiles *tiles;

@@ -48,6 +48,17 @@ Test(metrics, have_the_peers_numbers)
     expect_line("\ntally_peer_mirrored_entries{region=\"us\"} 1200.000\n");
 }
 
+Test(metrics, have_the_comparisons_with_peers)
+{
+    stage.status.drifts[0] =
+        (struct drift_verdict){.subject = "sums", .region = "us", .differs = true, .comparisons = 3};
+    stage.status.drifts[1] = (struct drift_verdict){.subject = "late events", .region = "us", .comparisons = 9};
+    stage.status.drift_count = 2;
+    expect_line("\ntally_drift{subject=\"sums\",region=\"us\"} 1\n");
+    expect_line("\ntally_drift{subject=\"late events\",region=\"us\"} 0\n");
+    expect_line("\ntally_drift_comparisons_total{subject=\"sums\",region=\"us\"} 3\n");
+}
+
 Test(metrics, say_whether_the_region_accepts)
 {
     expect_line("\ntally_accepting 1\n");

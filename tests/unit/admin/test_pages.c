@@ -85,6 +85,13 @@ Test(pages, a_peer_that_is_down_is_a_reason_but_no_outage)
     expect_reason(200, "peer down", false);
 }
 
+Test(pages, drift_is_a_reason_but_no_outage)
+{
+    stage.status.drifts[0] = (struct drift_verdict){.subject = "sums", .region = "us", .differs = true};
+    stage.status.drift_count = 1;
+    expect_reason(200, "drift", false);
+}
+
 Test(pages, status_shows_logs_and_peers)
 {
     stage.status.logs[0].size = 10;

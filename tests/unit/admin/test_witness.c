@@ -317,7 +317,7 @@ static int reopen(struct err *err)
     snprintf(folder, sizeof(folder), "%s/witness", stage.folder);
     witness_close(stage.admin.witness);
     stage.admin.witness = NULL;
-    return witness_open(disk_posix(), folder, &stage.witness_signer, &stage.peer_signer.verifier, 1,
+    return witness_open(disk_posix(), folder, &stage.witness_keys, &stage.config.peers[0].log_keys, 1,
                         &stage.admin.witness, err);
 }
 

@@ -7,6 +7,7 @@
 #include "fake_server.h"
 #include "tally/client.h"
 #include "tally/v1/ledger.pb-c.h"
+#include "tally/v1/operations.pb-c.h"
 
 enum { MESSAGE_MAX_BYTES = 1024 * 1024 };
 
@@ -452,4 +453,73 @@ Test(client, a_receipt_is_asked_for_by_the_events_id)
     cr_expect_eq(receipt->text.size, strlen("the receipt"));
     tally_receipt_free(receipt);
     stop(&session);
+}
+
+/* --- Evidence --- */
+
+/* Pages of names, one a call; a page says that there is more when there is. */
+struct evidence_script {
+    const char *pages[4][3];
+    size_t call_count;
+};
+
+static void evidence_handler(struct fake_call *call, void *context)
+{
+    struct evidence_script *script = context;
+    Tally__V1__ListEvidenceResponse response;
+    Tally__V1__EvidenceItem items[3], *list[3];
+    struct buf message = buffer();
+    tally__v1__list_evidence_response__init(&response);
+    const char *const *page = script->pages[script->call_count++];
+    for (; response.n_items < 3 && page[response.n_items] != NULL; response.n_items++) {
+        Tally__V1__EvidenceItem *item = &items[response.n_items];
+        tally__v1__evidence_item__init(item);
+        item->name = (char *)(uintptr_t)page[response.n_items];
+        item->log = own_origin;
+        item->note.len = 3;
+        item->note.data = (uint8_t *)own_origin;
+        list[response.n_items] = item;
+    }
+    response.items = list;
+    response.more = script->call_count < 4 && script->pages[script->call_count][0] != NULL;
+    if (fake_read(call, &message))
+        send_message(call, &response.base);
+    buf_free(&message);
+}
+
+#define NAME_1 "1111111111111111111111111111111111111111111111111111111111111111"
+#define NAME_2 "2222222222222222222222222222222222222222222222222222222222222222"
+#define NAME_3 "3333333333333333333333333333333333333333333333333333333333333333"
+
+Test(client, pages_of_evidence_are_put_together)
+{
+    struct evidence_script script = {.pages = {{NAME_1, NAME_2}, {NAME_3}}};
+    struct session session = start(evidence_handler, &script);
+    struct tally_evidence *evidence = NULL;
+    cr_assert_eq(tally_evidence_get(session.client, false, 5000, &evidence, NULL), 0);
+    cr_assert_eq(evidence->count, 3);
+    cr_expect_str_eq(evidence->items[2].name, NAME_3);
+    cr_expect_str_eq(evidence->items[0].log, "bank/eu/1");
+    cr_expect_eq(memcmp(evidence->items[1].note, "ban", 3), 0);
+    cr_expect_eq(script.call_count, 2);
+    tally_evidence_free(evidence);
+    stop(&session);
+}
+
+Test(client, evidence_that_is_out_of_order_or_has_no_names_is_refused)
+{
+    struct evidence_script scripts[] = {
+        {.pages = {{NAME_2, NAME_1}}},
+        {.pages = {{NAME_1, NAME_1}}},
+        {.pages = {{NAME_2}, {NAME_2}}},
+        {.pages = {{"../../etc/passwd"}}},
+        {.pages = {{"111111111111111111111111111111111111111111111111111111111111111A"}}},
+    };
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        struct session session = start(evidence_handler, &scripts[i]);
+        struct tally_evidence *evidence = NULL;
+        cr_expect_eq(tally_evidence_get(session.client, false, 5000, &evidence, NULL), ERR_CORRUPT, "script %zu", i);
+        cr_expect_null(evidence);
+        stop(&session);
+    }
 }

@@ -271,3 +271,108 @@ Test(keyfile, a_missing_public_key_file_is_reported)
     EXPECT_FAILURE(keyfile_load_public(disk, public_path, &key, 1, &count, err), ERR_NOT_FOUND, "public key file");
     cr_assert_eq(count, 77);
 }
+
+/* --- Generations --- */
+
+static void make_generation(uint32_t number, uint8_t fill)
+{
+    struct note_signer signer = make_signer("bank/eu/1", NOTE_KEY_ED25519, fill);
+    char name[KEY_FILE_NAME_MAX_BYTES];
+    keyfile_name(KEY_LOG, number, name);
+    cr_assert_eq(keyfile_create(disk, files_join(folder, name, path), &signer, NULL), 0);
+}
+
+static size_t generations(struct key_generation *out)
+{
+    size_t count = 99;
+    struct err err = {0};
+    cr_assert_eq(keyfile_generations(disk, folder, KEY_LOG, out, &count, &err), 0, "%s", err.message);
+    return count;
+}
+
+Test(keyfile, generations_have_names_and_roles_types)
+{
+    char name[KEY_FILE_NAME_MAX_BYTES];
+    enum key_role role = KEY_LOG;
+    keyfile_name(KEY_WITNESS, 1, name);
+    cr_expect_str_eq(name, "witness.key");
+    keyfile_name(KEY_COSIGN, 12, name);
+    cr_expect_str_eq(name, "cosign-12.key");
+    cr_expect(key_role_parse("cosign", &role) && role == KEY_COSIGN);
+    cr_expect(!key_role_parse("transport", &role) && role == KEY_COSIGN);
+    cr_expect_eq(key_role_type(KEY_LOG), NOTE_KEY_ED25519);
+    cr_expect_eq(key_role_type(KEY_WITNESS), NOTE_KEY_COSIGNATURE);
+}
+
+Test(keyfile, generations_are_found_in_order_and_say_which_sign)
+{
+    struct key_generation found[KEY_GENERATIONS_MAX];
+    make_generation(1, 1);
+    make_generation(2, 2);
+    make_generation(3, 3);
+    make_generation(5, 5); /* behind a gap: not one of them */
+    cr_assert_eq(keyfile_destroy(disk, folder, KEY_LOG, 1, NULL), 0);
+    cr_assert_eq(generations(found), 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct note_signer expected = make_signer("bank/eu/1", NOTE_KEY_ED25519, (uint8_t)(i + 1));
+        cr_expect_eq(found[i].number, i + 1);
+        cr_expect_eq(found[i].is_private, i > 0);
+        cr_expect_eq(memcmp(found[i].verifier.public_key, expected.verifier.public_key, 32), 0);
+    }
+}
+
+Test(keyfile, a_private_key_alone_counts_only_as_the_first_generation)
+{
+    struct key_generation found[KEY_GENERATIONS_MAX];
+    make_generation(1, 1);
+    make_generation(2, 2);
+    cr_assert_eq(unlink(files_join(folder, "log-2.key.pub", path)), 0);
+    cr_assert_eq(generations(found), 1);
+    cr_assert_eq(unlink(files_join(folder, "log.key.pub", path)), 0);
+    cr_assert_eq(generations(found), 1);
+    cr_expect(found[0].is_private);
+    cr_expect_str_eq(found[0].verifier.name, "bank/eu/1");
+    cr_assert_eq(unlink(files_join(folder, "log.key", path)), 0);
+    cr_assert_eq(generations(found), 1);
+    cr_expect(!found[0].is_private);
+    cr_expect_str_eq(found[0].verifier.name, "");
+}
+
+Test(keyfile, two_halves_of_different_keys_are_no_generation)
+{
+    struct key_generation found[KEY_GENERATIONS_MAX];
+    char other[FILES_PATH_MAX];
+    size_t count = 0;
+    make_generation(1, 1);
+    make_generation(2, 2);
+    cr_assert_eq(rename(files_join(folder, "log-2.key.pub", other), files_join(folder, "log.key.pub", path)), 0);
+    EXPECT_FAILURE(keyfile_generations(disk, folder, KEY_LOG, found, &count, err), ERR_MISMATCH, "public half");
+}
+
+Test(keyfile, a_generation_that_others_can_read_is_refused)
+{
+    struct key_generation found[KEY_GENERATIONS_MAX];
+    size_t count = 0;
+    make_generation(1, 1);
+    cr_assert_eq(chmod(files_join(folder, "log.key", path), 0640), 0);
+    EXPECT_FAILURE(keyfile_generations(disk, folder, KEY_LOG, found, &count, err), ERR_PERMISSION, "chmod 600");
+}
+
+/* A second name for the file shows what became of its bytes. */
+Test(keyfile, what_is_destroyed_is_overwritten_and_gone)
+{
+    char link_path[FILES_PATH_MAX];
+    struct buf left;
+    make_generation(1, 1);
+    cr_assert_eq(link(files_join(folder, "log.key", path), files_join(folder, "link", link_path)), 0);
+    cr_assert_eq(keyfile_destroy(disk, folder, KEY_LOG, 1, NULL), 0);
+    cr_expect_eq(access(path, F_OK), -1);
+    cr_expect_eq(access(files_join(folder, "log.key.pub", path), F_OK), 0, "the public half stays");
+    buf_init(&left, 4096);
+    files_read(link_path, &left);
+    cr_assert_gt(left.size_bytes, 0);
+    for (size_t i = 0; i < left.size_bytes; i++)
+        cr_assert_eq(left.data[i], 0);
+    buf_free(&left);
+    cr_expect_eq(keyfile_destroy(disk, folder, KEY_LOG, 1, NULL), ERR_NOT_FOUND);
+}

@@ -5,7 +5,7 @@
 #include "domain/control.h"
 
 static const enum control_kind kinds[] = {CONTROL_AUTHORITY_RELEASED, CONTROL_AUTHORITY_TAKEN, CONTROL_AUTHORITY_SEIZED,
-                                          CONTROL_LATE_SETTLED};
+                                          CONTROL_LATE_SETTLED,       CONTROL_KEY_ROTATED,     CONTROL_KEY_RETIRED};
 
 static struct position position_of(const char *text)
 {
@@ -75,7 +75,7 @@ static void expect_settled_corrupt(struct bytes payload)
 
 Test(control, a_kind_is_known_by_flag_and_type)
 {
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         struct entry entry = {.flags = ENTRY_FLAG_CONTROL, .type = bytes_of_string(control_type(kinds[i]))};
         cr_assert_eq(control_kind_of(&entry), kinds[i]);
         entry.flags = 0;
@@ -85,7 +85,7 @@ Test(control, a_kind_is_known_by_flag_and_type)
 
 Test(control, a_type_of_a_newer_version_is_unknown)
 {
-    const struct entry entry = {.flags = ENTRY_FLAG_CONTROL, .type = BYTES_LITERAL("$KeyRotated")};
+    const struct entry entry = {.flags = ENTRY_FLAG_CONTROL, .type = BYTES_LITERAL("$KeyBurnt")};
     cr_assert_eq(control_kind_of(&entry), CONTROL_UNKNOWN);
 }
 
@@ -279,4 +279,59 @@ Test(control, a_settlement_that_would_be_corrupt_is_not_written)
     settled = settlement_of((enum settlement)(SETTLED_COMPENSATE + 1));
     cr_assert_eq(control_settled_encode(&settled, &out, NULL), ERR_INVALID);
     cr_assert_eq(out.size_bytes, 0);
+}
+
+/* --- Keys --- */
+
+static struct control_key key_change(void)
+{
+    struct control_key key = {.kind = CONTROL_KEY_ROTATED, .role = BYTES_LITERAL("log")};
+    memset(key.old_key.bytes, 1, HASH_SIZE);
+    memset(key.new_key.bytes, 2, HASH_SIZE);
+    return key;
+}
+
+static void expect_key_corrupt(struct bytes payload)
+{
+    struct control_key key = {.kind = CONTROL_UNKNOWN};
+    cr_assert_eq(control_key_parse(CONTROL_KEY_ROTATED, payload, &key, NULL), ERR_CORRUPT);
+    cr_assert_eq(key.kind, CONTROL_UNKNOWN, "outputs are untouched on failure");
+}
+
+Test(control, a_change_of_keys_comes_back_as_it_was)
+{
+    struct control_key key = key_change();
+    struct control_key back;
+    cr_assert_eq(control_key_encode(&key, &out, NULL), 0);
+    cr_assert_eq(control_key_parse(CONTROL_KEY_RETIRED, buf_bytes(&out), &back, NULL), 0);
+    cr_expect_eq(back.kind, CONTROL_KEY_RETIRED);
+    cr_expect(bytes_equal(back.role, key.role));
+    cr_expect(hash_equal(&back.old_key, &key.old_key) && hash_equal(&back.new_key, &key.new_key));
+}
+
+Test(control, a_change_of_keys_names_a_role_and_two_keys)
+{
+    struct control_key key = key_change();
+    key.new_key = key.old_key;
+    cr_expect_eq(control_key_encode(&key, &out, NULL), ERR_INVALID);
+    key = key_change();
+    key.role = bytes_of(NULL, 0);
+    cr_expect_eq(control_key_encode(&key, &out, NULL), ERR_INVALID);
+    cr_expect_eq(out.size_bytes, 0);
+}
+
+Test(control, a_change_of_keys_is_refused_when_anything_is_missing_or_left)
+{
+    struct control_key key = key_change();
+    cr_assert_eq(control_key_encode(&key, &out, NULL), 0);
+    for (size_t size = 0; size < out.size_bytes; size++)
+        expect_key_corrupt(bytes_of(out.data, size));
+    cr_assert_eq(buf_append_byte(&out, 0), 0);
+    expect_key_corrupt(buf_bytes(&out));
+}
+
+Test(control, a_change_of_keys_is_no_change_of_authority)
+{
+    cr_expect(control_is_key(CONTROL_KEY_ROTATED) && control_is_key(CONTROL_KEY_RETIRED));
+    cr_expect(!control_is_key(CONTROL_LATE_SETTLED) && !control_is_authority(CONTROL_KEY_ROTATED));
 }

@@ -292,7 +292,7 @@ BOTH(running_out_of_memory_applies_nothing)
             index_scan(index, BYTES_LITERAL("shop"), BYTES_LITERAL("order-1"), 0, false, places, 4, &count, NULL), 0);
         cr_assert_eq(count, 1);
     }
-    cr_assert_gt(failures, 3);
+    cr_assert_gt(failures, 1);
     cr_assert_eq(index_applied_size(index, log), 6);
     expect_head(index, "order-1", 6, log, 3);
     expect_head(index, "order-2", 0, log, 2);
@@ -307,6 +307,37 @@ static void apply_in(struct index *index, uint32_t log, const char *context, con
     entry.context = bytes_of_string(context);
     struct index_entry item = {.entry = &entry};
     cr_assert_eq(index_apply(index, log, &item, 1, NULL), 0);
+}
+
+/* The versions that a scan of order-1 finds; their entries' indexes are their versions in these tests. */
+static void expect_scan(struct index *index, uint64_t from, bool backwards, const uint64_t *expected, size_t count)
+{
+    struct index_place places[8];
+    size_t found = 0;
+    cr_assert_eq(
+        index_scan(index, BYTES_LITERAL("shop"), BYTES_LITERAL("order-1"), from, backwards, places, 8, &found, NULL),
+        0);
+    cr_assert_eq(found, count);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(places[i].index, expected[i]);
+}
+
+BOTH(a_scan_crosses_gaps_in_the_versions)
+{
+    const uint64_t versions[] = {3, 64, 1000, 1001, 70000};
+    uint32_t log = number(index, "c/a/1");
+    for (size_t i = 0; i < 5; i++) {
+        apply_in(index, log, "shop", "order-1", versions[i]);
+        apply_in(index, log, "shop", "order-10", 5000); /* lies beside it */
+        if (i == 2)
+            cr_assert_eq(index_flush(index, NULL), 0);
+    }
+    expect_scan(index, 0, false, (const uint64_t[]){0, 2, 4, 6, 8}, 5);
+    expect_scan(index, 65, false, (const uint64_t[]){4, 6, 8}, 3);
+    expect_scan(index, 70001, false, NULL, 0);
+    expect_scan(index, UINT64_MAX, true, (const uint64_t[]){8, 6, 4, 2, 0}, 5);
+    expect_scan(index, 69999, true, (const uint64_t[]){6, 4, 2, 0}, 4);
+    expect_scan(index, 2, true, NULL, 0);
 }
 
 BOTH(context_and_stream_do_not_run_into_each_other)

@@ -10,7 +10,7 @@
 #include "unit/index/fixture.h"
 #include "unit/index/history.h"
 
-enum { SEEDS = 12, STEPS = 900, BATCH = 9, CHECKS = 4 };
+enum { SEEDS = 12, STEPS = 900, BATCH = 9, CHECKS = 4, FLUSH_ONE_IN = 30 };
 
 /* One index on its way through a history. */
 struct way {
@@ -44,6 +44,16 @@ static void reopen(struct way *way)
         return;
     index_close(way->index);
     open_index(way);
+}
+
+/* What is applied lies in memory, in files, or in both: it must make no difference. */
+static void move_about(struct way *way)
+{
+    uint64_t drawn = prng_below(&way->prng, 3);
+    if (drawn == 0)
+        reopen(way);
+    else if (drawn == 1)
+        cr_assert_eq(index_flush(way->index, NULL), 0);
 }
 
 /* Hands over whatever is late by the table, and more often than needed. */
@@ -131,9 +141,11 @@ static struct hash travel(const struct history *history, uint64_t seed, const ch
         cr_assert_lt(rounds++, 100000, "seed %llu: an order that cannot go on", (unsigned long long)history->seed);
         if (way.sizes[log] < history->counts[log])
             apply(&way, log);
+        if (prng_below(&way.prng, FLUSH_ONE_IN) == 0)
+            cr_assert_eq(index_flush(way.index, NULL), 0);
         if (left(&way) <= next && !way.disturbed) {
             next = left(&way) > every ? left(&way) - every : 0;
-            reopen(&way);
+            move_about(&way);
             history_check(history, way.index, way.sizes);
         }
     }

@@ -87,6 +87,24 @@ Test(block, impossible_headers_are_refused)
     block_release(block);
 }
 
+Test(block, what_was_written_together_is_said_in_the_file_alone)
+{
+    struct block *block = make_block(&f, 5, 100);
+    struct block *copy = NULL;
+    struct block_header header;
+    uint8_t stored[BLOCK_ALIGNMENT_BYTES];
+    cr_assert_leq(block->size_bytes, sizeof(stored));
+    memcpy(stored, block->data, block->size_bytes);
+    block_stamp(stored, block->size_bytes, BLOCK_PAGES_BACK_MAX);
+    cr_assert_eq(block_check(bytes_of(stored, block->size_bytes), &header, NULL), 0);
+    cr_expect_eq(header.pages_back, BLOCK_PAGES_BACK_MAX);
+    cr_expect_eq(header.entry_count, 5);
+    cr_assert_eq(block_from_bytes(bytes_of(stored, block->size_bytes), &copy, NULL), 0);
+    cr_expect(bytes_equal(block_bytes(copy), block_bytes(block)));
+    block_release(copy);
+    block_release(block);
+}
+
 Test(block, zeros_are_the_end_and_no_block)
 {
     const uint8_t zeros[64] = {0};

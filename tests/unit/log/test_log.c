@@ -2,6 +2,7 @@
 #include "log/log.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -101,6 +102,68 @@ Test(log, several_blocks_at_once)
     cr_assert(hash_equal(&chain.prev, &f.chain.prev));
     cr_assert_eq(chain.last_time, f.chain.last_time);
     log_close(log);
+}
+
+/* The header of the block that is stored at the offset. */
+static struct block_header stored_header(uint64_t offset)
+{
+    uint8_t bytes[BLOCK_HEADER_BYTES];
+    struct block_header header;
+    FILE *file = fopen(segment_path(&f, 0), "rb");
+    cr_assert_not_null(file);
+    cr_assert_eq(fseek(file, (long)offset, SEEK_SET), 0);
+    cr_assert_eq(fread(bytes, 1, sizeof(bytes), file), sizeof(bytes));
+    fclose(file);
+    cr_assert_eq(block_parse_header(bytes, &header, NULL), 0);
+    return header;
+}
+
+Test(log, blocks_that_wait_together_are_one_write_and_say_so)
+{
+    struct fault_disk counting;
+    fault_disk_init(&counting, f.disk);
+    log_close(create_log(&f));
+    struct log *log = NULL;
+    struct log_recovery recovery;
+    cr_assert_eq(log_open(&counting.disk, f.log_folder, BYTES_LITERAL(TEST_ORIGIN), &f.options, &log, &recovery, NULL),
+                 0);
+    struct block *blocks[] = {make_block(&f, 2, 10), make_block(&f, 1, 5000), make_block(&f, 3, 10)};
+    uint64_t writes = counting.done[FAULT_WRITE];
+    cr_assert_eq(log_append(log, blocks, 3, NULL), 0);
+    cr_expect_eq(counting.done[FAULT_WRITE], writes + 1);
+    uint64_t offset = LOG_SEGMENT_HEADER_BYTES;
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_eq(stored_header(offset).pages_back, (offset - LOG_SEGMENT_HEADER_BYTES) / BLOCK_ALIGNMENT_BYTES);
+        offset += blocks[i]->padded_size_bytes;
+        block_release(blocks[i]);
+    }
+    log_close(log);
+    log = open_log(&f, NULL);
+    expect_readable(log, 6);
+    struct block *read = NULL;
+    struct block_header header;
+    cr_assert_eq(log_read_block(log, 3, &read, NULL), 0);
+    cr_assert_eq(block_parse_header(read->data, &header, NULL), 0);
+    cr_expect_eq(header.pages_back, 0, "a reader is not told");
+    block_release(read);
+    log_close(log);
+}
+
+Test(log, a_write_is_no_longer_than_its_limit_and_never_spans_segments)
+{
+    struct log *log = create_log(&f);
+    struct block *blocks[40];
+    for (size_t i = 0; i < 40; i++)
+        blocks[i] = make_block(&f, 1, 900 * 1000);
+    cr_assert_eq(log_append(log, blocks, 40, NULL), 0);
+    for (size_t i = 0; i < 40; i++)
+        block_release(blocks[i]);
+    log_close(log);
+    log = open_log(&f, NULL);
+    expect_readable(log, 40);
+    log_close(log);
+    cr_expect_eq(stored_header(LOG_SEGMENT_HEADER_BYTES).pages_back, 0);
+    cr_expect_eq(stored_header(LOG_SEGMENT_HEADER_BYTES + segment_block_span(900 * 1000)).pages_back, 0);
 }
 
 Test(log, appending_nothing_is_fine)

@@ -169,6 +169,25 @@ Test(mend, a_peer_with_other_blocks_gives_the_same_entries)
     expect_repairs();
 }
 
+/* What was written together long ago was acknowledged long ago: behind damage it must count as whole again. */
+Test(mend, a_repaired_file_forgets_what_was_written_together)
+{
+    block_stamp(blocks[9]->data, blocks[9]->size_bytes, 1);
+    overwrite(file_of(9), offsets[9], blocks[9]->data, blocks[9]->size_bytes);
+    damage(8);
+    find(1);
+    expect_repairs();
+    uint8_t header[BLOCK_HEADER_BYTES];
+    struct block_header parsed;
+    FILE *file = fopen(file_of(9), "rb");
+    cr_assert_not_null(file);
+    cr_assert_eq(fseek(file, (long)offsets[9], SEEK_SET), 0);
+    cr_assert_eq(fread(header, 1, sizeof(header), file), sizeof(header));
+    fclose(file);
+    cr_assert_eq(block_parse_header(header, &parsed, NULL), 0);
+    cr_expect_eq(parsed.pages_back, 0);
+}
+
 Test(mend, the_damaged_file_is_kept)
 {
     char path[400];

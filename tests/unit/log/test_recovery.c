@@ -97,6 +97,45 @@ Test(recovery, a_last_block_without_its_first_page_is_cut)
     block_release(big);
 }
 
+/* Three more blocks behind the six entries, in one write; then whatever spoils the first of them. */
+static uint64_t append_together(void)
+{
+    struct block *together[] = {make_block(&f, 1, 5000), make_block(&f, 2, 10), make_block(&f, 1, 10)};
+    struct log *log = open_log(&f, NULL);
+    cr_assert_eq(log_append(log, together, 3, NULL), 0);
+    log_close(log);
+    uint64_t second = offsets[3] + together[0]->padded_size_bytes;
+    for (size_t i = 0; i < 3; i++)
+        block_release(together[i]);
+    return second;
+}
+
+Test(recovery, a_write_of_several_blocks_whose_beginning_was_lost_is_cut)
+{
+    append_together();
+    flip_byte(segment(), offsets[3] + 100);
+    expect_cut_to(6, offsets[3]);
+}
+
+Test(recovery, a_write_of_several_blocks_whose_middle_was_lost_keeps_what_is_whole)
+{
+    uint64_t second = append_together();
+    zero(second, 4096);
+    expect_cut_to(7, second);
+}
+
+Test(recovery, a_bad_block_before_a_later_write_is_damage_whatever_it_was_written_with)
+{
+    struct err err = {0};
+    append_together();
+    struct log *log = open_log(&f, NULL);
+    append_one(log, make_block(&f, 1, 10));
+    log_close(log);
+    flip_byte(segment(), offsets[3] + 100);
+    expect_open_fails(&f, ERR_CORRUPT, &err);
+    cr_expect_not_null(strstr(err.message, "damaged"));
+}
+
 Test(recovery, garbage_after_the_end_is_cut)
 {
     const uint64_t places[] = {offsets[3], offsets[3] + 1, offsets[3] + 4095, offsets[3] + 4096,

@@ -245,13 +245,34 @@ Test(segment, search_finds_a_whole_block_behind_a_bad_one)
     bool found = false, dirty = false;
     uint64_t offset = 0;
     flip_byte(log_path(&f, "file"), LOG_SEGMENT_HEADER_BYTES + 50);
-    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 0, &found, &offset, &dirty, NULL), 0);
+    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 0, SEARCH_ANY, &found, &offset, &dirty, NULL), 0);
     cr_assert(found);
     cr_assert(dirty);
     cr_assert_eq(offset, LOG_SEGMENT_HEADER_BYTES + blocks[0]->padded_size_bytes);
     cr_assert_eq(walk.offset, LOG_SEGMENT_HEADER_BYTES);
-    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 6, &found, &offset, &dirty, NULL), 0);
+    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 6, SEARCH_ANY, &found, &offset, &dirty, NULL), 0);
     cr_assert_not(found, "blocks of entries before the expected one do not count");
+    for (size_t i = 0; i < 3; i++)
+        block_release(blocks[i]);
+    segment_walk_free(&walk);
+    disk_close(file);
+}
+
+Test(segment, search_for_a_later_write_passes_over_what_was_written_together)
+{
+    struct block *blocks[] = {make_block(&f, 2, 10), make_block(&f, 3, 6000), make_block(&f, 1, 10)};
+    uint32_t before = blocks[0]->padded_size_bytes / BLOCK_ALIGNMENT_BYTES;
+    block_stamp(blocks[1]->data, blocks[1]->size_bytes, before);
+    struct segment_walk walk;
+    struct disk_file *file = walk_over(&walk, blocks, 3);
+    bool found = false, dirty = false;
+    uint64_t offset = 0;
+    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 0, SEARCH_LATER_WRITTEN, &found, &offset, &dirty, NULL), 0);
+    cr_assert(found);
+    cr_expect_eq(offset, LOG_SEGMENT_HEADER_BYTES + blocks[0]->padded_size_bytes + blocks[1]->padded_size_bytes);
+    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 0, SEARCH_ANY, &found, &offset, &dirty, NULL), 0);
+    cr_assert(found);
+    cr_expect_eq(offset, LOG_SEGMENT_HEADER_BYTES + blocks[0]->padded_size_bytes);
     for (size_t i = 0; i < 3; i++)
         block_release(blocks[i]);
     segment_walk_free(&walk);
@@ -266,11 +287,11 @@ Test(segment, search_tells_zeros_from_something)
     bool found = true, dirty = true;
     uint64_t offset = 0;
     walk.offset += block->padded_size_bytes;
-    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 2, &found, &offset, &dirty, NULL), 0);
+    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 2, SEARCH_ANY, &found, &offset, &dirty, NULL), 0);
     cr_assert_not(found);
     cr_assert_not(dirty);
     overwrite(log_path(&f, "file"), walk.file_size - 1, "x", 1);
-    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 2, &found, &offset, &dirty, NULL), 0);
+    cr_assert_eq(segment_walk_search(&walk, f.chain.log_id, 2, SEARCH_ANY, &found, &offset, &dirty, NULL), 0);
     cr_assert_not(found);
     cr_assert(dirty);
     block_release(block);

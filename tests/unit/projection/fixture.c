@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 struct projection_spec *spec_of(const char *sql)
 {
@@ -114,4 +115,49 @@ void db_close_and_remove(struct opened *opened)
     projection_db_close(opened->db);
     projection_spec_free(opened->spec);
     files_remove_folder(opened->place.folder);
+}
+
+/* --- PostgreSQL --- */
+
+struct projection_server test_server = {.name = "test", .url = "postgresql:///"};
+
+__attribute__((constructor)) static void find_server(void)
+{
+    const char *url = getenv("TALLY_TEST_POSTGRES");
+    if (url != NULL)
+        test_server.url = url;
+}
+
+int try_schema(const char *schema, const char *sql, struct err *err)
+{
+    struct projection_spec *spec = spec_of(sql);
+    struct projection_db *db = NULL;
+    int code = projection_schema_open(&test_server, schema, SCHEMA_REPLACE, 1, spec, &db, err);
+    projection_db_close(db);
+    projection_spec_free(spec);
+    return code;
+}
+
+struct projection_db *open_schema(const char *schema, const char *sql, struct projection_spec **ret_spec)
+{
+    struct projection_db *db = NULL;
+    struct err err = {0};
+    *ret_spec = spec_of(sql);
+    cr_assert_eq(projection_schema_open(&test_server, schema, SCHEMA_REPLACE, 1, *ret_spec, &db, &err), 0, "%s",
+                 err.message);
+    return db;
+}
+
+const char *psql(const char *sql)
+{
+    static char out[4096];
+    char command[8192];
+    snprintf(command, sizeof(command), "psql -qAtX '%s' <<'END_OF_SQL'\n%s\nEND_OF_SQL\n", test_server.url, sql);
+    FILE *pipe = popen(command, "r");
+    cr_assert_not_null(pipe);
+    size_t size = fread(out, 1, sizeof(out) - 1, pipe);
+    out[size] = '\0';
+    cr_assert_eq(pclose(pipe), 0, "psql: %s", out);
+    out[strcspn(out, "\n")] = '\0';
+    return out;
 }

@@ -58,4 +58,14 @@ void db_open_new(struct opened *opened, const char *sql);
 void db_reopen(struct opened *opened);
 void db_close_and_remove(struct opened *opened);
 
+/* --- PostgreSQL: the server that tests/support/postgres.sh started --- */
+
+extern struct projection_server test_server;
+/* A schema of this name, made afresh. The spec is left in *ret_spec, free both. */
+struct projection_db *open_schema(const char *schema, const char *sql, struct projection_spec **ret_spec);
+/* What making it says. */
+int try_schema(const char *schema, const char *sql, struct err *err);
+/* Runs SQL on the server by psql; what it prints, without the last line break, until the next call. */
+const char *psql(const char *sql);
+
 #endif

@@ -27,7 +27,7 @@ static void setup(void)
     struct err err = {0};
     logs_open(&logs, 3);
     files_join(logs.folder, "projection", folder);
-    cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), NULL, &projection, &err), 0, "%s", err.message);
     follow();
 }
 
@@ -46,7 +46,7 @@ static void reopen(void)
     struct err err = {0};
     follower_free(follower);
     projection_close(projection);
-    cr_assert_eq(projection_open(folder, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_open(folder, NULL, &projection, &err), 0, "%s", err.message);
     follow();
 }
 
@@ -101,6 +101,14 @@ Test(follower, keeps_up_with_all_logs)
     cr_assert_str_eq(follower_reason(follower), "");
 }
 
+Test(follower, a_transaction_may_have_one_event)
+{
+    follower_limit(follower, 1);
+    fail_over();
+    cr_assert_eq(settle(), 0);
+    cr_assert_eq(rows(), 3, "one of eu, two of us");
+}
+
 Test(follower, rebuilds_itself_when_what_it_has_applied_becomes_late)
 {
     fail_over();
@@ -146,7 +154,7 @@ Test(follower, a_crash_after_any_step_ends_in_the_same_contents)
         files_join(logs.folder, name, folder);
         follower_free(follower);
         projection_close(projection);
-        cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), &projection, &err), 0, "%s", err.message);
+        cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), NULL, &projection, &err), 0, "%s", err.message);
         follow();
         for (unsigned i = 0; i < crash_after; i++)
             step();
@@ -221,6 +229,40 @@ Test(follower, a_competing_seizure_that_wins_brings_back_what_was_left_out)
 }
 
 /* us is the home of "north" now, from epoch 1 on. */
+Test(follower, what_is_held_goes_to_its_place_and_no_further)
+{
+    struct position at;
+    struct position stands;
+    deposits(0, 1, 1, 4);
+    deposits(1, 1, 10, 4);
+    cr_assert_eq(position_parse(BYTES_LITERAL("eu@3,us@1"), &at, NULL), 0);
+    follower_hold(follower, &at);
+    settle();
+    cr_assert_eq(follower_position(follower, &stands, NULL), 0);
+    cr_assert(position_equal(&stands, &at));
+    follower_release(follower);
+    settle();
+    cr_assert_eq(follower_position(follower, &stands, NULL), 0);
+    cr_assert_eq(position_get(&stands, "eu", 1), 4);
+    cr_assert_eq(position_get(&stands, "us", 1), 4);
+}
+
+Test(follower, no_next_generation_becomes_live_while_it_is_held)
+{
+    struct position at;
+    struct err err = {0};
+    deposits(0, 1, 1, 4);
+    settle();
+    cr_assert_eq(follower_rebuild(follower, &err), 0, "%s", err.message);
+    cr_assert_eq(follower_position(follower, &at, NULL), 0);
+    follower_hold(follower, &at);
+    settle();
+    cr_assert_eq(projection_generation(projection), 1);
+    follower_release(follower);
+    settle();
+    cr_assert_eq(projection_generation(projection), 2);
+}
+
 Test(follower, other_contexts_are_a_reason_to_rebuild)
 {
     static const struct context_home homes[] = {{"north", "us"}};
@@ -249,7 +291,7 @@ static void follow_positive(void)
     follower_free(follower);
     projection_close(projection);
     files_join(logs.folder, "positive", folder);
-    cr_assert_eq(projection_create(folder, BYTES_LITERAL(POSITIVE), &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_create(folder, BYTES_LITERAL(POSITIVE), NULL, &projection, &err), 0, "%s", err.message);
     follow();
 }
 
@@ -393,7 +435,7 @@ static struct hash fill(struct prng *prng, uint64_t history, unsigned order, uin
     char name[64];
     snprintf(name, sizeof(name), "h%llu-%u", (unsigned long long)history, order);
     files_join(logs.folder, name, folder);
-    cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), NULL, &projection, &err), 0, "%s", err.message);
     struct generation *first = NULL;
     cr_assert_eq(generation_new(projection_live(projection), &logs_contexts, &first, &err), 0, "%s", err.message);
     for (unsigned i = 0; i < 30; i++) {

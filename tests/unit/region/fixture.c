@@ -54,9 +54,9 @@ static void add_peer(struct site *site, const char *name, size_t size)
     snprintf(peer->region, sizeof(peer->region), "%.*s", (int)size, name);
     snprintf(peer->address, sizeof(peer->address), "%.*s.example:7001", (int)size, name);
     site_log_signer(peer->region, &keys);
-    peer->log_key = keys.verifier;
+    peer->log_keys = (struct keyring){1, {keys.verifier}};
     site_cosign_signer(peer->region, &keys);
-    peer->cosign_key = keys.verifier;
+    peer->cosign_keys = (struct keyring){1, {keys.verifier}};
 }
 
 void site_configure(struct site *site, const char *region, const char *peers)
@@ -65,8 +65,8 @@ void site_configure(struct site *site, const char *region, const char *peers)
     site_cosign_signer(region, &site->cosign_signer);
     site->config = (struct region_config){.cluster = "demo",
                                           .incarnation = 1,
-                                          .log_signer = &site->log_signer,
-                                          .cosign_signer = &site->cosign_signer,
+                                          .log_signers = {1, {&site->log_signer}},
+                                          .cosign_signers = {1, {&site->cosign_signer}},
                                           .contexts = site->contexts,
                                           .checkpoint_interval_us = INTERVAL_US,
                                           .hello_interval_us = HELLO_US,
@@ -118,11 +118,11 @@ struct site *site_new_promising(const char *region, const char *peers, const str
     return site;
 }
 
-/* What is on the disk after a crash: durable blocks and stored notes move to the new site. */
-static void move_disk(struct site *site, struct site *before, struct region_log_found *found)
+/* What is on the disk after a crash: durable blocks and stored notes move to the new site, as logs `first` and up. */
+static void move_disk(struct site *site, struct site *before, uint32_t first, struct region_log_found *found)
 {
     for (uint32_t i = 0; i < region_log_count(before->region); i++) {
-        struct site_log *to = &site->logs[i];
+        struct site_log *to = &site->logs[first + i];
         struct site_log *from = &before->logs[i];
         struct region_log_status status;
         region_log_status(before->region, i, &status);
@@ -145,21 +145,47 @@ static void move_disk(struct site *site, struct site *before, struct region_log_
 
 static void index_durable(struct site *site, uint32_t log, const char *origin, size_t blocks_max);
 
-struct site *site_restart(struct site *before)
+/* A new process of the same region. */
+static struct site *successor(const struct site *before)
 {
     struct site *site = site_bare();
-    struct region_log_found found[SITE_LOGS_MAX] = {0};
-    struct err err = {0};
-    size_t count = region_log_count(before->region);
     site->now = before->now;
     site->config = before->config;
     site->table[0].promises = before->table[0].promises;
     site->config.contexts = site->contexts;
     site->log_signer = before->log_signer;
     site->cosign_signer = before->cosign_signer;
-    site->config.log_signer = &site->log_signer;
-    site->config.cosign_signer = &site->cosign_signer;
-    move_disk(site, before, found);
+    site->config.log_signers = (struct signers){1, {&site->log_signer}};
+    site->config.cosign_signers = (struct signers){1, {&site->cosign_signer}};
+    return site;
+}
+
+struct site *site_next_life(struct site *before, bool indexed)
+{
+    struct site *site = successor(before);
+    struct region_log_found found[SITE_LOGS_MAX] = {0};
+    struct err err = {0};
+    size_t count = region_log_count(before->region) + 1;
+    site->config.incarnation++;
+    snprintf(found[0].origin, sizeof(found[0].origin), "demo/%s/%llu", site->config.region,
+             (unsigned long long)site->config.incarnation);
+    cr_assert_eq(note_verifier_rename(&site->log_signer.verifier, found[0].origin, NULL), 0);
+    chain_init(&found[0].chain, site->sha, bytes_of_string(found[0].origin));
+    move_disk(site, before, 1, found + 1);
+    for (uint32_t i = 1; indexed && i < count; i++)
+        index_durable(site, i, found[i].origin, SITE_BLOCKS_MAX);
+    site_free(before);
+    cr_assert_eq(region_new(&site->config, found, count, site->index, &site->region, &err), 0, "%s", err.message);
+    return site;
+}
+
+struct site *site_restart(struct site *before)
+{
+    struct site *site = successor(before);
+    struct region_log_found found[SITE_LOGS_MAX] = {0};
+    struct err err = {0};
+    size_t count = region_log_count(before->region);
+    move_disk(site, before, 0, found);
     for (size_t blocks = 1; blocks <= SITE_BLOCKS_MAX; blocks++) { /* together: a change in one log rests on others */
         for (uint32_t i = 0; i < count; i++)
             index_durable(site, i, found[i].origin, blocks);

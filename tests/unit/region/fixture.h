@@ -57,6 +57,9 @@ void site_configure(struct site *site, const char *region, const char *peers);
 struct site *site_new(const char *region, const char *peers);
 /* The same region after a crash: what was durable is there, the rest is gone. Frees `before`. */
 struct site *site_restart(struct site *before);
+/* The same in its next incarnation: an own log that is empty, and what was durable as logs 1 and up, of which the index
+ * has applied nothing when `indexed` is false. Frees `before`. */
+struct site *site_next_life(struct site *before, bool indexed);
 void site_free(struct site *site);
 /* A cluster of one region that accepts. */
 struct site *site_alone(void);

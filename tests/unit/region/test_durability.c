@@ -131,6 +131,29 @@ Test(durability, a_repetition_waits_for_the_copies_of_the_original)
     site_free(site);
 }
 
+Test(durability, an_earlier_log_of_this_region_s_own_is_no_copy)
+{
+    struct site *site = site_promising("us", &one_refuse);
+    const struct region_held held = {.origin = "demo/eu/1", .size = 1};
+    struct order order;
+    struct order again;
+    submit_durable(site, &order, 1);
+    expect_waiting(&order);
+    site = site_next_life(site, true);
+    site_tick(site, 0);
+    site_hello(site, "us", NULL, 0);
+    cr_assert(region_accepting(site->region));
+    order_one(&again, "s", 1, "1");
+    site_submit(site, &again);
+    expect_answered(&again, ERR_UNAVAILABLE);
+    site_hello(site, "us", &held, 1);
+    order_one(&again, "s", 1, "1");
+    site_submit(site, &again);
+    expect_answered(&again, 0);
+    cr_assert(again.results[0].duplicate);
+    site_free(site);
+}
+
 Test(durability, with_the_peers_away_nothing_is_accepted)
 {
     struct site *site = site_promising("us", &one_refuse);

@@ -2,6 +2,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "domain/control.h"
+#include "entry/frame.h"
 #include "unit/region/fixture.h"
 
 /* --- Support --- */
@@ -355,6 +357,96 @@ Test(homes, a_region_reads_what_its_peers_had_before_it_accepts)
 }
 
 /* --- Names of the system --- */
+
+/* --- Earlier lives --- */
+
+/* eu with one entry in its log, which it had to end. us holds nothing of it. */
+static struct site *eu_begins_again(bool indexed)
+{
+    struct site *eu = site_accepting("us");
+    site_append(eu, "s", 1);
+    eu = site_next_life(eu, indexed);
+    site_tick(eu, 0);
+    site_hello(eu, "us", NULL, 0);
+    cr_assert(region_accepting(eu->region));
+    return eu;
+}
+
+Test(homes, a_home_decides_only_once_its_earlier_logs_are_indexed)
+{
+    struct site *eu = eu_begins_again(false);
+    struct order order;
+    cr_assert_eq(try_append(eu, "s", 2, &order), ERR_UNAVAILABLE);
+    cr_assert_not_null(strstr(order.command.refusal.err.message, "earlier logs"));
+    site_indexed(eu, 1);
+    cr_assert_eq(try_append(eu, "s", 2, &order), 0, "%s", order.command.refusal.err.message);
+    cr_assert_eq(order.results[0].stream_version, 1, "the stream goes on");
+    site_free(eu);
+}
+
+Test(homes, a_partition_is_handed_over_only_to_one_that_holds_the_earlier_logs)
+{
+    struct site *eu = eu_begins_again(true);
+    struct wish wish;
+    cr_assert_eq(ask(eu, &wish, REGION_HANDOVER, "us", "north", true), ERR_BUSY, "not even with a reason");
+    const struct region_held held = {.origin = "demo/eu/1", .size = 1};
+    site_hello(eu, "us", &held, 1);
+    cr_assert_eq(ask(eu, &wish, REGION_HANDOVER, "us", "north", false), 0);
+    site_free(eu);
+}
+
+/* The first block of us's log: it seizes what eu has, on this basis. */
+static struct block *seizure_of_us(struct sha256 *sha, const char *basis)
+{
+    struct control_authority change = {.previous = BYTES_LITERAL("eu"), .actor = BYTES_LITERAL("test")};
+    struct chain chain;
+    struct buf payload, encoded;
+    struct block *block = NULL;
+    chain_init(&chain, sha, BYTES_LITERAL("demo/us/1"));
+    buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
+    buf_init(&encoded, ENTRY_MAX_BYTES);
+    cr_assert_eq(position_parse(bytes_of_string(basis), &change.basis, NULL), 0);
+    cr_assert_eq(control_authority_encode(CONTROL_AUTHORITY_SEIZED, &change, &payload, NULL), 0);
+    struct frame frame = {.payload = buf_bytes(&payload), .has_payload = true, .salt = {1}};
+    struct entry entry = {.time = 1,
+                          .event_id = {1},
+                          .epoch = 2,
+                          .flags = ENTRY_FLAG_CONTROL,
+                          .context = BYTES_LITERAL("bank"),
+                          .partition = BYTES_LITERAL("north"),
+                          .stream = BYTES_LITERAL(CONTROL_STREAM),
+                          .type = bytes_of_string(control_type(CONTROL_AUTHORITY_SEIZED)),
+                          .prev = chain.prev,
+                          .payload_size_bytes = payload.size_bytes,
+                          .payload_commitment = entry_payload_commitment(sha, frame.salt, buf_bytes(&payload))};
+    memcpy(entry.log_id, chain.log_id, ENTRY_LOG_ID_SIZE);
+    cr_assert_eq(entry_encode(&entry, &encoded, NULL), 0);
+    frame.entry = buf_bytes(&encoded);
+    cr_assert_eq(block_new(0, chain.log_id, &block, NULL), 0);
+    cr_assert_eq(block_add(block, &frame, NULL), 0);
+    block_seal(block);
+    buf_free(&encoded);
+    buf_free(&payload);
+    return block;
+}
+
+Test(homes, a_log_that_a_change_rests_on_is_kept_though_only_another_peer_names_it)
+{
+    struct site *eu = site_accepting("us ap");
+    const struct region_held held[] = {{.origin = "demo/us/1", .size = 1}, {.origin = "demo/ap/2", .size = 3}};
+    site_hello(eu, "us", held, 2);
+    cr_assert_eq(region_log_count(eu->region), 2, "us cannot vouch for a log of ap");
+    struct block *block = seizure_of_us(eu->sha, "ap.2@3");
+    site_step(eu,
+              (struct region_event){.type = REGION_PULL_BLOCK, .peer = site_peer(eu, "us"), .log = 1, .block = block});
+    block_release(block);
+    cr_assert_eq(site_count(eu, REGION_ALARM), 0);
+    site_written_all(eu, 1);
+    cr_assert_str_eq(home_of(eu, "north").region, "eu", "the seizure waits");
+    site_hello(eu, "us", held, 2);
+    cr_assert_eq(region_log_count(eu->region), 3);
+    site_free(eu);
+}
 
 Test(homes, clients_cannot_use_the_systems_names)
 {

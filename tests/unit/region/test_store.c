@@ -2,6 +2,7 @@
 #include "region/store.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "log/evidence.h"
 #include "support/files.h"
@@ -53,6 +54,23 @@ Test(store, the_first_start_makes_the_own_log)
     cr_assert_eq(atomic_load(&store.log_count), 1);
     cr_assert(is_log(0, "demo/eu/1"));
     cr_assert_eq(opened_count, 1);
+}
+
+Test(store, a_log_of_an_earlier_life_that_is_gone_is_kept_empty_when_something_of_it_was_signed)
+{
+    struct err err = {0};
+    char path[FILES_PATH_MAX + 32];
+    snprintf(path, sizeof(path), "%s/signed", folder);
+    cr_assert_eq(disk_make_dir(disk_posix(), path, &err), 0, "%s", err.message);
+    const char *const remembered[] = {"eu-1", "eu-3", "us-1", "eu-x"};
+    for (size_t i = 0; i < sizeof(remembered) / sizeof(remembered[0]); i++) {
+        snprintf(path, sizeof(path), "%s/signed/%s", folder, remembered[i]);
+        cr_assert_eq(disk_replace_file(disk_posix(), path, BYTES_LITERAL("a note"), 0, &err), 0, "%s", err.message);
+    }
+    cr_assert_eq(open_store("demo/eu/3", &err), 0, "%s", err.message);
+    cr_assert_eq(atomic_load(&store.log_count), 2);
+    cr_assert(is_log(0, "demo/eu/3"));
+    cr_assert(is_log(1, "demo/eu/1"));
 }
 
 Test(store, mirrors_are_found_again_behind_the_own_log)

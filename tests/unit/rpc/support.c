@@ -295,8 +295,10 @@ static int projection_list(struct rpc_backend *backend, struct rpc_projection *r
     return projection_get(backend, "balances", &ret[0], err);
 }
 
-static int projection_create(struct rpc_backend *backend, struct bytes sql, struct rpc_projection *ret, struct err *err)
+static int projection_create(struct rpc_backend *backend, struct bytes sql, const char *database,
+                             struct rpc_projection *ret, struct err *err)
 {
+    (void)database;
     (void)sql;
     return projection_get(backend, "balances", ret, err);
 }
@@ -321,6 +323,20 @@ static int projection_check(struct rpc_backend *backend, const char *name, uint6
     *ret = (struct rpc_projection_check){.event_count = 9, .seeds = seeds, .differs = true, .seed = 2};
     snprintf(ret->table, sizeof(ret->table), "sums");
     return 0;
+}
+
+/* Has other SQL than all zeros, and stands at eu@5. */
+static int compare(struct rpc_backend *backend, const struct rpc_comparison *asked, struct rpc_comparison *ret,
+                   struct err *err)
+{
+    static const struct hash ours;
+    (void)backend;
+    if (!hash_equal(&asked->sql, &ours))
+        return err_set(err, ERR_MISMATCH, "other SQL here");
+    int code = position_set(&ret->position, "eu", 1, 5);
+    ret->has_digest = position_equal(&ret->position, &asked->position);
+    ret->digest = asked->digest;
+    return code;
 }
 
 static int give_up(struct rpc_backend *backend, uint64_t number, struct err *err)
@@ -356,7 +372,13 @@ static int check_tail(struct rpc_backend *backend, struct bytes context, struct 
     return strcmp(log->region, "us") == 0 && index >= stage->late_from ? ERR_EXISTS : 0;
 }
 
+static int evidence(struct rpc_backend *backend, bool resolved, evidence_fn *each, void *context, struct err *err)
+{
+    return evidence_each(disk_posix(), stage_of(backend)->folder, resolved, each, context, err);
+}
+
 static const struct rpc_backend_ops OPS = {
+    .evidence = evidence,
     .submit = submit,
     .give_up = give_up,
     .freshness = freshness,
@@ -376,6 +398,7 @@ static const struct rpc_backend_ops OPS = {
     .projection_list = projection_list,
     .projection_digest = projection_digest,
     .projection_check = projection_check,
+    .compare = compare,
 };
 
 /* --- The stage --- */
@@ -404,6 +427,12 @@ static const struct context_home HOMES[] = {{"us", "us"}};
 static const struct context CONTEXTS[] = {{.name = "bank", .default_home = "eu", .home_count = 1, .homes = HOMES}};
 static const struct context_table TABLE = {.count = 1, .contexts = CONTEXTS};
 
+static void stage_cosigner(struct note_signer *ret)
+{
+    static const uint8_t seed[32] = {3};
+    cr_assert_eq(note_signer_from_seed("bank/us", NOTE_KEY_COSIGNATURE, seed, ret, NULL), 0);
+}
+
 void stage_init(struct stage *stage)
 {
     *stage = (struct stage){.backend = {.ops = &OPS, .config = &stage->config, .index = index_memory_new(&TABLE)},
@@ -415,6 +444,10 @@ void stage_init(struct stage *stage)
                                        .peer_count = 1}};
     snprintf(stage->config.peers[0].region, sizeof(stage->config.peers[0].region), "us");
     snprintf(stage->config.peers[0].address, sizeof(stage->config.peers[0].address), "us.example:7000");
+    stage_cosigner(&stage->peer_cosigner);
+    stage->config.peers[0].cosign_keys = (struct keyring){.count = 1, .keys = {stage->peer_cosigner.verifier}};
+    stage->contexts[0] = (struct context){.name = "bank", .default_home = "eu", .home_count = 1, .homes = HOMES};
+    stage->config.contexts = (struct context_table){.count = 1, .contexts = stage->contexts};
     memset(stage->backend.contexts_digest.bytes, 7, HASH_SIZE);
     pthread_mutex_init(&stage->mutex, NULL);
     pthread_cond_init(&stage->changed, NULL);

@@ -114,7 +114,7 @@ Test(server_config, takes_a_full_file_and_fills_in_the_defaults)
     cr_assert_str_eq(config->region.address, "127.0.0.1:7401");
     cr_assert_eq(config->region.peer_count, 1);
     cr_assert_str_eq(config->region.peers[0].region, "us");
-    cr_assert_str_eq(config->region.peers[0].log_key.name, "bank/us/1");
+    cr_assert_str_eq(config->region.peers[0].log_keys.keys[0].name, "bank/us/1");
     cr_assert_eq(config->region.checkpoint_interval_us, 1000 * 1000);
     cr_assert_eq(config->segment_size_bytes, 64 * 1024 * 1024);
     struct authority authority;
@@ -166,6 +166,22 @@ Test(server_config, rules_about_homes_are_taken_and_checked)
     server_config_free(config);
     refused(head, peers, stranger, ERR_INVALID, "mars");
     refused(head, peers, endless, ERR_INVALID, "lease_ms");
+}
+
+Test(server_config, only_regions_that_hold_payloads_make_copies)
+{
+    static const char one[] = "contexts:\n  - name: bank\n    default_home: eu\n    payload_regions: [eu, us]\n"
+                              "    durability: { peers: 1 }\n";
+    static const char none[] = "contexts:\n  - name: bank\n    default_home: eu\n    payload_regions: [eu]\n"
+                               "    durability: { peers: 1 }\n";
+    static const char bounded[] = "contexts:\n  - name: bank\n    default_home: eu\n    payload_regions: [eu]\n"
+                                  "    recovery_point: { events: 10, then: warn }\n";
+    struct server_config *config = NULL;
+    struct err err = {0};
+    cr_assert_eq(load(head, peers, one, &config, &err), 0, "%s", err.message);
+    server_config_free(config);
+    refused(head, peers, none, ERR_INVALID, "the cluster has 0 that may hold its payloads");
+    refused(head, peers, bounded, ERR_INVALID, "payloads included");
 }
 
 Test(server_config, a_missing_file_says_how_to_make_one)
@@ -284,17 +300,40 @@ Test(server_config, the_home_of_the_system_is_part_of_what_regions_compare)
     sha256_free(sha);
 }
 
+Test(server_config, databases_of_projections_have_names_and_urls_without_passwords)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    char settings[1024];
+    snprintf(settings, sizeof(settings),
+             "%sprojection_databases:\n  - name: reporting\n    url: postgresql://tally@db/ledger\n  - name: other\n"
+             "    url: postgresql:///x\n",
+             peers);
+    cr_assert_eq(load(head, settings, contexts, &config, &err), 0, "%s", err.message);
+    cr_assert_eq(config->database_count, 2);
+    cr_assert_str_eq(config->databases[0].name, "reporting");
+    cr_assert_str_eq(config->databases[0].url, "postgresql://tally@db/ledger");
+    server_config_free(config);
+    refused(head, "projection_databases:\n  - name: r\n    url: postgresql://tally:hush@db/ledger\n", contexts_alone,
+            ERR_INVALID, "password file");
+    refused(head, "projection_databases:\n  - name: r\n    url: mysql://db\n", contexts_alone, ERR_INVALID,
+            "postgresql://");
+    refused(head,
+            "projection_databases:\n  - name: r\n    url: postgresql:///a\n  - name: r\n    url: postgresql:///b\n",
+            contexts_alone, ERR_INVALID, "twice");
+}
+
 Test(server_config, a_later_incarnation_has_its_own_name_and_the_same_key)
 {
     struct server_config *config = NULL;
     struct err err = {0};
     cr_assert_eq(load(head, peers, contexts, &config, &err), 0, "%s", err.message);
-    struct note_verifier first = config->log_signer.verifier;
+    struct note_verifier first = config->signers[KEY_LOG][0].verifier;
     cr_assert_eq(server_config_set_incarnation(config, 3, &err), 0, "%s", err.message);
     cr_assert_str_eq(config->origin, "bank/eu/3");
     cr_assert_eq(config->region.incarnation, 3);
-    cr_assert_str_eq(config->region.log_signer->verifier.name, "bank/eu/3");
-    cr_assert_eq(memcmp(config->log_signer.verifier.public_key, first.public_key, 32), 0);
+    cr_assert_str_eq(config->region.log_signers.items[0]->verifier.name, "bank/eu/3");
+    cr_assert_eq(memcmp(config->signers[KEY_LOG][0].verifier.public_key, first.public_key, 32), 0);
     server_config_free(config);
 }
 
@@ -348,7 +387,7 @@ Test(server_config, http_is_off_unless_an_address_is_given)
     server_config_free(config);
     cr_assert_eq(load(head, "http_listen: 127.0.0.1:7480\n", contexts_alone, &config, NULL), 0);
     cr_expect_str_eq(config->http_listen, "127.0.0.1:7480");
-    cr_expect_str_eq(config->witness_signer.verifier.name, "bank/eu/witness");
+    cr_expect_str_eq(config->witness.signers.items[0]->verifier.name, "bank/eu/witness");
     server_config_free(config);
     refused(head, "http_listen: yes\n", contexts_alone, ERR_INVALID, "http_listen");
 }
@@ -383,4 +422,44 @@ Test(server_config, a_witness_key_that_others_can_read_is_refused)
     path_of("keys/witness.key", path);
     cr_assert_eq(chmod(path, 0640), 0);
     refused(head, "http_listen: 127.0.0.1:7480\n", contexts_alone, ERR_PERMISSION, "witness.key");
+}
+
+/* --- A peer that replaces its keys --- */
+
+static void add_peer_line(const char *name, enum note_key_type type, uint8_t seed_byte)
+{
+    struct note_signer signer;
+    struct buf text;
+    char vkey[NOTE_VKEY_MAX_BYTES + 1];
+    char path[DISK_PATH_MAX_BYTES];
+    uint8_t seed[32];
+    memset(seed, seed_byte, sizeof(seed));
+    buf_init(&text, 65536);
+    path_of("keys/peer-us.pub", path);
+    cr_assert_eq(disk_read_file(disk_posix(), path, &text, NULL), 0);
+    cr_assert_eq(note_signer_from_seed(name, type, seed, &signer, NULL), 0);
+    note_verifier_format(&signer.verifier, vkey);
+    cr_assert_eq(buf_append_format(&text, "%s\n", vkey), 0);
+    cr_assert_eq(disk_replace_file(disk_posix(), path, buf_bytes(&text), 0, NULL), 0);
+    buf_free(&text);
+}
+
+Test(server_config, a_peer_may_have_several_keys_of_a_kind)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    add_peer_line("bank/us/1", NOTE_KEY_ED25519, 20);
+    add_peer_line("bank/us", NOTE_KEY_COSIGNATURE, 21);
+    add_peer_line("bank/us", NOTE_KEY_COSIGNATURE, 22);
+    cr_assert_eq(load(head, peers, contexts, &config, &err), 0, "%s", err.message);
+    cr_expect_eq(config->region.peers[0].log_keys.count, 2);
+    cr_expect_eq(config->region.peers[0].cosign_keys.count, 3);
+    server_config_free(config);
+}
+
+Test(server_config, a_peer_has_only_so_many_keys)
+{
+    for (uint8_t i = 0; i < KEYRING_MAX; i++)
+        add_peer_line("bank/us/1", NOTE_KEY_ED25519, (uint8_t)(20 + i));
+    refused(head, peers, contexts, ERR_TOO_LARGE, "peer-us.pub");
 }

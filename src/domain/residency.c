@@ -1,0 +1,32 @@
+/* Which regions hold what an event says (residency.h). */
+#include "domain/residency.h"
+
+#include "domain/control.h"
+
+bool residency_allows(const struct context_table *contexts, struct bytes region, struct bytes context)
+{
+    const struct context *found = context_known(contexts, context);
+    return found == NULL || rules_region_holds_payloads(&found->rules, region);
+}
+
+enum residency residency_of(const struct context_table *contexts, struct bytes region, const struct entry *entry)
+{
+    if (control_kind_of(entry) != CONTROL_UNKNOWN)
+        return RESIDENCY_HELD;
+    const struct context *found = context_known(contexts, entry->context);
+    if (found == NULL)
+        return RESIDENCY_UNKNOWN;
+    return rules_region_holds_payloads(&found->rules, region) ? RESIDENCY_HELD : RESIDENCY_WITHHELD;
+}
+
+const char *residency_lacks(const struct context_table *contexts, struct bytes source, struct bytes puller)
+{
+    size_t count = context_count(contexts);
+    for (size_t i = 0; i < count; i++) {
+        const struct context *context = context_known_at(contexts, i);
+        if (context != NULL && rules_region_holds_payloads(&context->rules, puller) &&
+            !rules_region_holds_payloads(&context->rules, source))
+            return context->name;
+    }
+    return NULL;
+}

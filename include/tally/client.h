@@ -397,6 +397,12 @@ const char *tally_status_home(const struct tally_status *status, const char *con
 /* A region's address, or NULL. Lives as long as the status. */
 const char *tally_status_address(const struct tally_status *status, const char *region);
 
+/* A place in a log. origin NULL: none. */
+struct tally_place {
+    const char *origin;
+    uint64_t index;
+};
+
 /* --- Homes, handover, failover --- */
 
 struct tally_home_status {
@@ -507,12 +513,6 @@ int tally_evidence_get(struct tally_client *client, bool resolved, uint64_t time
 void tally_evidence_free(struct tally_evidence *evidence);
 
 /* --- Reconciliation: events that came too late, and duplicates --- */
-
-/* A place in a log. origin NULL: none. */
-struct tally_place {
-    const char *origin;
-    uint64_t index;
-};
 
 struct tally_late_item {
     struct tally_place place;

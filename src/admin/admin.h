@@ -36,7 +36,8 @@ struct admin_status {
     char tiles_errors[REGION_LOGS_MAX][TALLY_ERROR_MESSAGE_MAX_BYTES]; /* "": none */
     size_t peer_count;
     struct region_peer_status peers[REGION_PEERS_MAX];
-    struct region_context_status contexts[CONTEXTS_MAX]; /* as in the configuration */
+    size_t context_count;
+    struct region_context_status contexts[CONTEXT_PLACES_MAX]; /* by place in region_contexts */
     size_t drift_count;
     struct drift_verdict drifts[ADMIN_DRIFTS_MAX]; /* comparisons with peers, those that differ first */
     uint64_t now_mono_us;

@@ -200,17 +200,18 @@ static int label(struct buf *out, const char *text)
     return code;
 }
 
-static int contexts(const struct admin *admin, const struct admin_status *status, struct buf *out)
+static int contexts(const struct admin_status *status, struct buf *out)
 {
-    const struct context_table *table = &admin->backend->config->contexts;
     int code = 0;
     for (size_t f = 0; code == 0 && f < sizeof(context_families) / sizeof(context_families[0]); f++) {
         code = head(out, context_families[f].name, context_families[f].type, context_families[f].help);
-        for (size_t i = 0; code == 0 && i < table->count; i++) {
+        for (size_t i = 0; code == 0 && i < status->context_count; i++) {
+            if (status->contexts[i].name[0] == '\0')
+                continue;
             const struct sample sample = {.status = status, .at = i};
             code = buf_append_format(out, "%s{context=\"", context_families[f].name);
             if (code == 0)
-                code = label(out, table->contexts[i].name);
+                code = label(out, status->contexts[i].name);
             if (code == 0)
                 code = buf_append_format(out, "\"} %.3f\n", context_families[f].read(&sample));
         }
@@ -266,7 +267,7 @@ void page_metrics(struct admin *admin, struct response *response)
     if (code == 0)
         code = peers(admin, status, &response->body);
     if (code == 0)
-        code = contexts(admin, status, &response->body);
+        code = contexts(status, &response->body);
     if (code == 0)
         code = drifts(status, &response->body);
     if (code == 0)

@@ -32,6 +32,8 @@
     X(forget_changes, "after a start, changes of homes that wait for their basis are forgotten")                       \
     X(late_moves_heads, "an entry that comes too late counts as the head of its stream")                               \
     X(demote_nothing, "what a change of homes makes late stays effective in the index")                                \
+    X(accept_any_version, "a context is defined whatever version its operator has seen")                               \
+    X(forget_definitions, "a region does not follow definitions of contexts in the logs of others")                    \
     X(believe_in_order, "recovery takes the end of a torn write for proof that its beginning was whole")               \
     X(order_by_index, "of two changes that begin one epoch, the one with the smaller index wins, not the earlier one") \
     X(forget_signed, "what a region signs is not remembered apart from its log")                                       \

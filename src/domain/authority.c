@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/planted.h"
+#include "domain/definition.h"
 
 enum { KEY_MAX_BYTES = 1 + 2 * ENTRY_NAME_MAX_BYTES, FIRST_CAPACITY = 2, RELEASES_MAX = 64 };
 
@@ -46,9 +47,10 @@ struct authority_partition {
     struct release *releases; /* ascending by (epoch, region) */
 };
 
-void authority_table_init(struct authority_table *table, const struct context_table *contexts)
+void authority_table_init(struct authority_table *table, const struct context_table *configuration)
 {
-    table->contexts = contexts;
+    definitions_init(&table->definitions, configuration);
+    table->contexts = &table->definitions.table;
     map_init(&table->partitions, AUTHORITY_PARTITIONS_MAX, NULL);
 }
 
@@ -69,6 +71,7 @@ void authority_table_free(struct authority_table *table)
     while (map_next(&table->partitions, &at, &key, &value))
         free_partition(value);
     map_free(&table->partitions);
+    definitions_free(&table->definitions);
 }
 
 /* --- Finding --- */
@@ -202,21 +205,42 @@ static bool is_of(const struct authority_partition *record, const struct claim *
 
 /* --- Events --- */
 
+static int parse_payload(struct bytes payload, struct authority_event *event, struct err *err)
+{
+    struct definition definition;
+    if (event->kind != CONTROL_CONTEXT_DEFINED)
+        return control_authority_parse(event->kind, payload, &event->change, err);
+    int code = definition_parse(payload, &definition, err);
+    event->definition = payload;
+    return code;
+}
+
+/* Whether the entry stands where an event of its kind may stand. */
+static int check_place(const struct entry *entry, enum control_kind kind, struct err *err)
+{
+    uint64_t least = control_begins_epoch(kind) ? CONTEXT_EPOCH_FIRST + 1 : CONTEXT_EPOCH_FIRST;
+    if (entry->epoch < least || entry->epoch > AUTHORITY_EPOCH_MAX)
+        return err_set(err, ERR_CORRUPT, "an authority event names epoch %llu, which cannot be",
+                       (unsigned long long)entry->epoch);
+    if (kind == CONTROL_CONTEXT_DEFINED &&
+        (!bytes_equal(entry->context, bytes_of_string(CONTEXT_SYSTEM)) || control_name_reserved(entry->partition)))
+        return err_set(err, ERR_CORRUPT, "the definition of a context stands where it cannot");
+    return 0;
+}
+
 int authority_event_of(const struct entry *entry, struct bytes payload, const struct origin *origin,
                        struct authority_event *ret, struct err *err)
 {
     struct authority_event event = {.kind = control_kind_of(entry)};
-    if (!control_is_authority(event.kind)) {
+    if (!control_governs(event.kind)) {
         ret->kind = CONTROL_UNKNOWN;
         return 0;
     }
-    int code = control_authority_parse(event.kind, payload, &event.change, err);
+    int code = parse_payload(payload, &event, err);
+    if (code == 0)
+        code = check_place(entry, event.kind, err);
     if (code != 0)
         return code;
-    uint64_t least = control_begins_epoch(event.kind) ? CONTEXT_EPOCH_FIRST + 1 : CONTEXT_EPOCH_FIRST;
-    if (entry->epoch < least || entry->epoch > AUTHORITY_EPOCH_MAX)
-        return err_set(err, ERR_CORRUPT, "an authority event names epoch %llu, which cannot be",
-                       (unsigned long long)entry->epoch);
     event.context = entry->context;
     event.partition = entry->partition;
     event.epoch = entry->epoch;
@@ -373,15 +397,23 @@ static int add_release(struct authority_partition *partition, const struct autho
     return 0;
 }
 
+static bool is_of_system(const struct authority_event *event)
+{
+    return bytes_equal(event->context, bytes_of_string(CONTEXT_SYSTEM));
+}
+
 int authority_apply(struct authority_table *table, const struct authority_event *event, struct err *err)
 {
-    PRE(control_is_authority(event->kind));
+    PRE(control_governs(event->kind));
     PRE(event->epoch >= CONTEXT_EPOCH_FIRST);
     struct authority_partition *partition = NULL;
+    if (event->kind == CONTROL_CONTEXT_DEFINED)
+        return definitions_add(&table->definitions, table, event, err);
     int code = find_or_add(table, event, &partition, err);
-    if (code != 0)
-        return code;
-    return control_begins_epoch(event->kind) ? add_claim(partition, event, err) : add_release(partition, event, err);
+    if (code == 0)
+        code =
+            control_begins_epoch(event->kind) ? add_claim(partition, event, err) : add_release(partition, event, err);
+    return code == 0 && is_of_system(event) ? definitions_refresh(&table->definitions, table, err) : code;
 }
 
 /* --- Asking --- */
@@ -545,8 +577,8 @@ static uint64_t affected_own(const struct authority_table *table, struct bytes c
     return least;
 }
 
-uint64_t authority_affected_from(const struct authority_table *table, const struct authority_event *event,
-                                 const char *region, uint64_t incarnation)
+uint64_t authority_own_affected_from(const struct authority_table *table, const struct authority_event *event,
+                                     const char *region, uint64_t incarnation)
 {
     if (!control_begins_epoch(event->kind))
         return UINT64_MAX;
@@ -556,6 +588,26 @@ uint64_t authority_affected_from(const struct authority_table *table, const stru
     if (bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS)))
         least = least_of(least, affected_own(table, event->context, &made, region, incarnation));
     return least;
+}
+
+uint64_t authority_affected_from(const struct authority_table *table, const struct authority_event *event,
+                                 const char *region, uint64_t incarnation)
+{
+    uint64_t own = authority_own_affected_from(table, event, region, incarnation);
+    if (!is_of_system(event))
+        return own;
+    return least_of(own, definitions_affected_from(&table->definitions, table, event, region, incarnation));
+}
+
+bool authority_concerns(const struct authority_table *table, const struct authority_event *event,
+                        const struct entry *entry)
+{
+    bool all = bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS));
+    if (is_of_system(event) && (all || bytes_equal(event->partition, entry->context)) &&
+        (event->kind == CONTROL_CONTEXT_DEFINED || definitions_know(&table->definitions, entry->context)))
+        return true;
+    return control_is_authority(event->kind) && bytes_equal(entry->context, event->context) &&
+           (all || bytes_equal(entry->partition, event->partition));
 }
 
 /* --- Walking --- */

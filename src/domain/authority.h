@@ -40,6 +40,7 @@
 #include "base/map.h"
 #include "domain/context.h"
 #include "domain/control.h"
+#include "domain/definitions.h"
 #include "domain/position.h"
 
 enum {
@@ -58,6 +59,7 @@ struct authority_event {
     uint64_t index;
     hlc time;
     struct control_authority change;
+    struct bytes definition; /* CONTROL_CONTEXT_DEFINED: its payload, which is well formed; partition is its name */
 };
 
 #define AUTHORITY_EPOCH_MAX (UINT64_C(1) << 48)
@@ -65,25 +67,30 @@ struct authority_event {
 struct authority_partition;
 
 struct authority_table {
-    const struct context_table *contexts; /* epoch 1; outlives the table */
-    struct map partitions;                /* context and partition -> struct authority_partition */
+    const struct context_table *contexts; /* the contexts now: the table's own, below */
+    struct definitions definitions;
+    struct map partitions; /* context and partition -> struct authority_partition */
 };
 
-/* contexts gives the homes of epoch 1. No allocation yet. */
-void authority_table_init(struct authority_table *table, const struct context_table *contexts);
+/* configuration gives contexts and their homes of epoch 1, and outlives the table; definitions that are applied change
+ * and add to it. No allocation yet. The table must stay where it is. */
+void authority_table_init(struct authority_table *table, const struct context_table *configuration);
 void authority_table_free(struct authority_table *table);
 
-/* Fills ret from an entry and its payload. Returns 0 and kind CONTROL_UNKNOWN when it is not an authority event.
- * ERR_CORRUPT when its payload is not what control_authority_encode writes, or its epoch cannot be (a change begins
- * epoch 2 or more; none is above AUTHORITY_EPOCH_MAX): folds ignore such an event, all alike, and raise an alarm. */
+/* Fills ret from an entry and its payload. Returns 0 and kind CONTROL_UNKNOWN when it is neither an authority event nor
+ * the definition of a context. ERR_CORRUPT when its payload is not what control_authority_encode or definition_encode
+ * writes, or its epoch cannot be (a change begins epoch 2 or more; none is above AUTHORITY_EPOCH_MAX), or a definition
+ * does not stand in "$system" under a name that a context may have: folds ignore such an event, all alike, and raise an
+ * alarm. */
 int authority_event_of(const struct entry *entry, struct bytes payload, const struct origin *origin,
                        struct authority_event *ret, struct err *err) MUST_USE;
 
-/* Whether everything that the event rests on is below `applied`. Always true for a release. */
+/* Whether everything that the event rests on is below `applied`. Always true for a release and a definition. */
 bool authority_ready(const struct authority_event *event, const struct position *applied);
 
 /* Applies one event. The same event again changes nothing. Events of contexts that the table does not know are kept all
- * the same. ERR_NO_MEMORY, ERR_TOO_LARGE (limits above); then nothing changed. */
+ * the same. ERR_NO_MEMORY, ERR_TOO_LARGE (limits above, and of definitions.h): the event is to be applied again before
+ * the table is asked anything. */
 int authority_apply(struct authority_table *table, const struct authority_event *event, struct err *err) MUST_USE;
 
 /* The home now: the region whose change is in force. `released`: it has let go, and only `successor` may take. Texts
@@ -115,10 +122,18 @@ struct authority_span authority_span(const struct authority_table *table, struct
                                      uint64_t epoch, const char *region, uint64_t incarnation);
 
 /* From which index on entries of this log can become late, or late no more, when the event, which the table does not
- * have yet, is applied after what it rests on; UINT64_MAX: none can. Only entries of the event's context and partition
- * are concerned ("*": of any partition). */
+ * have yet, is applied after what it rests on; UINT64_MAX: none can. Only entries that authority_concerns are
+ * concerned. */
 uint64_t authority_affected_from(const struct authority_table *table, const struct authority_event *event,
                                  const char *region, uint64_t incarnation);
+/* Whether the event can make an entry late, or late no more: it is of the event's context and partition ("*": of any
+ * partition), or of a context that the event defines, or whose definition it may overtake. The table has the event, or
+ * not. */
+bool authority_concerns(const struct authority_table *table, const struct authority_event *event,
+                        const struct entry *entry);
+/* authority_affected_from for entries of the event's own context alone. */
+uint64_t authority_own_affected_from(const struct authority_table *table, const struct authority_event *event,
+                                     const char *region, uint64_t incarnation);
 
 /* Walks the partitions of a context that are governed apart from each other: "*", those that the context gives a home,
  * and those that have changes or releases of their own. Start with *at = 0; false at the end. *ret is valid until the

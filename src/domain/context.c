@@ -1,17 +1,68 @@
-/* The table of contexts: kept sorted by name, so that equal configurations give equal digests whatever their order. */
+/* Contexts (context.h). The digest is the same for equal configurations, whatever their order. */
 #include "domain/context.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "entry/entry.h"
 
-const struct context *context_find(const struct context_table *table, struct bytes name)
+size_t context_count(const struct context_table *table)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        if (bytes_equal(bytes_of_string(table->contexts[i].name), name))
-            return &table->contexts[i];
+    return table->live == NULL ? table->count : atomic_load_explicit(&table->live->count, memory_order_acquire);
+}
+
+const struct context *context_at(const struct context_table *table, size_t place)
+{
+    PRE(place < context_count(table));
+    return table->live == NULL ? &table->contexts[place]
+                               : atomic_load_explicit(&table->live->at[place], memory_order_acquire);
+}
+
+const struct context *context_known_at(const struct context_table *table, size_t place)
+{
+    const struct context *context = context_at(table, place);
+    if (context != NULL || table->live == NULL)
+        return context;
+    return atomic_load_explicit(&table->live->known[place], memory_order_acquire);
+}
+
+const struct context *context_known(const struct context_table *table, struct bytes name)
+{
+    size_t count = context_count(table);
+    for (size_t i = 0; i < count; i++) {
+        const struct context *context = context_known_at(table, i);
+        if (context != NULL && bytes_equal(bytes_of_string(context->name), name))
+            return context;
     }
     return NULL;
+}
+
+uint64_t context_version(const struct context *context)
+{
+    return context->changed + 1;
+}
+
+uint32_t context_least_peers(const struct context *context)
+{
+    return context->least_peers == 0 ? context->promises.durability.peers : context->least_peers;
+}
+
+static const struct context *find(const struct context_table *table, struct bytes name, size_t *ret_place)
+{
+    size_t count = context_count(table);
+    for (size_t i = 0; i < count; i++) {
+        const struct context *context = context_at(table, i);
+        if (context != NULL && bytes_equal(bytes_of_string(context->name), name)) {
+            *ret_place = i;
+            return context;
+        }
+    }
+    return NULL;
+}
+
+const struct context *context_find(const struct context_table *table, struct bytes name)
+{
+    size_t place = 0;
+    return find(table, name, &place);
 }
 
 int context_authority(const struct context_table *table, struct bytes context, struct bytes partition,
@@ -19,9 +70,11 @@ int context_authority(const struct context_table *table, struct bytes context, s
 {
     const struct context *found = context_find(table, context);
     if (found == NULL)
-        return err_set(err, ERR_NOT_FOUND,
-                       "there is no context \"%.*s\": declare it under `contexts` in every region's tallyd.yaml",
-                       (int)context.size_bytes, (const char *)context.data);
+        return err_set(
+            err, ERR_NOT_FOUND,
+            "there is no context \"%.*s\" here: make it with `tally context create`; if that was done just now, "
+            "this region hears of it in a moment",
+            (int)context.size_bytes, (const char *)context.data);
     *ret = (struct authority){.region = found->default_home, .epoch = CONTEXT_EPOCH_FIRST};
     for (size_t i = 0; i < found->home_count; i++) {
         if (bytes_equal(bytes_of_string(found->homes[i].partition), partition))
@@ -42,11 +95,8 @@ bool context_has_home(const struct context_table *table, struct bytes context, s
 
 const struct promises *context_promises(const struct context_table *table, struct bytes context, size_t *ret_number)
 {
-    const struct context *found = context_find(table, context);
-    if (found == NULL)
-        return NULL;
-    *ret_number = (size_t)(found - table->contexts);
-    return &found->promises;
+    const struct context *found = find(table, context, ret_number);
+    return found == NULL ? NULL : &found->promises;
 }
 
 size_t context_home_count(const struct context_table *table, struct bytes context)
@@ -179,29 +229,83 @@ static int check_rules(const struct context *context, struct err *err)
     return 0;
 }
 
+int context_check(const struct context *context, struct err *err)
+{
+    int code = entry_check_name(bytes_of_string(context->name), ENTRY_NAME_MAX_BYTES, "context", err);
+    if (code == 0 && context->name[0] == '$' && strcmp(context->name, CONTEXT_SYSTEM) != 0)
+        code = err_set(err, ERR_INVALID, "context %s: names that start with $ are kept for the system", context->name);
+    if (code == 0)
+        code = check_region(context->default_home, context->name, err);
+    if (code == 0)
+        code = check_homes(context, err);
+    if (code == 0)
+        code = check_types(context, err);
+    if (code == 0)
+        code = check_rules(context, err);
+    return code == 0 ? promises_check(&context->promises, context->name, err) : code;
+}
+
+static bool is_one_of(const char *region, const char *const *regions, size_t region_count)
+{
+    size_t at = 0;
+    while (at < region_count && strcmp(regions[at], region) != 0)
+        at++;
+    return at < region_count;
+}
+
+static int check_named_regions(const struct context *context, const char *const *regions, size_t region_count,
+                               struct err *err)
+{
+    if (!is_one_of(context->default_home, regions, region_count))
+        return err_set(err, ERR_INVALID, "context %.64s: default_home %.64s is neither this region nor a peer",
+                       context->name, context->default_home);
+    for (size_t i = 0; i < context->home_count; i++) {
+        if (!is_one_of(context->homes[i].region, regions, region_count))
+            return err_set(err, ERR_INVALID,
+                           "context %.64s: home %.64s of partition %.64s is neither this region nor a peer",
+                           context->name, context->homes[i].region, context->homes[i].partition);
+    }
+    for (size_t i = 0; i < context->rules.payload_region_count; i++) {
+        if (!is_one_of(context->rules.payload_regions[i], regions, region_count))
+            return err_set(err, ERR_INVALID, "context %.64s: payload_regions: %.64s is neither this region nor a peer",
+                           context->name, context->rules.payload_regions[i]);
+    }
+    return 0;
+}
+
+/* Regions beside a home that keep what its events say: their copies are the ones that count. */
+static size_t copies_possible(const struct context *context, size_t region_count)
+{
+    size_t named = context->rules.payload_region_count;
+    return (named == 0 || named > region_count ? region_count : named) - 1;
+}
+
+int context_check_cluster(const struct context *context, const char *const *regions, size_t region_count,
+                          struct err *err)
+{
+    const struct promises *promises = &context->promises;
+    bool bounded = promises->recovery_point.events > 0 || promises->recovery_point.seconds > 0;
+    size_t copies = copies_possible(context, region_count);
+    if (promises->durability.peers > copies)
+        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu%s",
+                       context->name, (unsigned)promises->durability.peers, copies,
+                       context->rules.payload_region_count == 0 ? "" : " that may hold its payloads");
+    if (bounded && copies == 0)
+        return err_set(err, ERR_INVALID,
+                       "context %.64s: recovery_point needs a peer that holds a copy, payloads included",
+                       context->name);
+    return check_named_regions(context, regions, region_count, err);
+}
+
 int context_table_check(const struct context_table *table, struct err *err)
 {
     if (table->count > CONTEXTS_MAX)
         return err_set(err, ERR_TOO_LARGE, "%zu contexts, the limit is %d", table->count, CONTEXTS_MAX);
     for (size_t i = 0; i < table->count; i++) {
-        const struct context *context = &table->contexts[i];
-        int code = entry_check_name(bytes_of_string(context->name), ENTRY_NAME_MAX_BYTES, "context", err);
-        if (code == 0 && context->name[0] == '$')
-            code =
-                err_set(err, ERR_INVALID, "context %s: names that start with $ are kept for the system", context->name);
-        if (code == 0)
-            code = check_region(context->default_home, context->name, err);
-        if (code == 0)
-            code = check_homes(context, err);
-        if (code == 0)
-            code = check_types(context, err);
-        if (code == 0)
-            code = check_rules(context, err);
-        if (code == 0)
-            code = promises_check(&context->promises, context->name, err);
+        int code = context_check(&table->contexts[i], err);
         for (size_t j = 0; code == 0 && j < i; j++) {
-            if (strcmp(context->name, table->contexts[j].name) == 0)
-                code = err_set(err, ERR_INVALID, "context %s is declared twice", context->name);
+            if (strcmp(table->contexts[i].name, table->contexts[j].name) == 0)
+                code = err_set(err, ERR_INVALID, "context %s is declared twice", table->contexts[i].name);
         }
         if (code != 0)
             return code;

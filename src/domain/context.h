@@ -1,21 +1,37 @@
 /* Contexts: which region may accept an event of a partition, and what is done about events that came too late. Pure
  * data and pure functions.
  *
- * Every region of a cluster must hold the same table; the digest is exchanged when peers meet, and a difference is
- * refused. */
+ * A context comes from the configuration, or from a definition that was made while the system ran
+ * (domain/definitions.h). What the configuration says is the same in every region of a cluster: its digest is exchanged
+ * when peers meet, and a difference is refused. Definitions are control events, so they are the same by themselves.
+ *
+ * A table that follows definitions has `live`: places that are filled and replaced by one thread while others read. A
+ * struct context never changes once it is in a place, and lives as long as the table; a reader that has found one sees
+ * one version of it, whole. */
 #ifndef DOMAIN_CONTEXT_H
 #define DOMAIN_CONTEXT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/time.h"
 #include "crypto/sha256.h"
 #include "domain/promises.h"
 #include "domain/rules.h"
 
-enum { CONTEXTS_MAX = 256, CONTEXT_HOMES_MAX = 4096, CONTEXT_TYPES_MAX = 1024, CONTEXT_EPOCH_FIRST = 1 };
+enum {
+    CONTEXTS_MAX = 256,        /* that an operator may make, those of the configuration and the system's included */
+    CONTEXT_PLACES_MAX = 1024, /* names that a table can know, those whose creation came too late included */
+    CONTEXT_HOMES_MAX = 4096,
+    CONTEXT_TYPES_MAX = 1024,
+    CONTEXT_EPOCH_FIRST = 1,
+};
+
+/* Definitions of contexts are made at the home of this one. */
+#define CONTEXT_SYSTEM "$system"
 
 struct context_home {
     const char *partition;
@@ -38,6 +54,16 @@ struct context_type {
     bool commutative; /* effects commute: a multi-home context accepts it in any region */
 };
 
+/* The entry that made a version of a context. */
+struct context_source {
+    char region[64]; /* of its log */
+    uint64_t incarnation;
+    uint64_t index;
+    hlc time;
+    const char *actor;
+    const char *reason;
+};
+
 /* Strings are owned by whoever built the table and outlive it. */
 struct context {
     const char *name;
@@ -48,12 +74,42 @@ struct context {
     const struct context_type *types; /* that are not LATE_MANUAL, home only */
     struct context_rules rules;
     struct promises promises;
+    /* 0 and NULL: as the configuration has it. */
+    uint64_t changed;                     /* so many times since it was created: see context_version */
+    uint32_t least_peers;                 /* see context_least_peers */
+    const struct context_source *source;  /* of this version … */
+    const struct context_source *created; /* … and of its first */
+};
+
+/* Places 0 to count - 1; a place may be empty, and keeps its context's name for ever. `known` has what the first
+ * creation says that was heard of, whether it counts or not: NULL for contexts of the configuration. */
+struct context_places {
+    atomic_size_t count;
+    _Atomic(const struct context *) at[CONTEXT_PLACES_MAX];
+    _Atomic(const struct context *) known[CONTEXT_PLACES_MAX];
 };
 
 struct context_table {
-    size_t count;
+    size_t count; /* of the configuration */
     const struct context *contexts;
+    const struct context_places *live; /* NULL: there are no others */
 };
+
+/* The contexts as they are now: those of the configuration first, in its order. A place, once taken, stays its
+ * context's. NULL: there is no context in this place now. Any thread. */
+size_t context_count(const struct context_table *table);
+const struct context *context_at(const struct context_table *table, size_t place);
+
+/* The context in this place, or what it was to be: entries of it may be in the logs. NULL: neither. */
+const struct context *context_known_at(const struct context_table *table, size_t place);
+/* The same by name. */
+const struct context *context_known(const struct context_table *table, struct bytes context);
+
+/* From 1. */
+uint64_t context_version(const struct context *context);
+/* The smallest durability that it ever had, those of 0 aside: what entries were promised that may be in the logs. 0:
+ * none were. */
+uint32_t context_least_peers(const struct context *context);
 
 /* Who owns a partition, and since which epoch. */
 struct authority {
@@ -68,7 +124,7 @@ int context_authority(const struct context_table *table, struct bytes context, s
 /* Whether the context gives this partition a home of its own. */
 bool context_has_home(const struct context_table *table, struct bytes context, struct bytes partition);
 
-/* The context's policy, and its place in the table; NULL when there is no such context. */
+/* The context's promises, and its place in the table; NULL when there is no such context. */
 const struct promises *context_promises(const struct context_table *table, struct bytes context, size_t *ret_number);
 
 /* The partitions that the context gives homes: how many (0 for an unknown context), and each. */
@@ -86,10 +142,17 @@ enum late_policy context_late_policy(const struct context_table *table, struct b
 const char *late_policy_name(enum late_policy policy);
 int late_policy_parse(const char *name, enum late_policy *ret, struct err *err) MUST_USE;
 
-/* Names valid and unique, homes and types unique per context, topology kept, within limits. ERR_INVALID, ERR_TOO_LARGE
- * naming the context. */
+/* Whether one context makes sense by itself: names valid, homes and types unique, topology kept, within limits.
+ * ERR_INVALID, ERR_TOO_LARGE naming the context. */
+int context_check(const struct context *context, struct err *err) MUST_USE;
+/* What only the cluster can tell: the context names none but these regions, and as many can hold copies as it needs.
+ * ERR_INVALID naming the context. */
+int context_check_cluster(const struct context *context, const char *const *regions, size_t region_count,
+                          struct err *err) MUST_USE;
+/* The same as context_check for all contexts of the configuration, and their names unique. */
 int context_table_check(const struct context_table *table, struct err *err) MUST_USE;
-/* The same for equal tables, whatever the order of contexts, homes, types and regions. */
+/* Of what the configuration says. The same for equal tables, whatever the order of contexts, homes, types and regions.
+ */
 struct hash context_table_digest(const struct context_table *table, struct sha256 *sha);
 
 #endif

@@ -19,6 +19,7 @@ static const struct {
     {CONTROL_COMMAND_ACCEPTED, "$CommandAccepted"},
     {CONTROL_COMMAND_REFUSED, "$CommandRefused"},
     {CONTROL_OVERRIDE_MADE, "$OverrideMade"},
+    {CONTROL_CONTEXT_DEFINED, "$ContextDefined"},
 };
 
 enum { KIND_COUNT = sizeof(kinds) / sizeof(kinds[0]) };
@@ -52,6 +53,16 @@ bool control_begins_epoch(enum control_kind kind)
 bool control_is_authority(enum control_kind kind)
 {
     return kind == CONTROL_AUTHORITY_RELEASED || control_begins_epoch(kind);
+}
+
+bool control_governs(enum control_kind kind)
+{
+    return control_is_authority(kind) || kind == CONTROL_CONTEXT_DEFINED;
+}
+
+bool control_stands_alone(enum control_kind kind)
+{
+    return control_begins_epoch(kind) || kind == CONTROL_CONTEXT_DEFINED;
 }
 
 bool control_is_key(enum control_kind kind)

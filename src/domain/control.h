@@ -46,6 +46,7 @@ enum control_kind {
     CONTROL_COMMAND_ACCEPTED, /* by the home: what became of a queued command; its causation id is that command's id */
     CONTROL_COMMAND_REFUSED,  /* likewise */
     CONTROL_OVERRIDE_MADE,    /* by a region that is not the home: why the overrides that follow were accepted there */
+    CONTROL_CONTEXT_DEFINED,  /* domain/definition.h */
 };
 
 /* By flag and type. */
@@ -58,6 +59,11 @@ bool control_is_key(enum control_kind kind);
 bool control_begins_epoch(enum control_kind kind);
 /* Accepted or refused: decides a queued command. */
 bool control_decides_command(enum control_kind kind);
+/* Authority events, and definitions of contexts: what the fold of domain/authority.h takes. */
+bool control_governs(enum control_kind kind);
+/* Of those, the ones that can make late, or late no more, what was applied before: whoever applies logs applies them
+ * alone. */
+bool control_stands_alone(enum control_kind kind);
 /* Whether a name is kept for the system. */
 bool control_name_reserved(struct bytes name);
 

@@ -5,7 +5,7 @@
 
 bool residency_allows(const struct context_table *contexts, struct bytes region, struct bytes context)
 {
-    const struct context *found = context_find(contexts, context);
+    const struct context *found = context_known(contexts, context);
     return found == NULL || rules_region_holds_payloads(&found->rules, region);
 }
 
@@ -13,7 +13,7 @@ enum residency residency_of(const struct context_table *contexts, struct bytes r
 {
     if (control_kind_of(entry) != CONTROL_UNKNOWN)
         return RESIDENCY_HELD;
-    const struct context *found = context_find(contexts, entry->context);
+    const struct context *found = context_known(contexts, entry->context);
     if (found == NULL)
         return RESIDENCY_UNKNOWN;
     return rules_region_holds_payloads(&found->rules, region) ? RESIDENCY_HELD : RESIDENCY_WITHHELD;
@@ -21,10 +21,12 @@ enum residency residency_of(const struct context_table *contexts, struct bytes r
 
 const char *residency_lacks(const struct context_table *contexts, struct bytes source, struct bytes puller)
 {
-    for (size_t i = 0; i < contexts->count; i++) {
-        const struct context_rules *rules = &contexts->contexts[i].rules;
-        if (rules_region_holds_payloads(rules, puller) && !rules_region_holds_payloads(rules, source))
-            return contexts->contexts[i].name;
+    size_t count = context_count(contexts);
+    for (size_t i = 0; i < count; i++) {
+        const struct context *context = context_known_at(contexts, i);
+        if (context != NULL && rules_region_holds_payloads(&context->rules, puller) &&
+            !rules_region_holds_payloads(&context->rules, source))
+            return context->name;
     }
     return NULL;
 }

@@ -1,7 +1,9 @@
 /* Residency: which regions hold what an event says. A context may name the regions that hold the payloads of its events
  * (rules.h, payload_regions); every other region holds their entries alone, and can verify and cosign all the same.
  * Pure functions of the table of contexts: whoever sends, whoever stores and whoever audits decides by these, at the
- * moment of sending, storing or auditing.
+ * moment of sending, storing or auditing. A context that is not in force, because its creation came too late, is
+ * treated as that creation says: its entries are in logs all the same. One that nothing has created yet nobody can
+ * decide about, and a copy of the log waits there for the definition, which its home had when it accepted them.
  *
  * Control events are the system's own: every region obeys them, so every region holds them whole, whatever context they
  * are about. One of a kind that this version does not know may hold anything, so it is treated like a client's. */

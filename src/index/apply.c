@@ -1,9 +1,10 @@
 /* Applying, demoting, and restoring: which operation of change.c an entry needs.
  *
- * A client's entry is effective or late by the authority that is applied so far. A change of authority moves entries in
- * both directions. What becomes late is no item yet, and must be read again from the logs: the caller does that before
- * (index_demote). What is late no more is an item, so the index knows it: after a change all items are looked at
- * (index_restore). That is the rare direction: two regions began one epoch, and the one that wins rests on more.
+ * A client's entry is effective or late by the authority that is applied so far. A change of authority, or the creation
+ * of a context, moves entries in both directions. What becomes late is no item yet, and must be read again from the
+ * logs: the caller does that before (index_demote). What is late no more is an item, so the index knows it: after a
+ * change all items are looked at (index_restore). That is the rare direction: two regions began one epoch, and the one
+ * that wins rests on more.
  *
  * Crash behaviour. Between demoting and the change: the items are there early; the caller finds the change not applied,
  * and does both again. Between the change and the end of restoring: a mark that is written with the change says so, and
@@ -29,9 +30,9 @@ static void unlock_table(struct index *index)
     INVARIANT(pthread_rwlock_unlock(&index->table_lock) == 0);
 }
 
-static bool begins_epoch(const struct entry *entry)
+static bool stands_alone(const struct entry *entry)
 {
-    return control_begins_epoch(control_kind_of(entry));
+    return control_stands_alone(control_kind_of(entry));
 }
 
 /* --- Rule 2 --- */
@@ -82,7 +83,7 @@ static bool is_late(struct classes *classes, const struct entry *entry)
 
 static int fold(struct index *index, const struct authority_event *event, struct err *err)
 {
-    bool alone = control_begins_epoch(event->kind); /* then the lock is held already */
+    bool alone = control_stands_alone(event->kind); /* then the lock is held already */
     if (!alone)
         lock_table(index);
     int code = authority_apply(&index->table, event, err);
@@ -111,7 +112,7 @@ static int apply_control(struct change *change, struct index_place place, const 
         return change_add_queued(change, place, entry->entry, entry->payload.size_bytes, events, err);
     if (control_decides_command(kind) && control_decided_parse(kind, entry->payload, &decided, NULL) == 0)
         return change_add_verdict(change, place, entry->entry, &decided, err);
-    if (!control_is_authority(kind) || authority_event_of(entry->entry, entry->payload, origin, &event, NULL) != 0)
+    if (!control_governs(kind) || authority_event_of(entry->entry, entry->payload, origin, &event, NULL) != 0)
         return 0;
     code = change_add_authority(change, place, &event, entry->payload, err);
     return code == 0 ? fold(change->index, &event, err) : code;
@@ -168,12 +169,12 @@ int index_apply(struct index *index, uint32_t log, const struct index_entry *ent
     if (count == 0)
         return 0;
     logs_check_next(&index->logs, log, entries, count);
-    if (begins_epoch(entries[0].entry)) {
+    if (stands_alone(entries[0].entry)) {
         PRE(count == 1);
         return apply_change(index, log, entries, err);
     }
     for (size_t i = 1; i < count; i++)
-        PRE(!begins_epoch(entries[i].entry));
+        PRE(!stands_alone(entries[i].entry));
     return apply_batch(index, log, entries, count, false, err);
 }
 
@@ -330,18 +331,18 @@ static int see_authority(void *context, struct bytes key, struct bytes value, st
     if (code != 0)
         return code;
     struct authority_event event;
-    if (!authority_decode(value, &record) ||
-        control_authority_parse(record.kind, record.payload, &event.change, NULL) != 0)
+    if (!authority_decode(value, &record))
         return index_corrupt(index, "an authority event cannot be read", err);
+    const struct entry entry = {.index = place.index,
+                                .time = record.time,
+                                .context = record.context,
+                                .partition = record.partition,
+                                .type = bytes_of_string(control_type(record.kind)),
+                                .epoch = record.epoch,
+                                .flags = ENTRY_FLAG_CONTROL};
     const struct origin *origin = logs_parsed_origin(&index->logs, place.log);
-    event.kind = record.kind;
-    event.context = record.context;
-    event.partition = record.partition;
-    event.epoch = record.epoch;
-    event.region = origin->region;
-    event.incarnation = origin->incarnation;
-    event.index = place.index;
-    event.time = record.time;
+    if (authority_event_of(&entry, record.payload, origin, &event, NULL) != 0)
+        return index_corrupt(index, "an authority event cannot be read", err);
     return authority_apply(replaying->into, &event, err);
 }
 

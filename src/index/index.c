@@ -255,6 +255,11 @@ int index_loose(struct index *index, struct bytes context, struct bytes stream, 
     return 0;
 }
 
+const struct context_table *index_contexts(const struct index *index)
+{
+    return index->table.contexts;
+}
+
 int index_flush(struct index *index, struct err *err)
 {
     return index->store->ops->flush(index->store, err);

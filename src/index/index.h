@@ -20,8 +20,9 @@
  *     ($CommandAccepted, $CommandRefused) counts: one that is not late.
  *
  * Order (rule 2 of domain/authority.h). Entries of one log are applied in order; logs interleave freely, but an entry
- * that begins an epoch waits for its basis (index_ready), stands in a call of its own, and is announced before: the
- * caller hands what becomes late by it to index_demote. reconcile/applier.h does all this; nobody else applies.
+ * that begins an epoch waits for its basis (index_ready); it, and the definition of a context, stands in a call of its
+ * own and is announced before: the caller hands what becomes late by it to index_demote. reconcile/applier.h does all
+ * this; nobody else applies.
  *
  * Threads: one thread applies and demotes; any number look up, concurrently. A look-up sees every apply that returned
  * before it began. */
@@ -169,9 +170,9 @@ uint64_t index_sequence(struct index *index);
 bool index_ready(struct index *index, const struct index_entry *entry);
 
 /* Applies the next `count` entries of one log; entries[0].entry->index must be the applied size, they follow each
- * other, and one that begins an epoch is ready and alone (all asserted). ERR_IO, ERR_NO_SPACE, ERR_NO_MEMORY,
- * ERR_CORRUPT; then nothing was applied, except that after an entry that begins an epoch, which may restore entries
- * that are late no more, the index must be closed. */
+ * other, and one that stands alone (control_stands_alone) is ready and alone (all asserted). ERR_IO, ERR_NO_SPACE,
+ * ERR_NO_MEMORY, ERR_CORRUPT; then nothing was applied, except that after an entry that stands alone, which may restore
+ * entries that are late no more, the index must be closed. */
 int index_apply(struct index *index, uint32_t log, const struct index_entry *entries, size_t count,
                 struct err *err) MUST_USE;
 /* Makes late what was effective: entries of one log below its applied size, in any order, which are late under the
@@ -196,6 +197,10 @@ int index_scan(struct index *index, struct bytes context, struct bytes stream, u
 /* Applies every authority event that the index has applied to the caller's table, for one that starts. Any thread.
  * Errors of authority_apply. */
 int index_authority(struct index *index, struct authority_table *into, struct err *err) MUST_USE;
+
+/* The contexts that follow from what is applied: see context.h for what may be read meanwhile. Lives as long as the
+ * index. Any thread. */
+const struct context_table *index_contexts(const struct index *index);
 
 /* Items after the cursor, in (origin, index) order, with their states, as of one moment; moves the cursor. At most max
  * (1..INDEX_LATE_SCAN_MAX); *ret_count 0 at the end. Any thread. */

@@ -3,6 +3,7 @@
 #include "index/records.h"
 
 #include "base/assert.h"
+#include "domain/definition.h"
 #include "entry/wire.h"
 
 enum { LATE_BIT = 0x80, REMOVED_BIT = 0x80, LOG_MASK = 0x7f };
@@ -382,7 +383,7 @@ bool authority_decode(struct bytes in, struct authority_event_record *ret)
     event.epoch = take_varint(&taking);
     event.context = take_text(&taking, ENTRY_NAME_MAX_BYTES);
     event.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
-    event.payload = take_text(&taking, CONTROL_PAYLOAD_MAX_BYTES);
+    event.payload = take_text(&taking, DEFINITION_PAYLOAD_MAX_BYTES);
     *ret = event;
-    return finished(&taking) && control_is_authority(event.kind);
+    return finished(&taking) && control_governs(event.kind);
 }

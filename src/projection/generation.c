@@ -150,10 +150,7 @@ static void wait_for(const struct step *step, const struct authority_event *even
 static bool is_concerned(const struct generation *generation, const struct authority_event *event,
                          const struct entry *entry)
 {
-    return bytes_equal(entry->context, event->context) &&
-           (bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS)) ||
-            bytes_equal(entry->partition, event->partition)) &&
-           projection_db_wants(generation->db, entry);
+    return projection_db_wants(generation->db, entry) && authority_concerns(&generation->ahead, event, entry);
 }
 
 /* Overtaken, or an override: without effect. */
@@ -290,9 +287,8 @@ static int apply_item(struct step *step, const struct item *item, bool learn, st
     return code == 0 && learn ? projection_db_learn(generation->db, &row, err) : code;
 }
 
-/* An entry that begins an epoch and is not known yet; nothing is in the transaction. */
-static int apply_new_epoch(struct step *step, const struct item *item, const struct authority_event *event,
-                           struct err *err)
+/* An entry that begins an epoch, or defines a context, and is not known yet; nothing is in the transaction. */
+static int apply_alone(struct step *step, const struct item *item, const struct authority_event *event, struct err *err)
 {
     struct generation *generation = step->generation;
     struct finding finding = {.found = false};
@@ -322,7 +318,7 @@ static int apply_authority(struct step *step, const struct item *item, const str
     bool ready = authority_ready(event, &position);
     if (ready && known)
         return apply_item(step, item, false, err);
-    if (!control_begins_epoch(event->kind)) {
+    if (!control_stands_alone(event->kind)) {
         generation->current = false;
         code = apply_item(step, item, true, err);
         if (code == 0)
@@ -333,7 +329,7 @@ static int apply_authority(struct step *step, const struct item *item, const str
         return code;
     }
     if (ready && step->count == 0)
-        return apply_new_epoch(step, item, event, err);
+        return apply_alone(step, item, event, err);
     if (!ready && step->count == 0)
         wait_for(step, event, &position);
     step->over = true;
@@ -342,7 +338,7 @@ static int apply_authority(struct step *step, const struct item *item, const str
 
 int stepping_apply(struct step *step, const struct item *item, struct err *err)
 {
-    bool control = control_is_authority(control_kind_of(&item->entry));
+    bool control = control_governs(control_kind_of(&item->entry));
     if (control && !item->frame.has_payload)
         return err_set(err, ERR_CORRUPT,
                        "the payload of control entry %llu of %s is not here, so nobody can say what is late after it",

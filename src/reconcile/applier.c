@@ -147,11 +147,9 @@ static int demote_batch(struct applier *applier, uint32_t number, struct applier
     return code;
 }
 
-static bool is_concerned(const struct authority_event *event, const struct entry *entry)
+static bool is_concerned(const struct applier *applier, const struct authority_event *event, const struct entry *entry)
 {
-    return (entry->flags & ENTRY_FLAG_CONTROL) == 0 && bytes_equal(entry->context, event->context) &&
-           (bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS)) ||
-            bytes_equal(entry->partition, event->partition));
+    return (entry->flags & ENTRY_FLAG_CONTROL) == 0 && authority_concerns(&applier->table, event, entry);
 }
 
 /* The entries of one block with from <= index < end that are late by the table. */
@@ -165,7 +163,7 @@ static int demote_block(struct applier *applier, const struct authority_event *e
     for (uint32_t i = 0; code == 0 && i < block->entry_count && block->first_index + i < end; i++) {
         struct entry *entry = &batch->entries[batch->count];
         code = next_entry(applier, &elements, block_fingerprint(block, i), entry, &batch->items[batch->count], err);
-        if (code != 0 || entry->index < from || !is_concerned(event, entry) ||
+        if (code != 0 || entry->index < from || !is_concerned(applier, event, entry) ||
             !authority_is_late(&applier->table, entry->context, entry->partition, entry->epoch, origin->region,
                                origin->incarnation, entry->index))
             continue;
@@ -263,7 +261,7 @@ static int gather_block(struct applier *applier, struct log *const *logs, size_t
         code = next_entry(applier, &elements, block_fingerprint(block, i), entry, item, err);
         if (code != 0 || entry->index < from)
             continue;
-        if (control_begins_epoch(control_kind_of(entry))) {
+        if (control_stands_alone(control_kind_of(entry))) {
             *ret_more = false;
             if (batch->count > 0)
                 return 0;

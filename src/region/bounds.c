@@ -3,7 +3,8 @@
  * What is ahead is known from marks: so many events of the context, accepted first at that time, are below that size of
  * the own log. A mark goes when the size that stands on enough copies has reached it. Marks are few: when all are in
  * use, the newest one grows, so that what is ahead is never counted too low, only sometimes for longer than it is true.
- * After a start the tail that no peer is known to hold counts for every context, because nobody knows whose it is.
+ * When a region begins to accept, or a context gets a recovery point, the tail that no peer is known to hold counts for
+ * the context, because nobody knows whose it is.
  *
  * Enough copies: as many as the context's durability asks for, and at least one, with payloads.
  *
@@ -37,21 +38,9 @@ static bool has_bound(const struct recovery_point *point)
     return point->events > 0 || point->seconds > 0;
 }
 
-int bounds_init(struct region *region, struct err *err)
-{
-    for (size_t i = 0; i < region->config.contexts.count; i++) {
-        if (!has_bound(&region->config.contexts.contexts[i].promises.recovery_point))
-            continue;
-        region->states[i].bound = mem_alloc_zero(1, sizeof(struct bound));
-        if (region->states[i].bound == NULL)
-            return err_no_memory(err, "the recovery points");
-    }
-    return 0;
-}
-
 void bounds_free(struct region *region)
 {
-    for (size_t i = 0; region->states != NULL && i < region->config.contexts.count; i++)
+    for (size_t i = 0; region->states != NULL && i < CONTEXT_PLACES_MAX; i++)
         mem_free(region->states[i].bound);
 }
 
@@ -132,10 +121,10 @@ static int hold_back(const struct region *region, const struct context *context,
 static struct bound *bound_of(const struct region *region, struct bytes context, const struct context **ret)
 {
     size_t number = 0;
-    if (context_promises(&region->config.contexts, context, &number) == NULL)
+    if (context_promises(region_contexts(region), context, &number) == NULL)
         return NULL;
-    *ret = &region->config.contexts.contexts[number];
-    return region->states[number].bound;
+    *ret = context_at(region_contexts(region), number);
+    return has_bound(&(*ret)->promises.recovery_point) ? region->states[number].bound : NULL;
 }
 
 static void add_up(const struct region *region, const struct region_command *command)
@@ -188,19 +177,35 @@ int bounds_decide(struct region *region, struct region_command *command)
 
 /* --- Saying so --- */
 
-void bounds_begin(struct region *region)
+/* A context has a recovery point now: what nobody else is known to hold is ahead. */
+static struct bound *begin(struct region *region, const struct context *context)
 {
     uint64_t size = region_own(region)->durable_size;
-    for (size_t i = 0; i < region->config.contexts.count; i++) {
-        uint64_t copied = copied_size(region, &region->config.contexts.contexts[i]);
-        if (region->states[i].bound != NULL && copied < size)
-            add_mark(region->states[i].bound, size, size - copied, region->now.mono_us);
+    uint64_t copied = copied_size(region, context);
+    struct bound *bound = mem_alloc_zero(1, sizeof(*bound));
+    if (bound != NULL && copied < size)
+        add_mark(bound, size, size - copied, region->now.mono_us);
+    return bound;
+}
+
+void bounds_follow(struct region *region)
+{
+    const struct context_table *contexts = region_contexts(region);
+    for (size_t i = 0; i < context_count(contexts); i++) {
+        const struct context *context = context_at(contexts, i);
+        bool wanted = context != NULL && has_bound(&context->promises.recovery_point);
+        if (wanted && region->states[i].bound == NULL)
+            region->states[i].bound = begin(region, context);
+        if (!wanted) {
+            mem_free(region->states[i].bound);
+            region->states[i].bound = NULL;
+        }
     }
 }
 
 void bounds_watch(struct region *region, size_t at, struct region_update *update)
 {
-    const struct context *context = &region->config.contexts.contexts[at];
+    const struct context *context = context_at(region_contexts(region), at);
     const struct recovery_point *point = &context->promises.recovery_point;
     struct bound *bound = region->states[at].bound;
     if (bound == NULL)

@@ -31,9 +31,8 @@ enum { NAME_SHOWN_MAX = 100 };
 
 int policies_init(struct region *region, struct err *err)
 {
-    size_t count = region->config.contexts.count;
-    region->states = mem_alloc_zero(count, sizeof(*region->states));
-    return region->states == NULL ? err_no_memory(err, "the contexts") : bounds_init(region, err);
+    region->states = mem_alloc_zero(CONTEXT_PLACES_MAX, sizeof(*region->states));
+    return region->states == NULL ? err_no_memory(err, "the contexts") : 0;
 }
 
 void policies_free(struct region *region)
@@ -138,7 +137,7 @@ static int refuse_away(const struct region *region, const struct region_stream_w
 int durability_decide(const struct region *region, struct region_command *command,
                       const struct region_stream_write *write, bool repetition)
 {
-    const struct context *context = context_find(&region->config.contexts, write->context);
+    const struct context *context = context_find(region_contexts(region), write->context);
     if (context == NULL || context->promises.durability.peers == 0)
         return 0; /* what is not a context was refused before */
     uint32_t wanted = context->promises.durability.peers;
@@ -327,26 +326,29 @@ void durability_give_up(struct region *region, uint64_t number, struct region_up
 
 void durability_count(struct region *region, const struct region_command *command)
 {
-    const struct context_table *contexts = &region->config.contexts;
+    const struct context_table *contexts = region_contexts(region);
     for (size_t i = 0; command->degraded && i < command->write_count; i++) {
-        const struct context *context = context_find(contexts, command->writes[i].context);
-        if (context != NULL &&
-            context->promises.durability.peers > peers_up(region, durability_lacking(region, context)))
-            region->states[context - contexts->contexts].degraded_count++;
+        size_t number = 0;
+        if (context_promises(contexts, command->writes[i].context, &number) == NULL)
+            continue;
+        const struct context *context = context_at(contexts, number);
+        if (context->promises.durability.peers > peers_up(region, durability_lacking(region, context)))
+            region->states[number].degraded_count++;
     }
 }
 
 void region_context_status(const struct region *region, size_t context, struct region_context_status *ret)
 {
-    PRE(context < region->config.contexts.count);
+    const struct context *found = context_at(region_contexts(region), context);
     const struct context_state *state = &region->states[context];
     *ret = (struct region_context_status){.away = state->away, .degraded_count = state->degraded_count};
+    if (found != NULL)
+        copy_string(ret->name, sizeof(ret->name), found->name);
     bounds_status(region, context, ret);
 }
 
-static void watch_peers(struct region *region, size_t at, struct region_update *update)
+static void watch_peers(struct region *region, const struct context *context, size_t at, struct region_update *update)
 {
-    const struct context *context = &region->config.contexts.contexts[at];
     const struct durability *durability = &context->promises.durability;
     uint32_t up = peers_up(region, durability_lacking(region, context));
     bool away = up < durability->peers;
@@ -363,15 +365,17 @@ static void watch_peers(struct region *region, size_t at, struct region_update *
 
 void policies_watch(struct region *region, struct region_update *update)
 {
+    const struct context_table *contexts = region_contexts(region);
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         return;
-    if (!region->watching)
-        bounds_begin(region);
-    region->watching = true;
-    for (size_t i = 0; i < region->config.contexts.count; i++) {
+    bounds_follow(region);
+    for (size_t i = 0; i < context_count(contexts); i++) {
+        const struct context *context = context_at(contexts, i);
         if (update->effect_count + REGION_EFFECTS_SLACK / 2 > update->effect_capacity)
             return; /* the rest at the next step */
-        watch_peers(region, i, update);
+        if (context == NULL)
+            continue;
+        watch_peers(region, context, i, update);
         bounds_watch(region, i, update);
     }
 }

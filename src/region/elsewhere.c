@@ -156,9 +156,10 @@ static int check_events(const struct region_command *command, struct err *err)
 static int check_residency(const struct region *region, struct bytes context, struct err *err)
 {
     const struct region_config *config = &region->config;
-    bool allowed = residency_allows(&config->contexts, bytes_of_string(config->region), context);
+    const struct context_table *contexts = region_contexts(region);
+    bool allowed = residency_allows(contexts, bytes_of_string(config->region), context);
     for (size_t i = 0; allowed && i < config->peer_count; i++)
-        allowed = residency_allows(&config->contexts, bytes_of_string(config->peers[i].region), context);
+        allowed = residency_allows(contexts, bytes_of_string(config->peers[i].region), context);
     if (allowed)
         return 0;
     return err_set(err, ERR_PERMISSION,

@@ -46,7 +46,7 @@ static void add_logs(const struct region *region, struct region_failover_report 
 
 static void check_residency(const struct region *region, struct bytes context, struct region_failover_report *report)
 {
-    bool allowed = residency_allows(&region->config.contexts, bytes_of_string(region->config.region), context);
+    bool allowed = residency_allows(region_contexts(region), bytes_of_string(region->config.region), context);
     add_check(report, "residency", allowed, "region %s %s", region->config.region,
               allowed ? "may hold the context's payloads"
                       : "may not hold the context's payloads, so it cannot become a home; this cannot be forced");
@@ -87,7 +87,7 @@ static void check_copies(const struct region *region, struct region_failover_rep
             if (peer == report->peer || !region->peers[peer].up || log->held[peer] <= log->size)
                 continue;
             const char *lacks =
-                residency_lacks(&region->config.contexts, bytes_of_string(region->config.peers[peer].region),
+                residency_lacks(region_contexts(region), bytes_of_string(region->config.peers[peer].region),
                                 bytes_of_string(region->config.region));
             add_check(report, "complete", false, "region %s holds %llu entries of log %.120s, %llu are here; %s%.64s",
                       region->config.peers[peer].region, (unsigned long long)log->held[peer], log->origin,
@@ -138,15 +138,16 @@ static void check_signed(struct region_failover_report *report)
     add_check(report, "signed", true, "signatures cover what is here");
 }
 
-/* Rule 4: what k of n peers have stored is with at least one of any n - k + 1 of them. */
+/* Rule 4: what k of n peers have stored is with at least one of any n - k + 1 of them. k is the smallest that was ever
+ * promised: what was accepted then may be in the logs. */
 static void check_promised(const struct region *region, const struct context *context,
                            struct region_failover_report *report)
 {
-    const struct promises *policy = &context->promises;
+    uint32_t promised = context_least_peers(context);
     uint32_t lacking = durability_lacking(region, context);
     size_t peers = 1; /* of the lost region, whose copies count: this one */
     size_t within_reach = 1;
-    if (policy->durability.peers == 0) {
+    if (promised == 0) {
         add_check(report, "copies", true,
                   "the context answers appends that only their home holds: the newest may be missing here");
         return;
@@ -156,14 +157,14 @@ static void check_promised(const struct region *region, const struct context *co
         peers += counts;
         within_reach += counts && region->peers[peer].up;
     }
-    if (peers < policy->durability.peers)
-        peers = policy->durability.peers; /* a promise that could not be kept */
-    size_t needed = peers + 1 - policy->durability.peers;
+    if (peers < promised)
+        peers = promised; /* a promise that could not be kept */
+    size_t needed = peers + 1 - promised;
     add_check(report, "copies", within_reach >= needed,
               "every acknowledged append is with %u of %zu regions, so %zu of their copies must be looked at; %zu are "
               "within reach%s",
-              (unsigned)policy->durability.peers, peers, needed, within_reach,
-              policy->durability.when_away == AWAY_DEGRADE ? " (degraded appends may be with fewer)" : "");
+              (unsigned)promised, peers, needed, within_reach,
+              context->promises.durability.when_away == AWAY_DEGRADE ? " (degraded appends may be with fewer)" : "");
 }
 
 static void check_recovery_point(const struct promises *policy, struct region_failover_report *report)
@@ -227,8 +228,8 @@ int region_failover_report(const struct region *region, struct bytes context, co
     check_copies(region, ret);
     check_indexed(region, ret);
     check_signed(ret);
-    const struct context *found = context_find(&region->config.contexts, context);
-    INVARIANT(found != NULL); /* authority_now found the context */
+    const struct context *found = context_find(region_contexts(region), context);
+    INVARIANT(found != NULL); /* authority_now found it */
     check_promised(region, found, ret);
     check_recovery_point(&found->promises, ret);
     return 0;

@@ -110,7 +110,7 @@ static struct bytes take_partition(const struct homes_take *take)
 
 static bool may_be_home(const struct region *region, const char *name, struct bytes context)
 {
-    return residency_allows(&region->config.contexts, bytes_of_string(name), context);
+    return residency_allows(region_contexts(region), bytes_of_string(name), context);
 }
 
 static bool awaits_us(const struct region *region, struct bytes context, struct bytes partition, uint64_t *ret_epoch)
@@ -125,10 +125,12 @@ static bool awaits_us(const struct region *region, struct bytes context, struct 
 
 int homes_load(struct region *region, struct err *err)
 {
-    const struct context_table *contexts = &region->config.contexts;
+    const struct context_table *contexts = region_contexts(region);
     int code = index_authority(region->index, &region->homes.authority, err);
-    for (size_t i = 0; code == 0 && i < contexts->count; i++) {
-        struct bytes context = bytes_of_string(contexts->contexts[i].name);
+    for (size_t i = 0; code == 0 && i < context_count(contexts); i++) {
+        if (context_at(contexts, i) == NULL)
+            continue;
+        struct bytes context = bytes_of_string(context_at(contexts, i)->name);
         struct bytes partition;
         size_t at = 0;
         while (code == 0 && authority_partition_next(&region->homes.authority, context, &at, &partition)) {
@@ -145,7 +147,8 @@ int homes_load(struct region *region, struct err *err)
 int homes_received(struct region *region, uint32_t log, const struct chain_entry *entry)
 {
     struct homes *homes = &region->homes;
-    if (!control_is_authority(control_kind_of(&entry->entry)))
+    enum control_kind kind = control_kind_of(&entry->entry);
+    if (!control_governs(kind) || (PLANTED(forget_definitions) && kind == CONTROL_CONTEXT_DEFINED && log != 0))
         return 0;
     if (homes->change_count >= REGION_CHANGES_PENDING_MAX)
         return ERR_BUSY;
@@ -166,10 +169,11 @@ int homes_received(struct region *region, uint32_t log, const struct chain_entry
     return 0;
 }
 
-/* Look-ups that were made before may have seen what the change has made late. */
-void homes_indexed(struct region *region)
+/* Look-ups that were made before may have seen what the change has made late, or not seen what it has made count. */
+void homes_indexed(struct region *region, uint32_t log)
 {
-    if (region_own(region)->indexed_size < region->homes.own_end)
+    uint64_t indexed_size = region->logs[log]->indexed_size;
+    if (indexed_size < region->homes.governed[log] || (log == 0 && indexed_size < region->homes.own_end))
         overlay_evict_indexed(&region->overlay);
 }
 
@@ -216,8 +220,7 @@ bool homes_await(const struct region *region, const struct origin *origin)
     return false;
 }
 
-/* Sizes of all logs: durable, or as the index has them. */
-static struct position position_of(const struct region *region, bool indexed)
+struct position homes_position(const struct region *region, bool indexed)
 {
     struct position position = {.count = 0};
     for (size_t i = 0; i < region->log_count; i++) {
@@ -229,12 +232,26 @@ static struct position position_of(const struct region *region, bool indexed)
     return position;
 }
 
+/* Contexts came to be, or to be no more: until the index has the change, too, nothing is decided about those that were
+ * created. */
+static void note_governed(struct region *region, uint32_t log, const struct authority_event *event)
+{
+    uint64_t *end = &region->homes.governed[log];
+    if (*end <= event->index)
+        *end = event->index + 1;
+    if (region->logs[log]->indexed_size > event->index)
+        overlay_evict_indexed(&region->overlay);
+}
+
 static int put_to_table(struct region *region, uint32_t log, const struct authority_event *event)
 {
     bool to_us = event->kind == CONTROL_AUTHORITY_RELEASED &&
                  bytes_equal(event->change.successor, bytes_of_string(region->config.region));
+    uint64_t creations = region->homes.authority.definitions.creations;
     int code = authority_apply(&region->homes.authority, event, NULL);
     uint64_t epoch = 0;
+    if (creations != region->homes.authority.definitions.creations)
+        note_governed(region, log, event);
     if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
         code = add_take(region, event->context, event->partition, epoch, log, event->index + 1);
     return code;
@@ -290,7 +307,7 @@ static void apply_changes(struct region *region, struct region_update *update)
 {
     bool moved = region->homes.change_count > 0;
     while (moved) {
-        struct position durable = position_of(region, false);
+        struct position durable = homes_position(region, false);
         moved = false;
         for (uint32_t log = 0; log < region->log_count; log++) {
             while (update->effect_count + REGION_EFFECTS_SLACK / 2 < update->effect_capacity &&
@@ -350,7 +367,7 @@ static void take_released(struct region *region, struct region_update *update)
     if (queue_empty(takes) || region_own(region)->state != REGION_LOG_ACCEPTING ||
         !take_is_ready(region, QUEUE_ITEM(takes->next, struct homes_take, link)))
         return;
-    struct position basis = position_of(region, true);
+    struct position basis = homes_position(region, true);
     overlay_evict_indexed(&region->overlay);
     for (size_t i = 0; i < TAKES_AT_ONCE_MAX && !queue_empty(takes); i++) {
         struct homes_take *take = QUEUE_ITEM(takes->next, struct homes_take, link);
@@ -416,6 +433,16 @@ static int refuse_elsewhere(const struct region *region, const struct region_str
         refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
 }
 
+/* Whether the index has applied what this region has applied that the context depends on. */
+static bool context_is_indexed(const struct region *region, struct bytes name)
+{
+    const struct context *context = context_find(region_contexts(region), name);
+    bool indexed = true;
+    for (size_t i = 0; context != NULL && context->created != NULL && i < region->log_count; i++)
+        indexed = indexed && region->logs[i]->indexed_size >= region->homes.governed[i];
+    return indexed;
+}
+
 /* Whether the index has applied the change that made this region the home. */
 static bool is_indexed(const struct region *region, const struct authority_now *now)
 {
@@ -448,6 +475,11 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
                        "does not show that yet; retry",
                        shown(write->partition), (const char *)write->partition.data, shown(write->context),
                        (const char *)write->context.data);
+    if (!context_is_indexed(region, write->context))
+        return err_set(
+            &refusal->err, ERR_UNAVAILABLE,
+            "context \"%.*s\" was created just now, and the index of this region does not show that yet; retry",
+            shown(write->context), (const char *)write->context.data);
     *ret_epoch = now.epoch;
     return 0;
 }
@@ -637,7 +669,7 @@ int homes_control(struct region *region, struct region_command *command, struct 
     if (code != 0)
         return code;
     overlay_evict_indexed(&region->overlay);
-    struct position basis = position_of(region, true);
+    struct position basis = homes_position(region, true);
     struct sequencer_mark mark = sequencer_mark(region);
     code = control->partition_count > 0 ? change_named(region, control, &basis, err)
                                         : change_all(region, control, &basis, err);

@@ -7,7 +7,9 @@
  * Whoever becomes the home decides by its index, so it takes only what its index has applied: the basis that it writes
  * is the index's position, and the overlay is emptied of what is indexed, so that no late entry's stream head or id
  * is left in it. Until the index has applied the change itself, it may still show what the change makes late, so the
- * region decides nothing about the partition before that. */
+ * region decides nothing about the partition before that. Contexts that are created while the system runs are alike:
+ * nothing is decided about them while the index lacks a change by which contexts came or went, and which this region
+ * has applied. */
 #ifndef REGION_HOMES_H
 #define REGION_HOMES_H
 
@@ -22,7 +24,8 @@ struct homes {
     size_t change_count;
     struct queue_link takes; /* released to this region, to be taken: struct homes_take */
     size_t take_count;
-    uint64_t own_end; /* past the last change in the own log, or further */
+    uint64_t own_end;                   /* past the last change in the own log, or further */
+    uint64_t governed[REGION_LOGS_MAX]; /* past the last applied change of a log by which contexts came or went */
 };
 
 struct region_log;
@@ -46,8 +49,10 @@ int homes_control(struct region *region, struct region_command *command, struct 
 int homes_received(struct region *region, uint32_t log, const struct chain_entry *entry) MUST_USE;
 /* Entries of a log from index on were not taken after all. */
 void homes_undo(struct region *region, uint32_t log, uint64_t index);
-/* The index has applied more of the own log; before its indexed size moves. */
-void homes_indexed(struct region *region);
+/* The index has applied more of a log; before its indexed size moves. */
+void homes_indexed(struct region *region, uint32_t log);
+/* Sizes of all logs: durable, or as the index has them. */
+struct position homes_position(const struct region *region, bool indexed);
 /* After something became durable or indexed: applies what can be applied, takes what can be taken. */
 void homes_move(struct region *region, struct region_update *update);
 /* Whether a change that waits rests on entries of this log. */

@@ -35,12 +35,12 @@ static int check_type(const struct context *context, const struct region_new_eve
 
 static int check_write(const struct region *region, const struct region_stream_write *write, struct err *err)
 {
-    const struct context *context = context_find(&region->config.contexts, write->context);
+    const struct context *context = context_find(region_contexts(region), write->context);
     int code = 0;
     if (context == NULL)
         return err_set(err, ERR_NOT_FOUND, "there is no context \"%.*s\"", shown(write->context),
                        (const char *)write->context.data);
-    if (!residency_allows(&region->config.contexts, bytes_of_string(region->config.region), write->context))
+    if (!residency_allows(region_contexts(region), bytes_of_string(region->config.region), write->context))
         return err_set(err, ERR_PERMISSION, "region %s may not hold payloads of context %.100s (payload_regions)",
                        region->config.region, context->name);
     if (write->expectation != STREAM_ANY)

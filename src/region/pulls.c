@@ -88,24 +88,32 @@ static int take_entry(void *context, const struct chain_entry *chain_entry, stru
     return code == 0 ? 0 : err_set(err, code, "entries that are not applied yet take too much memory");
 }
 
-/* Whether the entry is as this region has to keep it. ERR_CORRUPT: not; ERR_UNAVAILABLE: nobody can say yet. */
+/* A region that sends may have heard of a definition earlier or later than this one: then neither is to blame. */
+static int misfit(const struct region *region, struct bytes name)
+{
+    const struct context *context = context_known(region_contexts(region), name);
+    return context != NULL && context->source != NULL ? ERR_UNAVAILABLE : ERR_CORRUPT;
+}
+
+/* Whether the entry is as this region has to keep it. ERR_CORRUPT: not; ERR_UNAVAILABLE: nobody can say yet, or it is
+ * not and the context was defined while the system ran. */
 static int check_residency(const struct region *region, const struct chain_entry *chain_entry, struct err *err)
 {
     const struct entry *entry = &chain_entry->entry;
     unsigned long long index = entry->index;
     int shown = (int)(entry->context.size_bytes > CONTEXT_SHOWN_MAX ? CONTEXT_SHOWN_MAX : entry->context.size_bytes);
     const char *context = (const char *)entry->context.data;
-    switch (residency_of(&region->config.contexts, bytes_of_string(region->config.region), entry)) {
+    switch (residency_of(region_contexts(region), bytes_of_string(region->config.region), entry)) {
     case RESIDENCY_HELD:
         if (chain_entry->frame.has_payload)
             return 0;
-        return err_set(err, ERR_CORRUPT,
+        return err_set(err, misfit(region, entry->context),
                        "the payload of entry %llu, of context \"%.*s\", is missing, and this region is to hold it",
                        index, shown, context);
     case RESIDENCY_WITHHELD:
         if (!chain_entry->frame.has_payload || PLANTED(store_every_payload))
             return 0;
-        return err_set(err, ERR_CORRUPT,
+        return err_set(err, misfit(region, entry->context),
                        "entry %llu came with its payload, and this region may not hold payloads of context \"%.*s\"",
                        index, shown, context);
     case RESIDENCY_UNKNOWN:
@@ -237,7 +245,7 @@ const char *pulls_lack(const struct region *region, const struct region_log *log
 {
     if (peer == log->owner || PLANTED(store_every_payload))
         return NULL;
-    return residency_lacks(&region->config.contexts, bytes_of_string(region->config.peers[peer].region),
+    return residency_lacks(region_contexts(region), bytes_of_string(region->config.peers[peer].region),
                            bytes_of_string(region->config.region));
 }
 

@@ -295,8 +295,7 @@ static void written(struct region *region, const struct region_event *event, str
 static void indexed(struct region *region, const struct region_event *event)
 {
     overlay_indexed(&region->overlay, event->log, event->size, index_sequence(region->index), region->now.mono_us);
-    if (event->log == 0)
-        homes_indexed(region);
+    homes_indexed(region, event->log);
     region->logs[event->log]->indexed_size = event->size;
     if (event->log == 0)
         settle_indexed(region, event->size);
@@ -424,6 +423,11 @@ void region_peer_status(const struct region *region, size_t peer, struct region_
 bool region_accepting(const struct region *region)
 {
     return region_own(region)->state == REGION_LOG_ACCEPTING;
+}
+
+const struct context_table *region_contexts(const struct region *region)
+{
+    return region->homes.authority.contexts;
 }
 
 const struct authority_table *region_authority(const struct region *region)

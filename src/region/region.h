@@ -164,13 +164,27 @@ enum region_elsewhere {
                                 * ERR_PERMISSION when some region may not hold the context's payloads */
 };
 
-/* A batch (or a control command, or a decision about late events or a queued command) and its answer. Owned by the
- * caller, who must keep it (and what it borrows) alive until it comes back in an update's `answers`: every accepted or
- * refused command comes back exactly once. */
+/* A context to create or to change, asked of the home of "$system" (domain/definition.h). Refused besides what commands
+ * are refused for: ERR_NOT_FOUND, ERR_EXISTS, ERR_VERSION_CONFLICT (expected_version is not what is in force),
+ * ERR_INVALID (it makes no sense, in itself or in this cluster), ERR_UNSUPPORTED (domain/redefine.h), ERR_TOO_LARGE. */
+struct region_define {
+    const struct context *context; /* the whole policy; borrowed like everything here until the answer */
+    uint64_t expected_version;     /* in force; 0: there is no such context, and this creates it */
+    struct bytes actor;
+    struct bytes reason;
+    bool dry_run;     /* only ask whether it would be done */
+    uint64_t version; /* the answer: what is in force then */
+    bool already;     /* it was so before, and nothing changed */
+};
+
+/* A batch (or a control command, a decision about late events or a queued command, or a definition of a context) and
+ * its answer. Owned by the caller, who must keep it (and what it borrows) alive until it comes back in an update's
+ * `answers`: every accepted or refused command comes back exactly once. */
 struct region_command {
     struct region_control *control; /* at most one of these; */
     struct region_settle *settle;   /* all NULL: a batch */
     struct region_verdict *verdict;
+    struct region_define *define;
     enum region_elsewhere elsewhere;
     struct bytes actor;  /* of an override */
     struct bytes reason; /* likewise */
@@ -236,7 +250,7 @@ struct region_config {
     size_t key_change_count;
     const struct control_key
         *key_changes;              /* what the log must tell of the region's keys (keys.c); outlive the region */
-    struct context_table contexts; /* outlives the region */
+    struct context_table contexts; /* of the configuration; outlives the region */
     size_t peer_count;
     struct region_peer_config peers[REGION_PEERS_MAX];
     uint64_t checkpoint_interval_us; /* sign at most this often */
@@ -395,17 +409,22 @@ struct region_peer_status {
 };
 
 struct region_context_status {
-    bool away;               /* fewer peers answer than its durability needs */
-    uint64_t degraded_count; /* writes since the start that were accepted on fewer copies */
-    uint64_t ahead_events;   /* at this region alone; 0 when the context has no recovery point */
-    uint64_t ahead_ms;       /* since the oldest of them was accepted, as of the last step */
-    bool past_bound;         /* the recovery point is not kept, or writes were held back for it */
+    char name[ENTRY_NAME_MAX_BYTES + 1]; /* "": there is no context in this place now */
+    bool away;                           /* fewer peers answer than its durability needs */
+    uint64_t degraded_count;             /* writes since the start that were accepted on fewer copies */
+    uint64_t ahead_events;               /* at this region alone; 0 when the context has no recovery point */
+    uint64_t ahead_ms;                   /* since the oldest of them was accepted, as of the last step */
+    bool past_bound;                     /* the recovery point is not kept, or writes were held back for it */
 };
 
 size_t region_log_count(const struct region *region);
 void region_log_status(const struct region *region, uint32_t log, struct region_log_status *ret);
 void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret);
+/* context: a place of region_contexts. */
 void region_context_status(const struct region *region, size_t context, struct region_context_status *ret);
+/* The contexts as this region knows them: what it has applied. Same thread as region_step; lives as long as the region.
+ */
+const struct context_table *region_contexts(const struct region *region);
 bool region_accepting(const struct region *region);
 /* What an operator must see before a failover, and what stands against it. */
 enum { REGION_CHECKS_MAX = 8, REGION_CHECK_DETAIL_MAX_BYTES = 300 };

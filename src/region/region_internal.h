@@ -124,9 +124,8 @@ struct region {
     struct region_waiting waiting_for_some;              /* those that not every peer's copy counts for */
     size_t pending_count;                                /* of all lists */
     uint64_t counted[REGION_PEERS_MAX];                  /* entries of the own log that count as stored by a peer */
-    bool watching;                                       /* has accepted since the start */
     bool met[REGION_PEERS_MAX];                          /* since it last came up */
-    struct context_state *states;                        /* by place in config.contexts */
+    struct context_state *states;                        /* by place in region_contexts */
 
     struct kept_note kept[REGION_KEPT_NOTES_MAX]; /* ring, newest last */
     size_t kept_count;
@@ -172,10 +171,10 @@ uint64_t durability_copied(const struct region *region, uint32_t copies, uint32_
 uint32_t durability_lacking(const struct region *region, const struct context *context);
 
 /* bounds.c: recovery points. */
-int bounds_init(struct region *region, struct err *err) MUST_USE;
 void bounds_free(struct region *region);
-/* The region begins to accept: what nobody else is known to hold is ahead. */
-void bounds_begin(struct region *region);
+/* While the region accepts, at the end of each step: contexts get and lose recovery points. What lacks memory is tried
+ * again. */
+void bounds_follow(struct region *region);
 /* Whether a batch that is decided otherwise keeps within the recovery points. ERR_BUSY, ERR_UNAVAILABLE,
  * ERR_TOO_LARGE (it never could). */
 int bounds_decide(struct region *region, struct region_command *command) MUST_USE;
@@ -244,6 +243,10 @@ struct sequencer_mark {
 };
 struct sequencer_mark sequencer_mark(const struct region *region);
 void sequencer_take_back(struct region *region, const struct sequencer_mark *mark);
+
+/* contexts.c */
+/* Decides a command that creates or changes a context: command->define->version, and the ticket. */
+int contexts_define(struct region *region, struct region_command *command) MUST_USE;
 
 /* checkpoint.c: signing, storing and publishing. */
 void checkpoint_written(struct region *region, uint32_t log, struct region_update *update); /* may sign or store now */

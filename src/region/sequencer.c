@@ -484,6 +484,8 @@ static int decide(struct region *region, struct region_command *command, struct 
         return settle_decide(region, command);
     if (command->verdict != NULL)
         return elsewhere_decide(region, command);
+    if (command->define != NULL)
+        return contexts_define(region, command);
     return command->control != NULL ? homes_control(region, command, update) : decide_here(region, command);
 }
 

@@ -374,7 +374,7 @@ static int send_all(struct pull *pull, struct err *err)
 static enum residency puller_residency(void *context, const struct entry *entry)
 {
     const struct pull *pull = context;
-    return residency_of(&pull->call->backend->config->contexts, bytes_of_string(pull->region), entry);
+    return residency_of(index_contexts(pull->call->backend->index), bytes_of_string(pull->region), entry);
 }
 
 static const struct keyring *cosign_keys_of(const struct rpc_backend *backend, const char *region)

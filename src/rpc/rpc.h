@@ -120,7 +120,8 @@ struct rpc_status {
     struct region_log_status logs[REGION_LOGS_MAX]; /* 0 is the own log */
     size_t peer_count;
     struct region_peer_status peers[REGION_PEERS_MAX];
-    struct region_context_status contexts[CONTEXTS_MAX]; /* as in the configuration */
+    size_t context_count;
+    struct region_context_status contexts[CONTEXT_PLACES_MAX]; /* by place in region_contexts */
     uint64_t now_mono_us;
     size_t damage_count;
     struct rpc_damage damages[RPC_DAMAGES_MAX];

@@ -122,20 +122,36 @@ static int fill_context(Tally__V1__ContextStatus *to, const struct context *from
     return fill_policy(to, &from->promises, status, arena);
 }
 
+/* The region may know of a context before its index does: the policy shown is the index's, what follows from it is the
+ * region's. */
+static const struct region_context_status *status_of(const struct rpc_status *status, const struct context *context)
+{
+    static const struct region_context_status nothing;
+    for (size_t i = 0; i < status->context_count; i++) {
+        if (strcmp(status->contexts[i].name, context->name) == 0)
+            return &status->contexts[i];
+    }
+    return &nothing;
+}
+
 static int add_contexts(Tally__V1__StatusResponse *response, const struct context_table *table,
                         const struct rpc_status *status, struct arena *arena)
 {
-    Tally__V1__ContextStatus *contexts = arena_alloc_zero(arena, table->count, sizeof(*contexts));
-    response->contexts = arena_alloc_zero(arena, table->count, sizeof(*response->contexts));
+    size_t count = context_count(table);
+    Tally__V1__ContextStatus *contexts = arena_alloc_zero(arena, count, sizeof(*contexts));
+    response->contexts = arena_alloc_zero(arena, count, sizeof(*response->contexts));
     if (contexts == NULL || response->contexts == NULL)
         return ERR_NO_MEMORY;
-    for (size_t i = 0; i < table->count; i++) {
-        int code = fill_context(&contexts[i], &table->contexts[i], &status->contexts[i], arena);
+    for (size_t i = 0; i < count; i++) {
+        const struct context *context = context_at(table, i);
+        Tally__V1__ContextStatus *to = &contexts[response->n_contexts];
+        if (context == NULL)
+            continue;
+        int code = fill_context(to, context, status_of(status, context), arena);
         if (code != 0)
             return code;
-        response->contexts[i] = &contexts[i];
+        response->contexts[response->n_contexts++] = to;
     }
-    response->n_contexts = table->count;
     return 0;
 }
 
@@ -262,7 +278,7 @@ static int build(struct rpc_backend *backend, const struct rpc_status *status, s
     if (code == 0)
         code = add_peers(response, config, status, arena);
     if (code == 0)
-        code = add_contexts(response, &config->contexts, status, arena);
+        code = add_contexts(response, index_contexts(backend->index), status, arena);
     if (code == 0)
         code = add_regions(response, config, arena);
     if (code == 0)

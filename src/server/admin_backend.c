@@ -38,6 +38,7 @@ static int status(struct admin_backend *backend, struct admin_status *ret, struc
         ret->peer_count = from->peer_count;
         memcpy(ret->logs, from->logs, sizeof(ret->logs));
         memcpy(ret->peers, from->peers, sizeof(ret->peers));
+        ret->context_count = from->context_count;
         ret->drift_count = drift_verdicts(server->drift, NULL, ret->drifts, ADMIN_DRIFTS_MAX);
         memcpy(ret->contexts, from->contexts, sizeof(ret->contexts));
         for (size_t i = 0; i < ret->log_count; i++) {

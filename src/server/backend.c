@@ -93,7 +93,8 @@ static int answer_status(struct server *server, struct question *question)
     ret->peer_count = server->config->region.peer_count;
     for (size_t i = 0; i < ret->peer_count; i++)
         region_peer_status(server->region, i, &ret->peers[i]);
-    for (size_t i = 0; i < server->config->region.contexts.count; i++)
+    ret->context_count = context_count(region_contexts(server->region));
+    for (size_t i = 0; i < ret->context_count; i++)
         region_context_status(server->region, i, &ret->contexts[i]);
     return 0;
 }

@@ -42,6 +42,7 @@ struct config_file {
     uint64_t *hello_interval_ms;
     uint64_t *peer_timeout_ms;
     uint64_t *segment_size_bytes;
+    char *system_home;
     char *when_isolated;
     uint64_t *isolation_wait_ms;
     char *on_damage;
@@ -82,7 +83,9 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_SEQUENCE("peers", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, peers, &peer_schema, 0,
                          REGION_PEERS_MAX),
     CYAML_FIELD_SEQUENCE("contexts", CYAML_FLAG_POINTER, struct config_file, contexts, &config_context_schema, 1,
-                         CONTEXTS_MAX),
+                         CONTEXTS_MAX - 1),
+    CYAML_FIELD_STRING_PTR("system_home", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, system_home, 1,
+                           TEXT_MAX),
     NUMBER("checkpoint_interval_ms", checkpoint_interval_ms),
     NUMBER("hello_interval_ms", hello_interval_ms),
     NUMBER("peer_timeout_ms", peer_timeout_ms),
@@ -376,17 +379,22 @@ static int take_peers(struct server_config *config, struct disk *disk, const str
 
 static int take_contexts(struct server_config *config, const struct config_file *file, struct err *err)
 {
-    config->contexts = mem_alloc_zero(file->contexts_count, sizeof(*config->contexts));
+    const char *regions[REGION_PEERS_MAX + 1] = {config->region.region};
+    size_t count = file->contexts_count + 1;
+    for (size_t i = 0; i < config->region.peer_count; i++)
+        regions[i + 1] = config->region.peers[i].region;
+    config->contexts = mem_alloc_zero(count, sizeof(*config->contexts));
     if (config->contexts == NULL)
         return err_no_memory(err, "the contexts");
-    config->region.contexts = (struct context_table){.count = file->contexts_count, .contexts = config->contexts};
+    config->region.contexts = (struct context_table){.count = count, .contexts = config->contexts};
     int code = 0;
     for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
         code = config_context_take(&file->contexts[i], &config->contexts[i], err);
+    config->contexts[count - 1] = config_system_context(file->system_home, &config->region);
     if (code == 0)
         code = context_table_check(&config->region.contexts, err);
-    for (unsigned i = 0; code == 0 && i < file->contexts_count; i++)
-        code = config_context_check(&config->contexts[i], &config->region, err);
+    for (size_t i = 0; code == 0 && i < count; i++)
+        code = context_check_cluster(&config->contexts[i], regions, config->region.peer_count + 1, err);
     return code;
 }
 
@@ -466,8 +474,8 @@ void server_config_free(struct server_config *config)
     if (config == NULL)
         return;
     keys_wipe(config);
-    for (size_t i = 0; config->contexts != NULL && i < config->region.contexts.count; i++)
-        config_context_free(&config->contexts[i]);
+    for (size_t i = 0; config->contexts != NULL && i + 1 < config->region.contexts.count; i++)
+        config_context_free(&config->contexts[i]); /* the last is the system's */
     mem_free(config->contexts);
     if (config->file != NULL)
         cyaml_free(&reader_config, &top_schema, config->file, 0);

@@ -1,5 +1,5 @@
-/* Contexts of tallyd.yaml: from what the YAML reader found to domain/context.h, and the checks that need to know the
- * cluster. Whether a context makes sense by itself is context_table_check's to say. */
+/* Contexts of tallyd.yaml: from what the YAML reader found to domain/context.h. Whether a context makes sense is
+ * context_table_check's and context_check_cluster's to say. */
 #include "server/config_contexts.h"
 
 #include "base/mem.h"
@@ -155,55 +155,21 @@ void config_context_free(struct context *context)
     mem_free((void *)(uintptr_t)context->types);
 }
 
-/* --- What only the cluster can tell --- */
+/* --- The system's context --- */
 
-static bool is_region(const struct region_config *region, const char *name)
+static const char *smallest_region(const struct region_config *region)
 {
+    const char *smallest = region->region;
     for (size_t i = 0; i < region->peer_count; i++) {
-        if (strcmp(name, region->peers[i].region) == 0)
-            return true;
+        if (strcmp(region->peers[i].region, smallest) < 0)
+            smallest = region->peers[i].region;
     }
-    return strcmp(name, region->region) == 0;
+    return smallest;
 }
 
-static int check_regions(const struct context *context, const struct region_config *region, struct err *err)
+struct context config_system_context(const char *home, const struct region_config *region)
 {
-    if (!is_region(region, context->default_home))
-        return err_set(err, ERR_INVALID, "context %.64s: default_home %.64s is neither this region nor a peer",
-                       context->name, context->default_home);
-    for (size_t i = 0; i < context->home_count; i++) {
-        if (!is_region(region, context->homes[i].region))
-            return err_set(err, ERR_INVALID,
-                           "context %.64s: home %.64s of partition %.64s is neither this region nor a peer",
-                           context->name, context->homes[i].region, context->homes[i].partition);
-    }
-    for (size_t i = 0; i < context->rules.payload_region_count; i++) {
-        if (!is_region(region, context->rules.payload_regions[i]))
-            return err_set(err, ERR_INVALID, "context %.64s: payload_regions: %.64s is neither this region nor a peer",
-                           context->name, context->rules.payload_regions[i]);
-    }
-    return 0;
-}
-
-/* Regions beside a home that keep what its events say: their copies are the ones that count. */
-static size_t copies_possible(const struct context *context, const struct region_config *region)
-{
-    size_t named = context->rules.payload_region_count;
-    return named == 0 || named > region->peer_count + 1 ? region->peer_count : named - 1;
-}
-
-int config_context_check(const struct context *context, const struct region_config *region, struct err *err)
-{
-    const struct promises *promises = &context->promises;
-    bool bounded = promises->recovery_point.events > 0 || promises->recovery_point.seconds > 0;
-    size_t copies = copies_possible(context, region);
-    if (promises->durability.peers > copies)
-        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu%s",
-                       context->name, (unsigned)promises->durability.peers, copies,
-                       context->rules.payload_region_count == 0 ? "" : " that may hold its payloads");
-    if (bounded && copies == 0)
-        return err_set(err, ERR_INVALID,
-                       "context %.64s: recovery_point needs a peer that holds a copy, payloads included",
-                       context->name);
-    return check_regions(context, region, err);
+    return (struct context){.name = CONTEXT_SYSTEM,
+                            .default_home = home == NULL ? smallest_region(region) : home,
+                            .rules.topology = TOPOLOGY_ACTIVE_PASSIVE};
 }

@@ -28,8 +28,9 @@ extern const cyaml_schema_value_t config_context_schema; /* of struct file_conte
 
 /* *to borrows texts from `from`; config_context_free in any case. ERR_INVALID naming the context; ERR_NO_MEMORY. */
 int config_context_take(const struct file_context *from, struct context *to, struct err *err) MUST_USE;
-/* What only the whole cluster can tell: its regions are this one and the peers of `region`. ERR_INVALID. */
-int config_context_check(const struct context *context, const struct region_config *region, struct err *err) MUST_USE;
+/* The context in which others are defined. home NULL: the region with the smallest name, of all of the cluster. Borrows
+ * from both. */
+struct context config_system_context(const char *home, const struct region_config *region);
 void config_context_free(struct context *context);
 
 #endif

@@ -21,9 +21,10 @@ struct page {
 
 static bool has_rules(const struct context_table *contexts)
 {
-    for (size_t i = 0; i < contexts->count; i++) {
-        for (size_t t = 0; t < contexts->contexts[i].type_count; t++) {
-            if (contexts->contexts[i].types[t].late != LATE_MANUAL)
+    for (size_t i = 0; i < context_count(contexts); i++) {
+        const struct context *context = context_at(contexts, i);
+        for (size_t t = 0; context != NULL && t < context->type_count; t++) {
+            if (context->types[t].late != LATE_MANUAL)
                 return true;
         }
     }
@@ -104,7 +105,7 @@ static int run_over_items(struct server *server, struct page *page)
     int code = index_authority(server->index, &authority, NULL);
     while (code == 0 && !end && !atomic_load(&server->stopping)) {
         size_t count = 0;
-        code = policy_next(server->index, &config->contexts, &authority, config->region, &cursor, page->items,
+        code = policy_next(server->index, authority.contexts, &authority, config->region, &cursor, page->items,
                            page->decisions, &count, &end, NULL);
         if (code == 0 && count > 0) {
             code = settle_page(server, page, count);
@@ -126,9 +127,8 @@ void *settler_run(void *context)
     while (!atomic_load(&server->stopping)) {
         uint64_t sequence = index_sequence(server->index);
         queue_run(server);
-        if (sequence != looked_at && has_rules(&server->config->region.contexts) &&
-            index_late_count(server->index) > 0 && atomic_load(&server->accepting) && all_applied(server) &&
-            run_over_items(server, page) == 0)
+        if (sequence != looked_at && index_late_count(server->index) > 0 && has_rules(index_contexts(server->index)) &&
+            atomic_load(&server->accepting) && all_applied(server) && run_over_items(server, page) == 0)
             looked_at = sequence;
         seen = server_wait_change(server, seen, WAIT_MS);
     }

@@ -322,7 +322,7 @@ int worker_check_residency(const struct server *server, const struct projection_
     const char *context = NULL;
     size_t at = 0;
     while ((context = projection_spec_next_payload_context(spec, &at)) != NULL) {
-        if (!residency_allows(&config->contexts, bytes_of_string(config->region), bytes_of_string(context)))
+        if (!residency_allows(index_contexts(server->index), bytes_of_string(config->region), bytes_of_string(context)))
             return err_set(err, ERR_MISMATCH,
                            "projection %s takes :payload of context %.100s, and region %s may not hold its payloads "
                            "(payload_regions): run it in a region that may, or leave :payload out",

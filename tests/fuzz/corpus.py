@@ -119,8 +119,24 @@ def notes():
         seed('checkpoint', number, text.encode())
 
 
+def definitions():
+    homes = [control_pb2.ContextHome(partition='JP', region='ap'), control_pb2.ContextHome(partition='US', region='us')]
+    types = [control_pb2.ContextType(type='Counted', settle=2, commutative=1), control_pb2.ContextType(type='Paid', override=1)]
+    made = {
+        'create': control_pb2.ContextDefined(version=1, basis='eu@7,us.2@3', default_home='eu', homes=homes, topology=2, actor='operator', reason='why'),
+        'change': control_pb2.ContextDefined(version=2, isolation=1, lease_ms=5000, failover=2, payload_regions=['ap', 'eu'], event_types=types,
+                                             durability_peers=2, when_away=1, recovery_point_events=9, recovery_point_seconds=8, recovery_point_then=2),
+        'small': control_pb2.ContextDefined(version=3),
+        'unsorted': control_pb2.ContextDefined(version=1, default_home='eu', homes=homes[::-1]),
+        'homes-again': control_pb2.ContextDefined(version=2, default_home='eu'),
+    }
+    for name, message in made.items():
+        seed('definition', name, message.SerializeToString())
+
+
 log()
 append()
 requests()
 control()
 notes()
+definitions()

@@ -247,6 +247,10 @@ class Ledger(Copy):
         payload = settled_payload(log.region, index, log.items[index]['id'], settlement, log.incarnation)
         return self.control('$LateSettled', payload, epoch, partition)
 
+    def define(self, name, version, epoch=1, home='', basis=''):
+        """ContextDefined of proto/tally/v1/control.proto: version 1 says homes and basis."""
+        return self.control('$ContextDefined', texts((1, version), (2, basis), (3, home), (16, 'operator')), epoch, name, '$system')
+
     def write(self, folder):
         count = len(self.items)
         self.layout = [[min(self.segment, count - at)] for at in range(0, count, self.segment)] or [[]]

@@ -160,6 +160,7 @@ def test_logs_of_another_cluster(lab):
     eu.edit_config('^cluster: bank', 'cluster: shop')
     eu.edit_config('^region: eu', 'region: other')
     eu.edit_config('default_home: eu', 'default_home: other')
+    eu.edit_config('^system_home: eu', 'system_home: other')
     shutil.rmtree(eu.folder / 'keys')
     shutil.copytree(other.folder / 'keys', eu.folder / 'keys')
     eu.spawn()

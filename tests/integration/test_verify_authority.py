@@ -12,6 +12,7 @@ context bank home eu
 partition bank/q home us
 
 context cards home us
+context $system home eu
 '''
 TAIL = 6  # entries of eu's partition p, indexes 0 to 5
 
@@ -118,12 +119,22 @@ def split_brain_in_which_the_loser_is_succeeded(eu, us, ap):
     eu.event(9, 3)
 
 
+def a_context_that_is_created(eu, us, ap):
+    eu.define('shop', 1, home='ap', basis='eu@6')
+    for version in range(2):
+        ap.event(version, partition='r', context='shop')
+    eu.define('shop', 2)
+    us.seize(2, 'ap@1,eu@8,us@2', context='shop')
+    us.event(1, 2, 'r', context='shop')
+    return TAIL + 2 + 1 + 1, 1
+
+
 def eu_id(eu, index):
     return eu.items[index]['id']
 
 
 HONEST = [nothing_happens, handover, handover_of_one_partition, failover_with_a_late_tail, split_brain, return_and_handback, settlement,
-          a_new_incarnation_at_home, one_id_at_two_homes, keys_are_replaced]
+          a_new_incarnation_at_home, one_id_at_two_homes, keys_are_replaced, a_context_that_is_created]
 
 
 # --- Histories that do not -------------------------------------------------------------------------------------------
@@ -241,6 +252,24 @@ def one_id_twice_in_two_logs(eu, us, ap):
     us.event(6, 2, id=eu_id(eu, 2))
 
 
+def a_definition_by_another(eu, us, ap):
+    ap.define('shop', 1, home='ap')
+
+
+def a_definition_after_the_system_moved(eu, us, ap):
+    us.seize(2, 'eu@6,us@2', context='$system')
+    ap.define('shop', 1, 2, home='ap')
+
+
+def a_malformed_definition(eu, us, ap):
+    eu.define('shop', 1, home='')
+
+
+def not_the_home_that_the_creation_says(eu, us, ap):
+    eu.define('shop', 1, home='ap')
+    us.event(0, partition='r', context='shop')
+
+
 # How, the rule, the log and index of the first violation, words of the message.
 FAULTS = [
     (an_epoch_that_nobody_began, 'epoch', 'bank/us/1', 2, 'epoch 7 of bank/p, which nobody began'),
@@ -267,6 +296,10 @@ FAULTS = [
     (one_version_twice_in_two_logs, 'version', 'bank/us/1', 3, 'as entry 5 of bank/eu/1'),
     (one_id_twice, 'id', 'bank/eu/1', 6, 'as entry 2 of bank/eu/1'),
     (one_id_twice_in_two_logs, 'id', 'bank/us/1', 3, 'as entry 2 of bank/eu/1'),
+    (a_definition_by_another, 'definition', 'bank/ap/1', 0, 'region ap defines context shop under epoch 1'),
+    (a_definition_after_the_system_moved, 'definition', 'bank/ap/1', 0, 'under epoch 2 of $system'),
+    (a_malformed_definition, 'payload', 'bank/eu/1', 6, '$ContextDefined is malformed'),
+    (not_the_home_that_the_creation_says, 'home', 'bank/us/1', 2, 'whose home is ap by the contexts, not us'),
 ]
 
 
@@ -301,6 +334,28 @@ def test_every_honest_history_is_verified_and_its_late_entries_are_counted(lab):
         assert found == (effective, late), (history.__name__, found)
         assert sum(c['late_entries'] for c in report['changes']) == late, (history.__name__, report['changes'])
         assert sum(p['effective'] for p in report['partitions']) == effective, (history.__name__, report['partitions'])
+
+
+def test_what_a_creation_that_came_too_late_allowed_is_late_and_breaks_no_rule(lab):
+    eu, us, ap = ledgers = cluster()
+    us.seize(2, 'eu@6,us@2', context='$system')
+    later(eu, 100).define('shop', 1, home='ap', basis='eu@6')
+    ap.event(0, partition='r', context='shop')
+    code, report = authority(lab, write_all(ledgers, lab.folder / 'data'), *trust(lab, *ledgers))
+    assert code == VERIFIED and report['first_violation'] is None, report['message']
+    assert [report['entries'][sort] for sort in ('effective', 'late', 'definitions', 'late_definitions')] == [TAIL + 2, 1, 0, 1], report['entries']
+    us.define('shop', 1, 2, home='ap', basis='us@3')
+    code, report = authority(lab, write_all(ledgers, lab.folder / 'again'), *trust(lab, *ledgers))
+    assert code == VERIFIED and report['entries']['effective'] == TAIL + 2 + 1 and report['entries']['definitions'] == 1, report['entries']
+    said = run('tally-verify', 'authority', lab.folder / 'again', *trust(lab, *ledgers)).stdout
+    assert '$ContextDefined    shop version 1 by entry 3 of log 1 of region us (operator)' in said and '1 definitions effective, 1 late' in said, said
+
+
+def test_a_context_that_nothing_creates_cannot_be_judged(lab):
+    eu, us, ap = ledgers = cluster()
+    us.event(0, partition='r', context='shop')
+    code, report = authority(lab, write_all(ledgers, lab.folder / 'data'), *trust(lab, *ledgers))
+    assert code == UNREADABLE and 'nothing in the logs creates it' in report['message'], report
 
 
 def test_a_split_brain_in_which_the_loser_was_succeeded_breaks_no_rule(lab):

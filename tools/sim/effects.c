@@ -53,7 +53,7 @@ static void operator_answered(struct node *node, const struct region_command *co
 void effects_answer(struct node *node, struct region_command *command)
 {
     struct request *request = QUEUE_ITEM(command, struct request, command);
-    if (command->control != NULL) {
+    if (command->control != NULL || command->define != NULL) {
         operator_answered(node, command);
     } else if (command->settle != NULL) {
         settlers_answered(node, request);

@@ -96,7 +96,7 @@ static void configure(struct node *node)
     snprintf(config->address, sizeof(config->address), "%s:1", config->region);
     config->log_signers = (struct signers){1, {&node->log_signer}};
     config->cosign_signers = (struct signers){1, {&node->cosign_signer}};
-    config->contexts = (struct context_table){.count = 1, .contexts = world->contexts};
+    config->contexts = (struct context_table){.count = 2, .contexts = world->contexts};
     config->checkpoint_interval_us = world->plan.checkpoint_interval_us;
     config->hello_interval_us = world->plan.hello_interval_us;
     config->peer_timeout_us = world->plan.peer_timeout_us;

@@ -298,5 +298,7 @@ void oracle_end(struct world *world)
     if (!world->failed)
         fates_check_end(world);
     if (!world->failed)
+        definers_check_end(world);
+    if (!world->failed)
         projector_check_end(world);
 }

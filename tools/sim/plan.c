@@ -137,6 +137,8 @@ void plan_draw(struct world *world)
         world->plan.operate_every_us = world_between(world, 200, 6000) * SIM_MS;
     if (world->plan.operate_every_us > 0)
         world->plan.limits.unindexed_entries = 0; /* a log that waits for its basis may fill what is tiny, for ever */
+    if (world_chance(world, 500000))
+        world->plan.define_every_us = world_between(world, 300, 8000) * SIM_MS;
     for (size_t i = 0; i < world->node_count; i++) {
         snprintf(world->region_names[i], sizeof(world->region_names[i]), "%s", region_names[i]);
         snprintf(world->partition_names[i], sizeof(world->partition_names[i]), "p%zu", i);
@@ -148,6 +150,7 @@ void plan_draw(struct world *world)
     world->partition_count = world->node_count + SIM_FREE_PARTITIONS;
     world->contexts[0] = (struct context){
         .name = "bank", .default_home = world->region_names[0], .home_count = world->node_count, .homes = world->homes};
+    world->contexts[1] = (struct context){.name = CONTEXT_SYSTEM, .default_home = world->region_names[0]};
     choose_outside(world);
     draw_rules(world);
     draw_copies(world);
@@ -173,5 +176,7 @@ void plan_print(const struct world *world)
         printf("; region %zu holds no payloads", plan->outside);
     if (plan->accept_isolated)
         printf("; accepts in isolation after %llu ms", (unsigned long long)(plan->isolation_wait_us / SIM_MS));
+    if (plan->define_every_us > 0)
+        printf("; contexts change every %llu ms", (unsigned long long)(plan->define_every_us / SIM_MS));
     printf("%s\n", plan->projections ? "; projections" : "");
 }

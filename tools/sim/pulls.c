@@ -410,7 +410,7 @@ static int load_stored(void *context, struct buf *out)
 static enum residency residency(void *context, const struct entry *entry)
 {
     const struct pull *pull = context;
-    return residency_of(&pull->from->config.contexts, bytes_of_string(pull->puller->config.region), entry);
+    return residency_of(index_contexts(pull->from->index), bytes_of_string(pull->puller->config.region), entry);
 }
 
 static int open_source(struct pull *pull, struct log *log, struct err *err)

@@ -26,6 +26,7 @@ static void add_counts(struct counts *to, const struct counts *from)
     to->reads += from->reads;
     to->projected += from->projected;
     to->proofs += from->proofs;
+    to->definitions += from->definitions;
     for (int i = 0; i < 3; i++)
         to->changes[i] += from->changes[i];
     to->changes_refused += from->changes_refused;
@@ -85,10 +86,11 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->steps, (unsigned long long)counts->boots, (unsigned long long)counts->crashes,
            (unsigned long long)counts->checkpoints, (unsigned long long)counts->cosignatures,
            (unsigned long long)counts->proofs, (unsigned long long)counts->reads);
-    printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late\n",
+    printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late, "
+           "%llu definitions of contexts\n",
            (unsigned long long)counts->changes[0], (unsigned long long)counts->changes[1],
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,
-           (unsigned long long)counts->late);
+           (unsigned long long)counts->late, (unsigned long long)counts->definitions);
     printf("%llu events acknowledged on the copies that were asked for, %llu on fewer\n",
            (unsigned long long)counts->copied, (unsigned long long)counts->degraded);
     printf("decided:");
@@ -143,6 +145,7 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "taken", counts->changes[1]);
     put(root, "seized", counts->changes[2]);
     put(root, "late", counts->late);
+    put(root, "definitions", counts->definitions);
     put(root, "incarnations", counts->lives);
     put(root, "entries_lost", counts->entries_lost);
     for (int i = 0; i < FAULT_COUNT; i++)

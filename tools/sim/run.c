@@ -41,6 +41,7 @@ void run_seed(struct world *world)
     readers_start(world);
     nemesis_start(world);
     operators_start(world);
+    definers_start(world);
     settlers_start(world);
     atlas_start(world);
     world_run_until(world, world->plan.fault_phase_us);
@@ -59,5 +60,6 @@ void run_seed(struct world *world)
     projector_clean(world);
     readers_free(world);
     clients_free(world);
+    definers_free(world);
     truth_free(world);
 }

@@ -105,7 +105,7 @@ static void find_page(struct node *node, struct page *page)
     authority_table_init(&authority, contexts);
     int code = index_authority(node->index, &authority, NULL);
     while (code == 0 && !end && page->count == 0)
-        code = policy_next(node->index, contexts, &authority, node->config.region, &cursor, page->items,
+        code = policy_next(node->index, authority.contexts, &authority, node->config.region, &cursor, page->items,
                            page->decisions, &page->count, &end, NULL);
     INVARIANT(code == 0);
     authority_table_free(&authority);

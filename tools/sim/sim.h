@@ -109,6 +109,7 @@ struct plan {
     size_t outside;            /* region that may not hold payloads; SIM_NODES_MAX: all may */
     uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
+    uint64_t define_every_us;  /* 0: contexts stay as they are */
     uint64_t give_up_us;       /* after which nobody waits for an answer any more */
     uint64_t settle_every_us;  /* on average, that people decide about late events; 0: never */
     bool accept_isolated;
@@ -157,6 +158,8 @@ struct request {
     struct region_result results[SIM_OP_EVENTS_MAX];
     struct op *op; /* NULL: an operator's, or a settler's */
     struct region_control control;
+    struct region_define define;
+    struct context context; /* that it defines */
     struct region_settle settle;
     struct region_settle_item items[SIM_OP_WRITES_MAX];
     struct arena arena; /* of events that are settled; empty for others */
@@ -247,6 +250,24 @@ struct counts {
     uint64_t copied, degraded;                   /* events acknowledged on as many copies as asked for, or fewer */
     uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
+    uint64_t definitions;
+};
+
+/* Definitions of contexts in the logs (definers.c). */
+enum { SIM_DEFINED = 3 };
+
+struct definers_made {
+    size_t log;
+    uint64_t index;
+    size_t name;
+    uint64_t version;
+    enum failover_mode mode; /* by which versions are told apart */
+};
+
+struct definers {
+    size_t count;
+    size_t capacity;
+    struct definers_made *made;
 };
 
 struct world {
@@ -260,7 +281,7 @@ struct world {
     uint64_t next_command;
     struct node nodes[SIM_NODES_MAX];
     size_t node_count;
-    struct context contexts[1];
+    struct context contexts[2];               /* "bank", and the system's */
     struct context_home homes[SIM_NODES_MAX]; /* of epoch 1 */
     struct context_type types[SIM_TYPES];
     const char *payload_regions[SIM_NODES_MAX];
@@ -272,6 +293,7 @@ struct world {
     struct truth *truth;
     struct clients *clients;
     struct readers *readers;
+    struct definers definers;
     char temporary[64]; /* the folder of the run, "" when there is none */
     bool healing;
     bool core[SIM_NODES_MAX];
@@ -397,6 +419,13 @@ struct atlas;
 void clients_check_copies(struct world *world);
 /* What became of every acknowledged event, at a position. */
 void clients_check_fates(struct world *world, const struct atlas *atlas);
+
+/* definers.c: who creates and changes contexts, and what must follow. */
+void definers_start(struct world *world);
+/* Its owner's log has one more definition. */
+void definers_take(struct node *node, size_t log, const struct chain_entry *found);
+void definers_check_end(struct world *world);
+void definers_free(struct world *world);
 
 /* operators.c: who moves homes. */
 void operators_start(struct world *world);

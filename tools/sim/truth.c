@@ -284,7 +284,8 @@ static void take_cause(struct world *world, const struct truth_log *log, const s
     memcpy(caused->cause, entry->causation_id.data, ENTRY_ID_SIZE);
 }
 
-/* Changes of homes and decisions are written by the system here, and each is what the codec takes. */
+/* Changes of homes, decisions, and definitions of contexts are written by the system here; each is what the codec
+ * takes. */
 static void take_control(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
 {
     struct truth *truth = world->truth;
@@ -292,6 +293,10 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     enum control_kind kind = control_kind_of(entry);
     struct control_authority parsed;
     struct err err = {0};
+    if (kind == CONTROL_CONTEXT_DEFINED) {
+        definers_take(node, (size_t)(log - truth->logs), found);
+        return;
+    }
     if (kind == CONTROL_LATE_SETTLED) {
         take_decision(world, node, log, found);
         return;

@@ -24,6 +24,7 @@ struct init_options {
     struct option_values peers;
     struct option_values contexts;
     struct option_values homes;
+    const char *system_home;
     bool json;
 };
 
@@ -194,6 +195,8 @@ static int check_options(const struct init_options *options, struct err *err)
         rc = check_peers(options, err);
     if (rc == 0)
         rc = check_homes(options, err);
+    if (rc == 0 && options->system_home != NULL && !is_region(options, options->system_home))
+        rc = err_set(err, ERR_INVALID, "--system-home %.64s is neither this region nor a --peer", options->system_home);
     return rc == 0 ? check_contexts(options, err) : rc;
 }
 
@@ -321,6 +324,32 @@ static int config_contexts(const struct init_options *options, struct buf *out)
     return rc;
 }
 
+/* Borrowed from the options, or from `name`. */
+static const char *smallest_region(const struct init_options *options, char name[NAME_MAX_BYTES + 1])
+{
+    const char *smallest = options->region;
+    for (size_t i = 0; i < options->peers.count; i++) {
+        struct pair peer;
+        if (pair_parse(options->peers.items[i], "--peer", &peer, NULL) != 0 || strcmp(peer.name, smallest) >= 0)
+            continue;
+        memcpy(name, peer.name, sizeof(peer.name));
+        smallest = name;
+    }
+    return smallest;
+}
+
+static int config_system(const struct init_options *options, struct buf *out)
+{
+    char name[NAME_MAX_BYTES + 1];
+    const char *home = options->system_home == NULL ? smallest_region(options, name) : options->system_home;
+    int rc = buf_append_string(
+        out,
+        "\n# Contexts that are made or changed while the system runs (`tally context`) are decided by this region.\n"
+        "# The same in every region, for ever: `tally handover '$system'` moves it. (default: the region with the\n"
+        "# smallest name)\n");
+    return rc == 0 ? yaml_text(out, "system_home: ", home) : rc;
+}
+
 static int config_write(const struct init_options *options, struct err *err)
 {
     static const char defaults[] =
@@ -360,6 +389,8 @@ static int config_write(const struct init_options *options, struct err *err)
         rc = config_peers(options, &text);
     if (rc == 0)
         rc = config_contexts(options, &text);
+    if (rc == 0)
+        rc = config_system(options, &text);
     if (rc == 0)
         rc = buf_append_string(&text, defaults);
     if (rc != 0)
@@ -472,6 +503,8 @@ static int run_init(const struct command *command, int argc, char **argv)
          "a context and its default home, repeatable (default: one named \"default\")"},
         {"home", "CONTEXT/PARTITION=REGION", OPTION_TEXTS, &options.homes,
          "a partition that lives elsewhere, repeatable"},
+        {"system-home", "REGION", OPTION_TEXT, &options.system_home,
+         "who decides about contexts; the same in all regions (default: the smallest name)"},
         {"json", NULL, OPTION_FLAG, &options.json, "machine-readable output"},
     };
     struct arguments arguments;

@@ -29,12 +29,12 @@ static bool may_hold(const struct residency_audit *audit, const struct context *
 
 static json_t *log_json(const struct residency_audit *audit, const struct residency_log *log)
 {
-    const struct context_table *contexts = &audit->config->region.contexts;
+    const struct context_table *contexts = residency_contexts(audit);
     json_t *list = json_array();
-    for (size_t i = 0; i < contexts->count; i++) {
-        if (log->contexts[i].entries > 0)
-            (void)json_array_append_new(list, count_json(contexts->contexts[i].name,
-                                                         may_hold(audit, &contexts->contexts[i]), &log->contexts[i]));
+    for (size_t i = 0; i < context_count(contexts); i++) {
+        const struct context *context = context_known_at(contexts, i);
+        if (context != NULL && log->contexts[i].entries > 0)
+            (void)json_array_append_new(list, count_json(context->name, may_hold(audit, context), &log->contexts[i]));
     }
     if (log->unknown.entries > 0)
         (void)json_array_append_new(list, count_json("", false, &log->unknown));
@@ -87,11 +87,14 @@ static void show_count(const char *context, const char *what, const struct resid
 
 static void show_log(const struct residency_audit *audit, const struct residency_log *log)
 {
-    const struct context_table *contexts = &audit->config->region.contexts;
+    const struct context_table *contexts = residency_contexts(audit);
     printf("log %s: %" PRIu64 " entries, %" PRIu64 " of them control events\n", log->origin, log->size, log->control);
-    for (size_t i = 0; i < contexts->count; i++)
-        show_count(contexts->contexts[i].name,
-                   may_hold(audit, &contexts->contexts[i]) ? "held here" : "not to be held here", &log->contexts[i]);
+    for (size_t i = 0; i < context_count(contexts); i++) {
+        const struct context *context = context_known_at(contexts, i);
+        if (context != NULL)
+            show_count(context->name, may_hold(audit, context) ? "held here" : "not to be held here",
+                       &log->contexts[i]);
+    }
     show_count("other contexts", "not in tallyd.yaml", &log->unknown);
 }
 

@@ -13,6 +13,7 @@ extern const struct command command_status;
 extern const struct command command_projection;
 extern const struct command command_proof;
 extern const struct command command_export;
+extern const struct command command_context;
 extern const struct command command_homes;
 extern const struct command command_handover;
 extern const struct command command_failover;

@@ -31,10 +31,10 @@ struct residency_count {
 struct residency_log {
     char origin[256];
     uint64_t size;
-    uint64_t looked_up; /* in the index */
-    struct residency_count contexts[CONTEXTS_MAX];
-    struct residency_count unknown; /* of contexts that tallyd.yaml does not name */
-    uint64_t control;               /* the system's own events */
+    uint64_t looked_up;                                  /* in the index */
+    struct residency_count contexts[CONTEXT_PLACES_MAX]; /* by place in residency_contexts */
+    struct residency_count unknown;                      /* of contexts that tallyd.yaml does not name */
+    uint64_t control;                                    /* the system's own events */
 };
 
 struct residency_violation {
@@ -63,5 +63,8 @@ struct residency_audit {
 /* Looks at everything. The fields up to `sha` are set, the rest zero. ERR_CORRUPT when a log cannot be read through (a
  * torn end is none: it was never part of the log); errors of the disk, the index and the projection's SQL. */
 int residency_audit_run(struct residency_audit *audit, struct err *err) MUST_USE;
+
+/* The contexts to audit by: as the index knows them; of the configuration alone when it is not looked into. */
+const struct context_table *residency_contexts(const struct residency_audit *audit);
 
 #endif

@@ -38,10 +38,15 @@ static struct residency_violation *add_entry_violation(struct residency_audit *a
     return violation;
 }
 
+const struct context_table *residency_contexts(const struct residency_audit *audit)
+{
+    return audit->index == NULL ? &audit->config->region.contexts : index_contexts(audit->index);
+}
+
 static enum residency residency_here(const struct residency_audit *audit, const struct entry *entry)
 {
     const struct region_config *region = &audit->config->region;
-    return residency_of(&region->contexts, bytes_of_string(region->region), entry);
+    return residency_of(residency_contexts(audit), bytes_of_string(region->region), entry);
 }
 
 /* --- Index --- */
@@ -88,9 +93,13 @@ static int look_up(const struct walk *walk, const struct entry *entry, struct er
 
 static struct residency_count *count_of(const struct walk *walk, const struct entry *entry)
 {
-    const struct context_table *contexts = &walk->audit->config->region.contexts;
-    const struct context *context = context_find(contexts, entry->context);
-    return context == NULL ? &walk->log->unknown : &walk->log->contexts[context - contexts->contexts];
+    const struct context_table *contexts = residency_contexts(walk->audit);
+    for (size_t i = 0; i < context_count(contexts); i++) {
+        const struct context *context = context_known_at(contexts, i);
+        if (context != NULL && bytes_equal(bytes_of_string(context->name), entry->context))
+            return &walk->log->contexts[i];
+    }
+    return &walk->log->unknown;
 }
 
 static int see_entry(struct walk *walk, const struct frame *frame, const struct entry *entry, struct err *err)
@@ -239,7 +248,7 @@ static int check_sql(struct residency_audit *audit, const char *path, struct byt
     size_t at = 0;
     int code = projection_spec_parse(sql, &spec, err);
     while (code == 0 && (context = projection_spec_next_payload_context(spec, &at)) != NULL) {
-        if (residency_allows(&region->contexts, bytes_of_string(region->region), bytes_of_string(context)))
+        if (residency_allows(residency_contexts(audit), bytes_of_string(region->region), bytes_of_string(context)))
             continue;
         struct residency_violation *violation = add_violation(audit, "projection");
         copy_string(violation->path, sizeof(violation->path), path);

@@ -101,9 +101,11 @@ int changes_add(struct changes *changes, size_t log, const struct chain_entry *e
 {
     struct authority_event event;
     uint8_t key[KEY_MAX_BYTES];
-    if (!control_is_authority(control_kind_of(&entry->entry)) || !entry->frame.has_payload ||
+    if (!control_governs(control_kind_of(&entry->entry)) || !entry->frame.has_payload ||
         authority_event_of(&entry->entry, entry->frame.payload, &changes->cluster->logs[log].origin, &event, NULL) != 0)
         return 0;
+    if (event.kind == CONTROL_CONTEXT_DEFINED)
+        return authority_apply(&changes->table, &event, err);
     int code = grow(changes, err);
     if (code == 0)
         code = authority_apply(&changes->table, &event, err);
@@ -168,9 +170,11 @@ uint64_t changes_held_from(const struct changes *changes, struct bytes context, 
                            size_t log)
 {
     struct authority initial;
-    if (epoch == CONTEXT_EPOCH_FIRST &&
-        context_authority(changes->table.contexts, context, partition, &initial, NULL) == 0 &&
-        strcmp(initial.region, changes->cluster->logs[log].origin.region) == 0)
+    const char *region = changes->cluster->logs[log].origin.region;
+    bool first = (context_authority(changes->table.contexts, context, partition, &initial, NULL) == 0 &&
+                  strcmp(initial.region, region) == 0) ||
+                 definitions_named_home(&changes->table.definitions, context, partition, region);
+    if (epoch == CONTEXT_EPOCH_FIRST && first)
         return 0;
     uint64_t from = held_by_change(changes, context, partition, epoch, log);
     if (!changes_follow_all(changes, context, partition))

@@ -38,7 +38,8 @@ struct changes {
 /* Both outlive *ret. changes_free in any case. */
 void changes_init(struct changes *ret, const struct cluster *cluster, const struct context_table *contexts);
 void changes_free(struct changes *changes);
-/* Keeps an authority event that is well formed; everything else is ignored. ERR_NO_MEMORY; ERR_TOO_LARGE past a limit
+/* Keeps an authority event that is well formed, and puts definitions of contexts to the fold; everything else is
+ * ignored. ERR_NO_MEMORY; ERR_TOO_LARGE past a limit
  * of ours or of the fold. */
 int changes_add(struct changes *changes, size_t log, const struct chain_entry *entry, struct err *err) MUST_USE;
 /* Once all are in: which count. */
@@ -49,8 +50,9 @@ const struct change *changes_find(const struct changes *changes, bool begin, str
                                   struct bytes partition, uint64_t epoch);
 /* Whether the partition is governed by changes of "*", too. */
 bool changes_follow_all(const struct changes *changes, struct bytes context, struct bytes partition);
-/* From which index on the log's region may hold this epoch of the partition in good faith: by the contexts, or by a
- * change of its own that stands before, whether it counts or lost. UINT64_MAX: never. */
+/* From which index on the log's region may hold this epoch of the partition in good faith: by the contexts, by a
+ * definition that creates the context, or by a change of its own that stands before, whether it counts or lost.
+ * UINT64_MAX: never. */
 uint64_t changes_held_from(const struct changes *changes, struct bytes context, struct bytes partition, uint64_t epoch,
                            size_t log);
 /* Whether anybody began this epoch, by the contexts or by a change. */

@@ -168,6 +168,22 @@ static void print_change(const struct outcome *outcome, const struct change *cha
     buf_free(&basis);
 }
 
+/* The contexts that the logs have created or changed. */
+static void print_defined(const struct outcome *outcome)
+{
+    const struct context_table *contexts = outcome->judge->changes.table.contexts;
+    for (size_t i = 0; i < context_count(contexts); i++) {
+        const struct context *context = context_at(contexts, i);
+        if (context == NULL || context->source == NULL)
+            continue;
+        const struct context_source *source = context->source;
+        printf("%-18s %s version %" PRIu64 " by entry %" PRIu64 " of log %" PRIu64 " of region %s (%s%s%s)\n",
+               control_type(CONTROL_CONTEXT_DEFINED), context->name, context_version(context), source->index,
+               source->incarnation, source->region, source->actor, source->reason[0] == '\0' ? "" : ": ",
+               source->reason);
+    }
+}
+
 static void print_verdict(const struct outcome *outcome)
 {
     const struct judge *judge = outcome->judge;
@@ -182,6 +198,9 @@ static void print_verdict(const struct outcome *outcome)
     if (judge->override_count > 0)
         printf("overrides     %" PRIu64 " accepted away from home as emergencies, without effect of their own\n",
                judge->override_count);
+    if (judge->definition_count + judge->late_definition_count > 0)
+        printf("contexts      %" PRIu64 " definitions effective, %" PRIu64 " late\n", judge->definition_count,
+               judge->late_definition_count);
     if (judge->unknown_control_count > 0)
         printf("control       %" PRIu64 " control entries are of types that this version does not know: NOT judged\n",
                judge->unknown_control_count);
@@ -208,6 +227,7 @@ static void print_outcome(const struct outcome *outcome)
         printf("\n");
         for (size_t i = 0; i < outcome->judge->changes.count; i++)
             print_change(outcome, outcome->judge->changes.list[i]);
+        print_defined(outcome);
     }
     print_verdict(outcome);
 }
@@ -273,12 +293,14 @@ static void judge_json(const struct outcome *outcome, json_t *object)
     json_object_set_new(object, "partitions", partitions);
     json_object_set_new(object, "changes", changes);
     json_object_set_new(object, "violations", violations_json(judge));
-    json_object_set_new(
-        object, "entries",
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "effective", (json_int_t)judge->effective_count, "late",
-                  (json_int_t)judge->late_count, "decisions", (json_int_t)judge->decision_count, "late_decisions",
-                  (json_int_t)judge->late_decision_count, "unjudged", (json_int_t)judge->unjudged_count, "overrides",
-                  (json_int_t)judge->override_count, "unknown_control", (json_int_t)judge->unknown_control_count));
+    json_object_set_new(object, "entries",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "effective",
+                                  (json_int_t)judge->effective_count, "late", (json_int_t)judge->late_count,
+                                  "decisions", (json_int_t)judge->decision_count, "late_decisions",
+                                  (json_int_t)judge->late_decision_count, "unjudged", (json_int_t)judge->unjudged_count,
+                                  "unknown_control", (json_int_t)judge->unknown_control_count, "overrides",
+                                  (json_int_t)judge->override_count, "definitions", (json_int_t)judge->definition_count,
+                                  "late_definitions", (json_int_t)judge->late_definition_count));
     json_object_set_new(object, "passes", json_integer((json_int_t)judge->pass_count));
     json_object_set_new(object, "first_violation",
                         !first->found ? json_null()

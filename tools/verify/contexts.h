@@ -6,6 +6,10 @@
  *   partition CONTEXT/PARTITION home REGION  a partition that began elsewhere
  *   type CONTEXT/TYPE override               events of this type may be accepted away from home, as emergencies
  *
+ * Contexts that were created while the system ran are not in it: the logs create them, judged by the line of the
+ * context
+ * "$system".
+ *
  * Names may hold blanks and slashes: the region is the last word, the context is the longest declared one that fits. */
 #ifndef VERIFY_CONTEXTS_H
 #define VERIFY_CONTEXTS_H

@@ -49,6 +49,7 @@ const char help_options[] =
     "                        partition <context>/<partition> home <region>\n"
     "                        type <context>/<type> override     may be accepted away from home\n"
     "                        # a comment\n"
+    "                      context $system says who may define others: those that the logs create need no line.\n"
     "  --state FILE        remembers what was verified, by log and key. A log that later is shorter, or has another "
     "root at\n"
     "                      that size, is a violation: nothing else finds a log that was rolled back as a whole. "

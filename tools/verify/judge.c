@@ -9,7 +9,8 @@
  * Memory grows with the number of changes, and of partitions times epochs, both with named limits; never with entries.
  *
  * Good faith. A region writes under epoch e when it is the home by all that it has seen: by the contexts (e is 1), or
- * by a change in its own log. That change may turn out not to count, and the entry may stand behind a basis
+ * by a change in its own log. A context that the logs create has a home of epoch 1 by its creation, even by one that
+ * came too late. That change may turn out not to count, and the entry may stand behind a basis
  * of a later change: then it is late. Without such a change nothing explains the entry: a violation. The same is asked
  * of releases and of decisions about late events.
  *
@@ -42,8 +43,8 @@ enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT
 
 const char *rule_name(enum rule rule)
 {
-    static const char *const names[RULE_COUNT] = {"epoch",      "home",     "release", "taking",  "basis",
-                                                  "settlement", "override", "payload", "version", "id"};
+    static const char *const names[RULE_COUNT] = {"epoch",    "home",    "release", "taking", "basis",     "settlement",
+                                                  "override", "payload", "version", "id",     "definition"};
     return names[rule];
 }
 
@@ -235,6 +236,20 @@ static void judge_decision(struct judge *judge, const struct share *share, const
     judge->late_decision_count += !counts;
 }
 
+static void judge_definition(struct judge *judge, const struct share *share, const struct entry *entry, size_t log)
+{
+    if (!in_good_faith(share, entry)) {
+        violate(judge, RULE_DEFINITION, log, entry->index,
+                "region %s defines context %.*s under epoch %" PRIu64 " of " CONTEXT_SYSTEM
+                ", of which it was not the home",
+                region_of(judge, log), SHOWN(entry->partition), entry->epoch);
+        return;
+    }
+    bool counts = entry->index >= share->span.begin && entry->index < share->span.end;
+    judge->definition_count += counts;
+    judge->late_definition_count += !counts;
+}
+
 static void judge_control(struct judge *judge, const struct share *share, const struct chain_entry *item, size_t log)
 {
     const struct entry *entry = &item->entry;
@@ -248,14 +263,15 @@ static void judge_control(struct judge *judge, const struct share *share, const 
                      origin_of(judge, log));
         return;
     }
-    bool is_authority = control_is_authority(kind);
-    int code = is_authority
+    int code = control_governs(kind)
                    ? authority_event_of(entry, item->frame.payload, &judge->cluster->logs[log].origin, &event, &reason)
                : control_decides_command(kind) ? control_decided_parse(kind, item->frame.payload, &decided, &reason)
                                                : control_settled_parse(item->frame.payload, &settled, &reason);
     if (code != 0)
         violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(kind), reason.message);
-    else if (is_authority)
+    else if (kind == CONTROL_CONTEXT_DEFINED)
+        judge_definition(judge, share, entry, log);
+    else if (control_is_authority(kind))
         judge_change(judge, share, entry, &event, log);
     else
         judge_decision(judge, share, entry, log);
@@ -444,9 +460,12 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
         judge_elsewhere(judge, item, log);
         return 0;
     }
-    if (!contexts_know(judge->contexts, entry->context)) {
+    if (!contexts_know(judge->contexts, entry->context) &&
+        !definitions_know(&judge->changes.table.definitions, entry->context)) {
         if (!judge->again)
-            cannot_judge(judge, "context \"%.*s\" of entry %" PRIu64 " of %s is not in the file of contexts",
+            cannot_judge(judge,
+                         "context \"%.*s\" of entry %" PRIu64
+                         " of %s is not in the file of contexts, and nothing in the logs creates it",
                          SHOWN(entry->context), entry->index, origin_of(judge, log));
         return 0;
     }

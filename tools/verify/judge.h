@@ -25,6 +25,7 @@ enum rule {
     RULE_PAYLOAD,    /* a control entry's payload is malformed */
     RULE_VERSION,    /* two entries that count are one version of a stream */
     RULE_ID,         /* two entries that count have one event id */
+    RULE_DEFINITION, /* a definition of a context by a region that was not the home of "$system" */
     RULE_COUNT,
 };
 
@@ -67,6 +68,8 @@ struct judge {
     uint64_t decision_count;
     uint64_t late_decision_count;
     uint64_t override_count;
+    uint64_t definition_count; /* of contexts */
+    uint64_t late_definition_count;
     uint64_t unknown_control_count; /* of types that a newer version writes: not judged */
     uint64_t unjudged_count;
     char unjudged[VERIFY_MESSAGE_MAX_BYTES]; /* why the first was not */

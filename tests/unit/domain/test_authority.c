@@ -6,7 +6,7 @@
 
 static const struct context_home homes[] = {{"JP", "asia"}};
 static const struct context contexts[] = {{.name = "payments", .default_home = "eu", .home_count = 1, .homes = homes}};
-static const struct context_table context_table = {1, contexts};
+static const struct context_table context_table = {.count = 1, .contexts = contexts};
 
 static struct authority_table table;
 

@@ -2,7 +2,8 @@
  *
  * Three regions append to four logs (one region begins a new incarnation on the way), replicate from each other in the
  * order of rule 2, hand partitions over, seize them (also at the same time, also "*"), decide about what came late, and
- * compensate. Streams and ids are few, so that they collide; some entries carry an epoch that nobody gave them.
+ * compensate. Beside context "shop" there is "cart", which is created and changed on the way, perhaps more than once.
+ * Streams and ids are few, so that they collide; some entries carry an epoch that nobody gave them.
  *
  * The expected answers are computed from the whole set of entries, without any of the index's shortcuts. */
 #ifndef UNIT_INDEX_HISTORY_H
@@ -16,6 +17,10 @@ enum {
     HISTORY_ACTORS = 3,
     HISTORY_ENTRIES_MAX = 400, /* of one log */
     HISTORY_NAME_BYTES = 16,
+    HISTORY_STREAMS = 4,
+    HISTORY_VERSIONS = 6,
+    HISTORY_IDS = 120,
+    HISTORY_CONTROL_IDS_FROM = 1000,
 };
 
 extern const struct context_table history_contexts;
@@ -23,6 +28,7 @@ extern const char *const history_origins[HISTORY_LOGS];
 
 struct history_entry {
     struct entry entry; /* borrows from here */
+    char context[HISTORY_NAME_BYTES];
     char partition[HISTORY_NAME_BYTES];
     char stream[HISTORY_NAME_BYTES];
     char type[32];
@@ -50,11 +56,15 @@ struct history {
 void history_make(struct history *history, uint64_t seed, size_t steps);
 void history_free(struct history *history);
 
+struct origin history_origin(size_t log);
+void history_id(uint64_t number, uint8_t ret[ENTRY_ID_SIZE]);
+
 /* An entry as the index takes it. */
 struct index_entry history_item(const struct history *history, size_t log, size_t index);
 /* The authority that follows from the first sizes[i] entries of each log. */
 void history_authority(const struct history *history, const size_t sizes[HISTORY_LOGS], struct authority_table *table);
-bool history_begins_epoch(const struct history *history, size_t log, size_t index);
+/* control_stands_alone */
+bool history_stands_alone(const struct history *history, size_t log, size_t index);
 
 /* Checks every answer of an index that has applied sizes[i] entries of each log. */
 void history_check(const struct history *history, struct index *index, const size_t sizes[HISTORY_LOGS]);

@@ -98,7 +98,7 @@ static void apply(struct way *way, size_t log)
     size_t max = 1 + prng_below(&way->prng, BATCH);
     size_t count = 0;
     items[0] = history_item(way->history, log, first);
-    bool change = history_begins_epoch(way->history, log, first);
+    bool change = history_stands_alone(way->history, log, first);
     if (change && !index_ready(way->index, &items[0]))
         return;
     if (change) {
@@ -110,7 +110,7 @@ static void apply(struct way *way, size_t log)
         }
         count = 1;
     }
-    while (!change && count < max && first + count < end && !history_begins_epoch(way->history, log, first + count)) {
+    while (!change && count < max && first + count < end && !history_stands_alone(way->history, log, first + count)) {
         items[count] = history_item(way->history, log, first + count);
         count++;
     }

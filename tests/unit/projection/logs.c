@@ -3,9 +3,11 @@
 #include <criterion/criterion.h>
 
 #include "crypto/merkle.h"
+#include "domain/definition.h"
 
-static const struct context contexts[] = {{.name = "bank", .default_home = "eu"}};
-const struct context_table logs_contexts = {.count = 1, .contexts = contexts};
+static const struct context contexts[] = {{.name = "bank", .default_home = "eu"},
+                                          {.name = CONTEXT_SYSTEM, .default_home = "eu"}};
+const struct context_table logs_contexts = {.count = 2, .contexts = contexts};
 
 void logs_open(struct logs *logs, size_t count)
 {
@@ -53,7 +55,8 @@ static void append(struct logs *logs, size_t at, struct entry *entry, struct byt
     entry->index = chain->range.size;
     entry->prev = chain->prev;
     entry->time = logs->time;
-    entry->context = BYTES_LITERAL("bank");
+    if (entry->context.size_bytes == 0)
+        entry->context = BYTES_LITERAL("bank");
     entry->payload_size_bytes = payload.size_bytes;
     entry->payload_commitment = entry_payload_commitment(logs->sha, frame.salt, payload);
     memcpy(entry->log_id, chain->log_id, ENTRY_LOG_ID_SIZE);
@@ -129,6 +132,34 @@ void release_to(struct logs *logs, size_t at, const char *partition, uint64_t ep
     const struct control_authority change = {
         .successor = bytes_of_string(successor), .actor = BYTES_LITERAL("operator"), .reason = BYTES_LITERAL("test")};
     append_authority(logs, at, CONTROL_AUTHORITY_RELEASED, partition, epoch, &change);
+}
+
+void deposit_in(struct logs *logs, size_t at, const char *context, uint64_t id)
+{
+    struct entry entry = {.context = bytes_of_string(context),
+                          .partition = BYTES_LITERAL("north"),
+                          .stream = BYTES_LITERAL("s"),
+                          .stream_version = id,
+                          .type = BYTES_LITERAL("Deposited"),
+                          .epoch = 1};
+    put_u64_be(entry.event_id, id);
+    append(logs, at, &entry, BYTES_LITERAL("1"), true);
+}
+
+void create_context(struct logs *logs, size_t at, const char *name, const char *home, const char *basis)
+{
+    const struct context context = {.name = name, .default_home = home};
+    struct position position;
+    struct entry entry = control_entry(CONTROL_CONTEXT_DEFINED, name, 1);
+    struct buf payload;
+    cr_assert_eq(position_parse(bytes_of_string(basis), &position, NULL), 0);
+    const struct definition_source source = {.version = 1, .context = &context, .basis = &position};
+    buf_init(&payload, DEFINITION_PAYLOAD_MAX_BYTES);
+    cr_assert_eq(definition_encode(&source, &payload, NULL), 0);
+    entry.context = BYTES_LITERAL(CONTEXT_SYSTEM);
+    put_u64_be(entry.event_id, logs->time);
+    append(logs, at, &entry, buf_bytes(&payload), true);
+    buf_free(&payload);
 }
 
 void append_broken_seizure(struct logs *logs, size_t at, bool has_payload)

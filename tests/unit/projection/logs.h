@@ -37,6 +37,9 @@ void append_event(struct logs *logs, size_t at, const char *type, const char *pa
 void seize(struct logs *logs, size_t at, const char *partition, uint64_t epoch, const char *basis);
 void seize_at(struct logs *logs, size_t at, const char *partition, uint64_t epoch, const struct position *basis);
 void release_to(struct logs *logs, size_t at, const char *partition, uint64_t epoch, const char *successor);
+/* An event of partition "north" of another context than "bank"; and the creation of one. */
+void deposit_in(struct logs *logs, size_t at, const char *context, uint64_t id);
+void create_context(struct logs *logs, size_t at, const char *name, const char *home, const char *basis);
 /* A seizure that is no such thing: its payload is not one, or is not there. */
 void append_broken_seizure(struct logs *logs, size_t at, bool has_payload);
 

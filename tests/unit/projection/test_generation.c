@@ -365,3 +365,49 @@ Test(generation, every_failing_allocation_of_a_change_leaves_the_generation_usab
     cr_assert_eq(run(EU), 2);
     cr_assert_eq(row_count(db), 1);
 }
+
+/* --- Contexts that are created on the way --- */
+
+static void setup_shop(void)
+{
+    setup_with(DEPOSITS "-- tally: on shop Deposited\n"
+                        "INSERT INTO deposit VALUES(:event_id, :stream, :payload);\n");
+}
+
+TestSuite(generation_contexts, .init = setup_shop, .fini = teardown);
+
+Test(generation_contexts, entries_of_a_context_that_is_created_before_them_have_their_effect)
+{
+    create_context(&logs, EU, "shop", "us", "");
+    deposit_in(&logs, US, "shop", 1);
+    cr_assert_eq(run(EU), 1);
+    cr_assert_eq(run(US), 1);
+    cr_assert_eq(row_count(db), 1);
+    reopen();
+    deposit_in(&logs, US, "shop", 2);
+    cr_assert_eq(run(US), 2);
+    cr_assert_eq(row_count(db), 2);
+    cr_assert_not(generation_conflict(generation, NULL));
+}
+
+Test(generation_contexts, a_creation_that_comes_after_entries_of_its_context_is_a_conflict)
+{
+    deposits(US, 1, 10, 1);
+    create_context(&logs, EU, "shop", "us", "us@1");
+    deposit_in(&logs, US, "shop", 2);
+    cr_assert_eq(run(US), 2);
+    cr_assert_eq(row_count(db), 0);
+    cr_assert_eq(run(EU), 0);
+    expect_conflict("entry 1 of demo/us/1 effective");
+}
+
+Test(generation_contexts, a_creation_before_all_entries_that_are_applied_is_no_conflict)
+{
+    deposits(EU, 1, 0, 3);
+    deposits(US, 1, 10, 3);
+    create_context(&logs, EU, "shop", "us", "eu@3,us@3");
+    cr_assert_eq(run(US), 3);
+    cr_assert_eq(run(EU), 4);
+    cr_assert_eq(row_count(db), 3);
+    cr_assert_not(generation_conflict(generation, NULL));
+}

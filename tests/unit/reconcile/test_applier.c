@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "domain/definition.h"
 #include "reconcile/applier.h"
 #include "support/files.h"
 #include "unit/index/history.h"
@@ -174,7 +175,8 @@ static struct history_entry *add(struct cluster *cluster, size_t log, const char
     snprintf(made->partition, sizeof(made->partition), "p");
     snprintf(made->type, sizeof(made->type), "%s", type);
     snprintf(made->stream, sizeof(made->stream), "s0");
-    made->entry.context = BYTES_LITERAL("shop");
+    snprintf(made->context, sizeof(made->context), "shop");
+    made->entry.context = bytes_of_string(made->context);
     made->entry.partition = bytes_of_string(made->partition);
     made->entry.type = bytes_of_string(made->type);
     made->entry.stream = bytes_of_string(made->stream);
@@ -196,6 +198,25 @@ static void add_seizure(struct cluster *cluster, size_t log, uint64_t epoch, con
     made->entry.stream = bytes_of_string(made->stream);
     cr_assert_eq(position_parse(bytes_of_string(basis), &authority.basis, NULL), 0);
     cr_assert_eq(control_authority_encode(CONTROL_AUTHORITY_SEIZED, &authority, &made->payload, NULL), 0);
+}
+
+/* Region a, the home of "$system", creates context "cart" with its home in b. */
+static void add_creation(struct cluster *cluster, const char *basis)
+{
+    const struct context cart = {.name = "cart", .default_home = "b"};
+    struct position position;
+    const struct definition_source source = {.version = 1, .context = &cart, .basis = &position};
+    struct history_entry *made = add(cluster, LOG_A, control_type(CONTROL_CONTEXT_DEFINED), 1);
+    made->entry.flags = ENTRY_FLAG_CONTROL;
+    made->entry.stream_version = 0;
+    snprintf(made->context, sizeof(made->context), CONTEXT_SYSTEM);
+    snprintf(made->partition, sizeof(made->partition), "cart");
+    snprintf(made->stream, sizeof(made->stream), "%s", CONTROL_STREAM);
+    made->entry.context = bytes_of_string(made->context);
+    made->entry.partition = bytes_of_string(made->partition);
+    made->entry.stream = bytes_of_string(made->stream);
+    cr_assert_eq(position_parse(bytes_of_string(basis), &position, NULL), 0);
+    cr_assert_eq(definition_encode(&source, &made->payload, NULL), 0);
 }
 
 /* Region a appends six events, b seizes after the first four. */
@@ -303,6 +324,64 @@ Test(applier, the_winner_of_two_seizures_rests_on_more_and_restores_what_the_los
     append(&cluster, LOG_B, 10);
     check_complete(&cluster);
     cr_assert_eq(index_late_count(cluster.index), 1);
+    end_cluster(&cluster);
+}
+
+/* a creates "cart", whose home b accepts three events. */
+static void start_created(struct cluster *cluster)
+{
+    history_make(&cluster->history, 0, 0);
+    add_creation(cluster, "");
+    for (size_t i = 0; i < 3; i++) {
+        struct history_entry *made = add(cluster, LOG_B, "Happened", 1);
+        snprintf(made->context, sizeof(made->context), "cart");
+        made->entry.context = bytes_of_string(made->context);
+    }
+}
+
+Test(applier, entries_of_a_context_are_taken_back_when_its_creation_is_overtaken)
+{
+    struct cluster cluster;
+    start_created(&cluster);
+    add_seizure(&cluster, 2, 2, "b@3"); /* c knows what was accepted, and not why it was */
+    struct history_entry *seizure = &cluster.history.entries[2][0];
+    snprintf(seizure->context, sizeof(seizure->context), CONTEXT_SYSTEM);
+    snprintf(seizure->partition, sizeof(seizure->partition), CONTROL_ALL_PARTITIONS);
+    seizure->entry.context = bytes_of_string(seizure->context);
+    seizure->entry.partition = bytes_of_string(seizure->partition);
+    start_cluster(&cluster);
+    append(&cluster, LOG_A, 10);
+    append(&cluster, LOG_B, 10);
+    while (step(&cluster).moved)
+        continue;
+    cr_assert_eq(index_late_count(cluster.index), 0);
+    append(&cluster, 2, 10);
+    struct applier_progress progress = step(&cluster);
+    cr_assert_eq(progress.demoted, 3);
+    cr_assert_eq(index_late_count(cluster.index), 3);
+    cr_assert_null(context_find(index_contexts(cluster.index), BYTES_LITERAL("cart")));
+    check_complete(&cluster);
+    end_cluster(&cluster);
+}
+
+Test(applier, entries_of_a_context_count_once_its_creation_has_arrived)
+{
+    struct cluster cluster;
+    start_created(&cluster);
+    start_cluster(&cluster);
+    append(&cluster, LOG_B, 10);
+    while (step(&cluster).moved)
+        continue;
+    cr_assert_eq(applied(&cluster, LOG_B), 3, "they do not hold up their log");
+    cr_assert_eq(index_late_count(cluster.index), 3);
+    cr_assert_null(context_find(index_contexts(cluster.index), BYTES_LITERAL("cart")));
+    append(&cluster, LOG_A, 10);
+    check_complete(&cluster);
+    cr_assert_eq(index_late_count(cluster.index), 0);
+    close_applier(&cluster);
+    open_applier(&cluster);
+    cr_assert_str_eq(context_find(index_contexts(cluster.index), BYTES_LITERAL("cart"))->default_home, "b");
+    check(&cluster);
     end_cluster(&cluster);
 }
 

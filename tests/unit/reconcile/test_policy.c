@@ -13,7 +13,7 @@ static const struct context contexts[] = {
     {.name = "bank", .default_home = "us", .type_count = 4, .types = rules},
     {.name = "shop", .default_home = "us"},
 };
-static const struct context_table table = {2, contexts};
+static const struct context_table table = {.count = 2, .contexts = contexts};
 
 static struct index_late item_of(const char *type)
 {

@@ -13,7 +13,7 @@ enum { LOGS = 2, EU = 0, US = 1, SECOND = 1000 << 16 };
 static const char *const origins[LOGS] = {"demo/eu/1", "demo/us/1"};
 static const struct context contexts[] = {{.name = "bank", .default_home = "eu"},
                                           {.name = "shop", .default_home = "eu"}};
-static const struct context_table table = {2, contexts};
+static const struct context_table table = {.count = 2, .contexts = contexts};
 
 static char folder[FILES_PATH_MAX];
 static struct sha256 *sha;

@@ -45,7 +45,8 @@ static struct context_table contexts(struct site *site)
         .name = "bank", .default_home = "eu", .home_count = 1, .homes = homes, .type_count = 1, .types = types};
     site->table[1] = (struct context){.name = "shop", .default_home = "us"};
     site->table[2] = (struct context){.name = "till", .default_home = "eu"};
-    return (struct context_table){.count = 3, .contexts = site->table};
+    site->table[3] = (struct context){.name = CONTEXT_SYSTEM, .default_home = "eu"};
+    return (struct context_table){.count = 4, .contexts = site->table};
 }
 
 static void add_peer(struct site *site, const char *name, size_t size)

@@ -8,7 +8,7 @@
  *
  * The cluster is called demo; its regions are eu, us and ap. Context "bank" has its home in eu, but for partition
  * "west", which lives in us, and its events of type "Frozen" may be accepted elsewhere as overrides; context "shop"
- * lives in us, context "till" in eu. */
+ * lives in us, contexts "till" and "$system" in eu. */
 #ifndef UNIT_REGION_FIXTURE_H
 #define UNIT_REGION_FIXTURE_H
 
@@ -36,7 +36,7 @@ struct site_log {
 
 struct site {
     struct region *region;
-    struct context table[3];
+    struct context table[4];
     struct context_table contexts;
     struct index *index;
     struct sha256 *sha;

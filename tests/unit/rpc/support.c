@@ -128,6 +128,8 @@ static void decide_locked(struct stage *stage, struct rpc_append *append)
             append_locked(stage, 0, stream, 1, command->writes[i].events[j].payload.size_bytes);
         }
     }
+    if (command->define != NULL && command->refusal.code == 0)
+        command->define->version = command->define->expected_version + 1;
     if (command->settle != NULL && command->refusal.code == 0)
         command->settle->settled = command->settle->item_count;
     command->ticket = log_durable_size(stage->logs[0]);

@@ -257,6 +257,49 @@ Test(server_config, isolation_and_damage_have_policies_with_safe_defaults)
     refused(head, "on_damage: ignore\n", contexts, ERR_INVALID, "on_damage");
 }
 
+static void expect_system_home(const char *settings, const char *home)
+{
+    struct server_config *config = NULL;
+    struct err err = {0};
+    char text[1024];
+    snprintf(text, sizeof(text), "%s%s", peers, settings);
+    cr_assert_eq(load(head, text, contexts, &config, &err), 0, "%s", err.message);
+    const struct context *system = context_find(&config->region.contexts, BYTES_LITERAL(CONTEXT_SYSTEM));
+    cr_assert_not_null(system);
+    cr_assert_str_eq(system->default_home, home);
+    cr_assert_eq(system->rules.topology, TOPOLOGY_ACTIVE_PASSIVE);
+    server_config_free(config);
+}
+
+Test(server_config, the_systems_context_is_always_there)
+{
+    char text[1024];
+    expect_system_home("", "eu");
+    expect_system_home("system_home: us\n", "us");
+    snprintf(text, sizeof(text), "%ssystem_home: mars\n", peers);
+    refused(head, text, contexts, ERR_INVALID, "$system: default_home mars");
+    refused(head, peers, "contexts:\n  - name: $system\n    default_home: eu\n", ERR_INVALID,
+            "$system is declared twice");
+}
+
+Test(server_config, the_home_of_the_system_is_part_of_what_regions_compare)
+{
+    struct server_config *config = NULL;
+    struct sha256 *sha = sha256_new();
+    struct hash digests[3];
+    const char *const homes[] = {"", "system_home: eu\n", "system_home: us\n"};
+    char text[1024];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(text, sizeof(text), "%s%s", peers, homes[i]);
+        cr_assert_eq(load(head, text, contexts, &config, NULL), 0);
+        digests[i] = context_table_digest(&config->region.contexts, sha);
+        server_config_free(config);
+    }
+    cr_assert(hash_equal(&digests[0], &digests[1]));
+    cr_assert_not(hash_equal(&digests[0], &digests[2]));
+    sha256_free(sha);
+}
+
 Test(server_config, databases_of_projections_have_names_and_urls_without_passwords)
 {
     struct server_config *config = NULL;

@@ -1,0 +1,48 @@
+/* What a definition may say about a context that exists: what would break a promise is refused, with the reason.
+ *
+ * The rule behind the table: regions hear of a definition at different times, and what was accepted before it stays as
+ * it was accepted. So nothing may be taken away that a region which has not heard yet goes on relying on, or that
+ * entries in the logs rely on.
+ *
+ *   change                              | why it is refused                                   | what to do instead
+ *   ------------------------------------|-----------------------------------------------------|---------------------------
+ *   another default_home, other homes   | homes of epoch 1 decide which entries are late      | tally handover
+ *   a region leaves payload_regions     | it may hold payloads: nothing takes them back       | another context
+ *     (the first list leaves out the    |                                                     |
+ *     regions that it does not name)    |                                                     |
+ *   to active-passive, with partitions  | they go their own way: "*" moves without them       | stay home-affinity
+ *     that have homes or changes of     |                                                     |
+ *     their own                         |                                                     |
+ *   from multi-home; commutative is     | events are accepted in any region without asking:   | another context, or
+ * types taken off a type                  | they would come to be late                          | of another name
+ *   another lease_ms, while it fences   | who counts the shorter one would seize under one    | isolation accept first,
+ *                                       | who still counts the longer                         | which gives the promise
+ * up
+ *
+ * Allowed, because nothing in the logs and nobody who has not heard relies on the opposite: active-passive to
+ * home-affinity or multi-home, home-affinity to multi-home; more payload regions; any durability, recovery point and
+ * failover mode; accept to fence and back; settlement and override of types. A durability that grows makes failover
+ * need fewer copies: it goes on counting with the smallest one that the context ever had (context_least_peers).
+ *
+ * Pure. What only the cluster can tell (its regions, how many peers) is region/contexts.c's to ask. */
+#ifndef DOMAIN_REDEFINE_H
+#define DOMAIN_REDEFINE_H
+
+#include "domain/context.h"
+
+/* What is known about the context where the definition is decided. */
+struct redefine_facts {
+    bool partitions_apart;      /* some partition has changes of owner of its own */
+    size_t region_count;        /* of the cluster … */
+    const char *const *regions; /* … all of them */
+};
+
+/* Whether `after`, which context_check finds right, may follow `before`, under the same name. ERR_UNSUPPORTED with the
+ * reason and what to do. */
+int redefine_check(const struct context *before, const struct context *after, const struct redefine_facts *facts,
+                   struct err *err) MUST_USE;
+/* Its second row alone: for one that is created again. */
+int redefine_check_payload_regions(const struct context *before, const struct context *after,
+                                   const struct redefine_facts *facts, struct err *err) MUST_USE;
+
+#endif

@@ -208,11 +208,13 @@ struct hash entry_genesis(struct sha256 *sha, struct bytes origin)
 
 struct hash entry_payload_commitment(struct sha256 *sha, const uint8_t salt[ENTRY_SALT_SIZE], struct bytes payload)
 {
-    uint8_t size[8];
-    put_u64_le(size, payload.size_bytes);
-    const struct bytes parts[] = {BYTES_LITERAL("tallystick-payload-v1\0"), bytes_of(salt, ENTRY_SALT_SIZE),
-                                  bytes_of(size, sizeof(size)), payload};
-    return sha256_parts(sha, parts, 4);
+    static const char tag[] = "tallystick-payload-v1"; /* with its NUL */
+    uint8_t head[sizeof(tag) + ENTRY_SALT_SIZE + 8];   /* in one piece: each costs a call */
+    memcpy(head, tag, sizeof(tag));
+    memcpy(head + sizeof(tag), salt, ENTRY_SALT_SIZE);
+    put_u64_le(head + sizeof(tag) + ENTRY_SALT_SIZE, payload.size_bytes);
+    const struct bytes parts[] = {bytes_of(head, sizeof(head)), payload};
+    return sha256_parts(sha, parts, 2);
 }
 
 uint64_t entry_fingerprint(struct sha256 *sha, const struct entry *entry, struct bytes payload)

@@ -41,6 +41,21 @@ Test(crc32c, cpu_and_table_agree_at_every_size_and_alignment)
     }
 }
 
+/* Long data goes in lanes of 1,024 bytes, three at a time. */
+Test(crc32c, cpu_and_table_agree_where_lanes_begin_and_end)
+{
+    struct prng prng;
+    uint8_t data[2 * 3072 + 40];
+    prng_seed(&prng, 2);
+    prng_fill(&prng, data, sizeof(data));
+    for (size_t lanes = 1; lanes <= 6; lanes++) {
+        for (size_t size = 1024 * lanes - 20; size < 1024 * lanes + 20; size++) {
+            struct bytes piece = bytes_of(data + lanes, size);
+            cr_assert_eq(crc32c(7, piece), crc32c_portable(7, piece), "size %zu", size);
+        }
+    }
+}
+
 Test(crc32c, pieces_give_the_same_sum_as_the_whole)
 {
     struct bytes whole = BYTES_LITERAL("append-only, hash-chained, replicated");

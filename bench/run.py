@@ -187,7 +187,7 @@ PROJECTION = """-- tally: projection measured
 INSERT INTO seen(stream, events) VALUES(:stream, 1) ON CONFLICT(stream) DO UPDATE SET events = seen.events + 1;
 """
 IN_SQLITE = 'CREATE TABLE seen(stream TEXT PRIMARY KEY, events INTEGER NOT NULL) WITHOUT ROWID;'
-IN_POSTGRESQL = 'CREATE TABLE seen(stream text PRIMARY KEY, events bigint NOT NULL);'
+IN_POSTGRESQL = 'CREATE TABLE seen(stream text COLLATE "C" PRIMARY KEY, events bigint NOT NULL);'
 
 
 def rebuilds(region, folder, schema, events, runs, *where):

@@ -60,7 +60,8 @@ libraries = $(foreach m,$(call reverse,$(1)),$(LIBS_$(m)))
 
 # domain is pure and holds the fold that regions obey: an auditor judges by the very same rules.
 VERIFY_MODULES := base platform crypto entry domain log
-CLI_MODULES := base platform crypto entry domain log projection client
+# index and server: an audit of a data directory reads the one, and the configuration as the other does.
+CLI_MODULES := base platform crypto entry domain log index projection client server
 SERVER_MODULES := $(MODULES)
 
 .PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash gameday gameday-short sim sim-ci lint format bench bench-peers clean FORCE

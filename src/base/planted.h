@@ -36,6 +36,8 @@
     X(order_by_index, "of two changes that begin one epoch, the one with the smaller index wins, not the earlier one") \
     X(forget_signed, "what a region signs is not remembered apart from its log")                                       \
     X(trust_backup, "a region that was restored from a backup goes on with its log")                                   \
+    X(send_every_payload, "a source sends payloads to regions that may not hold them")                                 \
+    X(store_every_payload, "a mirror stores payloads that it may not hold, and asks any peer for a log")               \
     X(lose_silently, "a range that is lost for good is not reported")                                                  \
     X(answer_before_copies, "an append is answered before peers have stored it")                                       \
     X(degrade_always, "with too few peers an append is accepted on fewer copies, though its context says no")          \

@@ -8,7 +8,7 @@
 #include "client/decode.h"
 #include "tally/v1/replication.pb-c.h"
 
-enum { PROTOCOL = 1, PULL_SLACK_BYTES = 4096, PEER_POSITION_MAX_BYTES = 16 * 1024 };
+enum { PROTOCOL = 2, PULL_SLACK_BYTES = 4096, PEER_POSITION_MAX_BYTES = 16 * 1024 };
 
 static int pack_hello(const struct peer_identity *self, struct buf *out)
 {
@@ -74,6 +74,7 @@ static int take_hello(const Tally__V1__HelloResponse *response, struct peer_hell
             return code;
     }
     hello->held_count = response->n_logs;
+    hello->time = response->time;
     return 0;
 }
 
@@ -232,13 +233,70 @@ int peer_pull_open(struct channel *channel, const struct peer_identity *self, co
     return 0;
 }
 
+int peer_question_parse(struct bytes message, struct buf *ret_question, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, 2 * message.size_bytes + PULL_SLACK_BYTES);
+    ProtobufCAllocator allocator = decode_allocator(&arena);
+    const Tally__V1__PullResponse *response =
+        tally__v1__pull_response__unpack(&allocator, message.size_bytes, message.data);
+    int code = 0;
+    if (response == NULL || response->question.len != INTRODUCTION_QUESTION_BYTES || response->block.len > 0 ||
+        response->checkpoint.len > 0)
+        code = err_set(err, ERR_CORRUPT, "a pull must begin with a question of %d bytes", INTRODUCTION_QUESTION_BYTES);
+    else if ((code = buf_append(ret_question, bytes_of(response->question.data, response->question.len))) != 0)
+        err_set(err, code, "no room for a peer's question");
+    arena_free(&arena);
+    return code;
+}
+
+static int answer_question(struct channel_call *call, const struct peer_identity *self,
+                           const struct introduction *introduction, struct err *err)
+{
+    Tally__V1__PullRequest request;
+    struct buf line;
+    tally__v1__pull_request__init(&request);
+    buf_init(&line, INTRODUCTION_MAX_BYTES);
+    int code = introduction_sign(introduction, &self->cosigners, &line, err);
+    if (code == 0) {
+        request.introduction = (ProtobufCBinaryData){.len = line.size_bytes, .data = line.data};
+        code = write_request(call, &request, err);
+    }
+    buf_free(&line);
+    return code;
+}
+
+int peer_pull_introduce(struct channel_call *call, const struct peer_identity *self, const char *source_region,
+                        const char *origin, uint64_t from_index, struct buf *scratch, struct err *err)
+{
+    struct buf question;
+    buf_init(&question, INTRODUCTION_QUESTION_BYTES);
+    buf_clear(scratch);
+    int code = channel_call_read(call, scratch, NULL, err);
+    if (code == ERR_END)
+        code = err_set(err, ERR_CORRUPT, "the pull ended before its first message");
+    if (code == 0)
+        code = peer_question_parse(buf_bytes(scratch), &question, err);
+    if (code == 0) {
+        struct introduction introduction = {.cluster = self->cluster,
+                                            .from = self->region,
+                                            .to = source_region,
+                                            .origin = origin,
+                                            .from_index = from_index,
+                                            .question = buf_bytes(&question)};
+        code = answer_question(call, self, &introduction, err);
+    }
+    buf_free(&question);
+    return code;
+}
+
 static int take_pulled(const Tally__V1__PullResponse *response, struct block **ret_block, struct buf *ret_note,
                        struct err *err)
 {
     struct block *block = NULL;
     int code = 0;
-    if (response->block.len > 0 && response->checkpoint.len > 0)
-        code = err_set(err, ERR_CORRUPT, "a message of the pull carries a block and a checkpoint");
+    if ((response->block.len > 0) + (response->checkpoint.len > 0) + (response->question.len > 0) > 1)
+        code = err_set(err, ERR_CORRUPT, "a message of the pull carries more than one thing");
     else if (response->block.len > 0)
         code = block_from_bytes(bytes_of(response->block.data, response->block.len), &block, err);
     else if (response->checkpoint.len == 0 || response->checkpoint.len > NOTE_MAX_BYTES)

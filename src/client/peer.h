@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "client/channel.h"
+#include "crypto/introduction.h"
 #include "crypto/sha256.h"
 #include "log/block.h"
 #include "region/region.h"
@@ -18,6 +19,7 @@ struct peer_identity {
     const char *cluster;
     const char *region;
     struct hash contexts_digest;
+    struct signers cosigners; /* show that it is the region; only for pulls */
 };
 
 /* What a peer holds. held and its notes live in arena: peer_hello_free. */
@@ -25,6 +27,7 @@ struct peer_hello {
     struct arena arena;
     struct region_held *held;
     size_t held_count;
+    hlc time; /* that what its own log does not hold yet comes after; a claim */
 };
 
 /* ERR_MISMATCH when the other side is not `expected_region` of this cluster, speaks another protocol or has other
@@ -53,9 +56,16 @@ int peer_compare(struct channel *channel, const struct peer_identity *self, cons
 /* The same from the bytes of an answer, which are not needed afterwards. */
 int peer_compare_parse(struct bytes answer, struct peer_comparison *ret, struct err *err) MUST_USE;
 
-/* Opens a pull of `origin` from from_index on. *ret is owned by the caller: channel_call_close. */
+/* Opens a pull of `origin` from from_index on. *ret is owned by the caller: channel_call_close. Before anything else
+ * the source wants to know who pulls: peer_pull_introduce. */
 int peer_pull_open(struct channel *channel, const struct peer_identity *self, const char *origin, uint64_t from_index,
                    struct channel_call **ret, struct err *err) MUST_USE;
+/* Waits for the question of `source_region` and answers it; the rest as in peer_pull_open. scratch is cleared and
+ * reused. ERR_CORRUPT when what comes is no question; the source's refusal; errors of channel_call_read. */
+int peer_pull_introduce(struct channel_call *call, const struct peer_identity *self, const char *source_region,
+                        const char *origin, uint64_t from_index, struct buf *scratch, struct err *err) MUST_USE;
+/* The question in the bytes of a message, appended to *ret_question. ERR_CORRUPT. */
+int peer_question_parse(struct bytes message, struct buf *ret_question, struct err *err) MUST_USE;
 /* The next message: either *ret_block (the caller's reference; header and CRC checked) or, with *ret_block NULL, a
  * checkpoint appended to *ret_note. scratch is cleared and reused. ERR_CORRUPT, ERR_END, errors of channel_call_read.
  */

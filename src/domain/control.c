@@ -1,9 +1,9 @@
 /* Payloads of control events (control.h), in the canonical protobuf form of entry/FORMAT.md: fields ascending, each at
- * most once, defaults left out, shortest varints. The parser reads field by field in order and refuses what is left. */
+ * most once, defaults left out, shortest varints. The parsers read field by field in order and refuse what is left. */
 #include "domain/control.h"
 
 #include "base/assert.h"
-#include "entry/wire.h"
+#include "domain/fields.h"
 
 static const struct {
     enum control_kind kind;
@@ -15,6 +15,10 @@ static const struct {
     {CONTROL_LATE_SETTLED, "$LateSettled"},
     {CONTROL_KEY_ROTATED, "$KeyRotated"},
     {CONTROL_KEY_RETIRED, "$KeyRetired"},
+    {CONTROL_COMMAND_QUEUED, "$CommandQueued"},
+    {CONTROL_COMMAND_ACCEPTED, "$CommandAccepted"},
+    {CONTROL_COMMAND_REFUSED, "$CommandRefused"},
+    {CONTROL_OVERRIDE_MADE, "$OverrideMade"},
 };
 
 enum { KIND_COUNT = sizeof(kinds) / sizeof(kinds[0]) };
@@ -55,6 +59,11 @@ bool control_is_key(enum control_kind kind)
     return kind == CONTROL_KEY_ROTATED || kind == CONTROL_KEY_RETIRED;
 }
 
+bool control_decides_command(enum control_kind kind)
+{
+    return kind == CONTROL_COMMAND_ACCEPTED || kind == CONTROL_COMMAND_REFUSED;
+}
+
 bool control_name_reserved(struct bytes name)
 {
     return name.size_bytes > 0 && (name.data[0] == '$' || bytes_equal(name, bytes_of_string(CONTROL_ALL_PARTITIONS)));
@@ -77,25 +86,6 @@ const char *settlement_name(enum settlement settlement)
 }
 
 /* --- Writing --- */
-
-static int put_text(struct buf *out, uint32_t field, struct bytes value)
-{
-    uint8_t head[2 * WIRE_VARINT_MAX_BYTES];
-    if (value.size_bytes == 0)
-        return 0;
-    uint8_t *end = wire_put_varint(wire_put_tag(head, field, WIRE_BYTES), value.size_bytes);
-    int code = buf_append(out, bytes_of(head, (size_t)(end - head)));
-    return code == 0 ? buf_append(out, value) : code;
-}
-
-static int put_number(struct buf *out, uint32_t field, uint64_t value)
-{
-    uint8_t bytes[2 * WIRE_VARINT_MAX_BYTES];
-    if (value == 0)
-        return 0;
-    uint8_t *end = wire_put_varint(wire_put_tag(bytes, field, WIRE_VARINT), value);
-    return buf_append(out, bytes_of(bytes, (size_t)(end - bytes)));
-}
 
 /* Texts for people may be empty. */
 static int check_text(struct bytes text, size_t max_bytes, const char *what, struct err *err)
@@ -142,6 +132,17 @@ static int check_key(const struct control_key *key, struct err *err)
     return code;
 }
 
+static int check_decided(const struct control_decided *decided, struct err *err)
+{
+    int code = check_text(decided->message, CONTROL_REASON_MAX_BYTES, "message", err);
+    if (code == 0)
+        code = entry_check_name(bytes_of_string(decided->region), POSITION_REGION_MAX_BYTES, "region", err);
+    if (code == 0 && (decided->incarnation == 0 || decided->code > 0 || decided->code < -CONTROL_CODE_MAX ||
+                      (decided->code != 0) != (decided->message.size_bytes > 0)))
+        code = err_set(err, ERR_INVALID, "a verdict names an incarnation from 1, and code and message when it refuses");
+    return code;
+}
+
 static int finish(struct buf *out, size_t start, int code, struct err *err)
 {
     if (code == 0)
@@ -157,7 +158,7 @@ static int put_basis(struct buf *out, const struct position *basis)
     buf_init(&text, CONTROL_BASIS_MAX_BYTES);
     int code = position_format(basis, &text);
     if (code == 0)
-        code = put_text(out, 2, buf_bytes(&text));
+        code = fields_put_text(out, 2, buf_bytes(&text));
     buf_free(&text);
     return code;
 }
@@ -172,17 +173,17 @@ int control_authority_encode(enum control_kind kind, const struct control_author
         return code;
     if (!shape_fits(kind, authority))
         return err_set(err, ERR_INVALID, "a release names its successor and has no basis; a change names no successor");
-    code = put_text(out, 1, authority->successor);
+    code = fields_put_text(out, 1, authority->successor);
     if (code == 0)
         code = put_basis(out, &authority->basis);
     if (code == 0)
-        code = put_text(out, 3, authority->previous);
+        code = fields_put_text(out, 3, authority->previous);
     if (code == 0)
-        code = put_text(out, 4, authority->actor);
+        code = fields_put_text(out, 4, authority->actor);
     if (code == 0)
-        code = put_text(out, 5, authority->reason);
+        code = fields_put_text(out, 5, authority->reason);
     if (code == 0)
-        code = put_number(out, 6, authority->forced);
+        code = fields_put_number(out, 6, authority->forced);
     return finish(out, start, code, err);
 }
 
@@ -192,19 +193,39 @@ int control_settled_encode(const struct control_settled *settled, struct buf *ou
     int code = check_settled(settled, err);
     if (code != 0)
         return code;
-    code = put_text(out, 1, bytes_of_string(settled->region));
+    code = fields_put_text(out, 1, bytes_of_string(settled->region));
     if (code == 0)
-        code = put_number(out, 2, settled->incarnation);
+        code = fields_put_number(out, 2, settled->incarnation);
     if (code == 0)
-        code = put_number(out, 3, settled->index);
+        code = fields_put_number(out, 3, settled->index);
     if (code == 0)
-        code = put_text(out, 4, bytes_of(settled->event_id, ENTRY_ID_SIZE));
+        code = fields_put_text(out, 4, bytes_of(settled->event_id, ENTRY_ID_SIZE));
     if (code == 0)
-        code = put_number(out, 5, settled->settlement);
+        code = fields_put_number(out, 5, settled->settlement);
     if (code == 0)
-        code = put_text(out, 6, settled->actor);
+        code = fields_put_text(out, 6, settled->actor);
     if (code == 0)
-        code = put_text(out, 7, settled->reason);
+        code = fields_put_text(out, 7, settled->reason);
+    return finish(out, start, code, err);
+}
+
+int control_decided_encode(const struct control_decided *decided, struct buf *out, struct err *err)
+{
+    size_t start = out->size_bytes;
+    int code = check_decided(decided, err);
+    if (code != 0)
+        return code;
+    code = fields_put_text(out, 1, bytes_of_string(decided->region));
+    if (code == 0)
+        code = fields_put_number(out, 2, decided->incarnation);
+    if (code == 0)
+        code = fields_put_number(out, 3, decided->index);
+    if (code == 0)
+        code = fields_put_text(out, 4, bytes_of(decided->event_id, ENTRY_ID_SIZE));
+    if (code == 0)
+        code = fields_put_number(out, 5, (uint64_t)-decided->code);
+    if (code == 0)
+        code = fields_put_text(out, 6, decided->message);
     return finish(out, start, code, err);
 }
 
@@ -215,60 +236,36 @@ int control_key_encode(const struct control_key *key, struct buf *out, struct er
     int code = check_key(key, err);
     if (code != 0)
         return code;
-    code = put_text(out, 1, key->role);
+    code = fields_put_text(out, 1, key->role);
     if (code == 0)
-        code = put_text(out, 2, bytes_of(key->old_key.bytes, HASH_SIZE));
+        code = fields_put_text(out, 2, bytes_of(key->old_key.bytes, HASH_SIZE));
     if (code == 0)
-        code = put_text(out, 3, bytes_of(key->new_key.bytes, HASH_SIZE));
+        code = fields_put_text(out, 3, bytes_of(key->new_key.bytes, HASH_SIZE));
+    return finish(out, start, code, err);
+}
+
+static int check_override(const struct control_override *override, struct err *err)
+{
+    if (override->event_count == 0 || override->reason.size_bytes == 0)
+        return err_set(err, ERR_INVALID, "an override needs events, and a reason");
+    return check_people(override->actor, override->reason, err);
+}
+
+int control_override_encode(const struct control_override *override, struct buf *out, struct err *err)
+{
+    size_t start = out->size_bytes;
+    int code = check_override(override, err);
+    if (code != 0)
+        return code;
+    code = fields_put_number(out, 1, override->event_count);
+    if (code == 0)
+        code = fields_put_text(out, 2, override->actor);
+    if (code == 0)
+        code = fields_put_text(out, 3, override->reason);
     return finish(out, start, code, err);
 }
 
 /* --- Reading --- */
-
-/* What is left of a payload, and whether it was well formed so far. */
-struct reading {
-    struct bytes rest;
-    bool failed;
-};
-
-/* Whether the next field is this one; then it is taken off up to its value. */
-static bool next_is(struct reading *reading, uint32_t field, enum wire_type type)
-{
-    struct bytes rest = reading->rest;
-    uint32_t got_field = 0;
-    enum wire_type got_type = WIRE_VARINT;
-    if (reading->failed || rest.size_bytes == 0)
-        return false;
-    if (!wire_take_tag(&rest, &got_field, &got_type)) {
-        reading->failed = true;
-        return false;
-    }
-    if (got_field != field || got_type != type)
-        return false;
-    reading->rest = rest;
-    return true;
-}
-
-static struct bytes take_text(struct reading *reading, uint32_t field)
-{
-    struct bytes value = bytes_of(NULL, 0);
-    if (next_is(reading, field, WIRE_BYTES) && (!wire_take_bytes(&reading->rest, &value) || value.size_bytes == 0))
-        reading->failed = true;
-    return value;
-}
-
-static uint64_t take_number(struct reading *reading, uint32_t field)
-{
-    uint64_t value = 0;
-    if (next_is(reading, field, WIRE_VARINT) && (!wire_take_varint(&reading->rest, &value) || value == 0))
-        reading->failed = true;
-    return value;
-}
-
-static bool all_read(const struct reading *reading)
-{
-    return !reading->failed && reading->rest.size_bytes == 0;
-}
 
 static int not_canonical(struct err *err)
 {
@@ -279,15 +276,15 @@ int control_authority_parse(enum control_kind kind, struct bytes payload, struct
                             struct err *err)
 {
     PRE(control_is_authority(kind));
-    struct reading reading = {.rest = payload};
-    struct control_authority authority = {.successor = take_text(&reading, 1)};
-    struct bytes basis = take_text(&reading, 2);
-    authority.previous = take_text(&reading, 3);
-    authority.actor = take_text(&reading, 4);
-    authority.reason = take_text(&reading, 5);
-    uint64_t forced = take_number(&reading, 6);
+    struct fields reading = {.rest = payload};
+    struct control_authority authority = {.successor = fields_take_text(&reading, 1)};
+    struct bytes basis = fields_take_text(&reading, 2);
+    authority.previous = fields_take_text(&reading, 3);
+    authority.actor = fields_take_text(&reading, 4);
+    authority.reason = fields_take_text(&reading, 5);
+    uint64_t forced = fields_take_number(&reading, 6);
     authority.forced = forced == 1;
-    if (!all_read(&reading) || forced > 1)
+    if (!fields_all_read(&reading) || forced > 1)
         return not_canonical(err);
     if (check_authority_texts(&authority, err) != 0)
         return err_wrap(err, ERR_CORRUPT, "the payload of a control event");
@@ -300,16 +297,16 @@ int control_authority_parse(enum control_kind kind, struct bytes payload, struct
 
 int control_settled_parse(struct bytes payload, struct control_settled *ret, struct err *err)
 {
-    struct reading reading = {.rest = payload};
+    struct fields reading = {.rest = payload};
     struct control_settled settled = {.index = 0};
-    struct bytes region = take_text(&reading, 1);
-    settled.incarnation = take_number(&reading, 2);
-    settled.index = take_number(&reading, 3);
-    struct bytes id = take_text(&reading, 4);
-    uint64_t settlement = take_number(&reading, 5);
-    settled.actor = take_text(&reading, 6);
-    settled.reason = take_text(&reading, 7);
-    if (!all_read(&reading))
+    struct bytes region = fields_take_text(&reading, 1);
+    settled.incarnation = fields_take_number(&reading, 2);
+    settled.index = fields_take_number(&reading, 3);
+    struct bytes id = fields_take_text(&reading, 4);
+    uint64_t settlement = fields_take_number(&reading, 5);
+    settled.actor = fields_take_text(&reading, 6);
+    settled.reason = fields_take_text(&reading, 7);
+    if (!fields_all_read(&reading))
         return not_canonical(err);
     if (region.size_bytes == 0 || region.size_bytes > POSITION_REGION_MAX_BYTES || id.size_bytes != ENTRY_ID_SIZE ||
         memchr(region.data, 0, region.size_bytes) != NULL || settlement > SETTLED_COMPENSATE)
@@ -326,11 +323,11 @@ int control_settled_parse(struct bytes payload, struct control_settled *ret, str
 int control_key_parse(enum control_kind kind, struct bytes payload, struct control_key *ret, struct err *err)
 {
     PRE(control_is_key(kind));
-    struct reading reading = {.rest = payload};
-    struct control_key key = {.kind = kind, .role = take_text(&reading, 1)};
-    struct bytes old_key = take_text(&reading, 2);
-    struct bytes new_key = take_text(&reading, 3);
-    if (!all_read(&reading))
+    struct fields reading = {.rest = payload};
+    struct control_key key = {.kind = kind, .role = fields_take_text(&reading, 1)};
+    struct bytes old_key = fields_take_text(&reading, 2);
+    struct bytes new_key = fields_take_text(&reading, 3);
+    if (!fields_all_read(&reading))
         return not_canonical(err);
     if (old_key.size_bytes != HASH_SIZE || new_key.size_bytes != HASH_SIZE)
         return err_set(err, ERR_CORRUPT, "a change of keys names no keys");
@@ -339,5 +336,45 @@ int control_key_parse(enum control_kind kind, struct bytes payload, struct contr
     if (check_key(&key, err) != 0)
         return err_wrap(err, ERR_CORRUPT, "the payload of a change of keys");
     *ret = key;
+    return 0;
+}
+
+int control_decided_parse(enum control_kind kind, struct bytes payload, struct control_decided *ret, struct err *err)
+{
+    PRE(control_decides_command(kind));
+    struct fields reading = {.rest = payload};
+    struct control_decided decided = {.index = 0};
+    struct bytes region = fields_take_text(&reading, 1);
+    decided.incarnation = fields_take_number(&reading, 2);
+    decided.index = fields_take_number(&reading, 3);
+    struct bytes id = fields_take_text(&reading, 4);
+    uint64_t code = fields_take_number(&reading, 5);
+    decided.message = fields_take_text(&reading, 6);
+    if (!fields_all_read(&reading))
+        return not_canonical(err);
+    if (region.size_bytes == 0 || region.size_bytes > POSITION_REGION_MAX_BYTES || id.size_bytes != ENTRY_ID_SIZE ||
+        memchr(region.data, 0, region.size_bytes) != NULL || code > CONTROL_CODE_MAX ||
+        (code == 0) != (kind == CONTROL_COMMAND_ACCEPTED))
+        return err_set(err, ERR_CORRUPT, "a verdict names no place, no command, or a code that does not fit its type");
+    memcpy(decided.region, region.data, region.size_bytes);
+    memcpy(decided.event_id, id.data, ENTRY_ID_SIZE);
+    decided.code = -(int)code;
+    if (check_decided(&decided, err) != 0)
+        return err_wrap(err, ERR_CORRUPT, "the payload of a verdict");
+    *ret = decided;
+    return 0;
+}
+
+int control_override_parse(struct bytes payload, struct control_override *ret, struct err *err)
+{
+    struct fields reading = {.rest = payload};
+    struct control_override override = {.event_count = fields_take_number(&reading, 1)};
+    override.actor = fields_take_text(&reading, 2);
+    override.reason = fields_take_text(&reading, 3);
+    if (!fields_all_read(&reading))
+        return not_canonical(err);
+    if (check_override(&override, err) != 0)
+        return err_wrap(err, ERR_CORRUPT, "the payload of an override");
+    *ret = override;
     return 0;
 }

@@ -15,12 +15,28 @@ static bool has_control_character(struct bytes text)
 
 /* What most names are: then nothing else has to be looked at. Without an exit, so that it can run over many bytes at
  * once. */
+#define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* Not 0 if one of eight bytes is below 0x20, 0x7F or above: the borrow of a subtraction shows in the top bit of the
+ * lowest such byte, and of bytes above it at most. */
+static uint64_t not_printable(uint64_t bytes)
+{
+    uint64_t as_delete = bytes ^ EACH_BYTE(0x7F);
+    return (bytes | (bytes - EACH_BYTE(0x20)) | (as_delete - EACH_BYTE(1))) & EACH_BYTE(0x80);
+}
+
+/* Eight bytes at a time; what is left is looked at with as many before it, or filled up with what is printable. */
 static bool is_printable_ascii(struct bytes text)
 {
-    unsigned bad = 0;
-    for (size_t i = 0; i < text.size_bytes; i++)
-        bad |= (unsigned)(uint8_t)(text.data[i] - 0x20) > 0x7E - 0x20;
-    return bad == 0;
+    uint64_t bad = 0, last = EACH_BYTE('x');
+    size_t at = 0;
+    for (; at + 8 <= text.size_bytes; at += 8)
+        bad |= not_printable(get_u64_le(text.data + at));
+    if (text.size_bytes >= 8)
+        last = get_u64_le(text.data + text.size_bytes - 8);
+    else if (text.size_bytes > 0)
+        memcpy(&last, text.data, text.size_bytes);
+    return (bad | not_printable(last)) == 0;
 }
 
 int entry_check_name(struct bytes name, size_t max_bytes, const char *what, struct err *err)
@@ -52,6 +68,15 @@ static int check_size(size_t size_bytes, size_t max_bytes, const char *what, str
     return 0;
 }
 
+static int check_flags(const struct entry *entry, struct err *err)
+{
+    if ((entry->flags & ENTRY_FLAG_OVERRIDE) == 0)
+        return 0;
+    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0)
+        return err_set(err, ERR_INVALID, "a control event is no override");
+    return entry->stream_version == 0 ? 0 : err_set(err, ERR_INVALID, "an override has no stream version");
+}
+
 int entry_validate(const struct entry *entry, struct err *err)
 {
     int code = entry_check_name(entry->context, ENTRY_NAME_MAX_BYTES, "context", err);
@@ -79,7 +104,7 @@ int entry_validate(const struct entry *entry, struct err *err)
         code = err_set(err, ERR_INVALID, "epoch must not be 0");
     if (code == 0 && (entry->flags & ~(uint32_t)ENTRY_FLAGS_KNOWN) != 0)
         code = err_set(err, ERR_INVALID, "flags 0x%x are not known", (unsigned)entry->flags);
-    return code;
+    return code == 0 ? check_flags(entry, err) : code;
 }
 
 static uint8_t *put_number(uint8_t *out, uint32_t field, uint64_t value)

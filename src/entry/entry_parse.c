@@ -1,6 +1,8 @@
 /* Parsing entries. An entry's bytes are its identity, so the parser accepts exactly what entry_encode writes: it reads
  * fields in ascending order, each at most once, no defaults spelled out, and then holds the result to entry_validate.
  */
+#include <stddef.h>
+
 #include "entry/entry.h"
 #include "entry/wire.h"
 
@@ -11,97 +13,95 @@ static int bad_field(uint32_t field, struct err *err)
     return err_set(err, ERR_CORRUPT, "the entry's field %u is malformed", (unsigned)field);
 }
 
-static bool take_exact(struct bytes value, void *out, size_t size_bytes)
-{
-    if (value.size_bytes != size_bytes)
-        return false;
-    memcpy(out, value.data, size_bytes);
-    return true;
-}
+/* Where each field goes, and how. */
+enum field_kind {
+    KIND_NONE,
+    KIND_NUMBER,
+    KIND_FLAGS,
+    KIND_TIME,
+    KIND_BYTES,
+    KIND_EXACT_8,
+    KIND_EXACT_16,
+    KIND_EXACT_32
+};
 
-static bool store_number(struct entry *entry, uint32_t field, uint64_t value)
-{
-    if (value == 0)
-        return false; /* a default that is spelled out */
-    switch (field) {
-    case 1:
-        entry->index = value;
-        return true;
-    case 9:
-        entry->stream_version = value;
-        return true;
-    case 11:
-        entry->epoch = value;
-        return true;
-    case 12:
-        entry->flags = (uint32_t)value;
-        return value <= UINT32_MAX;
-    case 18:
-        entry->payload_size_bytes = value;
-        return true;
-    default:
-        return false;
+struct field_rule {
+    uint8_t kind;
+    uint8_t type; /* enum wire_type */
+    uint16_t offset;
+};
+
+#define RULE(kind, type, member)                                                                                       \
+    {                                                                                                                  \
+        kind, type, offsetof(struct entry, member)                                                                     \
     }
+
+static const struct field_rule rules[FIELD_LAST + 1] = {
+    [1] = RULE(KIND_NUMBER, WIRE_VARINT, index),
+    [2] = RULE(KIND_EXACT_8, WIRE_BYTES, log_id),
+    [3] = RULE(KIND_EXACT_32, WIRE_BYTES, prev),
+    [4] = RULE(KIND_TIME, WIRE_FIXED64, time),
+    [5] = RULE(KIND_EXACT_16, WIRE_BYTES, event_id),
+    [6] = RULE(KIND_BYTES, WIRE_BYTES, context),
+    [7] = RULE(KIND_BYTES, WIRE_BYTES, partition),
+    [8] = RULE(KIND_BYTES, WIRE_BYTES, stream),
+    [9] = RULE(KIND_NUMBER, WIRE_VARINT, stream_version),
+    [10] = RULE(KIND_BYTES, WIRE_BYTES, type),
+    [11] = RULE(KIND_NUMBER, WIRE_VARINT, epoch),
+    [12] = RULE(KIND_FLAGS, WIRE_VARINT, flags),
+    [13] = RULE(KIND_BYTES, WIRE_BYTES, causation_id),
+    [14] = RULE(KIND_BYTES, WIRE_BYTES, correlation_id),
+    [15] = RULE(KIND_BYTES, WIRE_BYTES, content_type),
+    [16] = RULE(KIND_BYTES, WIRE_BYTES, metadata),
+    [17] = RULE(KIND_EXACT_32, WIRE_BYTES, payload_commitment),
+    [18] = RULE(KIND_NUMBER, WIRE_VARINT, payload_size_bytes),
+    [19] = RULE(KIND_BYTES, WIRE_BYTES, subject_key_id),
+};
+
+_Static_assert(ENTRY_LOG_ID_SIZE == 8 && HASH_SIZE == 32 && ENTRY_ID_SIZE == 16, "the exact kinds");
+
+/* A default that is spelled out is refused. */
+static bool take_number(struct bytes *in, const struct field_rule *rule, void *out)
+{
+    uint64_t value = 0;
+    if (!wire_take_varint(in, &value) || value == 0)
+        return false;
+    if (rule->kind == KIND_NUMBER) {
+        *(uint64_t *)out = value;
+        return true;
+    }
+    *(uint32_t *)out = (uint32_t)value;
+    return value <= UINT32_MAX;
 }
 
-static bool store_bytes(struct entry *entry, uint32_t field, struct bytes value)
+/* The sizes are constants, so that the copies are a few instructions. */
+static bool take_bytes(struct bytes *in, const struct field_rule *rule, void *out)
 {
-    if (value.size_bytes == 0)
+    struct bytes value;
+    if (!wire_take_bytes(in, &value) || value.size_bytes == 0)
         return false;
-    switch (field) {
-    case 2:
-        return take_exact(value, entry->log_id, ENTRY_LOG_ID_SIZE);
-    case 3:
-        return take_exact(value, entry->prev.bytes, HASH_SIZE);
-    case 5:
-        return take_exact(value, entry->event_id, ENTRY_ID_SIZE);
-    case 6:
-        entry->context = value;
-        return true;
-    case 7:
-        entry->partition = value;
-        return true;
-    case 8:
-        entry->stream = value;
-        return true;
-    case 10:
-        entry->type = value;
-        return true;
-    case 13:
-        entry->causation_id = value;
-        return true;
-    case 14:
-        entry->correlation_id = value;
-        return true;
-    case 15:
-        entry->content_type = value;
-        return true;
-    case 16:
-        entry->metadata = value;
-        return true;
-    case 17:
-        return take_exact(value, entry->payload_commitment.bytes, HASH_SIZE);
-    case 19:
-        entry->subject_key_id = value;
-        return true;
+    switch ((enum field_kind)rule->kind) {
+    case KIND_EXACT_8:
+        return value.size_bytes == 8 && memcpy(out, value.data, 8) != NULL;
+    case KIND_EXACT_16:
+        return value.size_bytes == 16 && memcpy(out, value.data, 16) != NULL;
+    case KIND_EXACT_32:
+        return value.size_bytes == 32 && memcpy(out, value.data, 32) != NULL;
     default:
-        return false;
+        *(struct bytes *)out = value;
+        return true;
     }
 }
 
 static bool take_field(struct bytes *in, uint32_t field, enum wire_type type, struct entry *entry)
 {
-    struct bytes value;
-    uint64_t number = 0;
-    switch (type) {
-    case WIRE_VARINT:
-        return wire_take_varint(in, &number) && store_number(entry, field, number);
-    case WIRE_FIXED64:
-        return field == 4 && wire_take_fixed64(in, &entry->time);
-    case WIRE_BYTES:
-        return wire_take_bytes(in, &value) && store_bytes(entry, field, value);
-    }
-    return false;
+    const struct field_rule *rule = &rules[field];
+    void *out = (uint8_t *)entry + rule->offset;
+    if (type != rule->type)
+        return false;
+    if (type == WIRE_BYTES)
+        return take_bytes(in, rule, out);
+    return type == WIRE_VARINT ? take_number(in, rule, out) : wire_take_fixed64(in, out);
 }
 
 int entry_parse(struct bytes encoded, struct entry *ret, struct err *err)
@@ -130,10 +130,9 @@ int entry_parse(struct bytes encoded, struct entry *ret, struct err *err)
         seen |= 1u << field;
         last = field;
     }
-    for (uint32_t field = 1; field <= FIELD_LAST; field++) {
-        if ((required & 1u << field) != 0 && (seen & 1u << field) == 0)
-            return err_set(err, ERR_CORRUPT, "the entry lacks field %u", (unsigned)field);
-    }
+    uint32_t lacking = required & ~seen;
+    if (lacking != 0)
+        return err_set(err, ERR_CORRUPT, "the entry lacks field %u", (unsigned)__builtin_ctz(lacking));
     struct err inner; /* half a kilobyte that is only written when it is needed */
     if (entry_validate(&entry, &inner) != 0)
         return err_set(err, ERR_CORRUPT, "the entry breaks a rule: %s", inner.message);

@@ -22,15 +22,21 @@ uint8_t *wire_put_bytes(uint8_t *out, uint32_t field, struct bytes value);
 /* For wire_take_varint: any length. */
 bool wire_take_long_varint(struct bytes *in, uint64_t *ret);
 
-/* Takes the value off the front of *in; false when it is cut off or not the shortest form. Inline for the common case
- * of one byte: an entry has some thirty of them. */
+/* Takes the value off the front of *in; false when it is cut off or not the shortest form. Inline for the common cases
+ * of one byte and two: an entry has some thirty of them. */
 static inline bool wire_take_varint(struct bytes *in, uint64_t *ret)
 {
-    if (in->size_bytes == 0 || in->data[0] >= 0x80)
+    size_t size = 1;
+    if (in->size_bytes > 0 && in->data[0] < 0x80) {
+        *ret = in->data[0];
+    } else if (in->size_bytes > 1 && in->data[1] > 0 && in->data[1] < 0x80) {
+        *ret = (uint64_t)in->data[1] << 7 | (in->data[0] & 0x7Fu);
+        size = 2;
+    } else {
         return wire_take_long_varint(in, ret);
-    *ret = in->data[0];
-    in->data++;
-    in->size_bytes--;
+    }
+    in->data += size;
+    in->size_bytes -= size;
     return true;
 }
 

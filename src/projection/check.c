@@ -43,6 +43,10 @@ static int run_replay(const struct check_subject *subject, uint64_t seed, struct
                       struct err *err)
 {
     struct prng prng;
+    bool total = projection_db_total_order(replay->db);
+    hlc ended[PROJECTION_LOGS_MAX];
+    for (size_t i = 0; i < subject->log_count; i++)
+        ended[i] = HLC_NEVER;
     uint64_t events = 0;
     uint64_t fruitless = 0;
     bool done = false;
@@ -54,8 +58,10 @@ static int run_replay(const struct check_subject *subject, uint64_t seed, struct
         struct generation_progress progress = {.moved = false};
         if (subject->stop != NULL && subject->stop(subject->context))
             return err_set(err, ERR_UNAVAILABLE, "the check was stopped");
-        code = generation_step(replay->generation, subject->logs, subject->log_count, at, subject->ends[at], stretch,
-                               &progress, err);
+        code = total ? generation_step_total(replay->generation, subject->logs, subject->log_count, subject->ends,
+                                             ended, stretch, &progress, err)
+                     : generation_step(replay->generation, subject->logs, subject->log_count, at, subject->ends[at],
+                                       stretch, &progress, err);
         events += progress.events;
         fruitless = progress.moved ? 0 : fruitless + 1;
         if (code == 0 && !progress.moved)

@@ -177,6 +177,24 @@ int projection_db_same_contexts(struct projection_db *db, const struct hash *con
     return db->ops->same_contexts(db, text, ret, err);
 }
 
+int projection_db_keep(struct projection_db *db, const char *name, uint64_t number, struct err *err)
+{
+    PRE(db->in_transaction && strlen(name) <= PROJECTION_NOTE_MAX_BYTES);
+    char value[24];
+    snprintf(value, sizeof(value), "%llu", (unsigned long long)number);
+    return db->ops->keep(db, name, value, err);
+}
+
+int projection_db_kept(struct projection_db *db, const char *name, uint64_t *ret, struct err *err)
+{
+    return db->ops->kept(db, name, ret, err);
+}
+
+bool projection_db_total_order(const struct projection_db *db)
+{
+    return db->spec->total_order;
+}
+
 /* --- Digest --- */
 
 enum { ROW_MAX_BYTES = 256 * 1024 * 1024 };

@@ -45,6 +45,8 @@ struct database_ops {
     int (*learn)(struct projection_db *db, const struct projection_authority *event, struct err *err);
     int (*knows)(struct projection_db *db, const char *origin, uint64_t index, bool *ret, struct err *err);
     int (*authority)(struct projection_db *db, projection_authority_fn *each, void *context, struct err *err);
+    int (*keep)(struct projection_db *db, const char *name, const char *value, struct err *err);
+    int (*kept)(struct projection_db *db, const char *name, uint64_t *ret, struct err *err);
     int (*same_contexts)(struct projection_db *db, const char *digest, bool *ret, struct err *err);
     /* A transaction that only reads, and sees one state. */
     int (*read_begin)(struct projection_db *db, struct err *err);

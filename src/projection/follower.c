@@ -23,7 +23,8 @@ struct follower {
     char reason[GENERATION_REASON_MAX_BYTES];
     bool held;
     struct position hold; /* how far the live one goes meanwhile */
-    uint64_t events_max;  /* in a transaction */
+    hlc passed[PROJECTION_LOGS_MAX];
+    uint64_t events_max; /* in a transaction */
 };
 
 int follower_new(struct projection *projection, const struct context_table *contexts, struct follower **ret,
@@ -165,6 +166,37 @@ static int step_generation(const struct follower *follower, struct generation *g
     return code;
 }
 
+/* The same for one that wants all logs in one order. */
+static int step_total(struct follower *follower, struct generation *generation, const struct position *hold,
+                      struct log *const *logs, size_t log_count, struct follower_progress *progress, struct err *blame,
+                      struct err *err)
+{
+    uint64_t ends[PROJECTION_LOGS_MAX];
+    struct generation_progress moved = {.moved = false};
+    struct err failure = {0};
+    for (size_t i = 0; i < log_count; i++)
+        ends[i] = end_of(logs[i], hold);
+    int code = generation_step_total(generation, logs, log_count, ends, follower->passed, follower->events_max, &moved,
+                                     &failure);
+    progress->moved = progress->moved || moved.moved;
+    if (code == ERR_INVALID) {
+        *blame = failure;
+        return 0;
+    }
+    if (code != 0 && err != NULL)
+        *err = failure;
+    return code;
+}
+
+static int step_any(struct follower *follower, struct generation *generation, const struct position *hold,
+                    struct log *const *logs, size_t log_count, struct follower_progress *progress, struct err *blame,
+                    struct err *err)
+{
+    return projection_db_total_order(projection_live(follower->projection))
+               ? step_total(follower, generation, hold, logs, log_count, progress, blame, err)
+               : step_generation(follower, generation, hold, logs, log_count, progress, blame, err);
+}
+
 void follower_limit(struct follower *follower, uint64_t events)
 {
     PRE(events >= 1 && events <= FOLLOWER_EVENTS_MAX);
@@ -176,10 +208,10 @@ int follower_step(struct follower *follower, struct log *const *logs, size_t log
 {
     struct follower_progress progress = {.moved = false};
     struct err blame = {0};
-    int code = step_generation(follower, follower->live, follower->held ? &follower->hold : NULL, logs, log_count,
-                               &progress, &blame, err);
+    int code = step_any(follower, follower->live, follower->held ? &follower->hold : NULL, logs, log_count, &progress,
+                        &blame, err);
     if (code == 0 && follower->next != NULL)
-        code = step_generation(follower, follower->next, NULL, logs, log_count, &progress, &blame, err);
+        code = step_any(follower, follower->next, NULL, logs, log_count, &progress, &blame, err);
     if (code == 0 && follower->next != NULL && generation_conflict(follower->next, NULL))
         code = begin_by_itself(follower, follower->next, &progress, err);
     else if (code == 0 && follower->next == NULL && generation_conflict(follower->live, NULL))
@@ -197,6 +229,13 @@ void follower_hold(struct follower *follower, const struct position *at)
 {
     follower->held = true;
     follower->hold = *at;
+}
+
+void follower_passed(struct follower *follower, const hlc *passed, size_t log_count)
+{
+    PRE(log_count <= PROJECTION_LOGS_MAX);
+    memset(follower->passed, 0, sizeof(follower->passed));
+    memcpy(follower->passed, passed, log_count * sizeof(passed[0]));
 }
 
 void follower_release(struct follower *follower)

@@ -53,6 +53,10 @@ int follower_step(struct follower *follower, struct log *const *logs, size_t log
 void follower_hold(struct follower *follower, const struct position *at);
 void follower_release(struct follower *follower);
 
+/* Total order: the times that logs have passed, as generation_step_total has them; until the next call, and 0 for logs
+ * past log_count. */
+void follower_passed(struct follower *follower, const hlc *passed, size_t log_count);
+
 /* Begins the next generation because somebody asked, or begins it again. Errors of projection_rebuild_begin. */
 int follower_rebuild(struct follower *follower, struct err *err) MUST_USE;
 

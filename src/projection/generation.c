@@ -21,61 +21,21 @@
  * Failure: the transaction is rolled back and the tables are made anew from the database. When a statement is to blame,
  * what stands before its entry is applied first, so that the generation stops right there: what other logs rest on is
  * applied, and the entry may turn out to be late. */
-#include "projection/generation.h"
+#include "projection/stepping.h"
 
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* Why a log does not go on at an entry, so that neither its block is read nor the question is asked again and again. */
-struct pause {
-    enum { PAUSE_NONE, PAUSE_BASIS, PAUSE_CONFLICT } why;
-    uint64_t index;           /* of the entry that begins an epoch */
-    struct position_log need; /* PAUSE_BASIS: one part of its basis that is not reached */
-};
-
-struct generation {
-    struct projection_db *db;
-    const struct context_table *contexts;
-    struct authority_table table;
-    struct authority_table ahead;
-    bool current; /* both tables are as the database has it */
-    struct pause pauses[PROJECTION_LOGS_MAX];
-    bool has_conflict;
-    bool other_contexts; /* filled with others: it stands still as it is */
-    char reason[GENERATION_REASON_MAX_BYTES];
-    struct buf conflict; /* the event, as generation_known appends it */
-};
-
-/* The step at hand. */
-struct step {
-    struct generation *generation;
-    struct log *const *logs;
-    size_t log_count;
-    size_t at;
-    struct origin origin;
-    char name[ENTRY_ORIGIN_MAX_BYTES + 1];
-    uint64_t end;
-    uint64_t events_max;
-    uint64_t count; /* entries in the transaction */
-    bool over;
-};
-
-/* One entry as it lies in a block. */
-struct item {
-    struct frame frame;
-    struct entry entry;
-};
-
 /* --- Reading --- */
 
-static int next_item(struct bytes *elements, struct item *ret, struct err *err)
+int stepping_next_item(struct bytes *elements, struct item *ret, struct err *err)
 {
     return frame_next_entry(elements, &ret->frame, &ret->entry, err);
 }
 
-static int origin_of(const struct log *log, char name[ENTRY_ORIGIN_MAX_BYTES + 1], struct origin *ret, struct err *err)
+int stepping_origin(const struct log *log, char name[ENTRY_ORIGIN_MAX_BYTES + 1], struct origin *ret, struct err *err)
 {
     struct bytes text = log_origin(log);
     PRE(text.size_bytes <= ENTRY_ORIGIN_MAX_BYTES);
@@ -153,7 +113,7 @@ static int read_tables(struct generation *generation, struct err *err)
 
 /* --- Pauses --- */
 
-static int still_paused(const struct step *step, uint64_t index, bool *ret, struct err *err)
+int stepping_paused(const struct step *step, uint64_t index, bool *ret, struct err *err)
 {
     struct pause *pause = &step->generation->pauses[step->at];
     struct position position;
@@ -196,10 +156,17 @@ static bool is_concerned(const struct generation *generation, const struct autho
            projection_db_wants(generation->db, entry);
 }
 
+/* Overtaken, or an override: without effect. */
 static bool is_late(const struct authority_table *table, const struct entry *entry, const struct origin *origin)
 {
-    return authority_is_late(table, entry->context, entry->partition, entry->epoch, origin->region, origin->incarnation,
+    return (entry->flags & ENTRY_FLAG_OVERRIDE) != 0 ||
+           authority_is_late(table, entry->context, entry->partition, entry->epoch, origin->region, origin->incarnation,
                              entry->index);
+}
+
+bool stepping_is_late(const struct generation *generation, const struct entry *entry, const struct origin *origin)
+{
+    return is_late(&generation->table, entry, origin);
 }
 
 /* What the search for a conflict found. */
@@ -218,7 +185,7 @@ static int search_block(const struct generation *generation, const struct author
     int code = 0;
     for (uint32_t i = 0; code == 0 && !finding->found && i < block->entry_count && block->first_index + i < end; i++) {
         struct item item;
-        code = next_item(&elements, &item, err);
+        code = stepping_next_item(&elements, &item, err);
         if (code != 0 || item.entry.index < from || !is_concerned(generation, event, &item.entry))
             continue;
         bool after = is_late(&generation->ahead, &item.entry, origin);
@@ -236,7 +203,7 @@ static int search_log(const struct generation *generation, const struct authorit
 {
     struct origin origin;
     uint64_t end = 0;
-    int code = origin_of(log, finding->name, &origin, err);
+    int code = stepping_origin(log, finding->name, &origin, err);
     if (code == 0)
         code = projection_db_applied(generation->db, finding->name, &end, err);
     uint64_t from =
@@ -373,7 +340,7 @@ static int apply_authority(struct step *step, const struct item *item, const str
     return 0;
 }
 
-static int apply_next(struct step *step, const struct item *item, struct err *err)
+int stepping_apply(struct step *step, const struct item *item, struct err *err)
 {
     bool control = control_is_authority(control_kind_of(&item->entry));
     if (control && !item->frame.has_payload)
@@ -391,19 +358,21 @@ static int apply_block(struct step *step, const struct block *block, uint64_t fr
     int code = 0;
     for (uint32_t i = 0; code == 0 && !step->over && i < block->entry_count; i++) {
         struct item item;
-        code = next_item(&elements, &item, err);
+        code = stepping_next_item(&elements, &item, err);
         if (code != 0 || item.entry.index < from)
             continue;
         if (item.entry.index >= step->end || step->count == step->events_max)
             step->over = true;
         else
-            code = apply_next(step, &item, err);
+            code = stepping_apply(step, &item, err);
     }
     return code;
 }
 
-static int apply_from(struct step *step, uint64_t from, struct err *err)
+/* Context: where the log's cursor stands. */
+static int apply_from(struct step *step, void *context, struct err *err)
 {
+    uint64_t from = *(const uint64_t *)context;
     int code = 0;
     while (code == 0 && !step->over && from < step->end && step->count < step->events_max) {
         struct block *block = NULL;
@@ -417,13 +386,12 @@ static int apply_from(struct step *step, uint64_t from, struct err *err)
     return code;
 }
 
-/* One transaction. *ret_count counts the entry that failed, too. */
-static int step_once(struct step *step, uint64_t from, uint64_t *ret_count, struct err *err)
+int stepping_transaction(struct step *step, stepping_fn *apply, void *context, uint64_t *ret_count, struct err *err)
 {
     struct generation *generation = step->generation;
     int code = read_tables(generation, err);
     if (code == 0)
-        code = apply_from(step, from, err);
+        code = apply(step, context, err);
     *ret_count = step->count;
     if (code == 0 && step->count > 0)
         code = projection_db_commit(generation->db, err);
@@ -432,6 +400,7 @@ static int step_once(struct step *step, uint64_t from, uint64_t *ret_count, stru
     if (step->count > 0)
         projection_db_rollback(generation->db);
     generation->current = false;
+    generation->floor_count = 0;
     return code;
 }
 
@@ -450,22 +419,22 @@ int generation_step(struct generation *generation, struct log *const *logs, size
     uint64_t applied = 0;
     uint64_t count = 0;
     bool paused = false;
-    int code = origin_of(logs[at], step.name, &step.origin, err);
+    int code = stepping_origin(logs[at], step.name, &step.origin, err);
     if (code == 0)
         code = projection_db_applied(generation->db, step.name, &applied, err);
     if (generation->other_contexts)
         paused = true;
     else if (code == 0 && applied < step.end)
-        code = still_paused(&step, applied, &paused, err);
+        code = stepping_paused(&step, applied, &paused, err);
     if (code == 0 && applied < step.end && !paused) {
         struct step again = step;
         struct step shorter = step;
-        code = step_once(&step, applied, &count, err);
+        code = stepping_transaction(&step, apply_from, &applied, &count, err);
         if (code == ERR_INVALID && projection_db_unsure(generation->db))
-            code = step_once(&again, applied, &count, err);
+            code = stepping_transaction(&again, apply_from, &applied, &count, err);
         if (code == ERR_INVALID && count > 1) {
             shorter.events_max = count - 1;
-            code = step_once(&shorter, applied, &count, err);
+            code = stepping_transaction(&shorter, apply_from, &applied, &count, err);
         }
     }
     if (code == 0)

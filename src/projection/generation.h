@@ -47,6 +47,17 @@ struct generation_progress {
 int generation_step(struct generation *generation, struct log *const *logs, size_t log_count, size_t at, uint64_t end,
                     uint64_t events_max, struct generation_progress *ret, struct err *err) MUST_USE;
 
+/* Total order (the projection's file says "order total"): entries of all logs in the order of (time, origin, index).
+ * In place of generation_step: applies about events_max entries in one transaction, those that stand before everything
+ * that can still come. ends and passed are arrays of log_count: how far each log may be applied, and a time that all
+ * entries which are not durable here yet come after (HLC_NEVER: the log counts as ended; 0: nothing is known but its
+ * last entry). A change of homes and what follows it in its log count as no earlier than what it rests on. An entry
+ * that comes before what has been applied, against what `passed` said, is a conflict. Errors as generation_step. */
+#define HLC_NEVER UINT64_MAX
+int generation_step_total(struct generation *generation, struct log *const *logs, size_t log_count,
+                          const uint64_t *ends, const hlc *passed, uint64_t events_max, struct generation_progress *ret,
+                          struct err *err) MUST_USE;
+
 /* Whether a conflict was met; *ret_reason (may be NULL) says which, in words, valid until the next step. */
 bool generation_conflict(const struct generation *generation, const char **ret_reason);
 /* Whether the position covers all authority events that are known. */

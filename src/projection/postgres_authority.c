@@ -72,6 +72,38 @@ int postgres_authority(struct projection_db *base, projection_authority_fn *each
     return code;
 }
 
+int postgres_keep(struct projection_db *base, const char *name, const char *value, struct err *err)
+{
+    struct postgres_db *db = postgres_of(base);
+    const struct argument arguments[] = {{.type = POSTGRES_TEXT, .value = bytes_of_string(name)},
+                                         {.type = POSTGRES_TEXT, .value = bytes_of_string(value)}};
+    int code = postgres_settle(db, err);
+    return code != 0 ? code
+                     : postgres_query(db, "keeping a number",
+                                      "INSERT INTO _tally_meta(key, value) VALUES($1, $2) ON CONFLICT (key) DO UPDATE "
+                                      "SET value = excluded.value",
+                                      arguments, 2, NULL, err);
+}
+
+int postgres_kept(struct projection_db *base, const char *name, uint64_t *ret, struct err *err)
+{
+    struct postgres_db *db = postgres_of(base);
+    const struct argument key = {.type = POSTGRES_TEXT, .value = bytes_of_string(name)};
+    PGresult *result = NULL;
+    uint64_t number = 0;
+    int code = postgres_settle(db, err);
+    if (code == 0)
+        code = postgres_query(db, "reading a number", "SELECT value FROM _tally_meta WHERE key = $1", &key, 1, &result,
+                              err);
+    if (code == 0 && PQntuples(result) > 0 &&
+        parse_u64(PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0), &number) != 0)
+        code = err_set(err, ERR_CORRUPT, "the projection keeps a damaged number; rebuild it");
+    if (code == 0)
+        *ret = number;
+    PQclear(result);
+    return code;
+}
+
 int postgres_same_contexts(struct projection_db *base, const char *digest, bool *ret, struct err *err)
 {
     struct postgres_db *db = postgres_of(base);

@@ -330,6 +330,11 @@ void projection_close(struct projection *projection)
     mem_free(projection);
 }
 
+const struct projection_spec *projection_spec_of(const struct projection *projection)
+{
+    return projection->spec;
+}
+
 const char *projection_name(const struct projection *projection)
 {
     return projection_spec_name(projection->spec);

@@ -2,6 +2,7 @@
  * file):
  *
  *   -- tally: projection balances          name, [a-z0-9_-]{1,63}
+ *   -- tally: order total                   optional: events in one order (generation.h)
  *   -- tally: schema                        statements that make the tables, run once per generation
  *   CREATE TABLE …;
  *   -- tally: on bank CashDeposited         statements for events of this context and type; several sections may name
@@ -36,6 +37,7 @@ enum {
     PROJECTION_ORIGIN_MAX_BYTES = 255,
     PROJECTION_LOGS_MAX = 64,
     PROJECTION_TABLE_MAX_BYTES = 255,
+    PROJECTION_NOTE_MAX_BYTES = 300,
 };
 
 /* --- The parsed file --- */
@@ -45,6 +47,9 @@ struct projection_spec;
 int projection_spec_parse(struct bytes sql, struct projection_spec **ret, struct err *err) MUST_USE;
 void projection_spec_free(struct projection_spec *spec);
 const char *projection_spec_name(const struct projection_spec *spec);
+/* The contexts whose sections speak of :payload (or :payload_bytes), be it in a comment, one at a time and perhaps more
+ * than once: start with *at = 0. NULL at the end. */
+const char *projection_spec_next_payload_context(const struct projection_spec *spec, size_t *at);
 
 /* --- One generation: a database with rows and cursor. One thread. --- */
 struct projection_db;
@@ -137,6 +142,13 @@ typedef int projection_authority_fn(void *context, const struct projection_autho
 int projection_db_authority(struct projection_db *db, projection_authority_fn *each, void *context,
                             struct err *err) MUST_USE;
 
+/* Numbers that a generation keeps with its rows, by a name of at most PROJECTION_NOTE_MAX_BYTES. Keeping is in a
+ * transaction, and takes the place of what was kept; 0 when nothing was. Errors of projection_db_learn. */
+int projection_db_keep(struct projection_db *db, const char *name, uint64_t number, struct err *err) MUST_USE;
+int projection_db_kept(struct projection_db *db, const char *name, uint64_t *ret, struct err *err) MUST_USE;
+/* Whether the file says "order total". */
+bool projection_db_total_order(const struct projection_db *db);
+
 /* One hash of the contents: SHA-256 over, for each user table in name order (cursor and other tables whose names start
  * with "_tally_" or "sqlite_" left out), its name, column names and all rows in the order of all columns, every value
  * behind its type and length. Equal contents give equal digests, whatever order rows were written in. Runs in one read
@@ -181,7 +193,8 @@ void projection_close(struct projection *projection);
 
 const char *projection_name(const struct projection *projection);
 const struct hash *projection_sql_digest(const struct projection *projection); /* SHA-256 of the file */
-uint64_t projection_generation(const struct projection *projection);           /* live one, from 1 */
+const struct projection_spec *projection_spec_of(const struct projection *projection);
+uint64_t projection_generation(const struct projection *projection); /* live one, from 1 */
 struct projection_db *projection_live(struct projection *projection);
 /* The generation being rebuilt, or NULL. */
 struct projection_db *projection_next(struct projection *projection);

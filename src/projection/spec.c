@@ -95,6 +95,16 @@ static int take_on(struct parser *parser, char *rest, char *sql)
     return 0;
 }
 
+static int take_order(struct parser *parser, char *rest)
+{
+    if (strcmp(next_word(&rest), "total") != 0 || !at_end(rest))
+        return bad(parser, "expected \"-- tally: order total\"");
+    if (parser->spec->total_order || parser->has_schema || parser->spec->section_count > 0)
+        return bad(parser, "\"-- tally: order total\" stands once, before the schema");
+    parser->spec->total_order = true;
+    return 0;
+}
+
 /* A marker line; sql is what follows it. */
 static int take_marker(struct parser *parser, char *line, char *sql)
 {
@@ -104,12 +114,15 @@ static int take_marker(struct parser *parser, char *line, char *sql)
         return take_name(parser, rest);
     if (parser->spec->name[0] == '\0')
         return bad(parser, "the first marker must be \"-- tally: projection NAME\"");
+    if (strcmp(word, "order") == 0)
+        return take_order(parser, rest);
     if (strcmp(word, "schema") == 0)
         return take_schema(parser, rest, sql);
     if (strcmp(word, "on") == 0)
         return take_on(parser, rest, sql);
-    return bad(parser,
-               "a marker is \"-- tally: projection NAME\", \"-- tally: schema\" or \"-- tally: on CONTEXT TYPE\"");
+    return bad(parser, "a marker is \"-- tally: projection NAME\", \"-- tally: order total\", \"-- tally: schema\" or "
+                       "\"-- tally: on CONTEXT "
+                       "TYPE\"");
 }
 
 /* Before the first section only comments may stand. */
@@ -198,6 +211,16 @@ void projection_spec_free(struct projection_spec *spec)
 const char *projection_spec_name(const struct projection_spec *spec)
 {
     return spec->name;
+}
+
+const char *projection_spec_next_payload_context(const struct projection_spec *spec, size_t *at)
+{
+    while (*at < spec->section_count) {
+        const struct projection_section *section = &spec->sections[(*at)++];
+        if (strstr(section->sql, ":payload") != NULL)
+            return section->context;
+    }
+    return NULL;
 }
 
 static bool named(const struct projection_section *section, struct bytes context, struct bytes type)

@@ -15,6 +15,7 @@ struct projection_section {
 struct projection_spec {
     char name[PROJECTION_NAME_MAX_BYTES + 1];
     struct projection_section schema;
+    bool total_order; /* -- tally: order total */
     size_t section_count;
     struct projection_section sections[PROJECTION_SECTIONS_MAX];
     struct hash digest; /* SHA-256 of the file */

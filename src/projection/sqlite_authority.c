@@ -73,6 +73,42 @@ int sqlite_authority(struct projection_db *base, projection_authority_fn *each, 
     return code;
 }
 
+int sqlite_keep(struct projection_db *base, const char *name, const char *value, struct err *err)
+{
+    struct sqlite_db *db = sqlite_of(base);
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite_prepare(db, "INSERT OR REPLACE INTO _tally_meta(key, value) VALUES(?1, ?2)", &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 2, value, -1, SQLITE_STATIC);
+    if (sqlite3_step(statement) != SQLITE_DONE)
+        code = sqlite_failed(db, "keeping a number", err);
+    sqlite3_finalize(statement);
+    return code;
+}
+
+int sqlite_kept(struct projection_db *base, const char *name, uint64_t *ret, struct err *err)
+{
+    struct sqlite_db *db = sqlite_of(base);
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite_prepare(db, "SELECT value FROM _tally_meta WHERE key = ?1", &statement, err);
+    if (code != 0)
+        return code;
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+    int step = sqlite3_step(statement);
+    uint64_t number = 0;
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        code = sqlite_failed(db, "reading a number", err);
+    else if (step == SQLITE_ROW && parse_u64((const char *)sqlite3_column_text(statement, 0),
+                                             (size_t)sqlite3_column_bytes(statement, 0), &number) != 0)
+        code = err_set(err, ERR_CORRUPT, "the projection keeps a damaged number; rebuild it");
+    sqlite3_finalize(statement);
+    if (code == 0)
+        *ret = number;
+    return code;
+}
+
 static int keep_contexts(struct sqlite_db *db, const char *text, struct err *err)
 {
     sqlite3_stmt *statement = NULL;

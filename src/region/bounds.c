@@ -5,7 +5,7 @@
  * use, the newest one grows, so that what is ahead is never counted too low, only sometimes for longer than it is true.
  * After a start the tail that no peer is known to hold counts for every context, because nobody knows whose it is.
  *
- * Enough copies: as many as the context's durability asks for, and at least one.
+ * Enough copies: as many as the context's durability asks for, and at least one, with payloads.
  *
  * A batch is checked as a whole, when everything else about it is decided: with `throttle` and `refuse` the events
  * ahead never become more than the bound. */
@@ -79,9 +79,10 @@ static void drop_marks(struct bound *bound, uint64_t copied)
         bound->held_back = false;
 }
 
-static uint64_t copied_size(const struct region *region, const struct promises *promises)
+static uint64_t copied_size(const struct region *region, const struct context *context)
 {
-    return durability_copied(region, promises->durability.peers == 0 ? 1 : promises->durability.peers);
+    uint32_t peers = context->promises.durability.peers;
+    return durability_copied(region, peers == 0 ? 1 : peers, durability_lacking(region, context));
 }
 
 static uint64_t events_ahead(const struct bound *bound)
@@ -156,7 +157,7 @@ static int check_write(const struct region *region, const struct context *contex
     const struct recovery_point *point = &context->promises.recovery_point;
     if (bound->adding == 0 || point->then == BOUND_WARN)
         return 0;
-    drop_marks(bound, copied_size(region, &context->promises));
+    drop_marks(bound, copied_size(region, context));
     if (!too_old(region, point, bound) && !too_many(point, bound, bound->adding))
         return 0;
     return hold_back(region, context, bound, refusal);
@@ -191,7 +192,7 @@ void bounds_begin(struct region *region)
 {
     uint64_t size = region_own(region)->durable_size;
     for (size_t i = 0; i < region->config.contexts.count; i++) {
-        uint64_t copied = copied_size(region, &region->config.contexts.contexts[i].promises);
+        uint64_t copied = copied_size(region, &region->config.contexts.contexts[i]);
         if (region->states[i].bound != NULL && copied < size)
             add_mark(region->states[i].bound, size, size - copied, region->now.mono_us);
     }
@@ -204,7 +205,7 @@ void bounds_watch(struct region *region, size_t at, struct region_update *update
     struct bound *bound = region->states[at].bound;
     if (bound == NULL)
         return;
-    drop_marks(bound, copied_size(region, &context->promises));
+    drop_marks(bound, copied_size(region, context));
     bool before = bound->past;
     bound->past = bound->held_back || too_old(region, point, bound) || too_many(point, bound, 0);
     if (!bound->past || before || region->now.mono_us < bound->quiet_until_us)

@@ -5,11 +5,13 @@
  * of its head as soon as the size that stands on so many copies reaches the head's ticket. So what needs only the own
  * disk never waits for a peer.
  *
- * What counts as a copy. A peer tells how much of the own log it has stored, by acknowledgements on its pull and in its
- * hellos. It is only counted while what that peer had in logs of its own when it came up is here, and applied: it may
- * have seized a partition while it was away, and then what it stores of it is late, not kept. Whatever was counted
- * stays counted. Entries that are late by what this region knows are never acknowledged: their command ends with
- * WRONG_HOME.
+ * What counts as a copy. Only a region that may hold a context's payloads keeps what was said; another one's copy of
+ * the entries alone does not count. Commands that some peers' copies do not count for wait in a list of their own,
+ * which is looked through as a whole. A peer tells how much of the own log it has stored, by acknowledgements on its
+ * pull and in its hellos. It is only counted while what that peer had in logs of its own when it came up is here, and
+ * applied: it may have seized a partition while it was away, and then what it stores of it is late, not kept. Whatever
+ * was counted stays counted. Entries that are late by what this region knows are never acknowledged: their command ends
+ * with WRONG_HOME.
  *
  * Giving up. A caller that is gone takes its command back by number; the entries stay, and a repetition with the same
  * ids finds them.
@@ -47,29 +49,43 @@ static int shown(struct bytes name)
 
 /* --- Which copies there are --- */
 
-uint64_t durability_copied(const struct region *region, uint32_t copies)
+uint32_t durability_lacking(const struct region *region, const struct context *context)
+{
+    uint32_t lacking = 0;
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        if (!rules_region_holds_payloads(&context->rules, bytes_of_string(region->config.peers[i].region)))
+            lacking |= 1u << i;
+    }
+    return lacking;
+}
+
+uint64_t durability_copied(const struct region *region, uint32_t copies, uint32_t lacking)
 {
     uint64_t sizes[REGION_PEERS_MAX];
-    size_t count = region->config.peer_count;
+    size_t count = 0;
     if (copies == 0 || PLANTED(answer_before_copies))
         return region_own(region)->durable_size;
-    if (copies > count)
-        return 0;
-    for (size_t i = 0; i < count; i++) { /* descending */
-        size_t at = i;
+    for (size_t i = 0; i < region->config.peer_count; i++) { /* descending */
+        size_t at = count;
+        if ((lacking & 1u << i) != 0)
+            continue;
+        count++;
         for (; at > 0 && sizes[at - 1] < region->counted[i]; at--)
             sizes[at] = sizes[at - 1];
         sizes[at] = region->counted[i];
     }
+    if (copies > count)
+        return 0;
     uint64_t copied = sizes[copies - 1];
     return copied < region_own(region)->durable_size ? copied : region_own(region)->durable_size;
 }
 
-static uint32_t peers_up(const struct region *region)
+/* Of those whose copies count. */
+static uint32_t peers_up(const struct region *region, uint32_t lacking)
 {
     uint32_t up = 0;
     for (size_t i = 0; i < region->config.peer_count; i++)
-        up += region->peers[i].up;
+        up += region->peers[i].up && (lacking & 1u << i) == 0;
     return up;
 }
 
@@ -109,32 +125,35 @@ static void count_copies(struct region *region)
 /* --- Deciding --- */
 
 static int refuse_away(const struct region *region, const struct region_stream_write *write, uint32_t wanted,
-                       uint32_t up, struct err *err)
+                       uint32_t lacking, struct err *err)
 {
-    return err_set(err, ERR_UNAVAILABLE,
-                   "context \"%.*s\" answers an append when %u peers have stored it, and %u of region %s's %zu peers "
-                   "answer; retry",
-                   shown(write->context), (const char *)write->context.data, (unsigned)wanted, (unsigned)up,
-                   region->config.region, region->config.peer_count);
+    return err_set(
+        err, ERR_UNAVAILABLE,
+        "context \"%.*s\" answers an append when %u peers have stored it, and %u of region %s's %zu peers %s; "
+        "retry",
+        shown(write->context), (const char *)write->context.data, (unsigned)wanted, (unsigned)peers_up(region, lacking),
+        region->config.region, region->config.peer_count, lacking == 0 ? "answer" : "may hold its payloads and answer");
 }
 
 int durability_decide(const struct region *region, struct region_command *command,
                       const struct region_stream_write *write, bool repetition)
 {
-    size_t number = 0;
-    const struct promises *promises = context_promises(&region->config.contexts, write->context, &number);
-    if (promises == NULL || promises->durability.peers == 0)
+    const struct context *context = context_find(&region->config.contexts, write->context);
+    if (context == NULL || context->promises.durability.peers == 0)
         return 0; /* what is not a context was refused before */
-    uint32_t wanted = promises->durability.peers;
-    uint32_t up = peers_up(region);
-    if (up < wanted && (promises->durability.when_away == AWAY_DEGRADE || PLANTED(degrade_always))) {
+    uint32_t wanted = context->promises.durability.peers;
+    uint32_t lacking = command->lacking | durability_lacking(region, context);
+    uint32_t up = peers_up(region, lacking);
+    if (up < wanted && (context->promises.durability.when_away == AWAY_DEGRADE || PLANTED(degrade_always))) {
         wanted = up;
         command->degraded = true;
-    } else if (up < wanted && !repetition) {
-        return refuse_away(region, write, wanted, up, &command->refusal.err);
     }
-    if (wanted > command->copies)
-        command->copies = wanted;
+    if (wanted < command->copies)
+        wanted = command->copies; /* of a context before, in the same batch */
+    if (up < wanted && !repetition)
+        return refuse_away(region, write, wanted, lacking, &command->refusal.err);
+    command->copies = wanted;
+    command->lacking = lacking;
     return 0;
 }
 
@@ -166,7 +185,7 @@ int durability_repetition(struct region *region, struct region_command *command,
             log->owner == REGION_NO_PEER; /* an earlier log of this region; else it is one of the owner's peers */
         copies = !own && log->durable_size > place->index;
         for (size_t i = 0; i < region->config.peer_count; i++)
-            copies += i != log->owner && log->held[i] > place->index;
+            copies += i != log->owner && log->held[i] > place->index && (command->lacking & 1u << i) == 0;
     }
     if (copies >= command->copies)
         return 0;
@@ -180,7 +199,8 @@ int durability_repetition(struct region *region, struct region_command *command,
 
 void durability_wait(struct region *region, struct region_command *command)
 {
-    struct region_waiting *waiting = &region->waiting[command->copies];
+    struct region_waiting *waiting =
+        command->lacking == 0 ? &region->waiting[command->copies] : &region->waiting_for_some;
     if (waiting->last == NULL)
         waiting->first = command;
     else
@@ -203,7 +223,9 @@ static struct region_command *take_first(struct region *region, struct region_wa
 static int check_late(const struct region *region, struct region_command *command)
 {
     const struct region_result *result = command->results;
-    for (size_t i = 0; command->copies > 0 && command->settle == NULL && i < command->write_count; i++) {
+    for (size_t i = 0; command->copies > 0 && command->settle == NULL && !command->queued && !command->overridden &&
+                       i < command->write_count;
+         i++) {
         const struct region_stream_write *write = &command->writes[i];
         for (size_t event = 0; event < write->event_count; event++, result++) {
             if (result->duplicate ||
@@ -222,16 +244,48 @@ static int check_late(const struct region *region, struct region_command *comman
     return 0;
 }
 
+static void answer(struct region *region, struct region_command *command, struct region_update *update)
+{
+    command->refusal.code = check_late(region, command);
+    region_add(update, REGION_ANSWER)->command = command;
+}
+
 static void let_go(struct region *region, uint32_t copies, struct region_update *update)
 {
     struct region_waiting *waiting = &region->waiting[copies];
     if (waiting->first == NULL)
         return;
-    uint64_t size = durability_copied(region, copies);
-    while (waiting->first != NULL && waiting->first->ticket <= size) {
-        struct region_command *command = take_first(region, waiting);
-        command->refusal.code = check_late(region, command);
-        region_add(update, REGION_ANSWER)->command = command;
+    uint64_t size = durability_copied(region, copies, 0);
+    while (waiting->first != NULL && waiting->first->ticket <= size)
+        answer(region, take_first(region, waiting), update);
+}
+
+/* Takes the command that stands behind `before` (NULL: the first one) out of the list. */
+static struct region_command *take_behind(struct region *region, struct region_waiting *waiting,
+                                          struct region_command *before)
+{
+    if (before == NULL)
+        return take_first(region, waiting);
+    struct region_command *command = before->next;
+    before->next = command->next;
+    if (command->next == NULL)
+        waiting->last = before;
+    region->pending_count--;
+    return command;
+}
+
+static void let_go_of_some(struct region *region, struct region_update *update)
+{
+    struct region_waiting *waiting = &region->waiting_for_some;
+    struct region_command *before = NULL;
+    struct region_command *command = waiting->first;
+    while (command != NULL) {
+        struct region_command *next = command->next;
+        if (command->ticket <= durability_copied(region, command->copies, command->lacking))
+            answer(region, take_behind(region, waiting, before), update);
+        else
+            before = command;
+        command = next;
     }
 }
 
@@ -240,6 +294,7 @@ void durability_release(struct region *region, struct region_update *update)
     count_copies(region);
     for (uint32_t copies = 0; copies <= region->config.peer_count; copies++)
         let_go(region, copies, update);
+    let_go_of_some(region, update);
 }
 
 /* The command with that number, taken out of the list; NULL when it is not there. */
@@ -251,41 +306,33 @@ static struct region_command *take_numbered(struct region *region, struct region
         before = command;
         command = command->next;
     }
-    if (command == NULL || before == NULL)
-        return command == NULL ? NULL : take_first(region, waiting);
-    before->next = command->next;
-    if (command->next == NULL)
-        waiting->last = before;
-    region->pending_count--;
-    return command;
+    return command == NULL ? NULL : take_behind(region, waiting, before);
 }
 
 void durability_give_up(struct region *region, uint64_t number, struct region_update *update)
 {
-    for (uint32_t copies = 1; copies <= region->config.peer_count; copies++) {
-        struct region_command *command = take_numbered(region, &region->waiting[copies], number);
-        if (command == NULL)
-            continue;
-        command->refusal.code = err_set(
-            &command->refusal.err, ERR_TIMEOUT,
-            "region %s has accepted it, and %u peers have not stored it yet; append it again, with the same ids",
-            region->config.region, (unsigned)copies);
-        region_add(update, REGION_ANSWER)->command = command;
+    struct region_command *command = take_numbered(region, &region->waiting_for_some, number);
+    for (uint32_t copies = 1; command == NULL && copies <= region->config.peer_count; copies++)
+        command = take_numbered(region, &region->waiting[copies], number);
+    if (command == NULL)
         return;
-    }
+    command->refusal.code =
+        err_set(&command->refusal.err, ERR_TIMEOUT,
+                "region %s has accepted it, and %u peers have not stored it yet; append it again, with the same ids",
+                region->config.region, (unsigned)command->copies);
+    region_add(update, REGION_ANSWER)->command = command;
 }
 
 /* --- Saying so --- */
 
 void durability_count(struct region *region, const struct region_command *command)
 {
-    uint32_t up = peers_up(region);
+    const struct context_table *contexts = &region->config.contexts;
     for (size_t i = 0; command->degraded && i < command->write_count; i++) {
-        size_t number = 0;
-        const struct promises *promises =
-            context_promises(&region->config.contexts, command->writes[i].context, &number);
-        if (promises != NULL && promises->durability.peers > up)
-            region->states[number].degraded_count++;
+        const struct context *context = context_find(contexts, command->writes[i].context);
+        if (context != NULL &&
+            context->promises.durability.peers > peers_up(region, durability_lacking(region, context)))
+            region->states[context - contexts->contexts].degraded_count++;
     }
 }
 
@@ -301,13 +348,14 @@ static void watch_peers(struct region *region, size_t at, struct region_update *
 {
     const struct context *context = &region->config.contexts.contexts[at];
     const struct durability *durability = &context->promises.durability;
-    uint32_t up = peers_up(region);
+    uint32_t up = peers_up(region, durability_lacking(region, context));
     bool away = up < durability->peers;
     if (away == region->states[at].away)
         return;
     region->states[at].away = away;
     if (away)
-        region_alarm(update, 0, bytes_of(NULL, 0), "context %.64s needs %u peers that store its appends, %u answer: %s",
+        region_alarm(update, 0, bytes_of(NULL, 0),
+                     "context %.64s needs %u peers that store its appends, payloads included, %u answer: %s",
                      context->name, (unsigned)durability->peers, (unsigned)up,
                      durability->when_away == AWAY_DEGRADE ? "appends are DEGRADED, answered on fewer copies"
                                                            : "its appends are refused");

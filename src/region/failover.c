@@ -1,13 +1,14 @@
 /* The evidence for a failover: what is known of the lost region and its logs, and every readiness check with its
  * outcome. A pure look at the region; homes.c acts on it, and an operator sees it first.
  *
- * The checks: the region does not answer; the other survivors do; what anybody within reach holds of its logs is here;
- * the index has applied it; a signature covers it; enough copies were looked at to hold whatever was acknowledged; and
- * what may be missing is within the context's recovery point. */
+ * The checks: this region may hold the context's payloads; the lost region does not answer; the other survivors do;
+ * what anybody within reach holds of its logs is here; the index has applied it; a signature covers it; enough copies
+ * were looked at to hold whatever was acknowledged; and what may be missing is within the context's recovery point. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "domain/residency.h"
 #include "region/region_internal.h"
 
 static PRINTF_LIKE(4, 5) void add_check(struct region_failover_report *report, const char *name, bool ok,
@@ -41,6 +42,14 @@ static void add_logs(const struct region *region, struct region_failover_report 
                 lost->known_size = log->held[peer];
         }
     }
+}
+
+static void check_residency(const struct region *region, struct bytes context, struct region_failover_report *report)
+{
+    bool allowed = residency_allows(&region->config.contexts, bytes_of_string(region->config.region), context);
+    add_check(report, "residency", allowed, "region %s %s", region->config.region,
+              allowed ? "may hold the context's payloads"
+                      : "may not hold the context's payloads, so it cannot become a home; this cannot be forced");
 }
 
 static void check_answers(const struct region *region, struct region_failover_report *report)
@@ -77,10 +86,14 @@ static void check_copies(const struct region *region, struct region_failover_rep
         for (size_t peer = 0; peer < region->config.peer_count; peer++) {
             if (peer == report->peer || !region->peers[peer].up || log->held[peer] <= log->size)
                 continue;
-            add_check(report, "complete", false,
-                      "region %s holds %llu entries of log %.120s, %llu are here; they are on their way",
+            const char *lacks =
+                residency_lacks(&region->config.contexts, bytes_of_string(region->config.peers[peer].region),
+                                bytes_of_string(region->config.region));
+            add_check(report, "complete", false, "region %s holds %llu entries of log %.120s, %llu are here; %s%.64s",
                       region->config.peers[peer].region, (unsigned long long)log->held[peer], log->origin,
-                      (unsigned long long)log->size);
+                      (unsigned long long)log->size,
+                      lacks == NULL ? "they are on their way" : "they stay there, for it has no payloads of context ",
+                      lacks == NULL ? "" : lacks);
             return;
         }
     }
@@ -126,18 +139,25 @@ static void check_signed(struct region_failover_report *report)
 }
 
 /* Rule 4: what k of n peers have stored is with at least one of any n - k + 1 of them. */
-static void check_promised(const struct region *region, const struct promises *policy,
+static void check_promised(const struct region *region, const struct context *context,
                            struct region_failover_report *report)
 {
-    size_t peers = region->config.peer_count; /* as many as the lost region has */
-    size_t within_reach = 1;                  /* this one */
+    const struct promises *policy = &context->promises;
+    uint32_t lacking = durability_lacking(region, context);
+    size_t peers = 1; /* of the lost region, whose copies count: this one */
+    size_t within_reach = 1;
     if (policy->durability.peers == 0) {
         add_check(report, "copies", true,
                   "the context answers appends that only their home holds: the newest may be missing here");
         return;
     }
-    for (size_t peer = 0; peer < peers; peer++)
-        within_reach += peer != report->peer && region->peers[peer].up;
+    for (size_t peer = 0; peer < region->config.peer_count; peer++) {
+        bool counts = peer != report->peer && (lacking & 1u << peer) == 0;
+        peers += counts;
+        within_reach += counts && region->peers[peer].up;
+    }
+    if (peers < policy->durability.peers)
+        peers = policy->durability.peers; /* a promise that could not be kept */
     size_t needed = peers + 1 - policy->durability.peers;
     add_check(report, "copies", within_reach >= needed,
               "every acknowledged append is with %u of %zu regions, so %zu of their copies must be looked at; %zu are "
@@ -182,7 +202,6 @@ int region_failover_report(const struct region *region, struct bytes context, co
                            struct region_failover_report *ret, struct err *err)
 {
     struct authority_now now;
-    size_t number = 0;
     size_t peer = 0;
     while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, from) != 0)
         peer++;
@@ -202,14 +221,15 @@ int region_failover_report(const struct region *region, struct bytes context, co
     for (size_t i = 0; i < region->config.peer_count; i++)
         ret->peer_up[i] = region->peers[i].up;
     add_logs(region, ret);
+    check_residency(region, context, ret);
     check_answers(region, ret);
     check_survivors(region, ret);
     check_copies(region, ret);
     check_indexed(region, ret);
     check_signed(ret);
-    const struct promises *policy = context_promises(&region->config.contexts, context, &number);
-    INVARIANT(policy != NULL); /* authority_now found the context */
-    check_promised(region, policy, ret);
-    check_recovery_point(policy, ret);
+    const struct context *found = context_find(&region->config.contexts, context);
+    INVARIANT(found != NULL); /* authority_now found the context */
+    check_promised(region, found, ret);
+    check_recovery_point(&found->promises, ret);
     return 0;
 }

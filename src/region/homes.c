@@ -8,6 +8,10 @@
  * Loss of a home. A survivor seizes: the same, without a release. Its basis is all that it holds of the lost log; what
  * the lost region had accepted beyond it is late, in every region, by the same rule.
  *
+ * Residency (rule 5 of the design). A region that may not hold a context's payloads does not become its home: it
+ * neither seizes, nor takes what was released to it, nor accepts an event should the table call it the home all the
+ * same; and a home does not release to it. None of this can be forced.
+ *
  * A change of this region's own is put to the table only when all entries of the command are in the open block; if
  * memory runs out between the two, the change waits in the queue like those of other logs, and no write is accepted
  * while one of the own log waits.
@@ -27,6 +31,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/planted.h"
+#include "domain/residency.h"
 #include "region/region_internal.h"
 
 /* An authority event as received: enough to parse it again. */
@@ -103,11 +108,16 @@ static struct bytes take_partition(const struct homes_take *take)
     return bytes_of(take->bytes + take->context_size, take->partition_size);
 }
 
+static bool may_be_home(const struct region *region, const char *name, struct bytes context)
+{
+    return residency_allows(&region->config.contexts, bytes_of_string(name), context);
+}
+
 static bool awaits_us(const struct region *region, struct bytes context, struct bytes partition, uint64_t *ret_epoch)
 {
     struct authority_now now;
     if (authority_now(&region->homes.authority, context, partition, &now, NULL) != 0 || !now.released ||
-        strcmp(now.successor, region->config.region) != 0)
+        strcmp(now.successor, region->config.region) != 0 || !may_be_home(region, region->config.region, context))
         return false;
     *ret_epoch = now.epoch;
     return true;
@@ -230,6 +240,24 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
     return code;
 }
 
+static int shown(struct bytes name)
+{
+    return (int)(name.size_bytes > ERROR_NAME_MAX ? ERROR_NAME_MAX : name.size_bytes);
+}
+
+static void warn_of_release(const struct region *region, uint32_t log, const struct authority_event *event,
+                            struct region_update *update)
+{
+    if (event->kind == CONTROL_AUTHORITY_RELEASED &&
+        bytes_equal(event->change.successor, bytes_of_string(region->config.region)) &&
+        !may_be_home(region, region->config.region, event->context))
+        region_alarm(update, log, bytes_of(NULL, 0),
+                     "region %s hands partition \"%.*s\" of context \"%.*s\" to this region, which may not hold its "
+                     "payloads and does not take it: nobody is its home until a region that may seizes it",
+                     region->logs[log]->parts.region, shown(event->partition), (const char *)event->partition.data,
+                     shown(event->context), (const char *)event->context.data);
+}
+
 /* The next change of a log, if its time has come. Whether there was one. */
 static bool apply_next(struct region *region, uint32_t log, const struct position *durable,
                        struct region_update *update)
@@ -247,6 +275,8 @@ static bool apply_next(struct region *region, uint32_t log, const struct positio
         return false;
     if (code == 0)
         code = put_to_table(region, log, &event);
+    if (code == 0)
+        warn_of_release(region, log, &event, update);
     if (code == ERR_NO_MEMORY)
         return false; /* tried again at the next step */
     if (code != 0)
@@ -346,17 +376,22 @@ void homes_move(struct region *region, struct region_update *update)
 
 /* --- Writes --- */
 
+static int refuse_residency(const char *name, struct bytes context, struct err *err)
+{
+    return err_set(err, ERR_MISMATCH,
+                   "region %s may not hold payloads of context \"%.*s\" (payload_regions), so it cannot become the "
+                   "home of its partitions; this cannot be forced: choose a region that may",
+                   name, shown(context), (const char *)context.data);
+}
+
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry)
 {
     const struct origin *origin = &region->logs[log]->parts;
+    if ((entry->flags & ENTRY_FLAG_OVERRIDE) != 0)
+        return true;
     return (entry->flags & ENTRY_FLAG_CONTROL) == 0 &&
            authority_is_late(&region->homes.authority, entry->context, entry->partition, entry->epoch, origin->region,
                              origin->incarnation, entry->index);
-}
-
-static int shown(struct bytes name)
-{
-    return (int)(name.size_bytes > ERROR_NAME_MAX ? ERROR_NAME_MAX : name.size_bytes);
 }
 
 static int refuse_elsewhere(const struct region *region, const struct region_stream_write *write,
@@ -397,6 +432,8 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
         return code;
     if ((now.released && !PLANTED(keep_releasing)) || strcmp(now.region, region->config.region) != 0)
         return refuse_elsewhere(region, write, &now, refusal);
+    if (!may_be_home(region, region->config.region, write->context))
+        return refuse_residency(region->config.region, write->context, &refusal->err);
     if (!queue_empty(&region->homes.changes[0]))
         return err_set(&refusal->err, ERR_BUSY, "a change of homes is not applied yet; retry after a pause");
     if (!earlier_logs_are_indexed(region, region_own(region)))
@@ -463,6 +500,8 @@ static int check_handover(const struct region *region, const struct region_contr
     if (peer == region->config.peer_count)
         return err_set(err, ERR_INVALID, "region \"%.63s\" is not a peer; a partition can only be handed to one",
                        control->region);
+    if (!may_be_home(region, control->region, control->context))
+        return refuse_residency(control->region, control->context, err);
     int code = check_earlier_logs(region, peer, err);
     if (code != 0 || region->peers[peer].up)
         return code;
@@ -471,14 +510,16 @@ static int check_handover(const struct region *region, const struct region_contr
     return check_forced(control, what, err);
 }
 
-/* The first readiness check that fails, unless the operator goes on with a reason. That the copies are indexed cannot
- * be forced: the basis would not cover them. */
+/* The first readiness check that fails, unless the operator goes on with a reason. Two cannot be forced: that this
+ * region may hold the payloads, and that the copies are indexed, for the basis would not cover them. */
 static int check_failover(const struct region *region, const struct region_control *control, struct err *err)
 {
     struct region_failover_report *report = mem_alloc(sizeof(*report));
     if (report == NULL)
         return err_no_memory(err, "the evidence");
     int code = region_failover_report(region, control->context, control->region, report, err);
+    if (code == 0 && !may_be_home(region, region->config.region, control->context))
+        code = refuse_residency(region->config.region, control->context, err);
     for (size_t i = 0; code == 0 && i < report->check_count; i++) {
         const struct region_check *check = &report->checks[i];
         if (!check->ok && strcmp(check->name, REGION_CHECK_INDEXED) == 0)

@@ -5,13 +5,21 @@
  * while restoring, such a source will never have more, since it copies from us. Whatever a source sends is checked
  * before anything else happens; one that sends what does not fit the chain is left alone for a while.
  *
+ * Payloads. A copy here is whole when it has the payloads that this region holds, and no others (domain/residency.h).
+ * So a log is only pulled from its owner, or from a peer that may hold every payload that belongs here: one that may
+ * not has given its part away for good. While only such peers are within reach the log waits, and says so. And whatever
+ * the source may be: a payload that may not be here is not stored, nor is an entry without one that belongs here.
+ *
  * A pull that we closed reports so later; until then no new one of the same log is opened at that peer, so that a late
  * message can always be told from a fresh one: it comes from a peer that is not the source. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/planted.h"
+#include "domain/residency.h"
 #include "region/region_internal.h"
+
+enum { CONTEXT_SHOWN_MAX = 100 };
 
 /* A retired log was the own one until now, or is one of those that are completed from peers. */
 static bool is_pulled(const struct region *region, const struct region_log *log)
@@ -80,6 +88,43 @@ static int take_entry(void *context, const struct chain_entry *chain_entry, stru
     return code == 0 ? 0 : err_set(err, code, "entries that are not applied yet take too much memory");
 }
 
+/* Whether the entry is as this region has to keep it. ERR_CORRUPT: not; ERR_UNAVAILABLE: nobody can say yet. */
+static int check_residency(const struct region *region, const struct chain_entry *chain_entry, struct err *err)
+{
+    const struct entry *entry = &chain_entry->entry;
+    unsigned long long index = entry->index;
+    int shown = (int)(entry->context.size_bytes > CONTEXT_SHOWN_MAX ? CONTEXT_SHOWN_MAX : entry->context.size_bytes);
+    const char *context = (const char *)entry->context.data;
+    switch (residency_of(&region->config.contexts, bytes_of_string(region->config.region), entry)) {
+    case RESIDENCY_HELD:
+        if (chain_entry->frame.has_payload)
+            return 0;
+        return err_set(err, ERR_CORRUPT,
+                       "the payload of entry %llu, of context \"%.*s\", is missing, and this region is to hold it",
+                       index, shown, context);
+    case RESIDENCY_WITHHELD:
+        if (!chain_entry->frame.has_payload || PLANTED(store_every_payload))
+            return 0;
+        return err_set(err, ERR_CORRUPT,
+                       "entry %llu came with its payload, and this region may not hold payloads of context \"%.*s\"",
+                       index, shown, context);
+    case RESIDENCY_UNKNOWN:
+        break;
+    }
+    return err_set(
+        err, ERR_UNAVAILABLE,
+        "entry %llu is of context \"%.*s\", which this region does not know: it waits until it knows who may "
+        "hold its payload",
+        index, shown, context);
+}
+
+static int take_received(void *context, const struct chain_entry *chain_entry, struct err *err)
+{
+    const struct taking *taking = context;
+    int code = check_residency(taking->region, chain_entry, err);
+    return code == 0 ? take_entry(context, chain_entry, err) : code;
+}
+
 int region_found_block(struct region *region, uint32_t log, const struct block *block, struct err *err)
 {
     PRE(log < region->log_count);
@@ -99,7 +144,7 @@ static int take_block(struct region *region, uint32_t log, struct block *block, 
 {
     struct region_log *pulled = region->logs[log];
     struct taking taking = {.region = region, .log = log};
-    int code = mirror_check_block(&pulled->mirror, region->sha, block, take_entry, &taking, err);
+    int code = mirror_check_block(&pulled->mirror, region->sha, block, take_received, &taking, err);
     if (code != 0) {
         overlay_undo(&region->overlay, log, block->first_index);
         homes_undo(region, log, block->first_index);
@@ -129,6 +174,11 @@ void pulls_block(struct region *region, const struct region_event *event, struct
         pulls_pause(region, event->log, update);
         return;
     }
+    if (code == ERR_UNAVAILABLE) {
+        region_warn(region, event->log, bytes_of(NULL, 0), update, "%s", err.message);
+        pulls_pause(region, event->log, update);
+        return;
+    }
     if (code != 0) {
         reject(region, event->log, err.message, update);
         return;
@@ -146,6 +196,7 @@ void pulls_block(struct region *region, const struct region_event *event, struct
     pulled->writes_in_flight++;
     pulled->backoff_us = 0;
     pulled->detail[0] = '\0';
+    pulled->waits_for_payloads = false;
     if (event->log == 0 && pulled->mirror.chain.last_time > region->last_time)
         region->last_time = pulled->mirror.chain.last_time;
 }
@@ -182,22 +233,30 @@ void pulls_closed(struct region *region, const struct region_event *event, struc
     }
 }
 
+const char *pulls_lack(const struct region *region, const struct region_log *log, size_t peer)
+{
+    if (peer == log->owner || PLANTED(store_every_payload))
+        return NULL;
+    return residency_lacks(&region->config.contexts, bytes_of_string(region->config.peers[peer].region),
+                           bytes_of_string(region->config.region));
+}
+
 static bool is_candidate(const struct region *region, const struct region_log *log, size_t peer)
 {
     bool has_some = log->held[peer] > 0 && (log->state != REGION_LOG_RETIRED || log->held[peer] > log->durable_size);
     return region->peers[peer].up && !log->closing[peer] && log->blocked_until_us[peer] <= region->now.mono_us &&
-           (has_some || log->owner == peer);
+           (log->owner == peer || (has_some && pulls_lack(region, log, peer) == NULL));
 }
 
 /* The owner if possible, else who holds most; the present source wins a tie. */
 static size_t best_source(const struct region *region, const struct region_log *log)
 {
     size_t best = REGION_NO_PEER;
+    if (log->owner != REGION_NO_PEER && is_candidate(region, log, log->owner))
+        return log->owner;
     for (size_t peer = 0; peer < region->config.peer_count; peer++) {
         if (!is_candidate(region, log, peer))
             continue;
-        if (peer == log->owner)
-            return peer;
         if (best == REGION_NO_PEER || log->held[peer] > log->held[best] ||
             (log->held[peer] == log->held[best] && peer == log->source))
             best = peer;
@@ -225,6 +284,33 @@ static bool should_move(const struct region *region, const struct region_log *lo
            (log->held[log->source] <= size && log->held[best] > size);
 }
 
+/* A peer within reach that holds more of the log than this region, and may not give it whole. */
+static size_t lesser_source(const struct region *region, const struct region_log *log)
+{
+    size_t peer = 0;
+    while (peer < region->config.peer_count &&
+           (!region->peers[peer].up || log->held[peer] <= mirror_size(&log->mirror) ||
+            pulls_lack(region, log, peer) == NULL))
+        peer++;
+    return peer;
+}
+
+/* Says so, once, when the log waits although somebody within reach holds more of it. */
+static void say_why_it_waits(struct region *region, uint32_t log, struct region_update *update)
+{
+    struct region_log *pulled = region->logs[log];
+    size_t peer = lesser_source(region, pulled);
+    if (peer == region->config.peer_count)
+        return;
+    snprintf(pulled->detail, sizeof(pulled->detail),
+             "not complete here: region %s holds more of it, but not the payloads of context %.64s, which belong here; "
+             "it waits for a region that has them",
+             region->config.peers[peer].region, pulls_lack(region, pulled, peer));
+    if (!pulled->waits_for_payloads)
+        region_alarm(update, log, bytes_of(NULL, 0), "log %s is %s", pulled->origin, pulled->detail);
+    pulled->waits_for_payloads = true;
+}
+
 static void choose_for(struct region *region, uint32_t log, struct region_update *update)
 {
     struct region_log *pulled = region->logs[log];
@@ -233,6 +319,8 @@ static void choose_for(struct region *region, uint32_t log, struct region_update
         return;
     }
     size_t best = best_source(region, pulled);
+    if (best == REGION_NO_PEER || (best != pulled->owner && pulled->held[best] <= mirror_size(&pulled->mirror)))
+        say_why_it_waits(region, log, update);
     if (pulled->source != REGION_NO_PEER) {
         if (!should_move(region, pulled, best))
             return;

@@ -2,8 +2,10 @@
 #ifndef REGION_REGION_INTERNAL_H
 #define REGION_REGION_INTERNAL_H
 
+#include "region/elsewhere.h"
 #include "region/homes.h"
 #include "region/overlay.h"
+#include "region/override.h"
 #include "region/region.h"
 #include "region/settle.h"
 #include "replication/mirror.h"
@@ -67,6 +69,7 @@ struct region_log {
     uint64_t blocked_until_us[REGION_PEERS_MAX];
     uint64_t retry_at_us;
     uint64_t backoff_us;
+    bool waits_for_payloads; /* said so: only peers that lack payloads which belong here hold more of it */
 };
 
 struct region_peer {
@@ -104,6 +107,7 @@ struct region {
     struct overlay overlay;
     struct homes homes;
     struct settles settles;
+    struct kept_commands kept_commands;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
     size_t log_count;
     uint32_t own_index_log; /* the index's number of the own log */
@@ -117,6 +121,7 @@ struct region {
     struct block *ready[REGION_READY_BLOCKS_MAX];
     size_t ready_count;
     struct region_waiting waiting[REGION_PEERS_MAX + 1]; /* by the copies that they need beside the own disk */
+    struct region_waiting waiting_for_some;              /* those that not every peer's copy counts for */
     size_t pending_count;                                /* of all lists */
     uint64_t counted[REGION_PEERS_MAX];                  /* entries of the own log that count as stored by a peer */
     bool watching;                                       /* has accepted since the start */
@@ -161,8 +166,10 @@ void durability_wait(struct region *region, struct region_command *command);
 void durability_count(struct region *region, const struct region_command *command);
 void durability_release(struct region *region, struct region_update *update);
 void durability_give_up(struct region *region, uint64_t number, struct region_update *update);
-/* The size of the own log that is durable here and on `copies` peers. */
-uint64_t durability_copied(const struct region *region, uint32_t copies);
+/* The size of the own log that is durable here and on `copies` peers, those in `lacking` (a bit each) left out. */
+uint64_t durability_copied(const struct region *region, uint32_t copies, uint32_t lacking);
+/* The peers that may not hold the context's payloads: their copies do not count. */
+uint32_t durability_lacking(const struct region *region, const struct context *context);
 
 /* bounds.c: recovery points. */
 int bounds_init(struct region *region, struct err *err) MUST_USE;
@@ -179,6 +186,26 @@ void bounds_status(const struct region *region, size_t at, struct region_context
 void freshness_hello(struct region *region, size_t peer);
 void freshness_update(struct region *region);
 
+/* Where an event is, if it was seen before. */
+struct sighting {
+    bool seen;
+    bool own_pending; /* in the own log, and not durable yet */
+    uint64_t stream_version;
+    uint64_t fingerprint;
+    struct index_place place;
+};
+/* late_too: also where it has no effect. */
+int sequencer_look(struct region *region, const struct region_command *command, const struct region_new_event *event,
+                   bool late_too, struct sighting *ret, struct err *err) MUST_USE;
+/* What is seen is a repetition: its result, and the command's ticket. ERR_ID_REUSED. */
+int sequencer_repeat(struct region_command *command, const struct region_new_event *event,
+                     const struct sighting *sighting, struct region_result *result) MUST_USE;
+/* Appends an event at the end of the own log: its result, and the command's ticket. On failure the caller takes back.
+ */
+int sequencer_append(struct region *region, struct region_command *command, const struct region_stream_write *write,
+                     const struct region_new_event *event, uint32_t flags, uint64_t stream_version, uint64_t epoch,
+                     struct region_result *result) MUST_USE;
+
 /* A control event to append. */
 struct control_event {
     enum control_kind kind;
@@ -186,7 +213,9 @@ struct control_event {
     struct bytes partition;
     uint64_t epoch;
     struct bytes payload;
-    const uint8_t *id; /* ENTRY_ID_SIZE bytes; NULL: one that follows from its place */
+    struct bytes causation_id; /* may be empty */
+    const uint8_t *id;         /* ENTRY_ID_SIZE bytes; NULL: one that follows from its place */
+    const uint8_t *salt;       /* ENTRY_SALT_SIZE bytes; likewise */
 };
 /* Whether `count` control events with payloads of at most payload_max_bytes fit the open block now, sealing it if need
  * be. ERR_BUSY, ERR_NO_MEMORY. */
@@ -201,6 +230,9 @@ int sequencer_room(struct region *region, const struct region_command *command, 
  * the caller takes back. */
 int sequencer_write(struct region *region, struct region_command *command, struct region_stream_write *write,
                     struct region_result *results) MUST_USE;
+/* Decides all writes of a command, and whether it keeps within the recovery points. On failure the caller takes back.
+ */
+int sequencer_writes(struct region *region, struct region_command *command) MUST_USE;
 /* Lets the open block go out if nothing is in flight. */
 void sequencer_flush(struct region *region, struct region_update *update);
 /* Where the own log's end and all that belongs to it stands, and back to it. */
@@ -242,6 +274,9 @@ void pulls_stop(struct region *region, uint32_t log, struct region_update *updat
 /* Stops, and asks again after a pause: for want of memory or room. */
 void pulls_pause(struct region *region, uint32_t log, struct region_update *update);
 uint64_t pulls_deadline_us(const struct region *region);
+/* A context whose payloads in this log belong here and not to the peer, so that it cannot give the log whole; NULL:
+ * there is none. */
+const char *pulls_lack(const struct region *region, const struct region_log *log, size_t peer);
 
 /* peers.c */
 void peers_said_hello(struct region *region, const struct region_event *event, struct region_update *update);

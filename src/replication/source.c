@@ -4,14 +4,15 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 
 int source_load_stored(void *context, struct buf *out)
 {
     return log_load_checkpoint(context, false, out, NULL);
 }
 
-int source_open(struct source *source, struct log *log, uint64_t from_index, source_load_fn *load, void *context,
-                struct err *err)
+int source_open(struct source *source, struct log *log, uint64_t from_index, source_load_fn *load,
+                source_residency_fn *residency, void *context, struct err *err)
 {
     uint64_t size = log_durable_size(log);
     struct bytes origin = log_origin(log);
@@ -28,8 +29,13 @@ int source_open(struct source *source, struct log *log, uint64_t from_index, sou
         mem_free(parsed);
         return code;
     }
-    *source = (struct source){
-        .log = log, .load = load, .context = context, .cursor = cursor, .sent_size = from_index, .parsed = parsed};
+    *source = (struct source){.log = log,
+                              .load = load,
+                              .residency = residency,
+                              .context = context,
+                              .cursor = cursor,
+                              .sent_size = from_index,
+                              .parsed = parsed};
     buf_init(&source->note, NOTE_MAX_BYTES);
     return 0;
 }
@@ -40,6 +46,93 @@ void source_close(struct source *source)
     buf_free(&source->note);
     mem_free(source->parsed);
     *source = (struct source){0};
+}
+
+/* --- Withholding --- */
+
+/* Takes what the puller may not hold out of the next frame; *ret_withheld: that was something. */
+static int next_frame(struct source *source, struct bytes *elements, struct frame *ret, bool *ret_withheld,
+                      struct err *err)
+{
+    struct entry entry;
+    bool withheld = false;
+    int code = frame_next_entry(elements, ret, &entry, err);
+    if (code != 0)
+        return code;
+    if (ret->has_payload) {
+        enum residency residency = source->residency(source->context, &entry);
+        if (residency == RESIDENCY_UNKNOWN)
+            return err_set(err, ERR_UNAVAILABLE,
+                           "entry %llu is of context \"%.*s\", which is not known here: it is not sent before this "
+                           "region knows who may hold its payload",
+                           (unsigned long long)entry.index, (int)entry.context.size_bytes,
+                           (const char *)entry.context.data);
+        withheld = residency == RESIDENCY_WITHHELD && !PLANTED(send_every_payload);
+    }
+    if (withheld) {
+        ret->has_payload = false;
+        ret->payload = bytes_of(NULL, 0);
+    }
+    *ret_withheld = withheld;
+    return 0;
+}
+
+static int look_through(struct source *source, const struct block *block, bool *ret_withheld, struct err *err)
+{
+    struct bytes elements = block_body(block);
+    bool any = false;
+    int code = 0;
+    for (uint32_t i = 0; code == 0 && i < block->entry_count; i++) {
+        struct frame frame;
+        bool withheld = false;
+        code = next_frame(source, &elements, &frame, &withheld, err);
+        any = any || withheld;
+    }
+    if (code == 0)
+        *ret_withheld = any;
+    return code;
+}
+
+/* The block's frames in a new one. */
+static int frame_anew(struct source *source, const struct block *block, struct block **ret, struct err *err)
+{
+    struct bytes elements = block_body(block);
+    struct block_header header;
+    struct block *made = NULL;
+    int code = block_parse_header(block->data, &header, err);
+    if (code == 0)
+        code = block_new(block->first_index, header.log_id, &made, err);
+    if (code != 0)
+        return code;
+    for (uint32_t i = 0; code == 0 && i < block->entry_count; i++) {
+        struct frame frame;
+        bool withheld = false;
+        code = next_frame(source, &elements, &frame, &withheld, err);
+        if (code == 0)
+            code = block_add(made, &frame, err);
+    }
+    if (code != 0) {
+        block_release(made);
+        return code;
+    }
+    block_seal(made);
+    *ret = made;
+    return 0;
+}
+
+/* Takes the reference; *ret is the block itself when the puller may hold all of it. */
+static int withhold(struct source *source, struct block *block, struct block **ret, struct err *err)
+{
+    bool withheld = false;
+    int code = look_through(source, block, &withheld, err);
+    if (code == 0 && !withheld) {
+        *ret = block;
+        return 0;
+    }
+    if (code == 0)
+        code = frame_anew(source, block, ret, err);
+    block_release(block);
+    return code;
 }
 
 int source_next_block(struct source *source, struct block **ret, struct err *err)
@@ -54,6 +147,9 @@ int source_next_block(struct source *source, struct block **ret, struct err *err
         return err_set(err, ERR_MISMATCH, "the pull is to begin at entry %llu, inside the block that begins at %llu",
                        (unsigned long long)source->sent_size, (unsigned long long)first);
     }
+    code = withhold(source, block, &block, err);
+    if (code != 0)
+        return code;
     source->sent_size = block->first_index + block->entry_count;
     *ret = block;
     return 0;

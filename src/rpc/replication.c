@@ -4,11 +4,16 @@
  * that this region is configured with and that is not itself; Hello and Compare also compare the contexts. A difference
  * is ERR_MISMATCH with what both sides have, so that the operator of either can act.
  *
+ * A pull has a third question: that the caller is the region it says it is (crypto/introduction.h), because what it is
+ * sent depends on it.
+ *
  * What Pull sends, and what it believes of the answers, is decided in replication/source.c. Here it becomes messages: a
  * stretch of blocks at a time, then the checkpoint behind it. Meanwhile a second thread reads what the puller has
  * stored and cosigned. */
 #include "base/assert.h"
+#include "crypto/introduction.h"
 #include "entry/wire.h"
+#include "platform/clock.h"
 #include "replication/source.h"
 #include "rpc/held.h"
 #include "rpc/methods.h"
@@ -131,6 +136,7 @@ static int hello(struct call *call, const Tally__V1__HelloRequest *request, stru
     response.cluster = request->cluster; /* equal to ours, as just checked */
     response.region = arena_copy(arena, backend->config->region, strlen(backend->config->region) + 1);
     response.contexts_digest = request->contexts_digest;
+    response.time = rpc_passed_time(clock_now().wall_us); /* before the sizes are taken */
     if (response.region == NULL)
         return err_no_memory(err, "an answer");
     code = fill_logs(backend, &response, arena, err);
@@ -365,8 +371,49 @@ static int send_all(struct pull *pull, struct err *err)
     }
 }
 
+static enum residency puller_residency(void *context, const struct entry *entry)
+{
+    const struct pull *pull = context;
+    return residency_of(&pull->call->backend->config->contexts, bytes_of_string(pull->region), entry);
+}
+
+static const struct keyring *cosign_keys_of(const struct rpc_backend *backend, const char *region)
+{
+    size_t peer = 0;
+    while (strcmp(backend->config->peers[peer].region, region) != 0)
+        peer++; /* check_asker has found it */
+    return &backend->config->peers[peer].cosign_keys;
+}
+
+/* Asks, and reads the answer. */
+static int ask_who(struct pull *pull, const Tally__V1__PullRequest *request, struct arena *arena, struct err *err)
+{
+    const struct rpc_backend *backend = pull->call->backend;
+    uint8_t question[INTRODUCTION_QUESTION_BYTES];
+    Tally__V1__PullResponse response;
+    const Tally__V1__PullRequest *answer = NULL;
+    entropy_fill(question, sizeof(question));
+    tally__v1__pull_response__init(&response);
+    response.question = (ProtobufCBinaryData){.len = sizeof(question), .data = question};
+    int code = call_write_message(pull->call, &response.base, err);
+    if (code == 0)
+        code = read_pull_request(pull->call, arena, &answer, err);
+    if (code == ERR_END)
+        return err_set(err, ERR_INVALID, "the pull ended without an answer to the question who pulls");
+    if (code != 0)
+        return code;
+    struct introduction introduction = {.cluster = backend->config->cluster,
+                                        .from = request->region,
+                                        .to = backend->config->region,
+                                        .origin = request->origin,
+                                        .from_index = request->from_index,
+                                        .question = bytes_of(question, sizeof(question))};
+    return introduction_check(&introduction, bytes_of(answer->introduction.data, answer->introduction.len),
+                              cosign_keys_of(backend, request->region), err);
+}
+
 /* The first message says who pulls what from where. */
-static int begin_pull(struct pull *pull, const Tally__V1__PullRequest *request, struct err *err)
+static int begin_pull(struct pull *pull, const Tally__V1__PullRequest *request, struct arena *arena, struct err *err)
 {
     struct rpc_backend *backend = pull->call->backend;
     struct asker asker = {.protocol = request->protocol, .cluster = request->cluster, .region = request->region};
@@ -375,11 +422,13 @@ static int begin_pull(struct pull *pull, const Tally__V1__PullRequest *request, 
         code = err_set(err, ERR_INVALID, "the first message of a pull must name an origin");
     if (code == 0)
         code = held_find(backend, bytes_of_string(request->origin), &pull->log, &pull->log_number, err);
+    if (code == 0)
+        code = ask_who(pull, request, arena, err);
     if (code != 0)
         return code;
     memcpy(pull->region, request->region, strlen(request->region) + 1);
     backend->ops->peer_contact(backend, pull->region);
-    code = source_open(&pull->source, pull->log, request->from_index, load_note, pull, err);
+    code = source_open(&pull->source, pull->log, request->from_index, load_note, puller_residency, pull, err);
     return code == 0 ? 0 : err_wrap(err, code, "region %s", request->region);
 }
 
@@ -408,7 +457,7 @@ static int pull_log(struct call *call, struct arena *arena, struct err *err)
     if (code == ERR_END)
         return err_set(err, ERR_INVALID, "the pull names no origin: it ended before its first message");
     if (code == 0)
-        code = begin_pull(pull, first, err);
+        code = begin_pull(pull, first, arena, err);
     if (code != 0)
         return code;
     INVARIANT(pthread_mutex_init(&pull->mutex, NULL) == 0);

@@ -31,7 +31,7 @@ enum {
     RPC_MESSAGE_MAX_BYTES = 9 * 1024 * 1024, /* a block and its envelope */
     RPC_APPENDS_IN_FLIGHT_MAX = 64,          /* batches of one AppendStream */
     RPC_READ_CHUNK_BYTES = 256 * 1024,       /* target size of a ReadResponse */
-    RPC_PROTOCOL = 1,                        /* of Replication */
+    RPC_PROTOCOL = 2,                        /* of Replication */
     RPC_PROJECTIONS_MAX = 64,
     RPC_DRIFTS_MAX = 64,
     RPC_CHECK_SEEDS_MAX = 1000,
@@ -145,6 +145,14 @@ struct rpc_homes {
     struct rpc_home homes[RPC_HOMES_MAX];
     uint64_t next; /* where the next page begins; 0: there is none */
 };
+
+/* A time that entries come after which are not durable now: each was decided within RPC_IN_FLIGHT_US. A clock that is
+ * set back, or a disk that is slower than that, breaks the claim; who relies on it must notice. */
+enum { RPC_IN_FLIGHT_US = 1000 * 1000 };
+static inline hlc rpc_passed_time(uint64_t wall_us)
+{
+    return wall_us < RPC_IN_FLIGHT_US ? 0 : ((wall_us - RPC_IN_FLIGHT_US) / 1000) << 16;
+}
 
 struct rpc_backend;
 

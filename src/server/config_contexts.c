@@ -185,14 +185,25 @@ static int check_regions(const struct context *context, const struct region_conf
     return 0;
 }
 
+/* Regions beside a home that keep what its events say: their copies are the ones that count. */
+static size_t copies_possible(const struct context *context, const struct region_config *region)
+{
+    size_t named = context->rules.payload_region_count;
+    return named == 0 || named > region->peer_count + 1 ? region->peer_count : named - 1;
+}
+
 int config_context_check(const struct context *context, const struct region_config *region, struct err *err)
 {
     const struct promises *promises = &context->promises;
     bool bounded = promises->recovery_point.events > 0 || promises->recovery_point.seconds > 0;
-    if (promises->durability.peers > region->peer_count)
-        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu",
-                       context->name, (unsigned)promises->durability.peers, region->peer_count);
-    if (bounded && region->peer_count == 0)
-        return err_set(err, ERR_INVALID, "context %.64s: recovery_point needs a peer that holds a copy", context->name);
+    size_t copies = copies_possible(context, region);
+    if (promises->durability.peers > copies)
+        return err_set(err, ERR_INVALID, "context %.64s: durability asks for %u peers, the cluster has %zu%s",
+                       context->name, (unsigned)promises->durability.peers, copies,
+                       context->rules.payload_region_count == 0 ? "" : " that may hold its payloads");
+    if (bounded && copies == 0)
+        return err_set(err, ERR_INVALID,
+                       "context %.64s: recovery_point needs a peer that holds a copy, payloads included",
+                       context->name);
     return check_regions(context, region, err);
 }

@@ -45,6 +45,11 @@ struct peer {
     bool hello_wanted;
     bool last_failed;
     bool stopping;
+    /* What the last hello that succeeded claimed of the peer's own log. */
+    char own_origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    uint64_t own_size;
+    hlc passed;
+    uint64_t heard_us;
     struct queue_link pulls; /* the sequencer's, and peers_stop's */
 };
 
@@ -66,6 +71,65 @@ static struct message *peer_message(const struct peer *peer, enum region_event_t
 
 /* --- Hello --- */
 
+/* The newest incarnation is the one that grows. */
+static void keep_claim(struct peer *peer, const char *region, const struct peer_hello *hello)
+{
+    uint64_t newest = 0;
+    pthread_mutex_lock(&peer->mutex);
+    for (size_t i = 0; i < hello->held_count; i++) {
+        struct origin origin;
+        if (origin_parse(bytes_of_string(hello->held[i].origin), &origin, NULL) != 0 ||
+            strcmp(origin.region, region) != 0 || origin.incarnation < newest)
+            continue;
+        newest = origin.incarnation;
+        copy_string(peer->own_origin, sizeof(peer->own_origin), hello->held[i].origin);
+        peer->own_size = hello->held[i].size;
+    }
+    peer->passed = hello->time;
+    peer->heard_us = clock_now().mono_us;
+    pthread_mutex_unlock(&peer->mutex);
+}
+
+static hlc claim_of(struct peer *peer, const struct log *log, uint64_t timeout_us)
+{
+    uint64_t now_us = clock_now().mono_us;
+    hlc passed = 0;
+    pthread_mutex_lock(&peer->mutex);
+    if (now_us - peer->heard_us > timeout_us)
+        passed = UINT64_MAX; /* silent: the others go on without it */
+    else if (bytes_equal(log_origin(log), bytes_of_string(peer->own_origin)) && log_durable_size(log) >= peer->own_size)
+        passed = peer->passed;
+    pthread_mutex_unlock(&peer->mutex);
+    return passed;
+}
+
+/* Of an incarnation that a later one followed nothing more comes. */
+static bool is_ended(const struct server *server, const struct origin *origin)
+{
+    for (size_t i = 0; i < atomic_load(&server->store.log_count); i++) {
+        struct origin other;
+        if (origin_parse(log_origin(server->store.logs[i]), &other, NULL) == 0 &&
+            strcmp(other.region, origin->region) == 0 && other.incarnation > origin->incarnation)
+            return true;
+    }
+    return false;
+}
+
+hlc peers_passed(struct peers *peers, const struct log *log)
+{
+    const struct region_config *config = &peers->server->config->region;
+    struct origin origin;
+    if (origin_parse(log_origin(log), &origin, NULL) != 0)
+        return 0;
+    if (is_ended(peers->server, &origin))
+        return UINT64_MAX;
+    for (size_t i = 0; i < peers->count; i++) {
+        if (strcmp(config->peers[i].region, origin.region) == 0)
+            return claim_of(&peers->peers[i], log, config->peer_timeout_us);
+    }
+    return strcmp(config->region, origin.region) == 0 ? rpc_passed_time(clock_now().wall_us) : UINT64_MAX;
+}
+
 static void say_hello(struct peer *peer)
 {
     struct peers *peers = peer->peers;
@@ -79,6 +143,7 @@ static void say_hello(struct peer *peer)
     peer->last_failed = code != 0;
     pthread_mutex_unlock(&peer->mutex);
     if (code == 0) {
+        keep_claim(peer, region, &hello);
         message->arena = hello.arena; /* moves over, with what held points to */
         message->event.held = hello.held;
         message->event.held_count = hello.held_count;
@@ -223,7 +288,7 @@ static void cancel(struct pull *pull)
     pthread_mutex_unlock(&pull->mutex);
 }
 
-static int open_call(struct pull *pull, struct err *err)
+static int open_call(struct pull *pull, struct buf *scratch, struct err *err)
 {
     struct peers *peers = pull->peer->peers;
     struct channel_call *call = NULL;
@@ -235,17 +300,15 @@ static int open_call(struct pull *pull, struct err *err)
     if (pull->cancelled)
         channel_call_cancel(call);
     pthread_mutex_unlock(&pull->mutex);
-    return 0;
+    return peer_pull_introduce(call, &peers->self, peers->server->config->region.peers[pull->peer->number].region,
+                               pull->origin, pull->from_index, scratch, err);
 }
 
-static int read_all(struct pull *pull, struct err *err)
+static int read_all(struct pull *pull, struct buf *scratch, struct err *err)
 {
-    struct buf scratch;
     int code = 0;
-    buf_init(&scratch, CHANNEL_MESSAGE_MAX_BYTES);
     while (code == 0)
-        code = receive(pull, &scratch, err);
-    buf_free(&scratch);
+        code = receive(pull, scratch, err);
     if (code == ERR_END)
         code = err_set(err, ERR_UNAVAILABLE, "the source ended the pull");
     return code;
@@ -256,15 +319,18 @@ static void *run_pull(void *context)
     struct pull *pull = context;
     struct server *server = pull->peer->peers->server;
     struct err err = {0};
+    struct buf scratch;
     pthread_t acknowledger;
-    int code = open_call(pull, &err);
+    buf_init(&scratch, CHANNEL_MESSAGE_MAX_BYTES);
+    int code = open_call(pull, &scratch, &err);
     if (code == 0) {
         if (pthread_create(&acknowledger, NULL, run_acknowledge, pull) != 0)
             server_die(server, "a thread cannot be started");
-        code = read_all(pull, &err);
+        code = read_all(pull, &scratch, &err);
         cancel(pull);
         pthread_join(acknowledger, NULL);
     }
+    buf_free(&scratch);
     pthread_mutex_lock(&pull->mutex);
     struct channel_call *call = pull->call;
     pull->call = NULL;
@@ -376,6 +442,7 @@ static int start_peer(struct peers *peers, size_t number, struct err *err)
     queue_init(&peer->pulls);
     pthread_mutex_init(&peer->mutex, NULL);
     pthread_cond_init(&peer->changed, NULL);
+    peer->heard_us = clock_now().mono_us; /* it has its time to be heard of first */
     int code = channel_open(peers->server->config->region.peers[number].address, &peer->channel, err);
     if (code != 0)
         return code;
@@ -390,8 +457,10 @@ int peers_start(struct server *server, struct peers **ret, struct err *err)
     if (peers == NULL)
         return err_no_memory(err, "the peers");
     peers->server = server;
-    peers->self = (struct peer_identity){
-        .cluster = config->cluster, .region = config->region, .contexts_digest = server->backend.contexts_digest};
+    peers->self = (struct peer_identity){.cluster = config->cluster,
+                                         .region = config->region,
+                                         .contexts_digest = server->backend.contexts_digest,
+                                         .cosigners = config->cosign_signers};
     int code = 0;
     for (; code == 0 && peers->count < config->peer_count; peers->count++)
         code = start_peer(peers, peers->count, err);

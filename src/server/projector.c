@@ -135,7 +135,10 @@ int projector_create(struct rpc_backend *backend, struct bytes sql, const char *
     if (code != 0)
         return code;
     copy_string(name, sizeof(name), projection_spec_name(spec));
+    code = worker_check_residency(projector->server, spec, err);
     projection_spec_free(spec);
+    if (code != 0)
+        return code;
     pthread_mutex_lock(&projector->creating);
     code = create_locked(projector, name, sql, database, ret, err);
     pthread_mutex_unlock(&projector->creating);

@@ -8,6 +8,9 @@
 #include "projection/follower.h"
 #include "server/internal.h"
 
+/* Whether the region may hold what the projection takes of events. ERR_MISMATCH. Any thread. */
+int worker_check_residency(const struct server *server, const struct projection_spec *spec, struct err *err) MUST_USE;
+
 /* Where a projection stands: all that a check needs, so that it leaves the worker alone. */
 struct snapshot {
     struct position position;

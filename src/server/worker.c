@@ -2,6 +2,9 @@
  * two steps, so they see whole states only. Each projection has its own, so that a database far away, or a digest of
  * a large one, keeps no other projection waiting; what lists and status need is copied after each step.
  *
+ * A projection that takes payloads of a context which this region may not hold is refused, and one that was there
+ * before the context said so stops: it would only ever hold the effects of events without their content.
+ *
  * A projection whose SQL fails on an event stops there, in state "failed", with the error. One whose database cannot be
  * reached closes it and tries again, with a pause that grows from RETRY_FIRST_MS to RETRY_LAST_MS; its cursor lies in
  * the database, so nothing is lost or done twice. A rebuild that somebody asked for begins again then. */
@@ -9,6 +12,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "domain/residency.h"
 #include "server/projector.h"
 
 enum { REQUESTS_MAX = 64, WAIT_MS = 200, RETRY_FIRST_MS = 250, RETRY_LAST_MS = 15000 };
@@ -300,13 +304,43 @@ int worker_ask(struct worker *worker, struct request *request)
 
 /* --- Following --- */
 
+/* Before the logs are read: what is claimed of them is true of what they hold from then on. */
+static void tell_passed(struct worker *worker, size_t log_count)
+{
+    struct server *server = worker->server;
+    hlc passed[REGION_LOGS_MAX];
+    if (!projection_db_total_order(projection_live(worker->projection)))
+        return;
+    for (size_t i = 0; i < log_count; i++)
+        passed[i] = peers_passed(server->peers, server->store.logs[i]);
+    follower_passed(worker->follower, passed, log_count);
+}
+
+int worker_check_residency(const struct server *server, const struct projection_spec *spec, struct err *err)
+{
+    const struct region_config *config = &server->config->region;
+    const char *context = NULL;
+    size_t at = 0;
+    while ((context = projection_spec_next_payload_context(spec, &at)) != NULL) {
+        if (!residency_allows(&config->contexts, bytes_of_string(config->region), bytes_of_string(context)))
+            return err_set(err, ERR_MISMATCH,
+                           "projection %s takes :payload of context %.100s, and region %s may not hold its payloads "
+                           "(payload_regions): run it in a region that may, or leave :payload out",
+                           projection_spec_name(spec), context, config->region);
+    }
+    return 0;
+}
+
 static bool follow_round(struct worker *worker)
 {
     struct server *server = worker->server;
     struct follower_progress progress = {.moved = false};
     struct err err = {0};
-    int code =
-        follower_step(worker->follower, server->store.logs, atomic_load(&server->store.log_count), &progress, &err);
+    size_t log_count = atomic_load(&server->store.log_count);
+    tell_passed(worker, log_count);
+    int code = worker_check_residency(server, projection_spec_of(worker->projection), &err);
+    if (code == 0)
+        code = follower_step(worker->follower, server->store.logs, log_count, &progress, &err);
     if (progress.begun)
         server_say(server, "projection %s is rebuilt: %s", worker->name, follower_reason(worker->follower));
     if (progress.switched)

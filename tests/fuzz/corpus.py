@@ -78,16 +78,19 @@ def requests():
         (3, ledger_pb2.SubscribeRequest(position='eu@7,us@3', context='bank')),
         (5, ledger_pb2.CreateProjectionRequest(sql='-- tally: projection p\n')),
         (6, ledger_pb2.ProjectionRequest(name='p', at_least='eu@7')),
-        (8, replication_pb2.HelloRequest(protocol=1, cluster='demo', region='us', contexts_digest=b'd' * 32)),
-        (9, replication_pb2.PullRequest(protocol=1, cluster='demo', region='us', origin='demo/eu/1', from_index=3)),
+        (8, replication_pb2.HelloRequest(protocol=2, cluster='demo', region='us', contexts_digest=b'd' * 32)),
+        (9, replication_pb2.PullRequest(protocol=2, cluster='demo', region='us', origin='demo/eu/1', from_index=3)),
+        (9, replication_pb2.PullRequest(introduction=note.splitlines()[-1] + b'\n')),
         (9, replication_pb2.PullRequest(stored_size=9, cosigned_size=7, cosignature=note.splitlines()[-1])),
     ]
     for number, (kind, message) in enumerate(messages):
         seed('request', number, bytes([kind]) + message.SerializeToString())
     held = [replication_pb2.HeldLog(origin='demo/eu/1', size=7, checkpoint=note), replication_pb2.HeldLog(origin='demo/us/1', size=3)]
-    hello = replication_pb2.HelloResponse(protocol=1, cluster='demo', region='us', contexts_digest=b'd' * 32, logs=held)
+    hello = replication_pb2.HelloResponse(protocol=2, cluster='demo', region='us', contexts_digest=b'd' * 32, logs=held)
     seed('peer', 'hello', b'\0' + hello.SerializeToString())
     seed('peer', 'hello-many', b'\0' + hello.SerializeToString() + b'\x2a\x00' * 200)
+    seed('peer', 'question', b'\2' + replication_pb2.PullResponse(question=b'q' * 32).SerializeToString())
+    seed('peer', 'question-and-more', b'\2' + replication_pb2.PullResponse(question=b'q' * 32, checkpoint=note).SerializeToString())
     seed('peer', 'checkpoint', b'\1' + replication_pb2.PullResponse(checkpoint=note).SerializeToString())
 
 
@@ -99,6 +102,13 @@ def control():
         seed('control', kind, bytes([kind]) + message.SerializeToString())
         seed('control', f'{kind}-more', bytes([kind]) + message.SerializeToString() + b'\x50\x01')
     seed('control', 'same-key', b'\x04' + control_pb2.KeyChange(role='log', old_key=b'o' * 32, new_key=b'o' * 32).SerializeToString())
+    events = [control_pb2.QueuedEvent(id=bytes([n]) * 16, type='Paid', payload=b'{}', causation_id=b'c' * 16) for n in (1, 2)]
+    queued = control_pb2.CommandQueued(writes=[control_pb2.QueuedWrite(stream='a', expectation=3, expected_version=4, events=events),
+                                               control_pb2.QueuedWrite(stream='b', events=events[:1])])
+    decided = control_pb2.CommandDecided(region='us', incarnation=1, index=9, event_id=b'e' * 16)
+    refused = control_pb2.CommandDecided(region='us', incarnation=1, index=9, event_id=b'e' * 16, code=5, message='at 4')
+    for kind, message in ((6, queued), (7, decided), (8, refused)):
+        seed('control', kind, bytes([kind]) + message.SerializeToString())
 
 
 def notes():

@@ -1,4 +1,5 @@
-/* What a peer sends: the answers to Hello and Compare, and the messages of a pull; the first byte says which. */
+/* What a peer sends: the answers to Hello and Compare, the question who pulls, and the messages of a pull; the first
+ * byte says which. */
 #include "client/peer.h"
 #include "crypto/note.h"
 #include "fuzz/fuzz.h"
@@ -36,6 +37,20 @@ static void check_pull(struct bytes input)
     buf_free(&note);
 }
 
+static void check_question(struct bytes input)
+{
+    struct block *block = NULL;
+    struct buf question, note;
+    buf_init(&question, INTRODUCTION_QUESTION_BYTES);
+    buf_init(&note, NOTE_MAX_BYTES);
+    if (peer_question_parse(input, &question, NULL) == 0) {
+        FUZZ_CHECK(question.size_bytes == INTRODUCTION_QUESTION_BYTES);
+        FUZZ_CHECK(peer_pull_parse(input, &block, &note, NULL) != 0); /* no message is two things */
+    }
+    buf_free(&question);
+    buf_free(&note);
+}
+
 static void check_compare(struct bytes input)
 {
     struct peer_comparison found;
@@ -50,9 +65,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t which = fuzz_take_byte(&input);
     if (which == 'c')
         check_compare(input);
-    else if (which % 2 == 0)
+    else if (which % 3 == 0)
         check_hello(input);
-    else
+    else if (which % 3 == 1)
         check_pull(input);
+    else
+        check_question(input);
     return 0;
 }

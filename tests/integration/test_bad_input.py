@@ -180,14 +180,14 @@ def test_more_calls_than_the_server_takes_are_refused_and_then_served_again(solo
 
 
 def hello(**changed):
-    fields = {'protocol': 1, 'cluster': 'bank', 'region': 'us', 'contexts_digest': b'\0' * 32, **changed}
+    fields = {'protocol': 2, 'cluster': 'bank', 'region': 'us', 'contexts_digest': b'\0' * 32, **changed}
     return replication_pb2.HelloRequest(**fields)
 
 
 def test_hello_of_another_protocol_cluster_or_region(lab):
     eu, us = lab.started('eu', 'us')
     peer = eu.replication()
-    assert 'protocol' in refused('FAILED_PRECONDITION', peer.hello, hello(protocol=2)).message
+    assert 'protocol' in refused('FAILED_PRECONDITION', peer.hello, hello(protocol=1)).message
     assert 'cluster' in refused('FAILED_PRECONDITION', peer.hello, hello(cluster='other')).message
     for region in ('mars', '', 'eu'):
         try:
@@ -209,7 +209,7 @@ def test_pull_that_makes_no_sense(lab):
     eu, us = lab.started('eu', 'us')
     eu.client().append(batch(write('s')))
     peer = eu.replication()
-    start = {'protocol': 1, 'cluster': 'bank', 'region': 'us', 'origin': 'bank/eu/1', 'from_index': 0}
+    start = {'protocol': 2, 'cluster': 'bank', 'region': 'us', 'origin': 'bank/eu/1', 'from_index': 0}
     for changed in ({'protocol': 9}, {'cluster': 'x'}, {'region': 'mars'}, {'origin': 'bank/mars/1'}, {'origin': '../../etc'}, {'from_index': 1 << 60}):
         call = peer.pull(iter([replication_pb2.PullRequest(**{**start, **changed})]), timeout=10)
         try:

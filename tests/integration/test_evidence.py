@@ -15,7 +15,7 @@ class Forger(HostilePeer):
         super().__init__(port, size, [])
 
     def hello(self, request, context):
-        return replication_pb2.HelloResponse(protocol=1, cluster='bank', region='us', contexts_digest=request.contexts_digest,
+        return replication_pb2.HelloResponse(protocol=2, cluster='bank', region='us', contexts_digest=request.contexts_digest,
                                              logs=[replication_pb2.HeldLog(origin='bank/us/1', size=self.size, checkpoint=self.note)])
 
 

@@ -1,4 +1,6 @@
 """Copies: byte for byte the same, verified before they are seen, complete after crashes, relayed around a missing link."""
+import base64
+import queue
 import shutil
 import struct
 import threading
@@ -6,6 +8,7 @@ from concurrent import futures
 
 import grpc
 from harness import Client, Refused, batch, check, event, read_log, refused, replication_pb2, wait_until, write
+from ledger_files import Key
 
 
 def fill(region, count, partition=None):
@@ -200,7 +203,7 @@ def with_crc(block):
 class HostilePeer:
     """Answers Hello as the region us, and every Pull of bank/us/1 with the messages it was given."""
 
-    def __init__(self, port, size, messages, protocol=1):
+    def __init__(self, port, size, messages, protocol=2):
         self.size, self.messages, self.protocol = size, messages, protocol
         self.pulls = 0
         handlers = {
@@ -223,12 +226,35 @@ class HostilePeer:
         if first.origin != 'bank/us/1' or first.from_index != 0:
             context.abort(grpc.StatusCode.NOT_FOUND, 'nothing here')
         self.pulls += 1
+        yield replication_pb2.PullResponse(question=bytes(32))
+        next(requests)
         yield from self.messages
         for _ in requests:
             pass
 
     def stop(self):
         self.server.stop(0).wait()
+
+
+def pull_as(source, region, origin, from_index=0, key=None):
+    """What `source` sends on a pull by `region`, whose key answers the question who pulls."""
+    asked = queue.Queue()
+
+    def requests():
+        yield replication_pb2.PullRequest(protocol=2, cluster='bank', region=region.name, origin=origin, from_index=from_index)
+        lines = ['tallystick-pull/v1', 'bank', region.name, source.name, origin, str(from_index), base64.b64encode(asked.get()).decode()]
+        yield replication_pb2.PullRequest(introduction=(key or cosign_key(region)).line('\n'.join(lines) + '\n').encode())
+        asked.get()
+
+    pull = source.replication().pull(requests(), timeout=20)
+    pull.add_callback(lambda: asked.put(None))
+    asked.put(next(pull).question)
+    return pull
+
+
+def cosign_key(region):
+    name, _, blob = (region.folder / 'keys/cosign.key').read_text().strip().removeprefix('PRIVATE+KEY+').split('+', 2)
+    return Key(name, base64.b64decode(blob)[1:], kind=4)
 
 
 def genuine_block(lab):
@@ -238,16 +264,8 @@ def genuine_block(lab):
     us.start()
     us.client().append(batch(write('s', event(b'payload-one'), event(b'payload-two'), event(b'payload-three'), partition='us')))
     us.wait_size('bank/us/1', 3)
-    request = replication_pb2.PullRequest(protocol=1, cluster='bank', region='eu', origin='bank/us/1', from_index=0)
-    hold = threading.Event()
-
-    def requests():
-        yield request
-        hold.wait(20)
-
-    pull = us.replication().pull(requests(), timeout=20)
+    pull = pull_as(us, eu, 'bank/us/1')
     block = next(r.block for r in pull if r.block)
-    hold.set()
     pull.cancel()
     assert with_crc(block) == block and b'payload-two' in block
     us.kill()
@@ -328,7 +346,7 @@ def test_hostile_peer_with_an_empty_message(lab):
 
 def test_peer_of_another_protocol_is_not_connected_and_shown(lab):
     eu, us = lab.cluster('eu', 'us')
-    peer = HostilePeer(us.port, 3, [], protocol=2)
+    peer = HostilePeer(us.port, 3, [], protocol=1)
     lab.at_end(peer.stop)
     eu.start(accepting=False)
     wait_until(lambda: 'protocol' in eu.status().peers[0].error, 'the protocol to be named')

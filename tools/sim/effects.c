@@ -118,6 +118,8 @@ static bool is_explained(const struct plan *plan, const char *text)
         return plan->enabled[FAULT_LOST_LOGS];
     if (strstr(text, "which this region began in an earlier life, and was heard of only now") != NULL)
         return plan->accept_isolated || plan->enabled[FAULT_OLD_BACKUP];
+    if (strstr(text, "is not complete here") != NULL)
+        return plan->outside < SIM_NODES_MAX;
     bool damaged = plan->enabled[FAULT_GARBLE] || plan->enabled[FAULT_FORGE];
     bool disordered = plan->enabled[FAULT_DUPLICATE] || plan->enabled[FAULT_REORDER];
     if (strstr(text, "does not fit log") != NULL)

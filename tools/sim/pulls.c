@@ -401,9 +401,21 @@ void pulls_acknowledge(struct node *node, const struct region_effect *effect)
 
 /* --- Opening and closing --- */
 
+static int load_stored(void *context, struct buf *out)
+{
+    const struct pull *pull = context;
+    return source_load_stored(pull->source.log, out);
+}
+
+static enum residency residency(void *context, const struct entry *entry)
+{
+    const struct pull *pull = context;
+    return residency_of(&pull->from->config.contexts, bytes_of_string(pull->puller->config.region), entry);
+}
+
 static int open_source(struct pull *pull, struct log *log, struct err *err)
 {
-    return source_open(&pull->source, log, pull->from_index, source_load_stored, log, err);
+    return source_open(&pull->source, log, pull->from_index, load_stored, residency, pull, err);
 }
 
 static void serve(struct pull *pull)

@@ -50,7 +50,7 @@ static void take_block(struct world *world, struct node *node, size_t origin, co
         struct bytes frame;
         int code = frame_next_element(&elements, &frame, NULL);
         struct hash hash = sha256_of(world->sha, bytes_of(start, (size_t)(elements.data - start)));
-        struct hash expected = truth_frame(world, name, index);
+        struct hash expected = truth_frame(node, name, index);
         if (code != 0 || !hash_equal(&hash, &expected))
             world_fail(world, node, "a subscriber gets another entry %llu of %s than was written",
                        (unsigned long long)index, name);

@@ -106,6 +106,7 @@ struct plan {
     size_t client_count;
     uint64_t think_us;
     bool projections;
+    size_t outside;            /* region that may not hold payloads; SIM_NODES_MAX: all may */
     uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
     uint64_t give_up_us;       /* after which nobody waits for an answer any more */
@@ -262,6 +263,7 @@ struct world {
     struct context contexts[1];
     struct context_home homes[SIM_NODES_MAX]; /* of epoch 1 */
     struct context_type types[SIM_TYPES];
+    const char *payload_regions[SIM_NODES_MAX];
     char region_names[SIM_NODES_MAX][24];
     char partition_names[SIM_PARTITIONS_MAX][24];
     size_t partition_count; /* number i below node_count has its first home in region i */
@@ -454,7 +456,7 @@ uint64_t truth_signed_size(const struct world *world, size_t log);
 /* What a status says to be lost of a log of which `held` entries are anywhere: exactly what is. */
 void truth_check_lost(struct node *node, size_t log, uint64_t held, const struct region_log_status *status);
 const char *truth_origin(const struct world *world, size_t log);
-struct hash truth_frame(const struct world *world, const char *origin, uint64_t index);
+struct hash truth_frame(const struct node *node, const char *origin, uint64_t index);
 /* A consistency proof between two sizes of a log, made and verified with the product's code. */
 void truth_prove(struct world *world, const char *origin, uint64_t old_size, uint64_t new_size,
                  const struct hash *old_root, const struct hash *new_root);

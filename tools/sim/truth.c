@@ -118,11 +118,17 @@ size_t truth_owner(const struct world *world, size_t log)
     return world->truth->logs[log].owner;
 }
 
-struct hash truth_frame(const struct world *world, const char *origin, uint64_t index)
+static struct hash frame_at(const struct node *node, const struct truth_log *log, uint64_t index)
 {
-    const struct truth_log *log = find_log(world, origin);
+    const struct truth_entry *entry = &log->entries[index];
+    return node->number == node->world->plan.outside ? entry->bare : entry->element;
+}
+
+struct hash truth_frame(const struct node *node, const char *origin, uint64_t index)
+{
+    const struct truth_log *log = find_log(node->world, origin);
     PRE(index < log->chain.range.size);
-    return log->entries[index].element;
+    return frame_at(node, log, index);
 }
 
 /* --- What is lost --- */
@@ -344,6 +350,20 @@ static void take_said(struct world *world, struct node *node, struct truth_log *
     take_cause(world, log, entry);
 }
 
+/* The element without what a client said. */
+static struct hash bare_element(const struct world *world, const struct chain_entry *found)
+{
+    struct frame bare = {.entry = found->frame.entry};
+    struct buf element;
+    if ((found->entry.flags & ENTRY_FLAG_CONTROL) != 0)
+        return sha256_of(world->sha, found->element);
+    buf_init(&element, FRAME_ELEMENT_MAX_BYTES);
+    INVARIANT(frame_encode_element(&bare, &element) == 0);
+    struct hash hash = sha256_of(world->sha, buf_bytes(&element));
+    buf_free(&element);
+    return hash;
+}
+
 static int take_entry(void *context, const struct chain_entry *found, struct err *err)
 {
     struct growing *growing = context;
@@ -357,6 +377,7 @@ static int take_entry(void *context, const struct chain_entry *found, struct err
     }
     struct truth_entry *kept = &log->entries[entry->index];
     *kept = (struct truth_entry){.element = sha256_of(world->sha, found->element),
+                                 .bare = bare_element(world, found),
                                  .leaf = found->leaf,
                                  .stream_version = entry->stream_version,
                                  .epoch = entry->epoch,
@@ -405,7 +426,8 @@ static void compare(struct node *node, struct truth_log *log, const struct block
         uint64_t index = block->first_index + i;
         struct bytes element = bytes_of(start, (size_t)(elements.data - start));
         struct hash hash = sha256_of(world->sha, element);
-        if (code == 0 && hash_equal(&hash, &log->entries[index].element))
+        struct hash expected = frame_at(node, log, index);
+        if (code == 0 && hash_equal(&hash, &expected))
             continue;
         world_fail(world, node, "entry %llu of log %s is not the same here as where it was written",
                    (unsigned long long)index, log->origin);

@@ -24,6 +24,7 @@ struct truth_change {
 
 struct truth_entry {
     struct hash element; /* hash of the element's bytes */
+    struct hash bare;    /* the same where its payload is withheld */
     struct hash leaf;
     struct hash root; /* of the log up to and including this entry */
     uint64_t stream_version;

@@ -39,7 +39,7 @@ size_t world_node_named(const struct world *world, const char *region)
 
 size_t world_first_home(const struct world *world, size_t partition)
 {
-    return partition < world->node_count ? partition : 0;
+    return partition < world->node_count && partition != world->plan.outside ? partition : 0;
 }
 
 void *sim_must(void *memory)

@@ -7,7 +7,9 @@
 #include "client/peer.h"
 #include "commands.h"
 #include "damage.h"
+#include "domain/residency.h"
 #include "output.h"
+#include "server/config.h"
 
 enum { STATUS_TIMEOUT_MS = 10000 };
 
@@ -24,33 +26,74 @@ struct repair_options {
 struct source {
     struct channel *channel;
     struct peer_identity self;
+    const struct server_config *config; /* of the directory */
+    char region[64];                    /* as it says itself */
     const char *origin;
 };
 
 /* --- Fetching --- */
 
-/* Reads a pull until `each` has seen end_index. */
-static int read_until(struct channel_call *call, uint64_t end_index, mend_block_fn *each, void *each_context,
-                      struct err *err)
+/* A pull of the log, as this region; scratch is the reader's. */
+static int open_pull(struct source *source, uint64_t from_index, struct buf *scratch, struct channel_call **ret,
+                     struct err *err)
 {
-    struct buf scratch;
+    struct channel_call *call = NULL;
+    int code = peer_pull_open(source->channel, &source->self, source->origin, from_index, &call, err);
+    if (code != 0)
+        return code;
+    code = peer_pull_introduce(call, &source->self, source->region, source->origin, from_index, scratch, err);
+    if (code != 0) {
+        channel_call_close(call);
+        return code;
+    }
+    *ret = call;
+    return 0;
+}
+
+/* What the peer sends must be as this region has to keep it: no payload that it may not hold, each that it is to hold.
+ */
+static int check_residency(const struct region_config *region, const struct block *block, struct err *err)
+{
+    struct bytes elements = block_body(block);
+    int code = 0;
+    for (uint32_t i = 0; code == 0 && i < block->entry_count; i++) {
+        struct frame frame;
+        struct entry entry;
+        code = frame_next_entry(&elements, &frame, &entry, err);
+        if (code != 0)
+            break;
+        enum residency residency = residency_of(&region->contexts, bytes_of_string(region->region), &entry);
+        if ((residency == RESIDENCY_HELD && !frame.has_payload) ||
+            (residency == RESIDENCY_WITHHELD && frame.has_payload))
+            code =
+                err_set(err, ERR_MISMATCH, "entry %llu comes %s its payload, and region %s %s; repair it from another",
+                        (unsigned long long)entry.index, frame.has_payload ? "with" : "without", region->region,
+                        frame.has_payload ? "may not hold it" : "is to hold it");
+    }
+    return code;
+}
+
+/* Reads a pull until `each` has seen end_index. */
+static int read_until(const struct source *source, struct channel_call *call, uint64_t end_index, struct buf *scratch,
+                      mend_block_fn *each, void *each_context, struct err *err)
+{
     struct buf note;
     uint64_t reached = 0;
     int code = 0;
-    buf_init(&scratch, CHANNEL_MESSAGE_MAX_BYTES);
     buf_init(&note, NOTE_MAX_BYTES);
     while (code == 0 && reached < end_index) {
         struct block *block = NULL;
         buf_clear(&note);
-        code = peer_pull_read(call, &scratch, &block, &note, err);
+        code = peer_pull_read(call, scratch, &block, &note, err);
         if (code != 0 || block == NULL)
             continue;
         reached = block->first_index + block->entry_count;
-        code = each(each_context, block, err);
+        code = check_residency(&source->config->region, block, err);
+        if (code == 0)
+            code = each(each_context, block, err);
         block_release(block);
     }
     buf_free(&note);
-    buf_free(&scratch);
     return code;
 }
 
@@ -58,11 +101,14 @@ static int fetch_from(struct source *source, uint64_t from_index, uint64_t end_i
                       void *each_context, struct err *err)
 {
     struct channel_call *call = NULL;
-    int code = peer_pull_open(source->channel, &source->self, source->origin, from_index, &call, err);
-    if (code != 0)
-        return code;
-    code = read_until(call, end_index, each, each_context, err);
-    channel_call_close(call);
+    struct buf scratch;
+    buf_init(&scratch, CHANNEL_MESSAGE_MAX_BYTES);
+    int code = open_pull(source, from_index, &scratch, &call, err);
+    if (code == 0) {
+        code = read_until(source, call, end_index, &scratch, each, each_context, err);
+        channel_call_close(call);
+    }
+    buf_free(&scratch);
     return code;
 }
 
@@ -75,8 +121,8 @@ static int fetch(void *context, uint64_t first_index, uint64_t end_index, mend_b
     return code == ERR_MISMATCH && first_index > 0 ? fetch_from(source, 0, end_index, each, each_context, err) : code;
 }
 
-/* What the peer holds of the log, 0 when nothing that was signed. */
-static int ask_size(const char *address, const char *origin, uint64_t *ret, struct err *err)
+/* Who the peer is, and what it holds of the log: 0 when nothing that was signed. */
+static int ask_peer(const char *address, struct source *source, uint64_t *ret, struct err *err)
 {
     struct tally_client *client = NULL;
     struct tally_status *status = NULL;
@@ -84,9 +130,11 @@ static int ask_size(const char *address, const char *origin, uint64_t *ret, stru
     if (code == 0)
         code = tally_status_get(client, STATUS_TIMEOUT_MS, &status, err);
     for (size_t i = 0; code == 0 && i < status->log_count; i++) {
-        if (strcmp(status->logs[i].origin, origin) == 0 && status->logs[i].checkpoint_size > 0)
+        if (strcmp(status->logs[i].origin, source->origin) == 0 && status->logs[i].checkpoint_size > 0)
             *ret = status->logs[i].size;
     }
+    if (code == 0)
+        copy_string(source->region, sizeof(source->region), status->region);
     tally_status_free(status);
     tally_client_close(client);
     return code;
@@ -103,12 +151,12 @@ static int fetch_checkpoint(struct source *source, const char *data, const char 
     struct buf scratch;
     struct buf note;
     uint64_t size = 0;
-    int code = ask_size(address, source->origin, &size, err);
+    int code = ask_peer(address, source, &size, err);
     if (code != 0 || size == 0)
         return code;
     buf_init(&scratch, CHANNEL_MESSAGE_MAX_BYTES);
     buf_init(&note, NOTE_MAX_BYTES);
-    code = peer_pull_open(source->channel, &source->self, source->origin, size, &call, err);
+    code = open_pull(source, size, &scratch, &call, err);
     while (code == 0 && note.size_bytes == 0) {
         struct block *block = NULL;
         code = peer_pull_read(call, &scratch, &block, &note, err);
@@ -221,21 +269,26 @@ static int repair(const struct repair_options *options, struct err *err)
 {
     struct source source = {.channel = NULL};
     struct disk_file *lock = NULL;
-    char cluster[64];
-    char region[64];
+    struct server_config *config = NULL;
     struct sha256 *sha = sha256_new();
     struct datadir_log *logs = mem_alloc(DATADIR_LOGS_MAX * sizeof(*logs));
     int code = sha == NULL || logs == NULL ? err_no_memory(err, "a repair") : 0;
     if (code == 0)
         code = datadir_lock(options->data, &lock, err);
     if (code == 0)
-        code = datadir_region(options->data, cluster, region, err);
-    source.self = (struct peer_identity){.cluster = cluster, .region = region};
+        code = server_config_load(disk_posix(), options->data, &config, err);
+    if (code == 0) {
+        source.config = config;
+        source.self = (struct peer_identity){.cluster = config->region.cluster,
+                                             .region = config->region.region,
+                                             .cosigners = config->region.cosign_signers};
+    }
     if (code == 0 && options->from != NULL)
         code = channel_open(options->from, &source.channel, err);
     if (code == 0)
         code = repair_all(options, &source, sha, logs, err);
     channel_close(source.channel);
+    server_config_free(config);
     disk_close(lock);
     mem_free(logs);
     sha256_free(sha);

@@ -23,6 +23,8 @@ extern const struct command command_restore;
 extern const struct command command_reconcile;
 extern const struct command command_bench;
 extern const struct command command_evidence;
+extern const struct command command_residency;
 extern const struct command command_key;
+extern const struct command command_ticket;
 
 #endif

@@ -98,25 +98,6 @@ int datadir_keys(const char *data, const char *key_path, const struct origin *or
     return code == 0 ? find_keys(path, origin, ret, err) : code;
 }
 
-int datadir_region(const char *data, char *cluster, char *region, struct err *err)
-{
-    struct note_verifier keys[KEYS_MAX];
-    struct origin origin;
-    char path[DISK_PATH_MAX_BYTES];
-    size_t count = 0;
-    int code = disk_join(path, data, "keys/region.pub", err);
-    if (code == 0)
-        code = keyfile_load_public(disk_posix(), path, keys, KEYS_MAX, &count, err);
-    for (size_t i = 0; code == 0 && i < count; i++) {
-        if (origin_parse(bytes_of_string(keys[i].name), &origin, NULL) == 0) {
-            copy_string(cluster, sizeof(origin.cluster), origin.cluster);
-            copy_string(region, sizeof(origin.region), origin.region);
-            return 0;
-        }
-    }
-    return code != 0 ? code : err_set(err, ERR_NOT_FOUND, "%s holds no key of a log", path);
-}
-
 int datadir_checkpoint(const char *folder, const char *name, const char *origin, const struct keyring *keys,
                        struct checkpoint *ret, struct err *err)
 {

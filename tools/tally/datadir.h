@@ -24,8 +24,6 @@ int datadir_log_folder(const char *data, const struct origin *origin, char out[D
  * peer. All incarnations of a region's log are signed with the same keys. ERR_NOT_FOUND says how to name them. */
 int datadir_keys(const char *data, const char *key_path, const struct origin *origin, struct keyring *ret,
                  struct err *err) MUST_USE;
-/* The cluster and the region whose directory this is, from its public keys; both hold 64 bytes. */
-int datadir_region(const char *data, char *cluster, char *region, struct err *err) MUST_USE;
 /* A note in a folder, opened with the log's keys. ERR_NOT_FOUND when there is none. */
 int datadir_checkpoint(const char *folder, const char *name, const char *origin, const struct keyring *keys,
                        struct checkpoint *ret, struct err *err) MUST_USE;

@@ -179,6 +179,9 @@ static void print_verdict(const struct outcome *outcome)
     printf("\nentries       %" PRIu64 " effective, %" PRIu64 " late; decisions about late events: %" PRIu64
            " effective, %" PRIu64 " late\n",
            judge->effective_count, judge->late_count, judge->decision_count, judge->late_decision_count);
+    if (judge->override_count > 0)
+        printf("overrides     %" PRIu64 " accepted away from home as emergencies, without effect of their own\n",
+               judge->override_count);
     if (judge->unknown_control_count > 0)
         printf("control       %" PRIu64 " control entries are of types that this version does not know: NOT judged\n",
                judge->unknown_control_count);
@@ -270,12 +273,12 @@ static void judge_json(const struct outcome *outcome, json_t *object)
     json_object_set_new(object, "partitions", partitions);
     json_object_set_new(object, "changes", changes);
     json_object_set_new(object, "violations", violations_json(judge));
-    json_object_set_new(object, "entries",
-                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "effective", (json_int_t)judge->effective_count,
-                                  "late", (json_int_t)judge->late_count, "decisions", (json_int_t)judge->decision_count,
-                                  "late_decisions", (json_int_t)judge->late_decision_count, "unjudged",
-                                  (json_int_t)judge->unjudged_count, "unknown_control",
-                                  (json_int_t)judge->unknown_control_count));
+    json_object_set_new(
+        object, "entries",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "effective", (json_int_t)judge->effective_count, "late",
+                  (json_int_t)judge->late_count, "decisions", (json_int_t)judge->decision_count, "late_decisions",
+                  (json_int_t)judge->late_decision_count, "unjudged", (json_int_t)judge->unjudged_count, "overrides",
+                  (json_int_t)judge->override_count, "unknown_control", (json_int_t)judge->unknown_control_count));
     json_object_set_new(object, "passes", json_integer((json_int_t)judge->pass_count));
     json_object_set_new(object, "first_violation",
                         !first->found ? json_null()
@@ -340,7 +343,7 @@ static int judge_all(const struct arguments *arguments, const struct cluster *cl
     struct judge *judge = mem_alloc_zero(1, sizeof(*judge));
     if (judge == NULL)
         return err_no_memory(err, "the judgement");
-    int code = judge_init(judge, cluster, arguments->demands.disk, contexts, UNIQUE_RECORDS_MAX, err);
+    int code = judge_init(judge, cluster, arguments->demands.disk, contexts, &unique_room_default, err);
     if (code == 0)
         code = judge_run(judge, err);
     if (code == 0)

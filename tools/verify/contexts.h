@@ -1,8 +1,10 @@
-/* The homes of epoch 1, as the auditor trusts them: a small text file of the auditor's own, never what a region says.
+/* The homes of epoch 1, and what event types may do, as the auditor trusts them: a small text file of the auditor's
+ * own, never what a region says.
  *
  *   # a comment, and empty lines
  *   context NAME home REGION                 before the lines about its partitions
  *   partition CONTEXT/PARTITION home REGION  a partition that began elsewhere
+ *   type CONTEXT/TYPE override               events of this type may be accepted away from home, as emergencies
  *
  * Names may hold blanks and slashes: the region is the last word, the context is the longest declared one that fits. */
 #ifndef VERIFY_CONTEXTS_H
@@ -17,6 +19,7 @@ struct contexts {
     struct context_table table; /* for authority_table_init */
     struct context contexts[CONTEXTS_MAX];
     struct context_home *homes[CONTEXTS_MAX]; /* owned; of the context with that number */
+    struct context_type *types[CONTEXTS_MAX]; /* likewise */
     struct buf text;                          /* owned; all names lie in it */
 };
 

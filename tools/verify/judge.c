@@ -4,8 +4,8 @@
  *   1. Authority events are put to the fold. Their order does not matter to it.
  *   2. Every entry is judged. Those of one log, partition and epoch share what there is to know (struct share), so that
  *      an entry costs a look-up.
- *   3. Entries that count give their keys to the search for what comes twice (unique.h): in go 2 and, when there are
- *      more keys than room, in as many further goes as it takes.
+ *   3. Entries that count give their keys to the search for what comes twice (unique.h): in go 2, and when something
+ *      looks as if it came twice, or there are very many keys, in as many further goes as it takes.
  * Memory grows with the number of changes, and of partitions times epochs, both with named limits; never with entries.
  *
  * Good faith. A region writes under epoch e when it is the home by all that it has seen: by the contexts (e is 1), or
@@ -26,7 +26,9 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "domain/queued.h"
 #include "log/segment.h"
+#include "platform/clock.h"
 
 /* A place packs log, index and what is looked for, so that places are ordered as entries are read. */
 enum {
@@ -36,12 +38,12 @@ enum {
     KEY_MAX_BYTES = 2 + 2 * ENTRY_NAME_MAX_BYTES + 9
 };
 
-enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT_ID_IN_PARTITION };
+enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT_ID_IN_PARTITION, SORT_COUNT };
 
 const char *rule_name(enum rule rule)
 {
-    static const char *const names[RULE_COUNT] = {"epoch",      "home",    "release", "taking", "basis",
-                                                  "settlement", "payload", "version", "id"};
+    static const char *const names[RULE_COUNT] = {"epoch",      "home",     "release", "taking",  "basis",
+                                                  "settlement", "override", "payload", "version", "id"};
     return names[rule];
 }
 
@@ -223,9 +225,9 @@ static void judge_decision(struct judge *judge, const struct share *share, const
 {
     if (!in_good_faith(share, entry)) {
         violate(judge, RULE_SETTLEMENT, log, entry->index,
-                "region %s decides about a late event under epoch %" PRIu64
-                " of %.*s/%.*s, of which it was not the home",
-                region_of(judge, log), entry->epoch, SHOWN(entry->context), SHOWN(entry->partition));
+                "region %s decides about a %s under epoch %" PRIu64 " of %.*s/%.*s, of which it was not the home",
+                region_of(judge, log), control_kind_of(entry) == CONTROL_LATE_SETTLED ? "late event" : "queued command",
+                entry->epoch, SHOWN(entry->context), SHOWN(entry->partition));
         return;
     }
     bool counts = entry->index >= share->span.begin && entry->index < share->span.end;
@@ -240,6 +242,7 @@ static void judge_control(struct judge *judge, const struct share *share, const 
     struct err reason = {0};
     struct authority_event event;
     struct control_settled settled;
+    struct control_decided decided;
     if (!item->frame.has_payload) {
         cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
                      origin_of(judge, log));
@@ -248,7 +251,8 @@ static void judge_control(struct judge *judge, const struct share *share, const 
     bool is_authority = control_is_authority(kind);
     int code = is_authority
                    ? authority_event_of(entry, item->frame.payload, &judge->cluster->logs[log].origin, &event, &reason)
-                   : control_settled_parse(item->frame.payload, &settled, &reason);
+               : control_decides_command(kind) ? control_decided_parse(kind, item->frame.payload, &decided, &reason)
+                                               : control_settled_parse(item->frame.payload, &settled, &reason);
     if (code != 0)
         violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(kind), reason.message);
     else if (is_authority)
@@ -271,6 +275,26 @@ static void judge_key_change(struct judge *judge, const struct chain_entry *item
                 reason.message);
 }
 
+/* Any region may keep a command for its home, or say why it overrides: neither has an effect. */
+static void judge_elsewhere(struct judge *judge, const struct chain_entry *item, size_t log)
+{
+    const struct entry *entry = &item->entry;
+    enum control_kind kind = control_kind_of(entry);
+    struct control_override override;
+    struct err reason = {0};
+    size_t writes = 0;
+    size_t events = 0;
+    if (!item->frame.has_payload) {
+        cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
+                     origin_of(judge, log));
+        return;
+    }
+    int code = kind == CONTROL_COMMAND_QUEUED ? queued_check(item->frame.payload, &writes, &events, &reason)
+                                              : control_override_parse(item->frame.payload, &override, &reason);
+    if (code != 0)
+        violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(kind), reason.message);
+}
+
 /* --- Clients' entries --- */
 
 /* What must be said once, as bytes: parts whose sizes stand before them. */
@@ -285,9 +309,15 @@ static int add_key(struct judge *judge, const struct entry *entry, size_t log, e
     put_u64_be(head + 4, version ? entry->stream_version : 0);
     const struct bytes parts[] = {bytes_of(head, sizeof(head)), context, partition,
                                   version ? entry->stream : bytes_of(entry->event_id, ENTRY_ID_SIZE)};
-    struct hash hash = sha256_parts(judge->sha, parts, sizeof(parts) / sizeof(parts[0]));
+    uint8_t key[sizeof(head) + 2 * ENTRY_NAME_MAX_BYTES + ENTRY_STREAM_MAX_BYTES];
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i].size_bytes > 0)
+            memcpy(key + size, parts[i].data, parts[i].size_bytes);
+        size += parts[i].size_bytes;
+    }
     uint64_t place = (uint64_t)log << PLACE_LOG_SHIFT | entry->index << PLACE_INDEX_SHIFT | sort;
-    return unique_add(&judge->unique, &hash, place, err);
+    return unique_add(&judge->unique, bytes_of(key, size), place, err);
 }
 
 static uint64_t index_at(uint64_t place)
@@ -349,6 +379,27 @@ static void count_entry(struct judge *judge, struct share *share, const struct e
         share->overtaken_by->late_entry_count++;
 }
 
+/* No home has to allow it; the context's types have to. That it has no stream version, and no other effect, its flag
+ * says. */
+static void judge_override(struct judge *judge, const struct share *share, const struct entry *entry, size_t log)
+{
+    const struct context *context = context_find(&judge->contexts->table, entry->context);
+    const struct context_type *type = context_type_find(context, entry->type);
+    if (judge->again)
+        return;
+    if (!share->begun)
+        violate(judge, RULE_EPOCH, log, entry->index,
+                "an override names epoch %" PRIu64 " of %.*s/%.*s, which nobody began", entry->epoch,
+                SHOWN(entry->context), SHOWN(entry->partition));
+    else if (type == NULL || !type->override)
+        violate(
+            judge, RULE_OVERRIDE, log, entry->index,
+            "it was accepted away from home as an override, and the contexts do not let type %.*s of context %.*s do "
+            "that (if they did, give the line: type CONTEXT/TYPE override)",
+            SHOWN(entry->type), SHOWN(entry->context));
+    judge->override_count++;
+}
+
 static int judge_client(struct judge *judge, struct share *share, const struct entry *entry, size_t log,
                         struct err *err)
 {
@@ -388,6 +439,11 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
         judge_key_change(judge, item, log);
         return 0;
     }
+    if (control &&
+        (control_kind_of(entry) == CONTROL_COMMAND_QUEUED || control_kind_of(entry) == CONTROL_OVERRIDE_MADE)) {
+        judge_elsewhere(judge, item, log);
+        return 0;
+    }
     if (!contexts_know(judge->contexts, entry->context)) {
         if (!judge->again)
             cannot_judge(judge, "context \"%.*s\" of entry %" PRIu64 " of %s is not in the file of contexts",
@@ -397,14 +453,18 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
     int code = share_of(judge, entry, log, &share, err);
     if (code == 0 && control)
         judge_control(judge, share, item, log);
+    else if (code == 0 && (entry->flags & ENTRY_FLAG_OVERRIDE) != 0)
+        judge_override(judge, share, entry, log);
     else if (code == 0)
         code = judge_client(judge, share, entry, log, err);
     return code;
 }
 
 int judge_init(struct judge *ret, const struct cluster *cluster, struct disk *disk, const struct contexts *contexts,
-               size_t unique_capacity, struct err *err)
+               const struct unique_room *room, struct err *err)
 {
+    uint8_t seed[UNIQUE_SEED_BYTES];
+    uint64_t entries = 0;
     PRE(cluster->readable);
     memset(ret, 0, sizeof(*ret));
     ret->cluster = cluster;
@@ -412,10 +472,10 @@ int judge_init(struct judge *ret, const struct cluster *cluster, struct disk *di
     ret->contexts = contexts;
     changes_init(&ret->changes, cluster, &contexts->table);
     map_init(&ret->shares, JUDGE_SHARES_MAX, NULL);
-    ret->sha = sha256_new();
-    if (ret->sha == NULL)
-        return err_no_memory(err, "the judgement");
-    return unique_init(&ret->unique, unique_capacity, on_twice, ret, err);
+    for (size_t i = 0; i < cluster->log_count; i++)
+        entries += cluster->logs[i].size;
+    entropy_fill(seed, sizeof(seed));
+    return unique_init(&ret->unique, room, seed, entries * SORT_COUNT, on_twice, ret, err);
 }
 
 void judge_free(struct judge *judge)
@@ -428,7 +488,6 @@ void judge_free(struct judge *judge)
     map_free(&judge->shares);
     changes_free(&judge->changes);
     unique_free(&judge->unique);
-    sha256_free(judge->sha);
 }
 
 int judge_run(struct judge *judge, struct err *err)

@@ -20,7 +20,8 @@ enum rule {
     RULE_RELEASE,    /* a release by a region that was not the home */
     RULE_TAKING,     /* no release of the epoch before, to this region, that the taking rests on */
     RULE_BASIS,      /* the basis claims more of a log than there is */
-    RULE_SETTLEMENT, /* a decision about a late event by a region that was not the home */
+    RULE_SETTLEMENT, /* a decision about a late event or a queued command by a region that was not the home */
+    RULE_OVERRIDE,   /* an emergency override of a type that the context does not let be overridden */
     RULE_PAYLOAD,    /* a control entry's payload is malformed */
     RULE_VERSION,    /* two entries that count are one version of a stream */
     RULE_ID,         /* two entries that count have one event id */
@@ -58,7 +59,6 @@ struct judge {
     struct map shares;
     struct share *latest; /* entries of one share come in rows */
     struct unique unique;
-    struct sha256 *sha;
     bool again; /* a further pass, for what comes twice: nothing is judged anew */
 
     uint64_t pass_count;
@@ -66,6 +66,7 @@ struct judge {
     uint64_t late_count;
     uint64_t decision_count;
     uint64_t late_decision_count;
+    uint64_t override_count;
     uint64_t unknown_control_count; /* of types that a newer version writes: not judged */
     uint64_t unjudged_count;
     char unjudged[VERIFY_MESSAGE_MAX_BYTES]; /* why the first was not */
@@ -73,9 +74,9 @@ struct judge {
     struct violation first; /* in the order of logs and indexes */
 };
 
-/* All outlive *ret. unique_capacity: UNIQUE_RECORDS_MAX, but for tests. judge_free in any case. ERR_NO_MEMORY. */
+/* All outlive *ret. room: unique_room_default, but for tests. judge_free in any case. ERR_NO_MEMORY. */
 int judge_init(struct judge *ret, const struct cluster *cluster, struct disk *disk, const struct contexts *contexts,
-               size_t unique_capacity, struct err *err) MUST_USE;
+               const struct unique_room *room, struct err *err) MUST_USE;
 void judge_free(struct judge *judge);
 /* Reads and judges everything. ERR_NO_MEMORY, ERR_TOO_LARGE (limits), ERR_IO (cluster_read): nothing may be said then
  * but that. */

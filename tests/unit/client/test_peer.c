@@ -16,7 +16,7 @@ static void make_hello(struct buf *out, size_t empty_logs)
     static char cluster[] = "demo", region[] = "us", origin[] = "demo/us/1", note[] = "a note";
     tally__v1__hello_response__init(&response);
     tally__v1__held_log__init(&held);
-    response.protocol = 1;
+    response.protocol = 2;
     response.cluster = cluster;
     response.region = region;
     response.contexts_digest = (ProtobufCBinaryData){.len = HASH_SIZE, .data = self.contexts_digest.bytes};
@@ -74,8 +74,33 @@ Test(peer, a_message_of_a_pull_is_a_block_or_a_checkpoint)
     cr_assert(bytes_equal(buf_bytes(&note), BYTES_LITERAL("n")));
     cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x0a\x01n"), &block, &note, NULL), ERR_CORRUPT);
     cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x0a\x01n\x12\x01n"), &block, &note, NULL), ERR_CORRUPT);
+    cr_assert_eq(peer_pull_parse(BYTES_LITERAL("\x1a\x01n"), &block, &note, NULL), ERR_CORRUPT,
+                 "a question out of turn");
     cr_assert_eq(peer_pull_parse(bytes_of(NULL, 0), &block, &note, NULL), ERR_CORRUPT);
     buf_free(&note);
+}
+
+Test(peer, a_pull_begins_with_a_question_and_nothing_else)
+{
+    static const char question[] = "\x1a\x20"
+                                   "0123456789abcdef0123456789abcdef";
+    static const char with_note[] = "\x1a\x20"
+                                    "0123456789abcdef0123456789abcdef"
+                                    "\x12\x01n";
+    struct buf asked;
+    buf_init(&asked, INTRODUCTION_QUESTION_BYTES);
+    cr_assert_eq(peer_question_parse(BYTES_LITERAL(question), &asked, NULL), 0);
+    cr_assert(bytes_equal(buf_bytes(&asked), BYTES_LITERAL("0123456789abcdef0123456789abcdef")));
+    buf_clear(&asked);
+    cr_assert_eq(peer_question_parse(BYTES_LITERAL(with_note), &asked, NULL), ERR_CORRUPT);
+    cr_assert_eq(peer_question_parse(BYTES_LITERAL("\x1a\x04"
+                                                   "0123"),
+                                     &asked, NULL),
+                 ERR_CORRUPT);
+    cr_assert_eq(peer_question_parse(BYTES_LITERAL("\x12\x01n"), &asked, NULL), ERR_CORRUPT);
+    cr_assert_eq(peer_question_parse(BYTES_LITERAL("\xff"), &asked, NULL), ERR_CORRUPT);
+    cr_assert_eq(asked.size_bytes, 0);
+    buf_free(&asked);
 }
 
 static int parse_comparison(char *position, size_t digest_size, struct peer_comparison *ret)

@@ -100,6 +100,28 @@ Test(entry_validate, names_must_be_utf8_without_control_characters)
     cr_assert_eq(entry_validate(&entry, NULL), 0);
 }
 
+/* Names are looked at in pieces of eight bytes: each byte of each length counts. */
+Test(entry_validate, every_byte_of_a_name_is_looked_at)
+{
+    static const uint8_t good[] = {0x20, 'x', 0x7E}, bad[] = {0x00, 0x01, 0x1F, 0x7F, 0x80, 0xFF};
+    uint8_t text[40];
+    for (size_t size = 1; size <= sizeof(text); size++) {
+        for (size_t at = 0; at < size; at++) {
+            struct entry entry = sample_entry();
+            entry.stream = bytes_of(text, size);
+            memset(text, 0x7E, sizeof(text));
+            for (size_t i = 0; i < sizeof(good); i++) {
+                text[at] = good[i];
+                cr_assert_eq(entry_validate(&entry, NULL), 0, "0x%02x at %zu of %zu", good[i], at, size);
+            }
+            for (size_t i = 0; i < sizeof(bad); i++) {
+                text[at] = bad[i];
+                cr_assert_eq(entry_validate(&entry, NULL), ERR_INVALID, "0x%02x at %zu of %zu", bad[i], at, size);
+            }
+        }
+    }
+}
+
 Test(entry_validate, cause_and_correlation_are_empty_or_16_bytes)
 {
     struct entry entry = sample_entry();
@@ -121,6 +143,19 @@ Test(entry_validate, time_epoch_and_flags_are_checked)
     entry = sample_entry();
     entry.flags = ENTRY_FLAGS_KNOWN + 1;
     expect_refused(&entry, ERR_INVALID, "flags");
+}
+
+Test(entry_validate, an_override_has_no_version_and_is_no_control_event)
+{
+    struct entry entry = sample_entry();
+    entry.flags = ENTRY_FLAG_OVERRIDE;
+    entry.stream_version = 0;
+    cr_assert_eq(entry_validate(&entry, NULL), 0);
+    entry.stream_version = 1;
+    expect_refused(&entry, ERR_INVALID, "version");
+    entry.stream_version = 0;
+    entry.flags = ENTRY_FLAG_OVERRIDE | ENTRY_FLAG_CONTROL;
+    expect_refused(&entry, ERR_INVALID, "control");
 }
 
 Test(entry_check_origin, accepts_the_documented_form)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "domain/queued.h"
 
 enum { STREAMS = 4, VERSIONS = 6, IDS = 120, CONTROL_IDS_FROM = 1000, EPOCHS = 5, TRIES = 20, CLOCK_SKEW = 60 };
 
@@ -111,6 +112,10 @@ static void append(struct history *history, struct history_actor *actor, const c
         id_from(below(history, IDS), made->causation_id);
     if (causation_id != NULL || below(history, 4) == 0)
         made->entry.causation_id = bytes_of(made->causation_id, ENTRY_ID_SIZE);
+    if (causation_id == NULL && below(history, 12) == 0) {
+        made->entry.flags = ENTRY_FLAG_OVERRIDE;
+        made->entry.stream_version = 0;
+    }
     appended(history, actor, made);
 }
 
@@ -170,7 +175,7 @@ static const struct history_entry *some_late(struct history *history, struct his
             continue;
         const struct history_entry *entry = &history->entries[log][below(history, actor->seen[log])];
         struct origin origin = origin_at(log);
-        if (entry->entry.flags != 0)
+        if ((entry->entry.flags & ENTRY_FLAG_CONTROL) != 0)
             continue;
         found = entry;
         *ret_log = log;
@@ -209,6 +214,71 @@ static void settle(struct history *history, struct history_actor *actor)
         append(history, actor, late->partition, now.epoch, late->entry.event_id);
 }
 
+/* Any region keeps a command for a home. */
+static void queue_command(struct history *history, struct history_actor *actor)
+{
+    const char *partition = partitions[below(history, 3)];
+    struct history_entry *made =
+        new_entry(history, actor, partition, now_of(actor, partition).epoch, control_type(CONTROL_COMMAND_QUEUED));
+    struct queued_event event = {.id = {1}, .type = BYTES_LITERAL("Happened")};
+    struct buf events;
+    if (made == NULL)
+        return;
+    make_control(history, made);
+    buf_init(&events, CONTROL_PAYLOAD_MAX_BYTES);
+    for (size_t n = 1 + below(history, 3); n > 0; n--)
+        cr_assert_eq(queued_put_event(&event, &events), 0);
+    struct queued_write write = {.stream = BYTES_LITERAL("s0"), .events = buf_bytes(&events)};
+    cr_assert_eq(queued_put_write(&write, &made->payload), 0);
+    if (below(history, 20) == 0)
+        cr_assert_eq(buf_append_byte(&made->payload, 1), 0); /* malformed: ignored */
+    buf_free(&events);
+    appended(history, actor, made);
+}
+
+/* Some command that the actor has seen. */
+static const struct history_entry *some_queued(struct history *history, struct history_actor *actor, size_t *ret_log)
+{
+    for (size_t tries = 0; tries < TRIES; tries++) {
+        size_t log = below(history, HISTORY_LOGS);
+        if (actor->seen[log] == 0)
+            continue;
+        const struct history_entry *entry = &history->entries[log][below(history, actor->seen[log])];
+        *ret_log = log;
+        if (control_kind_of(&entry->entry) == CONTROL_COMMAND_QUEUED)
+            return entry;
+    }
+    return NULL;
+}
+
+static void judge_queued(struct history *history, struct history_actor *actor)
+{
+    size_t log = 0;
+    const struct history_entry *queued = some_queued(history, actor, &log);
+    if (queued == NULL)
+        return;
+    struct authority_now now = now_of(actor, queued->partition);
+    bool refused = below(history, 3) == 0;
+    struct control_decided decided = {.index = queued->entry.index, .code = refused ? ERR_VERSION_CONFLICT : 0};
+    struct origin origin = origin_at(log);
+    if (!is_home(actor, &now))
+        return;
+    if (refused)
+        decided.message = BYTES_LITERAL("not so");
+    snprintf(decided.region, sizeof(decided.region), "%s", origin.region);
+    decided.incarnation = origin.incarnation;
+    memcpy(decided.event_id, queued->entry.event_id, ENTRY_ID_SIZE);
+    if (below(history, 15) == 0)
+        decided.event_id[0] ^= 1;
+    struct history_entry *made = new_entry(history, actor, queued->partition, now.epoch,
+                                           control_type(refused ? CONTROL_COMMAND_REFUSED : CONTROL_COMMAND_ACCEPTED));
+    if (made == NULL)
+        return;
+    make_control(history, made);
+    cr_assert_eq(control_decided_encode(&decided, &made->payload, NULL), 0);
+    appended(history, actor, made);
+}
+
 static bool covered(const struct history_actor *actor, const struct history_entry *entry)
 {
     struct control_authority authority;
@@ -242,10 +312,14 @@ static void step(struct history *history)
     uint64_t what = below(history, 100);
     if (what < 30)
         replicate(history, actor);
-    else if (what < 65)
+    else if (what < 58)
         append_rightly(history, actor);
-    else if (what < 72)
+    else if (what < 65)
         append_wrongly(history, actor);
+    else if (what < 69)
+        queue_command(history, actor);
+    else if (what < 72)
+        judge_queued(history, actor);
     else if (what < (history->seed % 2 == 0 ? 76 : 82))
         seize(history, actor);
     else if (what < 88)
@@ -349,10 +423,11 @@ static void make_model(struct model *model, const struct history *history, struc
         for (size_t i = 0; i < sizes[log]; i++) {
             const struct history_entry *entry = &history->entries[log][i];
             const struct entry *e = &entry->entry;
-            bool late = authority_is_late(&table, e->context, e->partition, e->epoch, origin.region, origin.incarnation,
-                                          e->index);
-            model->views[model->count++] =
-                (struct view){.entry = entry, .log = log, .control = e->flags != 0, .late = late};
+            bool override = (e->flags & ENTRY_FLAG_OVERRIDE) != 0;
+            bool late = override || authority_is_late(&table, e->context, e->partition, e->epoch, origin.region,
+                                                      origin.incarnation, e->index);
+            model->views[model->count++] = (struct view){
+                .entry = entry, .log = log, .control = (e->flags & ENTRY_FLAG_CONTROL) != 0, .late = late};
         }
     }
     authority_table_free(&table);
@@ -445,6 +520,37 @@ static void check_stream(const struct model *model, const char *stream)
     }
 }
 
+/* The overrides of a stream, each once, in the order of their times. */
+static void check_loose(const struct model *model, const char *stream)
+{
+    struct index_place places[3];
+    struct index_loose_cursor cursor = {.started = false};
+    size_t expected = 0;
+    size_t total = 0;
+    size_t found = 1;
+    hlc last = 0;
+    for (size_t i = 0; i < model->count; i++)
+        expected += (model->views[i].entry->entry.flags & ENTRY_FLAG_OVERRIDE) != 0 &&
+                    strcmp(model->views[i].entry->stream, stream) == 0;
+    while (found > 0) {
+        cr_assert_eq(
+            index_loose(model->index, BYTES_LITERAL("shop"), bytes_of_string(stream), &cursor, places, 3, &found, NULL),
+            0);
+        for (size_t i = 0; i < found; i++) {
+            size_t log = 0;
+            while (model->numbers[log] != places[i].log)
+                log++;
+            const struct entry *entry = &model->history->entries[log][places[i].index].entry;
+            cr_assert_eq(entry->flags, ENTRY_FLAG_OVERRIDE);
+            cr_assert(bytes_equal(entry->stream, bytes_of_string(stream)));
+            cr_assert_geq(entry->time, last);
+            last = entry->time;
+        }
+        total += found;
+    }
+    cr_assert_eq(total, expected, "seed %llu, stream %s", (unsigned long long)model->history->seed, stream);
+}
+
 /* The decision that counts for a late entry. */
 static const struct view *decision_on(const struct model *model, const struct view *late,
                                       enum settlement *ret_settlement)
@@ -518,6 +624,8 @@ static void check_item(const struct model *model, const struct view *view, const
     cr_assert_str_eq(item->origin, history_origins[view->log]);
     cr_assert_eq(memcmp(item->event_id, entry->event_id, ENTRY_ID_SIZE), 0);
     cr_assert_eq(item->late, late);
+    cr_assert_eq(item->override, (entry->flags & ENTRY_FLAG_OVERRIDE) != 0);
+    cr_assert_str_eq(index_late_kind_name(item), item->override ? "override" : late ? "late" : "duplicate");
     cr_assert_eq(item->time, entry->time);
     cr_assert_eq(item->stream_version, entry->stream_version);
     cr_assert_eq(item->epoch, late ? entry->epoch : 0);
@@ -560,6 +668,88 @@ static void check_items(const struct model *model)
     mem_free(items);
 }
 
+/* The verdict that counts for a queued command. */
+static const struct view *verdict_on(const struct model *model, const struct view *queued, int *ret_code)
+{
+    const struct view *best = NULL;
+    struct origin origin = origin_at(queued->log);
+    for (size_t i = 0; i < model->count; i++) {
+        const struct view *view = &model->views[i];
+        struct control_decided decided;
+        enum control_kind kind = control_kind_of(&view->entry->entry);
+        if (!control_decides_command(kind) || view->late)
+            continue;
+        cr_assert_eq(control_decided_parse(kind, buf_bytes(&view->entry->payload), &decided, NULL), 0);
+        bool matches = strcmp(decided.region, origin.region) == 0 && decided.incarnation == origin.incarnation &&
+                       decided.index == queued->entry->entry.index && has_id(queued, decided.event_id) &&
+                       strcmp(view->entry->partition, queued->entry->partition) == 0;
+        bool first = best == NULL || view->entry->entry.epoch < best->entry->entry.epoch ||
+                     (view->entry->entry.epoch == best->entry->entry.epoch && precedes(view, best));
+        if (matches && first) {
+            best = view;
+            *ret_code = decided.code;
+        }
+    }
+    return best;
+}
+
+static void check_queued(const struct model *model, const struct view *view, size_t events,
+                         const struct index_queued *queued)
+{
+    int code = 0;
+    const struct view *verdict = verdict_on(model, view, &code);
+    expect_place(model, view, queued->place);
+    cr_assert_str_eq(queued->origin, history_origins[view->log]);
+    cr_assert_str_eq(queued->context, "shop");
+    cr_assert_str_eq(queued->partition, view->entry->partition);
+    cr_assert(has_id(view, queued->event_id));
+    cr_assert_eq(queued->time, view->entry->entry.time);
+    cr_assert_eq(queued->event_count, events);
+    cr_assert_eq(queued->size_bytes, view->entry->payload.size_bytes);
+    cr_assert_eq(queued->state,
+                 verdict == NULL ? INDEX_QUEUED_OPEN
+                 : code == 0     ? INDEX_QUEUED_ACCEPTED
+                                 : INDEX_QUEUED_REFUSED,
+                 "seed %llu", (unsigned long long)model->history->seed);
+    cr_assert_eq(queued->code, code);
+    if (verdict != NULL)
+        expect_place(model, verdict, queued->decision);
+}
+
+static void expect_queue(const struct model *model, bool open_only)
+{
+    struct index_queued *found = mem_alloc(INDEX_QUEUE_SCAN_MAX * sizeof(*found));
+    struct index_late_cursor cursor = {.started = false};
+    uint64_t open[HISTORY_LOGS] = {0};
+    size_t count = 0;
+    size_t total = 0;
+    for (size_t i = 0; i < model->count; i++) {
+        const struct view *view = &model->views[i];
+        size_t writes = 0;
+        size_t events = 0;
+        int code = 0;
+        if (control_kind_of(&view->entry->entry) != CONTROL_COMMAND_QUEUED ||
+            queued_check(buf_bytes(&view->entry->payload), &writes, &events, NULL) != 0)
+            continue;
+        bool is_open = verdict_on(model, view, &code) == NULL;
+        open[view->log] += is_open;
+        if (open_only && !is_open)
+            continue;
+        cr_assert_eq(index_queue_scan(model->index, &cursor, open_only, found, 1 + total % 3, &count, NULL), 0);
+        cr_assert_gt(count, 0, "seed %llu", (unsigned long long)model->history->seed);
+        check_queued(model, view, events, &found[0]);
+        cursor.index = found[0].place.index; /* one after the other, whatever a scan may bring */
+        copy_string(cursor.origin, sizeof(cursor.origin), found[0].origin);
+        total++;
+    }
+    cr_assert_eq(index_queue_scan(model->index, &cursor, open_only, found, 1, &count, NULL), 0);
+    cr_assert_eq(count, 0, "seed %llu: a command too many", (unsigned long long)model->history->seed);
+    for (size_t log = 0; log < HISTORY_LOGS; log++)
+        cr_assert_eq(index_queue_open(model->index, model->numbers[log]).count, open[log], "seed %llu",
+                     (unsigned long long)model->history->seed);
+    mem_free(found);
+}
+
 void history_check(const struct history *history, struct index *index, const size_t sizes[HISTORY_LOGS])
 {
     struct model model;
@@ -572,8 +762,11 @@ void history_check(const struct history *history, struct index *index, const siz
         char stream[HISTORY_NAME_BYTES];
         snprintf(stream, sizeof(stream), "s%u", i);
         check_stream(&model, stream);
+        check_loose(&model, stream);
     }
     check_stream(&model, CONTROL_STREAM);
     check_items(&model);
+    expect_queue(&model, false);
+    expect_queue(&model, true);
     mem_free(model.views);
 }

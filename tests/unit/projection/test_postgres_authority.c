@@ -133,3 +133,22 @@ Test(postgres_authority, the_contexts_that_came_first_are_kept)
     cr_assert(same_contexts(1));
     end();
 }
+
+Test(postgres_authority, numbers_are_kept_with_the_transaction)
+{
+    uint64_t number = 9;
+    struct err err = {0};
+    open_new("numbers");
+    cr_assert_eq(projection_db_kept(db, "floor eu", &number, &err), 0, "%s", err.message);
+    cr_assert_eq(number, 0);
+    begin();
+    cr_assert_eq(projection_db_keep(db, "floor eu", UINT64_MAX, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_db_keep(db, "floor eu", 7, &err), 0, "%s", err.message);
+    commit();
+    begin();
+    cr_assert_eq(projection_db_keep(db, "floor eu", 8, &err), 0, "%s", err.message);
+    projection_db_rollback(db);
+    cr_assert_eq(projection_db_kept(db, "floor eu", &number, &err), 0, "%s", err.message);
+    cr_assert_eq(number, 7);
+    end();
+}

@@ -182,3 +182,37 @@ Test(spec, a_star_stands_for_types_that_nobody_names)
     cr_assert_not(applies(spec, 1, "ban", "C"));
     projection_spec_free(spec);
 }
+
+Test(spec, order_total_stands_once_before_the_schema)
+{
+    struct projection_spec *spec = NULL;
+    static const char *const refused[] = {
+        "-- tally: projection p\n-- tally: order partial\n-- tally: schema\n-- tally: on c T\nSELECT 1;\n",
+        "-- tally: projection p\n-- tally: order total now\n-- tally: schema\n-- tally: on c T\nSELECT 1;\n",
+        "-- tally: projection p\n-- tally: schema\n-- tally: order total\n-- tally: on c T\nSELECT 1;\n",
+        "-- tally: projection p\n-- tally: order total\n-- tally: order total\n-- tally: schema\n-- tally: on c T\n",
+        "-- tally: order total\n-- tally: projection p\n-- tally: schema\n-- tally: on c T\nSELECT 1;\n",
+    };
+    const char *sql = "-- tally: projection p\n-- tally: order total\n-- tally: schema\n-- tally: on c T\nSELECT 1;\n";
+    cr_assert_eq(projection_spec_parse(bytes_of_string(sql), &spec, NULL), 0);
+    cr_assert(spec->total_order);
+    projection_spec_free(spec);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        cr_assert_eq(projection_spec_parse(bytes_of_string(refused[i]), &spec, NULL), ERR_INVALID, "%s", refused[i]);
+}
+
+Test(spec, it_is_known_whose_payloads_the_statements_take)
+{
+    struct projection_spec *spec = NULL;
+    size_t at = 0;
+    cr_assert_eq(projection_spec_parse(BYTES_LITERAL("-- tally: projection p\n-- tally: schema\nCREATE TABLE t(a);\n"
+                                                     "-- tally: on bank A\nINSERT INTO t VALUES(:stream);\n"
+                                                     "-- tally: on shop *\nSELECT 1; INSERT INTO t VALUES(:payload);\n"
+                                                     "-- tally: on till B\nSELECT 1; -- not :payload_bytes\n"),
+                                       &spec, NULL),
+                 0);
+    cr_assert_str_eq(projection_spec_next_payload_context(spec, &at), "shop");
+    cr_assert_str_eq(projection_spec_next_payload_context(spec, &at), "till", "rather one too many");
+    cr_assert_null(projection_spec_next_payload_context(spec, &at));
+    projection_spec_free(spec);
+}

@@ -425,6 +425,12 @@ static const struct context_home HOMES[] = {{"us", "us"}};
 static const struct context CONTEXTS[] = {{.name = "bank", .default_home = "eu", .home_count = 1, .homes = HOMES}};
 static const struct context_table TABLE = {.count = 1, .contexts = CONTEXTS};
 
+static void stage_cosigner(struct note_signer *ret)
+{
+    static const uint8_t seed[32] = {3};
+    cr_assert_eq(note_signer_from_seed("bank/us", NOTE_KEY_COSIGNATURE, seed, ret, NULL), 0);
+}
+
 void stage_init(struct stage *stage)
 {
     *stage = (struct stage){.backend = {.ops = &OPS, .config = &stage->config, .index = index_memory_new(&TABLE)},
@@ -436,6 +442,10 @@ void stage_init(struct stage *stage)
                                        .peer_count = 1}};
     snprintf(stage->config.peers[0].region, sizeof(stage->config.peers[0].region), "us");
     snprintf(stage->config.peers[0].address, sizeof(stage->config.peers[0].address), "us.example:7000");
+    stage_cosigner(&stage->peer_cosigner);
+    stage->config.peers[0].cosign_keys = (struct keyring){.count = 1, .keys = {stage->peer_cosigner.verifier}};
+    stage->contexts[0] = (struct context){.name = "bank", .default_home = "eu", .home_count = 1, .homes = HOMES};
+    stage->config.contexts = (struct context_table){.count = 1, .contexts = stage->contexts};
     memset(stage->backend.contexts_digest.bytes, 7, HASH_SIZE);
     pthread_mutex_init(&stage->mutex, NULL);
     pthread_cond_init(&stage->changed, NULL);

@@ -34,6 +34,8 @@ struct block *maker_block(struct maker *maker, const char *stream, uint64_t firs
 struct stage {
     struct rpc_backend backend; /* first */
     struct region_config config;
+    struct context contexts[1];       /* of the configuration: for a test to change */
+    struct note_signer peer_cosigner; /* of us */
     struct rpc_server *server;
     uint16_t port;
     char folder[256];

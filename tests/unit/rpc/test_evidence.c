@@ -117,7 +117,7 @@ Test(rpc_evidence, many_come_in_pages)
 {
     size_t pages = 0;
     for (int i = 0; i < 130; i++) {
-        char text[16];
+        char text[32];
         snprintf(text, sizeof(text), "note %d\n", i);
         keep(text, 0, false);
     }
@@ -129,7 +129,7 @@ Test(rpc_evidence, large_ones_come_in_pages_too)
 {
     size_t pages = 0;
     for (int i = 0; i < 40; i++) {
-        char text[16];
+        char text[32];
         snprintf(text, sizeof(text), "note %d\n", i);
         keep(text, NOTE_MAX_BYTES, true);
     }

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include "crypto/introduction.h"
 #include "support.h"
 
 #define HELLO "/tally.v1.Replication/Hello"
@@ -74,8 +75,8 @@ static void expect_hello_refused(const Tally__V1__HelloRequest *request, grpc_st
 Test(replication, hello_refuses_strangers_and_says_what_both_sides_have)
 {
     Tally__V1__HelloRequest request = good_hello();
-    request.protocol = 2;
-    expect_hello_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "protocol 1", "caller 2");
+    request.protocol = 1;
+    expect_hello_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "protocol 2", "caller 1");
     request = good_hello();
     request.cluster = (char[]){"shop"};
     expect_hello_refused(&request, GRPC_STATUS_FAILED_PRECONDITION, "cluster bank", "cluster shop");
@@ -110,11 +111,43 @@ static Tally__V1__PullRequest first_pull(uint64_t from)
     return request;
 }
 
-static void pull_open(uint64_t from)
+/* Reads the question and answers it, as `region` would, with that key. */
+static void answer_question(const char *region, uint64_t from, const struct note_signer *signer)
+{
+    Tally__V1__PullRequest request;
+    struct buf line;
+    cr_assert(outside_read(&outside, &bytes));
+    Tally__V1__PullResponse *response = tally__v1__pull_response__unpack(NULL, bytes.size_bytes, bytes.data);
+    cr_assert_not_null(response);
+    cr_assert_eq(response->question.len, INTRODUCTION_QUESTION_BYTES);
+    cr_assert_eq(response->block.len + response->checkpoint.len, 0, "nothing before the answer");
+    struct introduction introduction = {.cluster = "bank",
+                                        .from = region,
+                                        .to = "eu",
+                                        .origin = OWN_ORIGIN,
+                                        .from_index = from,
+                                        .question = bytes_of(response->question.data, response->question.len)};
+    buf_init(&line, INTRODUCTION_MAX_BYTES);
+    struct signers signers = {.count = 1, .items = {signer}};
+    cr_assert_eq(introduction_sign(&introduction, &signers, &line, NULL), 0);
+    tally__v1__pull_request__init(&request);
+    request.introduction = (ProtobufCBinaryData){.len = line.size_bytes, .data = line.data};
+    outside_write_message(&outside, &request.base);
+    buf_free(&line);
+    tally__v1__pull_response__free_unpacked(response, NULL);
+}
+
+static void pull_begin(uint64_t from)
 {
     Tally__V1__PullRequest request = first_pull(from);
     outside_open(&outside, stage.port, PULL, 30000);
     outside_write_message(&outside, &request.base);
+}
+
+static void pull_open(uint64_t from)
+{
+    pull_begin(from);
+    answer_question("us", from, &stage.peer_cosigner);
 }
 
 /* The next message is a block [first, first + count). */
@@ -235,6 +268,53 @@ Test(replication, pull_refuses_acknowledgements_that_cannot_be)
     outside_write(&outside, BYTES_LITERAL("\xff"));
     expect_pull_ends(GRPC_STATUS_INVALID_ARGUMENT, "PullRequest");
     cr_expect_eq(stage.acknowledgements, 0);
+}
+
+Test(replication, pull_is_only_for_who_can_show_to_be_the_region)
+{
+    static const uint8_t seed[32] = {4};
+    struct note_signer stranger;
+    Tally__V1__PullRequest nothing;
+    tally__v1__pull_request__init(&nothing);
+    stage_append(&stage, 0, "s", 3, 10);
+    cr_assert_eq(note_signer_from_seed("bank/us", NOTE_KEY_COSIGNATURE, seed, &stranger, NULL), 0);
+    pull_begin(0);
+    answer_question("us", 0, &stranger);
+    expect_pull_ends(GRPC_STATUS_PERMISSION_DENIED, "calls itself region us");
+    pull_begin(0);
+    answer_question("uk", 0, &stage.peer_cosigner);
+    expect_pull_ends(GRPC_STATUS_PERMISSION_DENIED, "calls itself region us");
+    pull_begin(0);
+    answer_question("us", 1, &stage.peer_cosigner);
+    expect_pull_ends(GRPC_STATUS_PERMISSION_DENIED, "calls itself region us");
+    pull_begin(0);
+    outside_write_message(&outside, &nothing.base);
+    expect_pull_ends(GRPC_STATUS_PERMISSION_DENIED, "calls itself region us");
+    pull_begin(0);
+    outside_writes_done(&outside);
+    expect_pull_ends(GRPC_STATUS_INVALID_ARGUMENT, "who pulls");
+}
+
+Test(replication, pull_leaves_out_payloads_that_the_region_may_not_hold)
+{
+    static const char *const here[] = {"eu"};
+    stage_append(&stage, 0, "s", 3, 10);
+    stage.contexts[0].rules = (struct context_rules){.payload_region_count = 1, .payload_regions = here};
+    pull_open(0);
+    cr_assert(outside_read(&outside, &bytes));
+    cr_assert_null(memmem(bytes.data, bytes.size_bytes, "xxxxxxxxxx", 10));
+    cr_assert_not_null(memmem(bytes.data, bytes.size_bytes, "bank", 4));
+    outside_cancel(&outside);
+    outside_finish(&outside);
+    outside_close(&outside);
+}
+
+Test(replication, pull_does_not_send_what_is_of_a_context_that_is_not_known)
+{
+    stage_append(&stage, 0, "s", 3, 10);
+    stage.contexts[0].name = "shop";
+    pull_open(0);
+    expect_pull_ends(GRPC_STATUS_UNAVAILABLE, "context \"bank\", which is not known here");
 }
 
 Test(replication, pull_refuses_bad_beginnings)

@@ -168,6 +168,22 @@ Test(server_config, rules_about_homes_are_taken_and_checked)
     refused(head, peers, endless, ERR_INVALID, "lease_ms");
 }
 
+Test(server_config, only_regions_that_hold_payloads_make_copies)
+{
+    static const char one[] = "contexts:\n  - name: bank\n    default_home: eu\n    payload_regions: [eu, us]\n"
+                              "    durability: { peers: 1 }\n";
+    static const char none[] = "contexts:\n  - name: bank\n    default_home: eu\n    payload_regions: [eu]\n"
+                               "    durability: { peers: 1 }\n";
+    static const char bounded[] = "contexts:\n  - name: bank\n    default_home: eu\n    payload_regions: [eu]\n"
+                                  "    recovery_point: { events: 10, then: warn }\n";
+    struct server_config *config = NULL;
+    struct err err = {0};
+    cr_assert_eq(load(head, peers, one, &config, &err), 0, "%s", err.message);
+    server_config_free(config);
+    refused(head, peers, none, ERR_INVALID, "the cluster has 0 that may hold its payloads");
+    refused(head, peers, bounded, ERR_INVALID, "payloads included");
+}
+
 Test(server_config, a_missing_file_says_how_to_make_one)
 {
     struct server_config *config = NULL;

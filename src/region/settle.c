@@ -275,7 +275,7 @@ static int decide_open(struct region *region, struct region_command *command, st
     struct region_settle *settle = command->settle;
     struct err *err = &command->refusal.err;
     int code = 0;
-    if (subject->late.state == INDEX_LATE_DUPLICATE || (is_repeated(region, subject) && !PLANTED(decide_repeated)))
+    if ((subject->late.state == INDEX_LATE_DUPLICATE || is_repeated(region, subject)) && !PLANTED(decide_repeated))
         return refuse_duplicate(err);
     if (settle->settlement == SETTLED_ACCEPTED && !PLANTED(settle_without_effect))
         code = append_again(region, command, subject);

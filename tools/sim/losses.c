@@ -92,12 +92,25 @@ static bool all_tell_the_same(struct world *world, size_t log, const bool *victi
     return same || truth_signed_size(world, log) >= size;
 }
 
+/* What a peer has received and not stored yet it does not tell, and it would come to light when the log has ended. */
+static bool all_have_stored(struct world *world, size_t log, const bool *victims)
+{
+    for (size_t i = 0; i < world->node_count; i++) {
+        const struct node *node = &world->nodes[i];
+        if (!victims[i] && may_hold(node, truth_origin(world, log)) > node_held_size(node, log))
+            return false;
+    }
+    return true;
+}
+
 /* Whether of each log either all survives, or it is a tail of a victim's own log that may go. */
 static bool may_go(struct world *world, const bool *victims, bool remembered)
 {
     for (size_t log = 0; log < truth_log_count(world); log++) {
         uint64_t surviving = largest(world, log, victims, false);
         bool own = own_of(world, log, victims) != NULL;
+        if (own && !all_have_stored(world, log, victims))
+            return false;
         uint64_t here = own ? truth_size(world, truth_origin(world, log)) : largest(world, log, victims, true);
         if (here <= surviving && own && remembered && !all_tell_the_same(world, log, victims))
             return false;

@@ -6,7 +6,7 @@
 
 /* Written last into a backup: a folder without it is no whole backup. */
 #define BACKUP_MANIFEST "BACKUP.json"
-/* Written into a restored data directory; the region removes it once it has signed again (src/server/life.c). */
+/* Written into a restored data directory; the region removes it when its next log begins (region/life.h). */
 #define RESTORED_MARK "RESTORED"
 
 enum { BACKUP_FILE_MAX_BYTES = 1024 * 1024 };

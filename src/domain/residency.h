@@ -6,7 +6,9 @@
  * decide about, and a copy of the log waits there for the definition, which its home had when it accepted them.
  *
  * Control events are the system's own: every region obeys them, so every region holds them whole, whatever context they
- * are about. One of a kind that this version does not know may hold anything, so it is treated like a client's. */
+ * are about. A queued command, which carries what a client said, is therefore only kept for contexts that every region
+ * holds whole (region/elsewhere.c). One of a kind that this version does not know may hold anything, so it is treated
+ * like a client's. */
 #ifndef DOMAIN_RESIDENCY_H
 #define DOMAIN_RESIDENCY_H
 

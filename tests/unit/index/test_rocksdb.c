@@ -607,6 +607,32 @@ Test(rocksdb, a_key_of_versions_that_is_too_long_is_damage)
     expect_damage(scan_order);
 }
 
+/* A million entries of a hostile log have one version of one stream: it cannot be scanned, but who applies the log goes
+ * on, also when its head is taken back. */
+Test(rocksdb, a_list_of_versions_without_end_stops_nobody_who_applies)
+{
+    enum { RECORD_BYTES = 11, RECORDS = 1600 * 1000 };
+    static const char record[RECORD_BYTES] = {0, 5};
+    char *list = malloc((size_t)RECORD_BYTES * RECORDS);
+    cr_assert_not_null(list);
+    for (size_t i = 0; i < RECORDS; i++)
+        memcpy(list + i * RECORD_BYTES, record, RECORD_BYTES);
+    write_some();
+    PLANT(HEAD_KEY, KNOWN_LOG EIGHT VARINT "\5"); /* its place is that of the log's first entry */
+    plant(VERSION_KEY, sizeof(VERSION_KEY) - 1, list, (size_t)RECORD_BYTES * RECORDS);
+    free(list);
+    struct index *index = open_rocksdb(folder);
+    cr_assert_eq(head_of_order(index, NULL), 0);
+    cr_assert_eq(scan_order(index, NULL), ERR_TOO_LARGE);
+    struct entry entry = entry_of(0, "order-1", 5, 0);
+    struct index_entry item = {.entry = &entry};
+    struct err err = {0};
+    cr_assert_eq(index_demote(index, 0, &item, 1, &err), 0, "%s", err.message);
+    cr_assert_eq(head_of_order(index, NULL), ERR_NOT_FOUND);
+    cr_assert_eq(index_late_count(index), 1);
+    index_close(index);
+}
+
 Test(rocksdb, an_apply_that_finds_damage_applies_nothing)
 {
     write_some();

@@ -273,20 +273,6 @@ static int add_version(struct change *change, struct index_place place, const st
     return put_value(change, key_bytes(&key), head_encode(&head, &change->value), err);
 }
 
-struct falling {
-    struct head_record head;
-    bool found;
-};
-
-/* The highest version left is the first that is seen from above. */
-static int see_highest(void *context, const struct version *version)
-{
-    struct falling *falling = context;
-    falling->head = (struct head_record){.place = version->place, .time = version->time, .version = version->version};
-    falling->found = true;
-    return ERR_END;
-}
-
 static int drop_version(struct change *change, struct index_place place, const struct item *item, struct err *err)
 {
     struct key key;
@@ -298,13 +284,14 @@ static int drop_version(struct change *change, struct index_place place, const s
         code = find_head(change, head_key(&key, item->context, item->stream), &head, &found, err);
     if (code != 0 || !found || !same_place(head.place, place))
         return code;
-    struct falling falling = {.found = false};
-    code = versions_walk(change->index, change->view, item->context, item->stream, version.version, 0, see_highest,
-                         &falling, err);
+    code = versions_highest(change->index, change->view, item->context, item->stream, version.version, &version, &found,
+                            err);
     if (code != 0)
         return code;
-    return falling.found ? put_value(change, key_bytes(&key), head_encode(&falling.head, &change->value), err)
-                         : drop(change, key_bytes(&key), err);
+    if (!found)
+        return drop(change, key_bytes(&key), err);
+    head = (struct head_record){.place = version.place, .time = version.time, .version = version.version};
+    return put_value(change, key_bytes(&key), head_encode(&head, &change->value), err);
 }
 
 /* --- Causes --- */

@@ -56,6 +56,7 @@ struct reading {
     const struct store_view *view;
     struct bytes context;
     struct bytes stream;
+    bool pass_over; /* lists that are too long */
     struct buf value;
     struct buf said; /* struct said, sorted */
 };
@@ -111,6 +112,11 @@ static int read_list(struct reading *reading, uint64_t list, bool *ret_found, st
     struct key key;
     int code = store_get(reading->index->store, reading->view, list_key(&key, reading->context, reading->stream, list),
                          &reading->value, ret_found, err);
+    if (code == ERR_TOO_LARGE && reading->pass_over) {
+        buf_clear(&reading->said);
+        *ret_found = true;
+        return 0;
+    }
     return code == 0 && *ret_found ? parse(reading, err) : code;
 }
 
@@ -220,14 +226,47 @@ static int walk_lists(struct reading *reading, uint64_t from, uint64_t last, ver
     }
 }
 
+static int walk(struct reading *reading, uint64_t from, uint64_t last, versions_fn *each, void *each_context,
+                struct err *err)
+{
+    buf_init(&reading->value, VERSIONS_MAX_BYTES);
+    buf_init(&reading->said, VERSIONS_MAX_BYTES / VERSION_RECORD_MIN_BYTES * sizeof(struct said));
+    int code = walk_lists(reading, from, last, each, each_context, err);
+    buf_free(&reading->said);
+    buf_free(&reading->value);
+    return code == ERR_END ? 0 : code;
+}
+
 int versions_walk(struct index *index, const struct store_view *view, struct bytes context, struct bytes stream,
                   uint64_t from, uint64_t last, versions_fn *each, void *each_context, struct err *err)
 {
     struct reading reading = {.index = index, .view = view, .context = context, .stream = stream};
-    buf_init(&reading.value, VERSIONS_MAX_BYTES);
-    buf_init(&reading.said, VERSIONS_MAX_BYTES / VERSION_RECORD_MIN_BYTES * sizeof(struct said));
-    int code = walk_lists(&reading, from, last, each, each_context, err);
-    buf_free(&reading.said);
-    buf_free(&reading.value);
-    return code == ERR_END ? 0 : code;
+    return walk(&reading, from, last, each, each_context, err);
+}
+
+struct highest {
+    struct version version;
+    bool found;
+};
+
+/* From above, the first is it. */
+static int see_highest(void *context, const struct version *version)
+{
+    struct highest *highest = context;
+    highest->version = *version;
+    highest->found = true;
+    return ERR_END;
+}
+
+int versions_highest(struct index *index, const struct store_view *view, struct bytes context, struct bytes stream,
+                     uint64_t from, struct version *ret, bool *ret_found, struct err *err)
+{
+    struct reading reading = {.index = index, .view = view, .context = context, .stream = stream, .pass_over = true};
+    struct highest highest = {.found = false};
+    int code = walk(&reading, from, 0, see_highest, &highest, err);
+    if (code != 0)
+        return code;
+    *ret_found = highest.found;
+    *ret = highest.version;
+    return 0;
 }

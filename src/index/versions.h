@@ -33,4 +33,10 @@ typedef int versions_fn(void *context, const struct version *version);
 int versions_walk(struct index *index, const struct store_view *view, struct bytes context, struct bytes stream,
                   uint64_t from, uint64_t last, versions_fn *each, void *each_context, struct err *err) MUST_USE;
 
+/* The highest version at or below `from` that an entry has: false in *ret_found when there is none. Lists past
+ * VERSIONS_MAX_BYTES are passed over, so that a hostile log cannot stop whoever applies it. Other errors of
+ * versions_walk. */
+int versions_highest(struct index *index, const struct store_view *view, struct bytes context, struct bytes stream,
+                     uint64_t from, struct version *ret, bool *ret_found, struct err *err) MUST_USE;
+
 #endif

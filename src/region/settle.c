@@ -10,7 +10,8 @@
  *
  * Invariants:
  *  1. An item is decided at most once under one home: what the index does not show yet is in `places`.
- *  2. An event is appended again only if no effective event has its id, in the index or in the overlay.
+ *  2. An event is appended again, or decided otherwise, only if no effective event has its id, in the index or in the
+ *     overlay.
  *  3. Asking for the decision that was made changes nothing, and is answered when that decision is durable. */
 #include "region/settle.h"
 
@@ -262,12 +263,19 @@ static int decide_again(struct region *region, struct region_command *command, s
     return code;
 }
 
+/* Whether the event was appended again here, which the index does not show yet. */
+static bool is_repeated(const struct region *region, const struct subject *subject)
+{
+    const struct overlay_item *item = overlay_id(&region->overlay, subject->late.event_id);
+    return item != NULL && item->log == 0;
+}
+
 static int decide_open(struct region *region, struct region_command *command, struct subject *subject)
 {
     struct region_settle *settle = command->settle;
     struct err *err = &command->refusal.err;
     int code = 0;
-    if (subject->late.state == INDEX_LATE_DUPLICATE)
+    if (subject->late.state == INDEX_LATE_DUPLICATE || (is_repeated(region, subject) && !PLANTED(decide_repeated)))
         return refuse_duplicate(err);
     if (settle->settlement == SETTLED_ACCEPTED && !PLANTED(settle_without_effect))
         code = append_again(region, command, subject);

@@ -45,7 +45,9 @@
     X(degrade_always, "with too few peers an append is accepted on fewer copies, though its context says no")          \
     X(settle_without_effect, "a late event is decided to be accepted, and not appended again")                         \
     X(decide_repeated, "a late event is dropped, rejected or compensated though its home has taken it again before")   \
-    X(obey_overtaken, "a decision about a late event counts though its home had been overtaken")
+    X(obey_overtaken, "a decision about a late event counts though its home had been overtaken")                       \
+    X(decide_twice, "a queued command is decided again as long as the index does not show the first verdict")          \
+    X(late_verdicts, "a verdict on a queued command counts although its home was overtaken")
 
 #ifdef TALLY_PLANTED
 enum planted {

@@ -20,6 +20,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "domain/queued.h"
 #include "domain/residency.h"
 #include "region/region_internal.h"
@@ -468,7 +469,7 @@ int elsewhere_decide(struct region *region, struct region_command *command)
     if (code != 0)
         return code;
     const struct settle_pending *pending = settle_pending_at(region, queued.place);
-    verdict->already = pending != NULL || queued.state != INDEX_QUEUED_OPEN;
+    verdict->already = (pending != NULL && !PLANTED(decide_twice)) || queued.state != INDEX_QUEUED_OPEN;
     if (verdict->already) {
         command->ticket = pending == NULL ? 0 : pending->own_index + 1;
         return 0;

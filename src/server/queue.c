@@ -3,14 +3,15 @@
  *
  * It goes over the open commands in (origin, index) order, so those of one partition and log come in their order. When
  * one cannot be decided now (too few copies, a busy disk), those of its partition that come after it wait, too: a run
- * remembers which partitions these are. What cannot be remembered waits as well. Nothing here must survive: what is
+ * remembers which partitions these are. What cannot be remembered waits as well. A run that decides nothing is followed
+ * by a pause, so that commands for another home cost little. Nothing here must survive: what is
  * decided is not open any more. */
 #include "rpc/queue.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "server/internal.h"
 
-enum { BLOCKED_MAX = 1024, KEY_MAX_BYTES = 1 + 2 * ENTRY_NAME_MAX_BYTES };
+enum { PAUSE_MS = 50, BLOCKED_MAX = 1024, KEY_MAX_BYTES = 1 + 2 * ENTRY_NAME_MAX_BYTES };
 
 struct run {
     struct server *server;
@@ -93,6 +94,8 @@ void queue_run(struct server *server)
     if (run->accepted + run->refused > 0)
         server_say(server, "decided queued commands: %llu accepted, %llu refused", (unsigned long long)run->accepted,
                    (unsigned long long)run->refused);
+    else
+        clock_sleep_ms(PAUSE_MS); /* another home's, or not to be decided now */
     map_free(&run->blocked);
     authority_table_free(&run->authority);
     mem_free(run);

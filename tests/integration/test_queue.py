@@ -108,6 +108,16 @@ def test_whoever_is_the_home_by_then_decides(lab):
     assert done.returncode == VERIFIED, done.stdout + done.stderr
 
 
+def test_pipelined_commands_are_queued_and_others_go_on(lab):
+    eu, us = lab.started('eu', 'us')
+    eu.kill()
+    requests = [ledger_pb2.AppendRequest(writes=[write('a', partition=partition)], tag=n, at_wrong_home=choice)
+                for n, (partition, choice) in enumerate([('eu', QUEUE), ('us', QUEUE), ('eu', 0), ('eu', QUEUE)])]
+    answers = list(us.client().append_stream(iter(requests), timeout=20))
+    assert [a.ticket for a in answers] == ['us@1', '', '', 'us@3'], answers
+    assert answers[1].results[0].index == 1 and answers[2].error.code == 'WRONG_HOME'
+
+
 def test_what_cannot_be_queued_is_refused(lab):
     eu, us = lab.started('eu', 'us')
     client = us.client()

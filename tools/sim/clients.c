@@ -236,6 +236,17 @@ struct region_stream_write clients_compensate(struct world *world, const struct 
     return op->writes[0];
 }
 
+struct region_stream_write clients_queue(struct world *world)
+{
+    struct op *op = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*op)));
+    size_t partition = world_draw(world, world->partition_count);
+    *op = (struct op){.number = world->clients->op_count, .partition = partition, .finished = true, .settled = true};
+    make_write(world, op, partition, world_draw(world, SIM_STREAMS), world_between(world, 1, 3));
+    note_said(world, op);
+    keep_op(world->clients, op);
+    return op->writes[0];
+}
+
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE])
 {
     for (struct said *said = map_get(&world->clients->said, bytes_of(id, ENTRY_ID_SIZE)); said != NULL;

@@ -499,6 +499,8 @@ void fates_check_end(struct world *world)
             count_states(&subject);
     }
     if (!world->failed)
+        queuers_check_end(world);
+    if (!world->failed)
         clients_check_fates(world, atlas);
     atlas_free(atlas);
 }

@@ -43,6 +43,7 @@ void run_seed(struct world *world)
     operators_start(world);
     definers_start(world);
     settlers_start(world);
+    queuers_start(world);
     atlas_start(world);
     world_run_until(world, world->plan.fault_phase_us);
     if (!world->failed) {

@@ -162,7 +162,8 @@ struct request {
     struct context context; /* that it defines */
     struct region_settle settle;
     struct region_settle_item items[SIM_OP_WRITES_MAX];
-    struct arena arena; /* of events that are settled; empty for others */
+    struct region_verdict verdict; /* about a queued command */
+    struct arena arena;            /* of events that are settled; empty for others */
     struct bytes partitions[SIM_PARTITIONS_MAX];
 };
 
@@ -410,6 +411,8 @@ const struct op *clients_find_said(const struct world *world, const struct entry
 /* An event that compensates a late one, which an operator says; the write lives as long as the run. */
 struct region_stream_write clients_compensate(struct world *world, const struct index_late *item);
 /* Somebody decided about an event of this id. */
+/* What a client would say to a region that is not the home: one write. */
+struct region_stream_write clients_queue(struct world *world);
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE]);
 /* The number in a stream's name. */
 size_t clients_stream_number(struct bytes stream);
@@ -438,6 +441,14 @@ void settlers_start(struct world *world);
 void settlers_answered(struct node *node, struct request *request);
 /* Whether everything that a rule decides is decided. */
 bool settlers_done(struct world *world, char *why, size_t why_size);
+
+/* queuers.c: commands that regions keep for other homes, and the homes that decide them. */
+void queuers_start(struct world *world);
+/* A region lets go of a request to queue, or to decide. */
+void queuers_answered(struct node *node, struct request *request);
+/* Every queued command is decided. */
+bool queuers_done(struct world *world, char *why, size_t why_size);
+void queuers_check_end(struct world *world);
 
 /* atlas.c */
 void atlas_start(struct world *world);

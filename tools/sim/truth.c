@@ -301,6 +301,8 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
         take_decision(world, node, log, found);
         return;
     }
+    if (kind == CONTROL_COMMAND_QUEUED || control_decides_command(kind))
+        return; /* compared in the end (queuers.c) */
     if (!control_is_authority(kind) || control_authority_parse(kind, found->frame.payload, &parsed, &err) != 0) {
         world_fail(world, node, "entry %llu of %s is no change of homes, and no decision: %s",
                    (unsigned long long)entry->index, log->origin, err.message);

@@ -388,7 +388,7 @@ def test_the_report_shows_homes_changes_and_what_lost(lab):
     folder = write_all(ledgers, lab.folder / 'data')
     code, report = authority(lab, folder, *trust(lab, *ledgers))
     rows = {f'{p["context"]}/{p["partition"]}': (p['home'], p['epoch'], p['changes'], p['effective'], p['late']) for p in report['partitions']}
-    assert rows == {'bank/*': ('us', 2, 2, 0, 0), 'cards/*': ('us', 1, 0, 0, 0), 'bank/p': ('us', 2, 0, 5, 4), 'bank/q': ('us', 1, 0, 2, 0)}, rows
+    assert rows == {'bank/*': ('us', 2, 2, 0, 0), 'cards/*': ('us', 1, 0, 0, 0), '$system/*': ('eu', 1, 0, 0, 0), 'bank/p': ('us', 2, 0, 5, 4), 'bank/q': ('us', 1, 0, 2, 0)}, rows
     changes = [(c['type'], c['log'], c['index'], c['basis'], c['counts'], c['late_entries'], c['reason'], c['forced']) for c in report['changes']]
     assert changes == [('$AuthoritySeized', 'bank/ap/1', 0, 'eu@5,us@2', False, 0, 'it lost power', True),
                        ('$AuthoritySeized', 'bank/us/1', 2, 'eu@4,us@2', True, 4, 'it lost power', True)], changes

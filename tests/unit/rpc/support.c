@@ -425,7 +425,6 @@ void stage_add_log(struct stage *stage)
 /* Both regions append, each to a partition of its own. */
 static const struct context_home HOMES[] = {{"us", "us"}};
 static const struct context CONTEXTS[] = {{.name = "bank", .default_home = "eu", .home_count = 1, .homes = HOMES}};
-static const struct context_table TABLE = {.count = 1, .contexts = CONTEXTS};
 
 static void stage_cosigner(struct note_signer *ret)
 {
@@ -435,7 +434,7 @@ static void stage_cosigner(struct note_signer *ret)
 
 void stage_init(struct stage *stage)
 {
-    *stage = (struct stage){.backend = {.ops = &OPS, .config = &stage->config, .index = index_memory_new(&TABLE)},
+    *stage = (struct stage){.backend = {.ops = &OPS, .config = &stage->config},
                             .config = {.cluster = "bank",
                                        .region = "eu",
                                        .address = "eu.example:7000",
@@ -448,6 +447,7 @@ void stage_init(struct stage *stage)
     stage->config.peers[0].cosign_keys = (struct keyring){.count = 1, .keys = {stage->peer_cosigner.verifier}};
     stage->contexts[0] = (struct context){.name = "bank", .default_home = "eu", .home_count = 1, .homes = HOMES};
     stage->config.contexts = (struct context_table){.count = 1, .contexts = stage->contexts};
+    stage->backend.index = index_memory_new(&stage->config.contexts);
     memset(stage->backend.contexts_digest.bytes, 7, HASH_SIZE);
     pthread_mutex_init(&stage->mutex, NULL);
     pthread_cond_init(&stage->changed, NULL);

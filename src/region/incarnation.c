@@ -160,11 +160,25 @@ static void end_restored(struct region *region, struct region_update *update)
     begin(region, unused_number(region), true, why, update);
 }
 
+/* Whether what any peer told to hold of this region's earlier logs is here, though that peer may have gone since: the
+ * process that takes over may accept before it hears of anybody. */
+static bool earlier_logs_are_back(const struct region *region)
+{
+    for (size_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        for (size_t peer = 0; log->state == REGION_LOG_RETIRED && peer < region->config.peer_count; peer++) {
+            if (log->held[peer] > log->durable_size)
+                return false;
+        }
+    }
+    return true;
+}
+
 /* A peer that was not heard may hold more of the log than those that were: it is waited for, unless the region is to
  * accept in isolation. */
 static bool must_wait(const struct region *region)
 {
-    return !all_heard(region) && !waited_long_enough(region);
+    return (!all_heard(region) || !earlier_logs_are_back(region)) && !waited_long_enough(region);
 }
 
 static void wait_restored(struct region *region)

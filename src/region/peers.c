@@ -151,7 +151,7 @@ static bool all_told(const struct region *region)
     return heard && all_reported(region);
 }
 
-/* One that sends what does not fit is not waited for. */
+/* An owner that sends what does not fit is not waited for. */
 static bool is_reachable(const struct region *region, const struct region_log *log, size_t peer)
 {
     return region->peers[peer].up && log->blocked_until_us[peer] <= region->now.mono_us;
@@ -165,7 +165,7 @@ static uint64_t needed_size(const struct region *region, const struct region_log
     if (log->state == REGION_LOG_MIRRORING && is_reachable(region, log, log->owner))
         return log->start_size;
     for (size_t i = 0; log->state == REGION_LOG_RETIRED && i < region->config.peer_count; i++) {
-        if (is_reachable(region, log, i) && log->held[i] > needed)
+        if (region->peers[i].up && log->held[i] > needed)
             needed = log->held[i];
     }
     return needed;

@@ -359,6 +359,18 @@ Test(incarnation, a_restored_region_waits_for_the_peers_that_have_not_answered)
     cr_expect_gt(begun(), 1000000);
 }
 
+Test(incarnation, a_log_does_not_end_before_what_a_peer_held_of_an_earlier_one_is_back_though_that_peer_is_gone)
+{
+    config.incarnation = 2;
+    config.restored = true;
+    start(0);
+    hears(0, "bank/eu/1", 5, bytes_of(NULL, 0));
+    misses(1);
+    misses(0);
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 0);
+}
+
 Test(incarnation, a_restored_region_pulls_back_what_its_peers_hold_first)
 {
     config.restored = true;

@@ -47,9 +47,21 @@ struct tally_client;
 /* address is "host:port". Connects when first used, and again by itself after a loss. ERR_INVALID for a malformed
  * address. */
 int tally_client_open(const char *address, struct tally_client **ret, struct err *err);
-/* Whether tally_append asks a region that is not the home to pass the batch on to it (at first: no, it is refused with
- * ERR_WRONG_HOME and the home's address). An appender's batches are never passed on. Any thread. */
-void tally_client_set_forward(struct tally_client *client, bool forward);
+/* What a region does with a batch of tally_append when another region is the home. */
+enum tally_at_wrong_home {
+    TALLY_REDIRECT, /* it refuses with ERR_WRONG_HOME and the home's address: this is how a client begins */
+    TALLY_FORWARD,  /* it passes the batch on to the home */
+    TALLY_OVERRIDE, /* it accepts the batch as an emergency, without effect on its streams until the home settles it:
+                     * all writes of one partition, expecting TALLY_ANY, of event types that the context marks; else
+                     * ERR_PERMISSION. tally_client_set_override says why */
+    TALLY_QUEUE, /* it keeps the batch, durably, until the home has decided it: the answer has a ticket and no results.
+                  * All writes of one partition, at most 1,000 events and 512 KiB; ERR_BUSY when it keeps too many */
+};
+/* An appender's batches are always redirected. Any thread. */
+void tally_client_set_at_wrong_home(struct tally_client *client, enum tally_at_wrong_home at_wrong_home);
+/* Who overrides, and why, for TALLY_OVERRIDE: it stays in the log. Both are borrowed and outlive the client. Not while
+ * others append. */
+void tally_client_set_override(struct tally_client *client, const char *actor, const char *reason);
 /* After everything opened on it was closed. NULL is fine. */
 void tally_client_close(struct tally_client *client);
 
@@ -116,7 +128,9 @@ struct tally_answer {
     const char *position; /* a read that demands it sees at least this append */
     bool degraded;        /* on fewer copies than its contexts ask for: that many peers did not answer */
     uint32_t copies;      /* peers that had stored it, as far as they were waited for */
-    size_t result_count;  /* one an event, in the order of the batch */
+    bool overridden;      /* accepted as emergency overrides: open until the home settles them */
+    const char *ticket;   /* "" unless it is kept for its home: tally_ticket_get tells what becomes of it */
+    size_t result_count;  /* one an event, in the order of the batch; 0 with a ticket */
     const struct tally_result *results;
 };
 void tally_answer_free(struct tally_answer *answer);
@@ -147,6 +161,42 @@ void tally_appender_cancel(struct tally_appender *appender);
 /* Nobody may be in send or receive. NULL is fine. */
 void tally_appender_close(struct tally_appender *appender);
 
+/* --- Tickets --- */
+
+/* A batch that a region keeps, or kept, for its home. */
+struct tally_ticket {
+    const char *ticket;
+    const char *state; /* "queued", "accepted", "refused" */
+    const char *context;
+    const char *partition;
+    uint8_t command_id[TALLY_ID_SIZE]; /* the causation id of the verdict's entry */
+    uint64_t time_unix_ms;             /* when it was queued */
+    uint64_t event_count;
+    const char *home;            /* as the region knows it */
+    const char *decision_origin; /* of the log that holds the verdict; "" while it is queued */
+    uint64_t decision_index;
+    const char *position; /* a read that demands it sees the verdict and what was appended with it */
+    size_t result_count;  /* accepted: one an event, in the order of the batch; origin "" when it was there before and
+                             has not reached the region */
+    const struct tally_result *results;
+    struct err refusal; /* refused: why */
+};
+/* Asks any region that holds it, and waits there up to wait_ms until it is decided (0: not at all). ERR_NOT_FOUND: it
+ * has not reached the region, or is no ticket; ERR_INVALID. *ret: tally_ticket_free. */
+int tally_ticket_get(struct tally_client *client, const char *ticket, uint64_t wait_ms, uint64_t timeout_ms,
+                     struct tally_ticket **ret, struct err *err);
+void tally_ticket_free(struct tally_ticket *ticket);
+
+struct tally_tickets {
+    size_t count;
+    const struct tally_ticket *tickets; /* without home, results and the message of the refusal */
+    const char *next;                   /* "": this was the last page */
+};
+/* One page, after a ticket (NULL: from the start), in the order of logs and their entries. *ret: tally_tickets_free. */
+int tally_tickets_list(struct tally_client *client, bool open_only, const char *after, uint64_t timeout_ms,
+                       struct tally_tickets **ret, struct err *err);
+void tally_tickets_free(struct tally_tickets *tickets);
+
 /* --- Reading --- */
 
 /* An entry of a log with its payload. Everything in it lives until the next call on the reader. Texts here are bytes
@@ -163,7 +213,8 @@ struct tally_recorded {
     uint64_t stream_version;
     struct tally_bytes type;
     uint64_t epoch;
-    bool control; /* appended by the system, not by a client */
+    bool control;  /* appended by the system, not by a client */
+    bool override; /* an emergency, accepted away from home: no version, and no effect until the home has decided */
     struct tally_bytes causation_id;
     struct tally_bytes correlation_id;
     struct tally_bytes content_type;
@@ -192,6 +243,7 @@ struct tally_range {
     bool from_end; /* start at the last one instead: for reading backwards */
     bool backwards;
     uint64_t limit;                    /* events; 0 is no limit */
+    bool loose;                        /* streams, forwards: then the overrides that are not decided */
     const struct tally_demand *demand; /* NULL: whatever is there */
 };
 
@@ -460,82 +512,6 @@ int tally_evidence_get(struct tally_client *client, bool resolved, uint64_t time
                        struct err *err);
 void tally_evidence_free(struct tally_evidence *evidence);
 
-/* --- Contexts --- */
-
-struct tally_partition_home {
-    const char *partition;
-    const char *region;
-};
-
-struct tally_event_type {
-    const char *type;
-    const char *settle; /* "manual", "accept", "drop-duplicate", "compensate": what becomes of late ones */
-    bool override;      /* may be accepted away from home */
-    bool commutative;   /* effects commute */
-};
-
-/* A policy. When one is given, a NULL text stands for the first of those that are possible. */
-struct tally_context_policy {
-    const char *name;
-    const char *default_home;
-    size_t home_count;
-    const struct tally_partition_home *homes; /* of epoch 1; tally_homes_get has those of now */
-    const char *topology;                     /* "home-affinity", "active-passive", "multi-home" */
-    const char *isolation;                    /* "accept", "fence" */
-    uint32_t lease_ms;                        /* with "fence" */
-    const char *failover;                     /* "manual", "assisted", "automatic" */
-    size_t payload_region_count;              /* 0: every region may hold payloads */
-    const char *const *payload_regions;
-    size_t type_count;
-    const struct tally_event_type *types;
-    uint32_t durability_peers;
-    const char *when_away;    /* "refuse", "degrade" */
-    uint64_t recovery_events; /* 0: no bound */
-    uint64_t recovery_seconds;
-    const char *recovery_then; /* "warn", "throttle", "refuse" */
-};
-
-struct tally_context {
-    struct tally_context_policy policy;
-    uint64_t version;           /* from 1 */
-    struct tally_place defined; /* the entry that says it; none: the configuration does */
-    uint64_t time_unix_ms;      /* of that entry, like actor and reason */
-    const char *actor;
-    const char *reason;
-};
-
-struct tally_contexts {
-    size_t count;
-    const struct tally_context *items;
-};
-
-/* The contexts that the region's index knows, without homes and event types. *ret: tally_contexts_free. */
-int tally_context_list(struct tally_client *client, uint64_t timeout_ms, struct tally_contexts **ret, struct err *err);
-/* One of them, whole: a single item. ERR_NOT_FOUND. */
-int tally_context_show(struct tally_client *client, const char *name, uint64_t timeout_ms, struct tally_contexts **ret,
-                       struct err *err);
-void tally_contexts_free(struct tally_contexts *contexts);
-
-struct tally_define {
-    const struct tally_context_policy *policy; /* all of it */
-    uint64_t expected_version;                 /* in force; 0: there is no such context, and this creates it */
-    const char *actor;                         /* NULL: "operator" */
-    const char *reason;
-    bool dry_run; /* only ask whether it would be done */
-};
-
-struct tally_defined {
-    uint64_t version;   /* in force now; with dry_run: it would be */
-    bool already;       /* it was so before, and nothing changed */
-    char position[256]; /* a read that demands it sees the definition; cut off when longer */
-};
-
-/* Creates or changes a context. Asked of the home of the context "$system": ERR_WRONG_HOME (*ret_refusal, which may be
- * NULL, names it). ERR_EXISTS, ERR_NOT_FOUND, ERR_VERSION_CONFLICT (expected_version is not in force), ERR_INVALID (it
- * makes no sense, in itself or in this cluster), ERR_UNSUPPORTED (it would break a promise), ERR_TOO_LARGE. */
-int tally_context_define(struct tally_client *client, const struct tally_define *define, uint64_t timeout_ms,
-                         struct tally_defined *ret, struct tally_refusal *ret_refusal, struct err *err);
-
 /* --- Reconciliation: events that came too late, and duplicates --- */
 
 struct tally_late_item {
@@ -549,6 +525,7 @@ struct tally_late_item {
     const char *partition;
     const char *stream;
     const char *type;
+    const char *kind;  /* "late", "override", "duplicate" */
     const char *state; /* "open", "duplicate", "accepted", "dropped", "rejected", "compensation owed", "compensated" */
     bool payload_held; /* at the region that is asked */
     struct tally_place effective;    /* the event with this id that counts */
@@ -561,6 +538,7 @@ struct tally_late_filter {
     const char *context;
     const char *partition;
     const char *state;
+    const char *kind;
 };
 
 struct tally_late_page {
@@ -639,7 +617,8 @@ struct tally_accepted_row {
     uint64_t epoch;
     uint64_t effective;
     uint64_t late;
-    uint64_t published; /* of both: covered by a cosigned checkpoint */
+    uint64_t overrides; /* accepted away from home as emergencies */
+    uint64_t published; /* of all: covered by a cosigned checkpoint */
     uint64_t first_unix_ms;
     uint64_t last_unix_ms;
 };

@@ -44,6 +44,7 @@
     X(answer_before_copies, "an append is answered before peers have stored it")                                       \
     X(degrade_always, "with too few peers an append is accepted on fewer copies, though its context says no")          \
     X(settle_without_effect, "a late event is decided to be accepted, and not appended again")                         \
+    X(decide_repeated, "a late event is dropped, rejected or compensated though its home has just taken it again")     \
     X(obey_overtaken, "a decision about a late event counts though its home had been overtaken")
 
 #ifdef TALLY_PLANTED

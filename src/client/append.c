@@ -163,6 +163,8 @@ static int answer_fill(const Tally__V1__AppendResponse *response, struct answer 
     answer->public.position = response->position;
     answer->public.degraded = response->degraded;
     answer->public.copies = response->copies;
+    answer->public.ticket = response->ticket;
+    answer->public.overridden = response->overridden;
     if (response->error != NULL)
         return answer_error(response->error, answer, err);
     struct tally_result *results = arena_alloc_zero(&answer->arena, response->n_results, sizeof(*results));
@@ -188,16 +190,32 @@ static int check_result_count(const struct tally_answer *answer, const struct ta
     size_t events = 0;
     for (size_t i = 0; i < write_count; i++)
         events += writes[i].event_count;
-    if (answer->result_count != events)
+    if (answer->result_count != (answer->ticket[0] == '\0' ? events : 0))
         return err_set(err, ERR_CORRUPT, "the server answered %zu results for %zu events", answer->result_count,
                        events);
     return 0;
+}
+
+static Tally__V1__AtWrongHome at_wrong_home(struct tally_client *client)
+{
+    switch ((enum tally_at_wrong_home)atomic_load(&client->at_wrong_home)) {
+    case TALLY_REDIRECT:
+        break;
+    case TALLY_FORWARD:
+        return TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_FORWARD;
+    case TALLY_OVERRIDE:
+        return TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_OVERRIDE;
+    case TALLY_QUEUE:
+        return TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_QUEUE;
+    }
+    return TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_REDIRECT;
 }
 
 int tally_append(struct tally_client *client, const struct tally_write *writes, size_t write_count, uint64_t timeout_ms,
                  struct tally_answer **ret, struct tally_refusal *ret_refusal, struct err *err)
 {
     Tally__V1__AppendRequest request;
+    Tally__V1__Override override;
     ProtobufCMessage *response = NULL;
     struct arena arena;
     arena_init(&arena, REQUEST_MEMORY_MAX_BYTES);
@@ -205,8 +223,14 @@ int tally_append(struct tally_client *client, const struct tally_write *writes, 
     int rc = answer == NULL ? err_no_memory(err, "an answer") : 0;
     if (rc == 0)
         rc = request_message(writes, write_count, 0, &arena, &request, err);
-    if (rc == 0 && atomic_load(&client->forward))
-        request.at_wrong_home = TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_FORWARD;
+    tally__v1__override__init(&override);
+    override.actor = client_text(client->override_actor);
+    override.reason = client_text(client->override_reason);
+    if (rc == 0) {
+        request.at_wrong_home = at_wrong_home(client);
+        request.emergency =
+            request.at_wrong_home == TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_OVERRIDE ? &override : NULL;
+    }
     if (rc == 0)
         rc = client_call(client, "/tally.v1.Ledger/Append", &request.base, &tally__v1__append_response__descriptor,
                          timeout_ms, &answer->arena, &response, ret_refusal, err);

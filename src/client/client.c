@@ -28,9 +28,15 @@ void tally_client_close(struct tally_client *client)
     mem_free(client);
 }
 
-void tally_client_set_forward(struct tally_client *client, bool forward)
+void tally_client_set_at_wrong_home(struct tally_client *client, enum tally_at_wrong_home at_wrong_home)
 {
-    atomic_store(&client->forward, forward);
+    atomic_store(&client->at_wrong_home, (int)at_wrong_home);
+}
+
+void tally_client_set_override(struct tally_client *client, const char *actor, const char *reason)
+{
+    client->override_actor = actor;
+    client->override_reason = reason;
 }
 
 char *client_text(const char *text)

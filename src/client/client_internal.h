@@ -18,7 +18,9 @@ enum {
 
 struct tally_client {
     struct channel *channel;
-    atomic_bool forward;
+    atomic_int at_wrong_home; /* enum tally_at_wrong_home */
+    const char *override_actor;
+    const char *override_reason;
 };
 
 /* Appends the encoding. ERR_TOO_LARGE past out->max_bytes, ERR_NO_MEMORY. */

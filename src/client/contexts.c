@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "client/client_internal.h"
+#include "tally/contexts.h"
 #include "tally/v1/operations.pb-c.h"
 
 /* Starts with the public part, whose address tally_contexts_free gets. */

@@ -133,6 +133,7 @@ static void recorded_fill(const struct frame *frame, const struct entry *entry, 
         .type = borrowed(entry->type),
         .epoch = entry->epoch,
         .control = (entry->flags & ENTRY_FLAG_CONTROL) != 0,
+        .override = (entry->flags & ENTRY_FLAG_OVERRIDE) != 0,
         .causation_id = borrowed(entry->causation_id),
         .correlation_id = borrowed(entry->correlation_id),
         .content_type = borrowed(entry->content_type),
@@ -233,6 +234,7 @@ int tally_read_stream(struct tally_client *client, const char *context, const ch
     request.from_end = range->from_end;
     request.backwards = range->backwards;
     request.limit = range->limit;
+    request.loose = range->loose;
     request.demand = demand_message(range->demand, &demand);
     return reader_open(client, "/tally.v1.Ledger/ReadStream", &request.base, ret, err);
 }

@@ -51,6 +51,7 @@ static int item_of(const Tally__V1__LateItem *from, struct tally_late_item *ret,
                                     .partition = from->partition,
                                     .stream = from->stream,
                                     .type = from->type,
+                                    .kind = from->kind,
                                     .state = from->state,
                                     .payload_held = from->payload_held,
                                     .effective = place_of(from->effective),
@@ -91,6 +92,7 @@ int tally_late_list(struct tally_client *client, const struct tally_late_filter 
     request.context = client_text(filter->context);
     request.partition = client_text(filter->partition);
     request.state = client_text(filter->state);
+    request.kind = client_text(filter->kind);
     if (after != NULL) {
         place_to(after, &place);
         request.after = &place;
@@ -284,6 +286,7 @@ static int report_accepted(const Tally__V1__ReportResponse *from, struct arena *
                                               .epoch = from->accepted[i]->epoch,
                                               .effective = from->accepted[i]->effective,
                                               .late = from->accepted[i]->late,
+                                              .overrides = from->accepted[i]->overrides,
                                               .published = from->accepted[i]->published,
                                               .first_unix_ms = unix_ms(from->accepted[i]->first_time),
                                               .last_unix_ms = unix_ms(from->accepted[i]->last_time)};

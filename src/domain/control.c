@@ -15,6 +15,10 @@ static const struct {
     {CONTROL_LATE_SETTLED, "$LateSettled"},
     {CONTROL_KEY_ROTATED, "$KeyRotated"},
     {CONTROL_KEY_RETIRED, "$KeyRetired"},
+    {CONTROL_COMMAND_QUEUED, "$CommandQueued"},
+    {CONTROL_COMMAND_ACCEPTED, "$CommandAccepted"},
+    {CONTROL_COMMAND_REFUSED, "$CommandRefused"},
+    {CONTROL_OVERRIDE_MADE, "$OverrideMade"},
     {CONTROL_CONTEXT_DEFINED, "$ContextDefined"},
 };
 
@@ -64,6 +68,11 @@ bool control_stands_alone(enum control_kind kind)
 bool control_is_key(enum control_kind kind)
 {
     return kind == CONTROL_KEY_ROTATED || kind == CONTROL_KEY_RETIRED;
+}
+
+bool control_decides_command(enum control_kind kind)
+{
+    return kind == CONTROL_COMMAND_ACCEPTED || kind == CONTROL_COMMAND_REFUSED;
 }
 
 bool control_name_reserved(struct bytes name)
@@ -134,6 +143,17 @@ static int check_key(const struct control_key *key, struct err *err)
     return code;
 }
 
+static int check_decided(const struct control_decided *decided, struct err *err)
+{
+    int code = check_text(decided->message, CONTROL_REASON_MAX_BYTES, "message", err);
+    if (code == 0)
+        code = entry_check_name(bytes_of_string(decided->region), POSITION_REGION_MAX_BYTES, "region", err);
+    if (code == 0 && (decided->incarnation == 0 || decided->code > 0 || decided->code < -CONTROL_CODE_MAX ||
+                      (decided->code != 0) != (decided->message.size_bytes > 0)))
+        code = err_set(err, ERR_INVALID, "a verdict names an incarnation from 1, and code and message when it refuses");
+    return code;
+}
+
 static int finish(struct buf *out, size_t start, int code, struct err *err)
 {
     if (code == 0)
@@ -200,6 +220,26 @@ int control_settled_encode(const struct control_settled *settled, struct buf *ou
     return finish(out, start, code, err);
 }
 
+int control_decided_encode(const struct control_decided *decided, struct buf *out, struct err *err)
+{
+    size_t start = out->size_bytes;
+    int code = check_decided(decided, err);
+    if (code != 0)
+        return code;
+    code = fields_put_text(out, 1, bytes_of_string(decided->region));
+    if (code == 0)
+        code = fields_put_number(out, 2, decided->incarnation);
+    if (code == 0)
+        code = fields_put_number(out, 3, decided->index);
+    if (code == 0)
+        code = fields_put_text(out, 4, bytes_of(decided->event_id, ENTRY_ID_SIZE));
+    if (code == 0)
+        code = fields_put_number(out, 5, (uint64_t)-decided->code);
+    if (code == 0)
+        code = fields_put_text(out, 6, decided->message);
+    return finish(out, start, code, err);
+}
+
 int control_key_encode(const struct control_key *key, struct buf *out, struct err *err)
 {
     PRE(control_is_key(key->kind));
@@ -212,6 +252,27 @@ int control_key_encode(const struct control_key *key, struct buf *out, struct er
         code = fields_put_text(out, 2, bytes_of(key->old_key.bytes, HASH_SIZE));
     if (code == 0)
         code = fields_put_text(out, 3, bytes_of(key->new_key.bytes, HASH_SIZE));
+    return finish(out, start, code, err);
+}
+
+static int check_override(const struct control_override *override, struct err *err)
+{
+    if (override->event_count == 0 || override->reason.size_bytes == 0)
+        return err_set(err, ERR_INVALID, "an override needs events, and a reason");
+    return check_people(override->actor, override->reason, err);
+}
+
+int control_override_encode(const struct control_override *override, struct buf *out, struct err *err)
+{
+    size_t start = out->size_bytes;
+    int code = check_override(override, err);
+    if (code != 0)
+        return code;
+    code = fields_put_number(out, 1, override->event_count);
+    if (code == 0)
+        code = fields_put_text(out, 2, override->actor);
+    if (code == 0)
+        code = fields_put_text(out, 3, override->reason);
     return finish(out, start, code, err);
 }
 
@@ -286,5 +347,45 @@ int control_key_parse(enum control_kind kind, struct bytes payload, struct contr
     if (check_key(&key, err) != 0)
         return err_wrap(err, ERR_CORRUPT, "the payload of a change of keys");
     *ret = key;
+    return 0;
+}
+
+int control_decided_parse(enum control_kind kind, struct bytes payload, struct control_decided *ret, struct err *err)
+{
+    PRE(control_decides_command(kind));
+    struct fields reading = {.rest = payload};
+    struct control_decided decided = {.index = 0};
+    struct bytes region = fields_take_text(&reading, 1);
+    decided.incarnation = fields_take_number(&reading, 2);
+    decided.index = fields_take_number(&reading, 3);
+    struct bytes id = fields_take_text(&reading, 4);
+    uint64_t code = fields_take_number(&reading, 5);
+    decided.message = fields_take_text(&reading, 6);
+    if (!fields_all_read(&reading))
+        return not_canonical(err);
+    if (region.size_bytes == 0 || region.size_bytes > POSITION_REGION_MAX_BYTES || id.size_bytes != ENTRY_ID_SIZE ||
+        memchr(region.data, 0, region.size_bytes) != NULL || code > CONTROL_CODE_MAX ||
+        (code == 0) != (kind == CONTROL_COMMAND_ACCEPTED))
+        return err_set(err, ERR_CORRUPT, "a verdict names no place, no command, or a code that does not fit its type");
+    memcpy(decided.region, region.data, region.size_bytes);
+    memcpy(decided.event_id, id.data, ENTRY_ID_SIZE);
+    decided.code = -(int)code;
+    if (check_decided(&decided, err) != 0)
+        return err_wrap(err, ERR_CORRUPT, "the payload of a verdict");
+    *ret = decided;
+    return 0;
+}
+
+int control_override_parse(struct bytes payload, struct control_override *ret, struct err *err)
+{
+    struct fields reading = {.rest = payload};
+    struct control_override override = {.event_count = fields_take_number(&reading, 1)};
+    override.actor = fields_take_text(&reading, 2);
+    override.reason = fields_take_text(&reading, 3);
+    if (!fields_all_read(&reading))
+        return not_canonical(err);
+    if (check_override(&override, err) != 0)
+        return err_wrap(err, ERR_CORRUPT, "the payload of an override");
+    *ret = override;
     return 0;
 }

@@ -24,6 +24,7 @@ enum {
     CONTROL_REASON_MAX_BYTES = 1000,
     CONTROL_ACTOR_MAX_BYTES = 255,
     CONTROL_BASIS_MAX_BYTES = 8192,
+    CONTROL_CODE_MAX = 1000, /* of a refusal, without its sign: a newer version may know more codes */
     CONTROL_PAYLOAD_MAX_BYTES = 16 * 1024,
     CONTROL_KEY_ROLE_MAX_BYTES = 32,
 };
@@ -31,6 +32,7 @@ enum {
 #define CONTROL_STREAM         "$control"
 #define CONTROL_ALL_PARTITIONS "*"
 #define CONTROL_SYSTEM_CONTEXT "$system" /* of events that are about the region itself */
+#define CONTROL_CONTENT_TYPE   "application/x-protobuf"
 
 enum control_kind {
     CONTROL_UNKNOWN, /* not a control event, or of a type that a newer version writes: ignored by folds */
@@ -40,7 +42,11 @@ enum control_kind {
     CONTROL_LATE_SETTLED,
     CONTROL_KEY_ROTATED,
     CONTROL_KEY_RETIRED,
-    CONTROL_CONTEXT_DEFINED, /* domain/definition.h */
+    CONTROL_COMMAND_QUEUED,   /* by a region that is not the home: domain/queued.h has the payload */
+    CONTROL_COMMAND_ACCEPTED, /* by the home: what became of a queued command; its causation id is that command's id */
+    CONTROL_COMMAND_REFUSED,  /* likewise */
+    CONTROL_OVERRIDE_MADE,    /* by a region that is not the home: why the overrides that follow were accepted there */
+    CONTROL_CONTEXT_DEFINED,  /* domain/definition.h */
 };
 
 /* By flag and type. */
@@ -56,6 +62,8 @@ bool control_governs(enum control_kind kind);
 /* Of those, the ones that can make late, or late no more, what was applied before: whoever applies logs applies them
  * alone. */
 bool control_stands_alone(enum control_kind kind);
+/* Accepted or refused: decides a queued command. */
+bool control_decides_command(enum control_kind kind);
 /* Whether a name is kept for the system. */
 bool control_name_reserved(struct bytes name);
 
@@ -101,20 +109,44 @@ struct control_key {
     struct hash new_key;
 };
 
+/* What became of one queued command, decided at the present home of its partition (entry.epoch): its events stand
+ * before this entry in the same batch, as far as they were not there already; or it is refused for good. */
+struct control_decided {
+    char region[POSITION_REGION_MAX_BYTES + 1]; /* the command's log … */
+    uint64_t incarnation;
+    uint64_t index; /* … and place */
+    uint8_t event_id[ENTRY_ID_SIZE];
+    int code;             /* why it is refused, of tally/error.h; 0: it is accepted */
+    struct bytes message; /* the same in words; refused only */
+};
+
+/* The next `event_count` entries, of the same block, context and partition, are overrides (ENTRY_FLAG_OVERRIDE). */
+struct control_override {
+    uint64_t event_count; /* from 1 */
+    struct bytes actor;
+    struct bytes reason; /* not empty */
+};
+
 /* Append the payload. ERR_INVALID for what the parsers below would refuse (a text too long, or not UTF-8 without
  * control characters; a release without successor or with a basis, another change with a successor; a settlement
- * without region, incarnation or known decision; a change of keys without a role, or from a key to itself),
+ * or verdict without region, incarnation or known decision; a change of keys without a role, or from a key to itself),
  * ERR_NO_MEMORY; then *out is unchanged. */
 int control_authority_encode(enum control_kind kind, const struct control_authority *authority, struct buf *out,
                              struct err *err) MUST_USE;
 int control_settled_encode(const struct control_settled *settled, struct buf *out, struct err *err) MUST_USE;
 int control_key_encode(const struct control_key *key, struct buf *out, struct err *err) MUST_USE;
+int control_override_encode(const struct control_override *override, struct buf *out, struct err *err) MUST_USE;
+int control_decided_encode(const struct control_decided *decided, struct buf *out, struct err *err) MUST_USE;
 
 /* ERR_CORRUPT for anything that encode would not have written. *ret borrows from payload. */
 int control_authority_parse(enum control_kind kind, struct bytes payload, struct control_authority *ret,
                             struct err *err) MUST_USE;
 int control_settled_parse(struct bytes payload, struct control_settled *ret, struct err *err) MUST_USE;
 int control_key_parse(enum control_kind kind, struct bytes payload, struct control_key *ret, struct err *err) MUST_USE;
+int control_override_parse(struct bytes payload, struct control_override *ret, struct err *err) MUST_USE;
+/* kind: accepted or refused; the payload must say the same. */
+int control_decided_parse(enum control_kind kind, struct bytes payload, struct control_decided *ret,
+                          struct err *err) MUST_USE;
 
 const char *settlement_name(enum settlement settlement);
 

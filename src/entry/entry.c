@@ -68,6 +68,15 @@ static int check_size(size_t size_bytes, size_t max_bytes, const char *what, str
     return 0;
 }
 
+static int check_flags(const struct entry *entry, struct err *err)
+{
+    if ((entry->flags & ENTRY_FLAG_OVERRIDE) == 0)
+        return 0;
+    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0)
+        return err_set(err, ERR_INVALID, "a control event is no override");
+    return entry->stream_version == 0 ? 0 : err_set(err, ERR_INVALID, "an override has no stream version");
+}
+
 int entry_validate(const struct entry *entry, struct err *err)
 {
     int code = entry_check_name(entry->context, ENTRY_NAME_MAX_BYTES, "context", err);
@@ -95,7 +104,7 @@ int entry_validate(const struct entry *entry, struct err *err)
         code = err_set(err, ERR_INVALID, "epoch must not be 0");
     if (code == 0 && (entry->flags & ~(uint32_t)ENTRY_FLAGS_KNOWN) != 0)
         code = err_set(err, ERR_INVALID, "flags 0x%x are not known", (unsigned)entry->flags);
-    return code;
+    return code == 0 ? check_flags(entry, err) : code;
 }
 
 static uint8_t *put_number(uint8_t *out, uint32_t field, uint64_t value)

@@ -36,8 +36,9 @@ enum {
 };
 
 enum entry_flags {
-    ENTRY_FLAG_CONTROL = 1, /* appended by the system, not by a client */
-    ENTRY_FLAGS_KNOWN = ENTRY_FLAG_CONTROL,
+    ENTRY_FLAG_CONTROL = 1,  /* appended by the system, not by a client */
+    ENTRY_FLAG_OVERRIDE = 2, /* an emergency: accepted by a region that was not the home, which decides about it */
+    ENTRY_FLAGS_KNOWN = ENTRY_FLAG_CONTROL | ENTRY_FLAG_OVERRIDE,
 };
 
 /* Field numbers are those of message Entry in proto/tally/v1/event.proto. Borrowed bytes point into the encoded entry
@@ -65,7 +66,8 @@ struct entry {
 };
 
 /* All rules that do not depend on other entries: lengths, UTF-8, no control characters (below 0x20, and 0x7f) in names,
- * known flags, time and epoch not 0. ERR_INVALID or ERR_TOO_LARGE, naming the field. */
+ * known flags that go together, no stream version in an override, time and epoch not 0. ERR_INVALID or ERR_TOO_LARGE,
+ * naming the field. */
 int entry_validate(const struct entry *entry, struct err *err) MUST_USE;
 
 /* Appends the canonical encoding. The entry must be valid (asserted in part). ERR_TOO_LARGE when it is over
@@ -75,6 +77,9 @@ int entry_encode(const struct entry *entry, struct buf *out, struct err *err) MU
 /* Parses and validates. ERR_CORRUPT for anything that entry_encode would not have written (an unknown field number
  * above 19 is ERR_UNSUPPORTED: written by a newer version). *ret borrows from `encoded`. */
 int entry_parse(struct bytes encoded, struct entry *ret, struct err *err) MUST_USE;
+/* The fields up to the flags alone, of an entry that was checked before: names, type, epoch and flags say whose it is.
+ * A fraction of the cost of entry_parse, and none of its rules. *ret borrows from encoded. ERR_CORRUPT. */
+int entry_parse_head(struct bytes encoded, struct entry *ret, struct err *err) MUST_USE;
 
 /* The checks of one name field, for requests: ERR_INVALID (empty, not UTF-8, control character) or ERR_TOO_LARGE;
  * `what` names the field in the message, and max_bytes is its limit. */

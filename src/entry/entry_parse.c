@@ -6,7 +6,7 @@
 #include "entry/entry.h"
 #include "entry/wire.h"
 
-enum { FIELD_LAST = 19 };
+enum { FIELD_FLAGS = 12, FIELD_LAST = 19 };
 
 static int bad_field(uint32_t field, struct err *err)
 {
@@ -102,6 +102,23 @@ static bool take_field(struct bytes *in, uint32_t field, enum wire_type type, st
     if (type == WIRE_BYTES)
         return take_bytes(in, rule, out);
     return type == WIRE_VARINT ? take_number(in, rule, out) : wire_take_fixed64(in, out);
+}
+
+int entry_parse_head(struct bytes encoded, struct entry *ret, struct err *err)
+{
+    struct entry entry = {0};
+    while (encoded.size_bytes > 0) {
+        uint32_t field = 0;
+        enum wire_type type;
+        if (!wire_take_tag(&encoded, &field, &type))
+            return err_set(err, ERR_CORRUPT, "the entry has a malformed tag");
+        if (field > FIELD_FLAGS)
+            break;
+        if (!take_field(&encoded, field, type, &entry))
+            return bad_field(field, err);
+    }
+    *ret = entry;
+    return 0;
 }
 
 int entry_parse(struct bytes encoded, struct entry *ret, struct err *err)

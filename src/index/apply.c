@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/planted.h"
+#include "domain/queued.h"
 #include "index/index_internal.h"
 
 enum { RESTORE_BATCH_MAX_BYTES = INDEX_RESTORED_MAX * STORE_VALUE_MAX_BYTES };
@@ -98,12 +99,19 @@ static int apply_control(struct change *change, struct index_place place, const 
     struct item item = item_of(entry, false);
     struct authority_event event;
     struct control_settled settled;
+    struct control_decided decided;
+    size_t writes = 0;
+    size_t events = 0;
     enum control_kind kind = control_kind_of(entry->entry);
     int code = change_add_id(change, place, &item, err);
     if (code != 0)
         return code;
     if (kind == CONTROL_LATE_SETTLED && control_settled_parse(entry->payload, &settled, NULL) == 0)
         return change_add_decision(change, place, entry->entry, &settled, err);
+    if (kind == CONTROL_COMMAND_QUEUED && queued_check(entry->payload, &writes, &events, NULL) == 0)
+        return change_add_queued(change, place, entry->entry, entry->payload.size_bytes, events, err);
+    if (control_decides_command(kind) && control_decided_parse(kind, entry->payload, &decided, NULL) == 0)
+        return change_add_verdict(change, place, entry->entry, &decided, err);
     if (!control_governs(kind) || authority_event_of(entry->entry, entry->payload, origin, &event, NULL) != 0)
         return 0;
     code = change_add_authority(change, place, &event, entry->payload, err);
@@ -147,7 +155,7 @@ static int apply_batch(struct index *index, uint32_t log, const struct index_ent
 static int apply_change(struct index *index, uint32_t log, const struct index_entry *entry, struct err *err)
 {
     PRE(index_ready(index, entry));
-    bool items = index_late_count(index) > 0;
+    bool items = index_late_count(index) > 0 || index->queued_count > 0;
     lock_table(index);
     int code = apply_batch(index, log, entry, 1, items, err);
     if (code == 0 && items)
@@ -221,7 +229,8 @@ static int see_item(void *context, struct bytes key, struct bytes value, struct 
     if (!item_decode(value, &item))
         return index_corrupt(index, "an item of reconciliation cannot be read", err);
     int code = index_check_place(index, place, err);
-    if (code != 0 || !item.late || index_is_late(index, place, item.context, item.partition, item.epoch))
+    if (code != 0 || !item.late || item.override ||
+        index_is_late(index, place, item.context, item.partition, item.epoch))
         return code;
     void *copy = arena_copy(&restoring->arena, value.data, value.size_bytes);
     if (copy == NULL)
@@ -254,8 +263,32 @@ static int restore_batch(struct restoring *restoring, bool last, struct err *err
     return code;
 }
 
+/* Opens commands again whose verdict is late now, and closes those whose verdict counts again. */
+static int reconsider_queue(struct index *index, struct err *err)
+{
+    struct key from;
+    int code = 0;
+    bool last = index->queued_count == 0;
+    place_key(&from, QUEUED_PREFIX, (struct index_place){0, 0});
+    while (code == 0 && !last) {
+        struct change change;
+        code = change_begin(&change, index, err);
+        if (code != 0)
+            return code;
+        code = change_reconsider(&change, &from, &last, err);
+        if (code == 0)
+            code = change_commit(&change, err);
+        else
+            change_abort(&change);
+    }
+    return code;
+}
+
 int index_restore(struct index *index, struct err *err)
 {
+    int code = reconsider_queue(index, err);
+    if (code != 0)
+        return code;
     struct restoring *restoring = mem_alloc(sizeof(*restoring));
     if (restoring == NULL)
         return err_no_memory(err, "items of reconciliation");
@@ -263,7 +296,6 @@ int index_restore(struct index *index, struct err *err)
     arena_init(&restoring->arena, RESTORE_BATCH_MAX_BYTES);
     struct key from;
     place_key(&from, ITEM_PREFIX, (struct index_place){0, 0});
-    int code = 0;
     bool last = false;
     while (code == 0 && !last) {
         restoring->count = 0;

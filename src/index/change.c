@@ -59,6 +59,18 @@ static int drop(struct change *change, struct bytes key, struct err *err)
     return store_remove(change->index->store, key, err);
 }
 
+static void count_open(struct change *change)
+{
+    for (size_t log = 0; log < INDEX_LOGS_MAX; log++) {
+        struct open_count *open = &change->index->open[log];
+        const struct open_change *by = &change->open[log];
+        if (by->count == 0 && by->bytes == 0)
+            continue;
+        atomic_fetch_add_explicit(&open->count, (uint64_t)by->count, memory_order_release);
+        atomic_fetch_add_explicit(&open->bytes, (uint64_t)by->bytes, memory_order_release);
+    }
+}
+
 int change_commit(struct change *change, struct err *err)
 {
     struct index *index = change->index;
@@ -66,6 +78,8 @@ int change_commit(struct change *change, struct err *err)
     if (code == 0) {
         atomic_fetch_add_explicit(&index->item_count, (uint64_t)change->items_added, memory_order_release);
         index->owed_count += (uint64_t)change->owed_added;
+        index->queued_count += (uint64_t)change->queued_added;
+        count_open(change);
     }
     end(change);
     return code;
@@ -331,8 +345,11 @@ int change_add_late(struct change *change, struct index_place place, const struc
 {
     PRE(item->late);
     struct event_record known;
+    struct key key;
     bool found = false;
     int code = put_item(change, place, item, err);
+    if (code == 0 && item->override)
+        code = put_empty(change, loose_key(&key, item->context, item->stream, item->time, place), err);
     if (code == 0)
         code = index_read_event(change->index, change->view, item->event_id, &known, &found, err);
     if (code != 0)
@@ -376,7 +393,7 @@ int change_add_decision(struct change *change, struct index_place place, const s
                                        .context = entry->context,
                                        .partition = entry->partition};
     memcpy(decision.event_id, settled->event_id, ENTRY_ID_SIZE);
-    decisions_key(&key, settled->region, settled->incarnation, settled->index);
+    decisions_key(&key, DECISION_PREFIX, settled->region, settled->incarnation, settled->index);
     key_add_place(&key, place);
     int code = put_value(change, key_bytes(&key), decision_encode(&decision, &change->value), err);
     if (code != 0 || settled->settlement != SETTLED_COMPENSATE)

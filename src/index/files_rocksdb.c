@@ -83,9 +83,17 @@ int files_corrupt(struct files *files, const char *what, struct err *err)
         files->folder, what);
 }
 
+/* RocksDB calls a merge that ran out of memory corruption: this thread's last one did. */
+static _Thread_local bool join_failed;
+
 /* The C interface gives statuses as text only. Frees message. */
 static int failure(struct files *files, const char *doing, char *message, struct err *err)
 {
+    if (join_failed) {
+        join_failed = false;
+        rocksdb_free(message);
+        return err_no_memory(err, "a value of the index");
+    }
     int code;
     if (strstr(message, "No space left on device") != NULL)
         code = err_set(err, ERR_NO_SPACE, "%s the index in %s: the disk is full: %s", doing, files->folder, message);
@@ -368,6 +376,8 @@ static char *join(const char *existing, size_t existing_size, const char *const 
         size += sizes[i];
     char *joined = mem_alloc(size);
     *success = joined != NULL;
+    join_failed = joined == NULL;
+    *ret_size = 0; /* RocksDB copies so much of what is returned, also when it failed */
     if (joined == NULL)
         return NULL;
     size_t at = existing_size;

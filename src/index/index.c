@@ -19,7 +19,7 @@
 #include "index/versions.h"
 #include "platform/clock.h"
 
-enum { FORMAT_NUMBER = 3 };
+enum { FORMAT_NUMBER = 4 };
 
 _Static_assert((int)EVENT_PREFIX == (int)FILES_GROWING, "ids grow with time");
 
@@ -70,6 +70,19 @@ bool index_precedes(struct index *index, hlc time_a, struct index_place a, hlc t
         return time_a < time_b;
     int order = strcmp(index->logs.origins[a.log], index->logs.origins[b.log]);
     return order != 0 ? order < 0 : a.index < b.index;
+}
+
+uint32_t index_next_log(struct index *index, const char *origin)
+{
+    uint32_t count = logs_count(&index->logs);
+    uint32_t best = count;
+    for (uint32_t log = 0; log < count; log++) {
+        if (origin != NULL && strcmp(index->logs.origins[log], origin) <= 0)
+            continue;
+        if (best == count || strcmp(index->logs.origins[log], index->logs.origins[best]) < 0)
+            best = log;
+    }
+    return best;
 }
 
 bool index_is_late(struct index *index, struct index_place place, struct bytes context, struct bytes partition,
@@ -204,6 +217,49 @@ const struct context_table *index_contexts(const struct index *index)
     return index->table.contexts;
 }
 
+/* --- Entries without a version --- */
+
+struct loose_scan {
+    struct index *index;
+    struct index_place *ret_places;
+    size_t max;
+    size_t count;
+    hlc time; /* of the last */
+};
+
+static int see_loose(void *context, struct bytes key, struct bytes value, struct err *err)
+{
+    struct loose_scan *scan = context;
+    struct index_place place = place_of_key(key);
+    (void)value;
+    int code = index_check_place(scan->index, place, err);
+    if (code != 0)
+        return code;
+    scan->time = get_u64_be(key.data + key.size_bytes - KEY_PLACE_BYTES - 8);
+    scan->ret_places[scan->count++] = place;
+    return scan->count == scan->max ? ERR_END : 0;
+}
+
+int index_loose(struct index *index, struct bytes context, struct bytes stream, struct index_loose_cursor *cursor,
+                struct index_place *ret_places, size_t max, size_t *ret_count, struct err *err)
+{
+    PRE(max >= 1 && max <= INDEX_SCAN_MAX);
+    struct key prefix;
+    struct key from;
+    struct index_place after = {.log = cursor->place.log, .index = cursor->place.index + cursor->started};
+    struct loose_scan scan = {.index = index, .ret_places = ret_places, .max = max};
+    stream_entries_key(&prefix, LOOSE_PREFIX, context, stream);
+    loose_key(&from, context, stream, cursor->time, after);
+    int code =
+        store_walk(index->store, STORE_LATEST, key_bytes(&prefix), key_bytes(&from), false, see_loose, &scan, err);
+    if (code != 0)
+        return code;
+    *ret_count = scan.count;
+    if (scan.count > 0)
+        *cursor = (struct index_loose_cursor){.started = true, .time = scan.time, .place = ret_places[scan.count - 1]};
+    return 0;
+}
+
 int index_flush(struct index *index, struct err *err)
 {
     return index->store->ops->flush(index->store, err);
@@ -333,6 +389,10 @@ static int load(struct index *index, struct buf *value, struct err *err)
         code = count_keys(index, ITEM_PREFIX, &items, err);
     if (code == 0)
         code = count_keys(index, OWED_PREFIX, &index->owed_count, err);
+    if (code == 0)
+        code = count_keys(index, QUEUED_PREFIX, &index->queued_count, err);
+    if (code == 0)
+        code = queue_load(index, err);
     atomic_store(&index->item_count, items);
     if (code == 0)
         code = store_get(index->store, STORE_LATEST, meta_key(&key, META_RESTORING, 0), value, &restoring, err);

@@ -11,10 +11,13 @@
  *     stream in partitions with different homes, the one with the smallest (time, origin)); the head is the highest;
  *   - per event id: the place and the fingerprint of the effective entry with that id; of several, the smallest
  *     (time, origin); when all are late, the smallest of those, marked late;
+ *     An override (ENTRY_FLAG_OVERRIDE) is never effective: it is treated as late, whoever is the home;
  *   - ITEMS of reconciliation: every late entry, and every effective entry whose id has its place elsewhere (a
  * duplicate: it keeps its version in its stream), each with a state that follows from the decisions applied. Control
  * entries are found by their id, never by stream, and are never late. Decisions ($LateSettled) count unless they are
  * late themselves.
+ *   - the QUEUE: every command that a region took for another home ($CommandQueued), open until a verdict on it
+ *     ($CommandAccepted, $CommandRefused) counts: one that is not late.
  *
  * Order (rule 2 of domain/authority.h). Entries of one log are applied in order; logs interleave freely, but an entry
  * that begins an epoch waits for its basis (index_ready); it, and the definition of a context, stands in a call of its
@@ -37,8 +40,9 @@
 enum {
     INDEX_LOGS_MAX = 64,
     INDEX_ORIGIN_MAX_BYTES = 255,
-    INDEX_SCAN_MAX = 4096,     /* places a scan returns at once */
-    INDEX_LATE_SCAN_MAX = 256, /* items a scan returns at once */
+    INDEX_SCAN_MAX = 4096,      /* places a scan returns at once */
+    INDEX_LATE_SCAN_MAX = 256,  /* items a scan returns at once */
+    INDEX_QUEUE_SCAN_MAX = 256, /* queued commands a scan returns at once */
 };
 
 /* Where an event is. log is the number that index_log gave for its origin. */
@@ -84,7 +88,8 @@ enum index_late_state {
 struct index_late {
     struct index_place place;
     char origin[INDEX_ORIGIN_MAX_BYTES + 1];
-    bool late; /* false: an effective entry whose id has its place elsewhere */
+    bool late;     /* false: an effective entry whose id has its place elsewhere */
+    bool override; /* with late: not overtaken, but accepted away from home as an emergency */
     uint8_t event_id[ENTRY_ID_SIZE];
     hlc time;
     uint64_t fingerprint;    /* 0 when unknown */
@@ -102,7 +107,30 @@ struct index_late {
     struct index_place compensation; /* INDEX_LATE_COMPENSATED only */
 };
 
-/* Where a scan of items goes on: after this place. Zeroed: at the start. */
+enum index_queued_state {
+    INDEX_QUEUED_OPEN, /* no verdict counts: the home has to decide */
+    INDEX_QUEUED_ACCEPTED,
+    INDEX_QUEUED_REFUSED,
+};
+
+/* A command that was taken for another home. A verdict counts when it names the command's place and id, was made in
+ * its context and partition, and is not late itself; of several, the first in (epoch, time, origin) order. Plain data.
+ */
+struct index_queued {
+    struct index_place place;
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1];
+    uint8_t event_id[ENTRY_ID_SIZE];
+    hlc time;
+    uint64_t size_bytes; /* of its payload */
+    uint64_t event_count;
+    char context[ENTRY_NAME_MAX_BYTES + 1];
+    char partition[ENTRY_NAME_MAX_BYTES + 1];
+    enum index_queued_state state;
+    struct index_place decision; /* unless it is open */
+    int code;                    /* why it is refused */
+};
+
+/* Where a scan of items, or of queued commands, goes on: after this place. Zeroed: at the start. */
 struct index_late_cursor {
     bool started;
     char origin[INDEX_ORIGIN_MAX_BYTES + 1];
@@ -178,6 +206,17 @@ const struct context_table *index_contexts(const struct index *index);
  * (1..INDEX_LATE_SCAN_MAX); *ret_count 0 at the end. Any thread. */
 int index_late_scan(struct index *index, struct index_late_cursor *cursor, struct index_late *ret_items, size_t max,
                     size_t *ret_count, struct err *err) MUST_USE;
+/* Entries of a stream that have no version: its overrides, in (time, log, index) order. At most max (1..INDEX_SCAN_MAX)
+ * from the place after *cursor on; moves it. *ret_count 0 at the end. Any thread. */
+struct index_loose_cursor {
+    bool started;
+    hlc time;
+    struct index_place place;
+};
+int index_loose(struct index *index, struct bytes context, struct bytes stream, struct index_loose_cursor *cursor,
+                struct index_place *ret_places, size_t max, size_t *ret_count, struct err *err) MUST_USE;
+/* "late", "override" or "duplicate". */
+const char *index_late_kind_name(const struct index_late *item);
 /* The item of one place. ERR_NOT_FOUND: the entry there is no item (or not applied). Any thread. */
 int index_late_at(struct index *index, struct index_place place, struct index_late *ret, struct err *err) MUST_USE;
 /* Items now. Cheap. Any thread. */
@@ -187,5 +226,23 @@ const char *index_late_state_name(enum index_late_state state);
 /* SHA-256 over all items and their states in (origin, index) order, as of one moment: equal in every region at equal
  * position. Fingerprints are left out, since a region may not hold the payload. Any thread. */
 int index_late_digest(struct index *index, struct sha256 *sha, struct hash *ret, struct err *err) MUST_USE;
+
+/* Queued commands after the cursor, all or the open ones, in (origin, index) order, as of one moment; moves the cursor.
+ * At most max (1..INDEX_QUEUE_SCAN_MAX); *ret_count 0 at the end. Any thread. */
+int index_queue_scan(struct index *index, struct index_late_cursor *cursor, bool open_only, struct index_queued *ret,
+                     size_t max, size_t *ret_count, struct err *err) MUST_USE;
+/* The queued command of one place. ERR_NOT_FOUND: the entry there is none (or not applied). Any thread. */
+int index_queue_at(struct index *index, struct index_place place, struct index_queued *ret, struct err *err) MUST_USE;
+/* The first open command of a partition with from.index <= index < end in from's log. ERR_NOT_FOUND. Any thread. */
+int index_queue_first(struct index *index, struct bytes context, struct bytes partition, struct index_place from,
+                      uint64_t end, uint64_t *ret_index, struct err *err) MUST_USE;
+/* Open commands in one log, and the bytes of their payloads. Cheap. Any thread. */
+struct index_queue_size {
+    uint64_t count;
+    uint64_t bytes;
+};
+struct index_queue_size index_queue_open(struct index *index, uint32_t log);
+/* "queued", "accepted", "refused". */
+const char *index_queued_state_name(enum index_queued_state state);
 
 #endif

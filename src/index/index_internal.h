@@ -19,8 +19,13 @@ struct index {
     pthread_rwlock_t table_lock;
     struct authority_table table; /* all authority events applied */
     atomic_uint_fast64_t item_count;
-    size_t restored_max; /* in a batch of index_restore: at most INDEX_RESTORED_MAX */
-    uint64_t owed_count; /* ids that some decision wants compensated. Applying thread */
+    size_t restored_max;   /* in a batch of index_restore: at most INDEX_RESTORED_MAX */
+    uint64_t owed_count;   /* ids that some decision wants compensated. Applying thread */
+    uint64_t queued_count; /* commands that were ever queued. Applying thread */
+    struct open_count {
+        atomic_uint_fast64_t count;
+        atomic_uint_fast64_t bytes;
+    } open[INDEX_LOGS_MAX]; /* queued commands that are open */
 };
 
 /* index.c */
@@ -40,6 +45,9 @@ bool index_precedes(struct index *index, hlc time_a, struct index_place a, hlc t
 bool index_is_late(struct index *index, struct index_place place, struct bytes context, struct bytes partition,
                    uint64_t epoch);
 
+/* The log after `origin` in the order of origins (the first when it is NULL); the number of logs when there is none. */
+uint32_t index_next_log(struct index *index, const char *origin);
+
 /* change.c: one batch of changes. */
 
 struct change {
@@ -49,6 +57,11 @@ struct change {
     struct buf found;        /* what was read last */
     int64_t items_added;
     int64_t owed_added;
+    int64_t queued_added;
+    struct open_change {
+        int64_t count;
+        int64_t bytes;
+    } open[INDEX_LOGS_MAX];
 };
 
 /* After begin exactly one of commit and abort. commit publishes the counts, too. */
@@ -78,6 +91,19 @@ int change_add_decision(struct change *change, struct index_place place, const s
                         const struct control_settled *settled, struct err *err) MUST_USE;
 int change_add_authority(struct change *change, struct index_place place, const struct authority_event *event,
                          struct bytes payload, struct err *err) MUST_USE;
+
+/* queue.c */
+
+/* entry is $CommandQueued with a payload of so many bytes and events. */
+int change_add_queued(struct change *change, struct index_place place, const struct entry *entry, size_t size_bytes,
+                      size_t event_count, struct err *err) MUST_USE;
+int change_add_verdict(struct change *change, struct index_place place, const struct entry *entry,
+                       const struct control_decided *decided, struct err *err) MUST_USE;
+/* After a change of authority: verdicts may be late now, or late no more. Some commands from *from on; *ret_end: these
+ * were the last. */
+int change_reconsider(struct change *change, struct key *from, bool *ret_end, struct err *err) MUST_USE;
+/* What is open, at the start. */
+int queue_load(struct index *index, struct err *err) MUST_USE;
 
 /* apply.c */
 

@@ -24,20 +24,6 @@ static int compare_origins(struct index *index, uint32_t a, uint32_t b)
     return strcmp(index->logs.origins[a], index->logs.origins[b]);
 }
 
-/* The log after `origin` (the first when it is NULL); logs_count when there is none. */
-static uint32_t next_log(struct index *index, const char *origin)
-{
-    uint32_t count = logs_count(&index->logs);
-    uint32_t best = count;
-    for (uint32_t log = 0; log < count; log++) {
-        if (origin != NULL && strcmp(index->logs.origins[log], origin) <= 0)
-            continue;
-        if (best == count || compare_origins(index, log, best) < 0)
-            best = log;
-    }
-    return best;
-}
-
 static int compare_places(struct index *index, struct index_place a, struct index_place b)
 {
     int order = compare_origins(index, a.log, b.log);
@@ -178,7 +164,7 @@ static int derive(struct index *index, const struct store_view *view, const stru
         return 0;
     const struct origin *origin = logs_parsed_origin(&index->logs, late->place.log);
     struct deciding deciding = {.index = index, .item = item};
-    struct bytes prefix = decisions_key(&key, origin->region, origin->incarnation, late->place.index);
+    struct bytes prefix = decisions_key(&key, DECISION_PREFIX, origin->region, origin->incarnation, late->place.index);
     code = store_walk(index->store, view, prefix, prefix, false, see_decision, &deciding, err);
     return code == 0 && deciding.found ? derive_decided(view, &deciding, late, err) : code;
 }
@@ -195,6 +181,7 @@ static int describe(struct index *index, const struct store_view *view, struct i
 {
     *ret = (struct index_late){.place = place,
                                .late = item->late,
+                               .override = item->override,
                                .time = item->time,
                                .fingerprint = item->fingerprint,
                                .stream_version = item->stream_version,
@@ -263,10 +250,10 @@ static int scan_view(struct scanning *scanning, const struct index_late_cursor *
                 code = scan_log(scanning, log, cursor->index + 1, err);
         }
     }
-    uint32_t log = next_log(index, cursor->started ? cursor->origin : NULL);
+    uint32_t log = index_next_log(index, cursor->started ? cursor->origin : NULL);
     while (code == 0 && scanning->count < scanning->max && log < logs_count(&index->logs)) {
         code = scan_log(scanning, log, 0, err);
-        log = next_log(index, index->logs.origins[log]);
+        log = index_next_log(index, index->logs.origins[log]);
     }
     return code;
 }
@@ -344,6 +331,11 @@ const char *index_late_state_name(enum index_late_state state)
     return names[state];
 }
 
+const char *index_late_kind_name(const struct index_late *item)
+{
+    return item->override ? "override" : item->late ? "late" : "duplicate";
+}
+
 /* --- Digest --- */
 
 struct digesting {
@@ -378,7 +370,7 @@ static void add_to_digest(struct digesting *digesting, const struct index_late *
     count += add_place(index, late->has_effective, late->effective, numbers + count, &origins[1]);
     count += add_place(index, late->decided, late->decision, numbers + count, &origins[2]);
     count += add_place(index, late->state == INDEX_LATE_COMPENSATED, late->compensation, numbers + count, &origins[3]);
-    numbers[count++] = late->late;
+    numbers[count++] = (uint64_t)late->late + late->override;
     numbers[count++] = (uint64_t)late->state;
     numbers[count++] = late->time;
     numbers[count++] = late->stream_version;
@@ -420,8 +412,8 @@ static int digest_view(struct digesting *digesting, struct err *err)
 {
     struct index *index = digesting->index;
     int code = 0;
-    for (uint32_t log = next_log(index, NULL); code == 0 && log < logs_count(&index->logs);
-         log = next_log(index, index->logs.origins[log])) {
+    for (uint32_t log = index_next_log(index, NULL); code == 0 && log < logs_count(&index->logs);
+         log = index_next_log(index, index->logs.origins[log])) {
         struct key prefix;
         key_start(&prefix, ITEM_PREFIX);
         key_add_u8(&prefix, (uint8_t)log);

@@ -7,6 +7,7 @@
 #include "entry/wire.h"
 
 enum { LATE_BIT = 0x80, REMOVED_BIT = 0x80, LOG_MASK = 0x7f };
+enum { ITEM_DUPLICATE, ITEM_LATE, ITEM_OVERRIDE };
 
 _Static_assert((int)INDEX_LOGS_MAX <= (int)LOG_MASK, "a log's number fits its bits");
 
@@ -205,7 +206,9 @@ bool version_take(struct bytes *in, struct version_record *ret)
 struct item item_of(const struct index_entry *entry, bool late)
 {
     const struct entry *from = entry->entry;
-    struct item item = {.late = late,
+    bool override = (from->flags & ENTRY_FLAG_OVERRIDE) != 0;
+    struct item item = {.late = late || override,
+                        .override = override,
                         .time = from->time,
                         .fingerprint = entry->fingerprint,
                         .stream_version = from->stream_version,
@@ -222,7 +225,7 @@ struct item item_of(const struct index_entry *entry, bool late)
 int item_encode(const struct item *item, struct buf *out)
 {
     struct writing writing = writing_start(out);
-    put_u8(&writing, item->late);
+    put_u8(&writing, item->override ? ITEM_OVERRIDE : item->late ? ITEM_LATE : ITEM_DUPLICATE);
     put(&writing, bytes_of(item->event_id, ENTRY_ID_SIZE));
     put_u64(&writing, item->time);
     put_u64(&writing, item->fingerprint);
@@ -241,8 +244,8 @@ int item_encode(const struct item *item, struct buf *out)
 bool item_decode(struct bytes in, struct item *ret)
 {
     struct taking taking = {.rest = in};
-    uint8_t late = take_u8(&taking);
-    struct item item = {.late = late == 1};
+    uint8_t kind = take_u8(&taking);
+    struct item item = {.late = kind != ITEM_DUPLICATE, .override = kind == ITEM_OVERRIDE};
     take_id(&taking, item.event_id);
     item.time = take_u64(&taking);
     item.fingerprint = take_u64(&taking);
@@ -256,7 +259,7 @@ bool item_decode(struct bytes in, struct item *ret)
         item.causation_id = take_text(&taking, ENTRY_ID_SIZE);
     }
     *ret = item;
-    return finished(&taking) && late <= 1 &&
+    return finished(&taking) && kind <= ITEM_OVERRIDE &&
            (item.causation_id.size_bytes == 0 || item.causation_id.size_bytes == ENTRY_ID_SIZE);
 }
 
@@ -302,6 +305,60 @@ bool caused_decode(struct bytes in, struct caused_record *ret)
     caused.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
     *ret = caused;
     return finished(&taking);
+}
+
+/* --- The queue --- */
+
+int queued_encode(const struct queued_record *queued, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put(&writing, bytes_of(queued->event_id, ENTRY_ID_SIZE));
+    put_u64(&writing, queued->time);
+    put_varint(&writing, queued->size_bytes);
+    put_varint(&writing, queued->event_count);
+    put_text(&writing, queued->context);
+    put_text(&writing, queued->partition);
+    return writing.code;
+}
+
+bool queued_decode(struct bytes in, struct queued_record *ret)
+{
+    struct taking taking = {.rest = in};
+    struct queued_record queued = {.time = 0};
+    take_id(&taking, queued.event_id);
+    queued.time = take_u64(&taking);
+    queued.size_bytes = take_varint(&taking);
+    queued.event_count = take_varint(&taking);
+    queued.context = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    queued.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    *ret = queued;
+    return finished(&taking);
+}
+
+int verdict_encode(const struct verdict_record *verdict, struct buf *out)
+{
+    struct writing writing = writing_start(out);
+    put_varint(&writing, (uint64_t)-verdict->code);
+    put(&writing, bytes_of(verdict->event_id, ENTRY_ID_SIZE));
+    put_u64(&writing, verdict->time);
+    put_varint(&writing, verdict->epoch);
+    put_text(&writing, verdict->context);
+    put_text(&writing, verdict->partition);
+    return writing.code;
+}
+
+bool verdict_decode(struct bytes in, struct verdict_record *ret)
+{
+    struct taking taking = {.rest = in};
+    uint64_t code = take_varint(&taking);
+    struct verdict_record verdict = {.code = code > CONTROL_CODE_MAX ? 0 : -(int)code};
+    take_id(&taking, verdict.event_id);
+    verdict.time = take_u64(&taking);
+    verdict.epoch = take_varint(&taking);
+    verdict.context = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    verdict.partition = take_text(&taking, ENTRY_NAME_MAX_BYTES);
+    *ret = verdict;
+    return finished(&taking) && code <= CONTROL_CODE_MAX;
 }
 
 /* --- Authority --- */

@@ -35,6 +35,7 @@ struct head_record {
 /* An item, or an entry that may become one: names are empty and epoch is 0 when `late` is false in the store. */
 struct item {
     bool late;
+    bool override; /* then late, too */
     uint8_t event_id[ENTRY_ID_SIZE];
     hlc time;
     uint64_t fingerprint;
@@ -59,6 +60,25 @@ struct decision_record {
 /* An entry with a causation id that waits for its compensation. */
 struct caused_record {
     uint64_t epoch;
+    struct bytes context;
+    struct bytes partition;
+};
+
+struct queued_record {
+    uint8_t event_id[ENTRY_ID_SIZE];
+    hlc time;
+    uint64_t size_bytes;
+    uint64_t event_count;
+    struct bytes context;
+    struct bytes partition;
+};
+
+/* On a queued command. */
+struct verdict_record {
+    int code;                        /* 0: accepted */
+    uint8_t event_id[ENTRY_ID_SIZE]; /* of the command */
+    uint64_t epoch;                  /* … and of the verdict's own entry: */
+    hlc time;
     struct bytes context;
     struct bytes partition;
 };
@@ -88,6 +108,10 @@ int decision_encode(const struct decision_record *decision, struct buf *out) MUS
 bool decision_decode(struct bytes in, struct decision_record *ret);
 int caused_encode(const struct caused_record *caused, struct buf *out) MUST_USE;
 bool caused_decode(struct bytes in, struct caused_record *ret);
+int queued_encode(const struct queued_record *queued, struct buf *out) MUST_USE;
+bool queued_decode(struct bytes in, struct queued_record *ret);
+int verdict_encode(const struct verdict_record *verdict, struct buf *out) MUST_USE;
+bool verdict_decode(struct bytes in, struct verdict_record *ret);
 int authority_encode(const struct authority_event_record *event, struct buf *out) MUST_USE;
 bool authority_decode(struct bytes in, struct authority_event_record *ret);
 

@@ -17,6 +17,10 @@ enum {
     DECISION_PREFIX = 'd',
     OWED_PREFIX = 'o',
     CAUSED_PREFIX = 'c',
+    QUEUED_PREFIX = 'q',
+    OPEN_PREFIX = 'w',
+    VERDICT_PREFIX = 'v',
+    LOOSE_PREFIX = 'u',
 
     META_FORMAT = 'f',
     META_CONTEXTS = 'c',
@@ -88,13 +92,30 @@ static inline struct bytes head_key(struct key *key, struct bytes context, struc
     return key_bytes(key);
 }
 
+/* What all entries of a stream begin with. */
+static inline struct bytes stream_entries_key(struct key *key, uint8_t prefix, struct bytes context,
+                                              struct bytes stream)
+{
+    size_t size = put_stream_key(context, stream, key->bytes + 3);
+    key->bytes[0] = prefix;
+    put_u16_be(key->bytes + 1, (uint16_t)size);
+    key->size_bytes = 3 + size;
+    return key_bytes(key);
+}
+
 /* What all lists of versions of a stream begin with (versions.h); a u64 follows. */
 static inline struct bytes versions_key(struct key *key, struct bytes context, struct bytes stream)
 {
-    size_t size = put_stream_key(context, stream, key->bytes + 3);
-    key->bytes[0] = VERSION_PREFIX;
-    put_u16_be(key->bytes + 1, (uint16_t)size);
-    key->size_bytes = 3 + size;
+    return stream_entries_key(key, VERSION_PREFIX, context, stream);
+}
+
+/* Of an entry without a version. */
+static inline struct bytes loose_key(struct key *key, struct bytes context, struct bytes stream, hlc time,
+                                     struct index_place place)
+{
+    stream_entries_key(key, LOOSE_PREFIX, context, stream);
+    key_add_u64(key, time);
+    key_add_place(key, place);
     return key_bytes(key);
 }
 
@@ -120,11 +141,12 @@ static inline struct bytes place_key(struct key *key, uint8_t prefix, struct ind
     return key_bytes(key);
 }
 
-/* What all decisions on one entry begin with. The entry's log is named, not numbered: it may be one that never comes.
- */
-static inline struct bytes decisions_key(struct key *key, const char *region, uint64_t incarnation, uint64_t index)
+/* What all decisions on one entry, or verdicts on one command, begin with. The entry's log is named, not numbered: it
+ * may be one that never comes. */
+static inline struct bytes decisions_key(struct key *key, uint8_t prefix, const char *region, uint64_t incarnation,
+                                         uint64_t index)
 {
-    key_start(key, DECISION_PREFIX);
+    key_start(key, prefix);
     key_add_u8(key, (uint8_t)strlen(region));
     key_add(key, bytes_of_string(region));
     key_add_u64(key, incarnation);

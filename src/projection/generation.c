@@ -153,9 +153,11 @@ static bool is_concerned(const struct generation *generation, const struct autho
     return projection_db_wants(generation->db, entry) && authority_concerns(&generation->ahead, event, entry);
 }
 
+/* Overtaken, or an override: without effect. */
 static bool is_late(const struct authority_table *table, const struct entry *entry, const struct origin *origin)
 {
-    return authority_is_late(table, entry->context, entry->partition, entry->epoch, origin->region, origin->incarnation,
+    return (entry->flags & ENTRY_FLAG_OVERRIDE) != 0 ||
+           authority_is_late(table, entry->context, entry->partition, entry->epoch, origin->region, origin->incarnation,
                              entry->index);
 }
 

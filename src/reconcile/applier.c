@@ -52,8 +52,9 @@ struct applier {
 
 /* --- Reading --- */
 
-static int next_entry(struct applier *applier, struct bytes *elements, struct entry *entry, struct index_entry *ret,
-                      struct err *err)
+/* noted: its fingerprint, if the block remembers it, or 0. */
+static int next_entry(struct applier *applier, struct bytes *elements, uint64_t noted, struct entry *entry,
+                      struct index_entry *ret, struct err *err)
 {
     struct frame frame;
     int code = frame_next_entry(elements, &frame, entry, err);
@@ -66,7 +67,7 @@ static int next_entry(struct applier *applier, struct bytes *elements, struct en
     *ret = (struct index_entry){.entry = entry};
     if (frame.has_payload) {
         ret->payload = frame.payload;
-        ret->fingerprint = entry_fingerprint(applier->sha, entry, frame.payload);
+        ret->fingerprint = noted != 0 ? noted : entry_fingerprint(applier->sha, entry, frame.payload);
     }
     return 0;
 }
@@ -161,7 +162,7 @@ static int demote_block(struct applier *applier, const struct authority_event *e
     int code = 0;
     for (uint32_t i = 0; code == 0 && i < block->entry_count && block->first_index + i < end; i++) {
         struct entry *entry = &batch->entries[batch->count];
-        code = next_entry(applier, &elements, entry, &batch->items[batch->count], err);
+        code = next_entry(applier, &elements, block_fingerprint(block, i), entry, &batch->items[batch->count], err);
         if (code != 0 || entry->index < from || !is_concerned(applier, event, entry) ||
             !authority_is_late(&applier->table, entry->context, entry->partition, entry->epoch, origin->region,
                                origin->incarnation, entry->index))
@@ -257,7 +258,7 @@ static int gather_block(struct applier *applier, struct log *const *logs, size_t
     for (uint32_t i = 0; code == 0 && i < block->entry_count; i++) {
         struct entry *entry = &batch->entries[batch->count];
         struct index_entry *item = &batch->items[batch->count];
-        code = next_entry(applier, &elements, entry, item, err);
+        code = next_entry(applier, &elements, block_fingerprint(block, i), entry, item, err);
         if (code != 0 || entry->index < from)
             continue;
         if (control_stands_alone(control_kind_of(entry))) {

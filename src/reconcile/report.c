@@ -54,8 +54,10 @@ static int count_entry(struct gathering *gathering, size_t log, const struct ori
         return code;
     bool late = authority_is_late(&gathering->table, entry->context, entry->partition, entry->epoch, origin->region,
                                   origin->incarnation, entry->index);
-    row->late += late;
-    row->effective += !late;
+    bool override = (entry->flags & ENTRY_FLAG_OVERRIDE) != 0;
+    row->overrides += override;
+    row->late += !override && late;
+    row->effective += !override && !late;
     row->published += entry->index < published_size;
     if (row->first_time == 0)
         row->first_time = entry->time;

@@ -29,7 +29,8 @@ struct report_row {
     uint64_t epoch;
     uint64_t effective;
     uint64_t late;
-    uint64_t published; /* of both */
+    uint64_t overrides; /* accepted away from home: no others are */
+    uint64_t published; /* of all */
     hlc first_time;
     hlc last_time;
 };

@@ -222,7 +222,9 @@ static struct region_command *take_first(struct region *region, struct region_wa
 static int check_late(const struct region *region, struct region_command *command)
 {
     const struct region_result *result = command->results;
-    for (size_t i = 0; command->copies > 0 && command->settle == NULL && i < command->write_count; i++) {
+    for (size_t i = 0; command->copies > 0 && command->settle == NULL && !command->queued && !command->overridden &&
+                       i < command->write_count;
+         i++) {
         const struct region_stream_write *write = &command->writes[i];
         for (size_t event = 0; event < write->event_count; event++, result++) {
             if (result->duplicate ||

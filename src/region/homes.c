@@ -404,6 +404,8 @@ static int refuse_residency(const char *name, struct bytes context, struct err *
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry)
 {
     const struct origin *origin = &region->logs[log]->parts;
+    if ((entry->flags & ENTRY_FLAG_OVERRIDE) != 0)
+        return true;
     return (entry->flags & ENTRY_FLAG_CONTROL) == 0 &&
            authority_is_late(&region->homes.authority, entry->context, entry->partition, entry->epoch, origin->region,
                              origin->incarnation, entry->index);

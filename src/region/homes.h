@@ -57,7 +57,7 @@ struct position homes_position(const struct region *region, bool indexed);
 void homes_move(struct region *region, struct region_update *update);
 /* Whether a change that waits rests on entries of this log. */
 bool homes_await(const struct region *region, const struct origin *origin);
-/* Whether an entry received now is late by what this region has applied. */
+/* Whether an entry received now is late by what this region has applied, or has no effect for another reason. */
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry);
 
 #endif

@@ -134,6 +134,7 @@ static struct overlay_item *new_item(uint32_t log, const struct entry *entry, ui
                                   .stream_version = entry->stream_version,
                                   .fingerprint = fingerprint,
                                   .log = log,
+                                  .without_effect = (entry->flags & ENTRY_FLAG_OVERRIDE) != 0,
                                   .stream_key_size = (uint16_t)key_size};
     memcpy(item->id, entry->event_id, ENTRY_ID_SIZE);
     memcpy(item->stream_key, key, key_size);
@@ -154,8 +155,9 @@ int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry
     struct overlay_item *item = new_item(log, entry, fingerprint, with_head);
     if (item == NULL)
         return ERR_NO_MEMORY;
-    if (find(overlay, OVERLAY_IDS, key_of(item, OVERLAY_IDS), item->hash[OVERLAY_IDS]) == NULL)
-        put(overlay, OVERLAY_IDS, item, NULL);
+    struct overlay_item *known = find(overlay, OVERLAY_IDS, key_of(item, OVERLAY_IDS), item->hash[OVERLAY_IDS]);
+    if (known == NULL || (known->without_effect && !item->without_effect))
+        put(overlay, OVERLAY_IDS, item, known);
     if (with_head)
         put(overlay, OVERLAY_HEADS, item,
             find(overlay, OVERLAY_HEADS, key_of(item, OVERLAY_HEADS), item->hash[OVERLAY_HEADS]));

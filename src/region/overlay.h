@@ -16,7 +16,7 @@ enum { OVERLAY_GRACE_US = 200 * 1000, OVERLAY_INDEXED_MAX = 1024 };
 
 /* The chains of hash tables that an item may be in. */
 enum overlay_table_kind {
-    OVERLAY_IDS,   /* the first item with some id */
+    OVERLAY_IDS,   /* the first item with some id that has an effect, or else the first */
     OVERLAY_HEADS, /* the latest item of some stream */
     OVERLAY_TABLES,
 };
@@ -30,6 +30,7 @@ struct overlay_item {
     uint64_t stream_version;
     uint64_t fingerprint;
     uint32_t log;
+    bool without_effect; /* an override: it does not take its id */
     uint8_t id[ENTRY_ID_SIZE];
     uint16_t stream_key_size; /* 0: not kept as a head */
     uint8_t stream_key[];

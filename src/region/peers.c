@@ -221,6 +221,7 @@ void peers_decide(struct region *region, struct region_update *update)
         return;
     own->state = REGION_LOG_ACCEPTING;
     settle_begin(region);
+    elsewhere_free(&region->kept_commands); /* of a log that has ended since, or counted by the index soon */
     own->detail[0] = '\0';
     pulls_stop(region, 0, update);
 }

@@ -148,6 +148,7 @@ static void set_limits(struct region_limits *limits)
     set_size(&limits->indexed_steps, OVERLAY_INDEXED_MAX);
     set_size(&limits->mirror_writes, REGION_MIRROR_WRITES_MAX);
     set_size(&limits->kept_notes, REGION_KEPT_NOTES_MAX);
+    set_size(&limits->queued_open, REGION_QUEUED_OPEN_MAX);
     set_size(&limits->boundaries, MIRROR_BOUNDARIES_MAX);
     set_time(&limits->overlay_grace_us, OVERLAY_GRACE_US);
     set_time(&limits->backoff_first_us, REGION_BACKOFF_FIRST_US);
@@ -205,6 +206,7 @@ int region_new(const struct region_config *config, const struct region_log_found
     overlay_init(&region->overlay, &region->config.limits);
     homes_init(&region->homes, &region->config.contexts);
     settle_init(&region->settles);
+    elsewhere_init(&region->kept_commands);
     code = policies_init(region, err);
     if (code == 0)
         code = take_own_keys(region, err);
@@ -239,6 +241,7 @@ void region_free(struct region *region)
     if (region->open_block != NULL)
         block_release(region->open_block);
     settle_free(&region->settles);
+    elsewhere_free(&region->kept_commands);
     policies_free(region);
     homes_free(&region->homes);
     overlay_free(&region->overlay);
@@ -296,6 +299,8 @@ static void indexed(struct region *region, const struct region_event *event)
     region->logs[event->log]->indexed_size = event->size;
     if (event->log == 0)
         settle_indexed(region, event->size);
+    if (event->log == 0)
+        elsewhere_indexed(region, event->size);
 }
 
 static void dispatch(struct region *region, const struct region_event *event, struct region_update *update)

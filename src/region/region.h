@@ -47,6 +47,8 @@ enum {
     REGION_CHANGES_PENDING_MAX = 100000,   /* authority changes received and not applied yet */
     REGION_SETTLE_ITEMS_MAX = 256,         /* late events that one command settles */
     REGION_KEY_CHANGES_MAX = 64,
+    REGION_QUEUED_OPEN_MAX = 10000, /* commands that one region keeps for other homes, undecided, … */
+    REGION_QUEUED_OPEN_MAX_BYTES = 256 * 1024 * 1024, /* … and their payloads */
 };
 
 /* --- Commands --- */
@@ -149,13 +151,43 @@ struct region_define {
     bool already;     /* it was so before, and nothing changed */
 };
 
-/* A batch (or a control command, or a decision about late events) and its answer. Owned by the caller, who must keep it
- * (and what it borrows) alive until it comes back in an update's `answers`: every accepted or refused command comes
- * back exactly once. */
+/* A command that some region keeps for this one, to be decided by the home of its partition (index/index.h, the queue).
+ * The command's writes are what it asks for; its event id binds them. It is accepted or refused for good, and either is
+ * an answer without refusal: a $CommandAccepted or $CommandRefused entry follows its events. Refused is what
+ * would be the same at a second try: ERR_VERSION_CONFLICT, ERR_ID_REUSED, ERR_INVALID, ERR_TOO_LARGE. Anything else is
+ * this command's refusal, and nothing is decided; besides what batches are refused for: ERR_NOT_FOUND (no such queued
+ * command), ERR_MISMATCH (not the writes that it has), ERR_BUSY also when an earlier command of the same partition and
+ * log is not decided. */
+struct region_verdict {
+    char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+    uint64_t index;
+    /* The answer: */
+    bool already;   /* this was decided before, and nothing changed */
+    struct err err; /* code 0: accepted; else why it is refused */
+};
+
+/* What to do with a batch whose partition has its home elsewhere. */
+enum region_elsewhere {
+    REGION_ELSEWHERE_REFUSE,
+    REGION_ELSEWHERE_OVERRIDE, /* append its events here at once, without stream versions, as an emergency that the home
+                                * settles: all writes of one partition, of types that the context lets do so, whatever
+                                * is in the stream, with a reason. ERR_PERMISSION for other types */
+    REGION_ELSEWHERE_QUEUE,    /* keep it as $CommandQueued: all writes of one partition, within the limits of
+                                * domain/queued.h. Besides what batches are refused for: ERR_BUSY when too many are kept,
+                                * ERR_PERMISSION when some region may not hold the context's payloads */
+};
+
+/* A batch (or a control command, or a decision about late events or a queued command) and its answer. Owned by the
+ * caller, who must keep it (and what it borrows) alive until it comes back in an update's `answers`: every accepted or
+ * refused command comes back exactly once. */
 struct region_command {
-    struct region_control *control; /* at most one of these three; */
-    struct region_settle *settle;
-    struct region_define *define; /* all NULL: a batch */
+    struct region_control *control; /* at most one of these; */
+    struct region_settle *settle;   /* all NULL: a batch */
+    struct region_verdict *verdict;
+    struct region_define *define;
+    enum region_elsewhere elsewhere;
+    struct bytes actor;  /* of an override */
+    struct bytes reason; /* likewise */
     size_t write_count;
     struct region_stream_write *writes;
     uint64_t number;         /* of the caller's choice, unique: for REGION_GIVE_UP */
@@ -164,6 +196,9 @@ struct region_command {
     struct region_refusal refusal; /* code 0: accepted */
     struct region_result *results; /* room for all events, provided by the caller */
     uint64_t ticket;               /* own log's size after it */
+    bool overridden;               /* it was accepted here as an override */
+    bool queued;                   /* it is kept for another home, as the own log's entry before… */
+    uint64_t queued_size;          /* … this size, and has no results */
     uint32_t copies;               /* peers that had stored it before it was answered */
     bool degraded;                 /* fewer than its contexts ask for: that many peers did not answer */
     uint32_t lacking;              /* for region.c, as the next: peers whose copies do not count, a bit each */
@@ -196,6 +231,7 @@ struct region_limits {
     size_t indexed_steps;     /* steps of the index that are remembered before what they applied leaves memory early */
     size_t mirror_writes;     /* blocks of one mirror that are being written */
     size_t kept_notes;        /* own checkpoints that may still be cosigned */
+    size_t queued_open;       /* commands kept for other homes, undecided */
     size_t boundaries;        /* block boundaries of a log whose roots are remembered */
     uint64_t overlay_grace_us;
     uint64_t backoff_first_us;

@@ -2,8 +2,10 @@
 #ifndef REGION_REGION_INTERNAL_H
 #define REGION_REGION_INTERNAL_H
 
+#include "region/elsewhere.h"
 #include "region/homes.h"
 #include "region/overlay.h"
+#include "region/override.h"
 #include "region/region.h"
 #include "region/settle.h"
 #include "replication/mirror.h"
@@ -105,6 +107,7 @@ struct region {
     struct overlay overlay;
     struct homes homes;
     struct settles settles;
+    struct kept_commands kept_commands;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
     size_t log_count;
     uint32_t own_index_log; /* the index's number of the own log */
@@ -182,6 +185,26 @@ void bounds_status(const struct region *region, size_t at, struct region_context
 void freshness_hello(struct region *region, size_t peer);
 void freshness_update(struct region *region);
 
+/* Where an event is, if it was seen before. */
+struct sighting {
+    bool seen;
+    bool own_pending; /* in the own log, and not durable yet */
+    uint64_t stream_version;
+    uint64_t fingerprint;
+    struct index_place place;
+};
+/* late_too: also where it has no effect. */
+int sequencer_look(struct region *region, const struct region_command *command, const struct region_new_event *event,
+                   bool late_too, struct sighting *ret, struct err *err) MUST_USE;
+/* What is seen is a repetition: its result, and the command's ticket. ERR_ID_REUSED. */
+int sequencer_repeat(struct region_command *command, const struct region_new_event *event,
+                     const struct sighting *sighting, struct region_result *result) MUST_USE;
+/* Appends an event at the end of the own log: its result, and the command's ticket. On failure the caller takes back.
+ */
+int sequencer_append(struct region *region, struct region_command *command, const struct region_stream_write *write,
+                     const struct region_new_event *event, uint32_t flags, uint64_t stream_version, uint64_t epoch,
+                     struct region_result *result) MUST_USE;
+
 /* A control event to append. */
 struct control_event {
     enum control_kind kind;
@@ -189,7 +212,9 @@ struct control_event {
     struct bytes partition;
     uint64_t epoch;
     struct bytes payload;
-    const uint8_t *id; /* ENTRY_ID_SIZE bytes; NULL: one that follows from its place */
+    struct bytes causation_id; /* may be empty */
+    const uint8_t *id;         /* ENTRY_ID_SIZE bytes; NULL: one that follows from its place */
+    const uint8_t *salt;       /* ENTRY_SALT_SIZE bytes; likewise */
 };
 /* Whether `count` control events with payloads of at most payload_max_bytes fit the open block now, sealing it if need
  * be. ERR_BUSY, ERR_NO_MEMORY. */
@@ -204,6 +229,9 @@ int sequencer_room(struct region *region, const struct region_command *command, 
  * the caller takes back. */
 int sequencer_write(struct region *region, struct region_command *command, struct region_stream_write *write,
                     struct region_result *results) MUST_USE;
+/* Decides all writes of a command, and whether it keeps within the recovery points. On failure the caller takes back.
+ */
+int sequencer_writes(struct region *region, struct region_command *command) MUST_USE;
 /* Lets the open block go out if nothing is in flight. */
 void sequencer_flush(struct region *region, struct region_update *update);
 /* Where the own log's end and all that belongs to it stands, and back to it. */

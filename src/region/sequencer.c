@@ -20,15 +20,6 @@
 #include "base/planted.h"
 #include "region/region_internal.h"
 
-/* Where an event is, if it was seen before. */
-struct sighting {
-    bool seen;
-    bool own_pending; /* in the own log, and not durable yet */
-    uint64_t stream_version;
-    uint64_t fingerprint;
-    struct index_place place;
-};
-
 /* --- Looking things up --- */
 
 static bool lookups_valid(const struct region *region, const struct region_command *command)
@@ -41,13 +32,13 @@ static int index_number(struct region *region, uint32_t log, uint32_t *ret, stru
     return index_log(region->index, bytes_of_string(region->logs[log]->origin), ret, err);
 }
 
-static int look_for_event(struct region *region, const struct region_command *command,
-                          const struct region_new_event *event, struct sighting *ret, struct err *err)
+int sequencer_look(struct region *region, const struct region_command *command, const struct region_new_event *event,
+                   bool late_too, struct sighting *ret, struct err *err)
 {
     const struct overlay_item *item = overlay_id(&region->overlay, event->id);
     struct index_event found = event->seen;
     memset(ret, 0, sizeof(*ret));
-    if (item != NULL) {
+    if (item != NULL && (late_too || !item->without_effect)) {
         ret->seen = true;
         ret->own_pending = item->log == 0 && item->index >= region_own(region)->durable_size;
         ret->stream_version = item->stream_version;
@@ -64,7 +55,7 @@ static int look_for_event(struct region *region, const struct region_command *co
         return 0;
     if (code != 0)
         return code;
-    if (found.late && (found.fingerprint == 0 || found.fingerprint == event->fingerprint))
+    if (found.late && !late_too && (found.fingerprint == 0 || found.fingerprint == event->fingerprint))
         return 0; /* an entry that came too late has no effect: this one will, and stands (rule 7 of the design) */
     ret->seen = true;
     ret->stream_version = found.stream_version;
@@ -151,7 +142,7 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
     entry->time = hlc_next(region->last_time, region->now.wall_us);
     entry->payload_size_bytes = payload.size_bytes;
     memcpy(entry->log_id, chain->log_id, ENTRY_LOG_ID_SIZE);
-    bool control = (entry->flags & ENTRY_FLAG_CONTROL) != 0;
+    bool in_stream = entry->flags == 0;
     buf_init(&encoded, ENTRY_MAX_BYTES);
     int code = entry_encode(entry, &encoded, err);
     struct frame frame = {.entry = buf_bytes(&encoded), .payload = payload, .has_payload = true};
@@ -160,7 +151,7 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
     if (code == 0)
         code = block_add(region->open_block, &frame, err);
     if (code == 0)
-        code = overlay_add(&region->overlay, 0, entry, fingerprint, !control);
+        code = overlay_add(&region->overlay, 0, entry, fingerprint, in_stream);
     if (code == 0)
         code = homes_received(region, 0, &made);
     if (code == ERR_BUSY)
@@ -168,6 +159,7 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
     if (code == ERR_NO_MEMORY)
         code = err_no_memory(err, "an entry");
     if (code == 0) {
+        block_note_fingerprint(region->open_block, fingerprint);
         chain_append(chain, region->sha, buf_bytes(&encoded), entry->time);
         region->last_time = entry->time;
     }
@@ -175,22 +167,45 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
     return code;
 }
 
-static int append_event(struct region *region, const struct region_stream_write *write,
-                        const struct region_new_event *event, uint64_t stream_version, uint64_t epoch, struct err *err)
+int sequencer_append(struct region *region, struct region_command *command, const struct region_stream_write *write,
+                     const struct region_new_event *event, uint32_t flags, uint64_t stream_version, uint64_t epoch,
+                     struct region_result *result)
 {
+    uint64_t index = mirror_size(&region_own(region)->mirror);
     struct entry entry = {.context = write->context,
                           .partition = write->partition,
                           .stream = write->stream,
                           .stream_version = stream_version,
                           .type = event->type,
                           .epoch = epoch,
+                          .flags = flags,
                           .causation_id = event->causation_id,
                           .correlation_id = event->correlation_id,
                           .content_type = event->content_type,
                           .metadata = event->metadata,
                           .payload_commitment = event->commitment};
     memcpy(entry.event_id, event->id, ENTRY_ID_SIZE);
-    return append_entry(region, &entry, event->salt, event->payload, event->fingerprint, err);
+    int code = append_entry(region, &entry, event->salt, event->payload, event->fingerprint, &command->refusal.err);
+    if (code != 0)
+        return code;
+    *result = (struct region_result){
+        .index = index, .stream_version = stream_version, .place = {.log = region->own_index_log, .index = index}};
+    command->ticket = index + 1;
+    return 0;
+}
+
+int sequencer_repeat(struct region_command *command, const struct region_new_event *event,
+                     const struct sighting *sighting, struct region_result *result)
+{
+    if (sighting->fingerprint != event->fingerprint)
+        return refuse_reused(event, sighting->fingerprint != 0, &command->refusal);
+    *result = (struct region_result){.index = sighting->place.index,
+                                     .stream_version = sighting->stream_version,
+                                     .duplicate = true,
+                                     .place = sighting->place};
+    if (sighting->own_pending && sighting->place.index + 1 > command->ticket)
+        command->ticket = sighting->place.index + 1;
+    return 0;
 }
 
 /* Decides one event of a write. *state follows the stream; *ret_ticket rises to what must be durable before the answer.
@@ -201,30 +216,18 @@ static int decide_event(struct region *region, struct region_command *command, c
 {
     struct region_refusal *refusal = &command->refusal;
     struct sighting sighting;
-    int code = look_for_event(region, command, event, &sighting, &refusal->err);
+    int code = sequencer_look(region, command, event, false, &sighting, &refusal->err);
     if (code != 0)
         return code;
     if (sighting.seen) {
-        if (sighting.fingerprint != event->fingerprint)
-            return refuse_reused(event, sighting.fingerprint != 0, refusal);
-        *result = (struct region_result){.index = sighting.place.index,
-                                         .stream_version = sighting.stream_version,
-                                         .duplicate = true,
-                                         .place = sighting.place};
-        if (sighting.own_pending && sighting.place.index + 1 > command->ticket)
-            command->ticket = sighting.place.index + 1;
-        return durability_repetition(region, command, &sighting.place);
+        code = sequencer_repeat(command, event, &sighting, result);
+        return code == 0 ? durability_repetition(region, command, &sighting.place) : code;
     }
     uint64_t version = state->exists ? state->version + 1 : 0;
-    uint64_t index = mirror_size(&region_own(region)->mirror);
-    code = append_event(region, write, event, version, epoch, &refusal->err);
-    if (code != 0)
-        return code;
-    *state = (struct stream_state){.exists = true, .version = version};
-    *result = (struct region_result){
-        .index = index, .stream_version = version, .place = {.log = region->own_index_log, .index = index}};
-    command->ticket = index + 1;
-    return 0;
+    code = sequencer_append(region, command, write, event, 0, version, epoch, result);
+    if (code == 0)
+        *state = (struct stream_state){.exists = true, .version = version};
+    return code;
 }
 
 /* Whether every event of the write was seen before: then it is a repetition, and its expectation was judged the first
@@ -236,7 +239,7 @@ static int is_repetition(struct region *region, const struct region_command *com
     bool all = true;
     for (size_t i = 0; all && i < write->event_count; i++) {
         struct sighting sighting;
-        int code = look_for_event(region, command, &write->events[i], &sighting, err);
+        int code = sequencer_look(region, command, &write->events[i], false, &sighting, err);
         if (code != 0)
             return code;
         all = sighting.seen && sighting.fingerprint != 0;
@@ -372,6 +375,7 @@ void sequencer_take_back(struct region *region, const struct sequencer_mark *mar
         overlay_undo(&region->overlay, 0, mark->chain.range.size);
     homes_undo(region, 0, mark->chain.range.size);
     settle_undo(region, mark->chain.range.size);
+    elsewhere_undo(region, mark->chain.range.size);
 }
 
 /* --- Control events --- */
@@ -406,16 +410,18 @@ int sequencer_control(struct region *region, const struct control_event *event, 
 {
     struct sequencer_mark mark = sequencer_mark(region);
     struct hash seed = control_seed(region, mark.chain.range.size);
-    const uint8_t *salt = seed.bytes + ENTRY_ID_SIZE;
+    const uint8_t *id = event->id != NULL ? event->id : seed.bytes;
+    const uint8_t *salt = event->salt != NULL ? event->salt : seed.bytes + ENTRY_ID_SIZE;
     struct entry entry = {.context = event->context,
                           .partition = event->partition,
                           .stream = bytes_of_string(CONTROL_STREAM),
                           .type = bytes_of_string(control_type(event->kind)),
                           .epoch = event->epoch,
                           .flags = ENTRY_FLAG_CONTROL,
-                          .content_type = BYTES_LITERAL("application/x-protobuf"),
+                          .causation_id = event->causation_id,
+                          .content_type = bytes_of_string(CONTROL_CONTENT_TYPE),
                           .payload_commitment = entry_payload_commitment(region->sha, salt, event->payload)};
-    memcpy(entry.event_id, event->id == NULL ? seed.bytes : event->id, ENTRY_ID_SIZE);
+    memcpy(entry.event_id, id, ENTRY_ID_SIZE);
     int code =
         append_entry(region, &entry, salt, event->payload, entry_fingerprint(region->sha, &entry, event->payload), err);
     if (code != 0)
@@ -430,23 +436,39 @@ void sequencer_flush(struct region *region, struct region_update *update)
 
 /* --- Commands --- */
 
-static int decide_batch(struct region *region, struct region_command *command)
+int sequencer_writes(struct region *region, struct region_command *command)
 {
     struct region_refusal *refusal = &command->refusal;
-    int code = sequencer_room(region, command, 0, 0, &refusal->err);
-    if (code != 0)
-        return code;
-    struct sequencer_mark mark = sequencer_mark(region);
     struct region_result *results = command->results;
+    int code = 0;
     for (size_t i = 0; code == 0 && i < command->write_count; i++) {
         refusal->write_number = i;
         code = sequencer_write(region, command, &command->writes[i], results);
         results += command->writes[i].event_count;
     }
-    if (code == 0)
-        code = bounds_decide(region, command);
+    return code == 0 ? bounds_decide(region, command) : code;
+}
+
+static int decide_batch(struct region *region, struct region_command *command)
+{
+    int code = sequencer_room(region, command, 0, 0, &command->refusal.err);
+    if (code != 0)
+        return code;
+    struct sequencer_mark mark = sequencer_mark(region);
+    code = sequencer_writes(region, command);
     if (code != 0)
         sequencer_take_back(region, &mark);
+    return code;
+}
+
+/* Here, or, when the home is elsewhere, as the caller wants it. */
+static int decide_here(struct region *region, struct region_command *command)
+{
+    int code = decide_batch(region, command);
+    if (code == ERR_WRONG_HOME && command->elsewhere == REGION_ELSEWHERE_QUEUE)
+        return elsewhere_queue(region, command);
+    if (code == ERR_WRONG_HOME && command->elsewhere == REGION_ELSEWHERE_OVERRIDE)
+        return override_append(region, command);
     return code;
 }
 
@@ -462,7 +484,9 @@ static int decide(struct region *region, struct region_command *command, struct 
         return settle_decide(region, command);
     if (command->define != NULL)
         return contexts_define(region, command);
-    return command->control != NULL ? homes_control(region, command, update) : decide_batch(region, command);
+    if (command->verdict != NULL)
+        return elsewhere_decide(region, command);
+    return command->control != NULL ? homes_control(region, command, update) : decide_here(region, command);
 }
 
 static void answer(struct region_command *command, struct region_update *update)
@@ -477,6 +501,8 @@ void sequencer_command(struct region *region, struct region_command *command, st
     command->copies = 0;
     command->lacking = 0;
     command->degraded = false;
+    command->queued = false;
+    command->overridden = false;
     command->next = NULL;
     int code = decide(region, command, update);
     command->refusal.code = code;

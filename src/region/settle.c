@@ -10,7 +10,8 @@
  *
  * Invariants:
  *  1. An item is decided at most once under one home: what the index does not show yet is in `places`.
- *  2. An event is appended again only if no effective event has its id, in the index or in the overlay.
+ *  2. An event is appended again, or decided otherwise, only if no effective event has its id, in the index or in the
+ *     overlay.
  *  3. Asking for the decision that was made changes nothing, and is answered when that decision is durable. */
 #include "region/settle.h"
 
@@ -22,16 +23,7 @@
 #include "region/region_internal.h"
 
 enum {
-    PLACE_KEY_BYTES = 4 + 8,
     SETTLED_PAYLOAD_MAX_BYTES = CONTROL_ACTOR_MAX_BYTES + CONTROL_REASON_MAX_BYTES + POSITION_REGION_MAX_BYTES + 128,
-};
-
-/* A decision that is in the own log and not in the index. */
-struct settle_pending {
-    struct queue_link link;
-    uint64_t own_index; /* of the decision */
-    enum settlement settlement;
-    uint8_t key[PLACE_KEY_BYTES];
 };
 
 void settle_init(struct settles *settles)
@@ -51,20 +43,20 @@ void settle_free(struct settles *settles)
 
 /* --- What was decided and is not indexed --- */
 
-static struct bytes place_key(struct index_place place, uint8_t out[PLACE_KEY_BYTES])
+static struct bytes place_key(struct index_place place, uint8_t out[SETTLE_KEY_BYTES])
 {
     put_u32_be(out, place.log);
     put_u64_be(out + 4, place.index);
-    return bytes_of(out, PLACE_KEY_BYTES);
+    return bytes_of(out, SETTLE_KEY_BYTES);
 }
 
-static const struct settle_pending *pending_at(const struct region *region, struct index_place place)
+const struct settle_pending *settle_pending_at(const struct region *region, struct index_place place)
 {
-    uint8_t key[PLACE_KEY_BYTES];
+    uint8_t key[SETTLE_KEY_BYTES];
     return map_get(&region->settles.places, place_key(place, key));
 }
 
-static int remember(struct region *region, struct index_place place, enum settlement settlement, uint64_t own_index)
+int settle_remember(struct region *region, struct index_place place, enum settlement settlement, uint64_t own_index)
 {
     struct settle_pending *pending = mem_alloc_zero(1, sizeof(*pending));
     if (pending == NULL)
@@ -82,7 +74,7 @@ static int remember(struct region *region, struct index_place place, enum settle
 
 static void forget(struct region *region, struct settle_pending *pending)
 {
-    map_remove(&region->settles.places, bytes_of(pending->key, PLACE_KEY_BYTES));
+    map_remove(&region->settles.places, bytes_of(pending->key, SETTLE_KEY_BYTES));
     queue_remove(&pending->link);
     mem_free(pending);
 }
@@ -115,7 +107,7 @@ void settle_begin(struct region *region)
     region->settles.needed_size = mirror_size(&region_own(region)->mirror);
 }
 
-static int check_indexed(const struct region *region, struct err *err)
+int settle_check_indexed(const struct region *region, struct err *err)
 {
     uint64_t needed = region->settles.needed_size;
     if (region_own(region)->indexed_size >= needed)
@@ -146,7 +138,7 @@ static int find_item(struct region *region, struct subject *subject, struct err 
             code = index_late_at(region->index, place, &subject->late, err);
         if (code == 0 && !subject->late.late)
             code = err_set(err, ERR_INVALID, "it is effective; nothing about it is to be decided");
-        subject->pending = code == 0 ? pending_at(region, place) : NULL;
+        subject->pending = code == 0 ? settle_pending_at(region, place) : NULL;
         return code;
     }
     return err_set(err, ERR_NOT_FOUND, "no such log is held here");
@@ -199,7 +191,7 @@ static int append_decision(struct region *region, const struct region_command *c
     if (code == 0)
         code = sequencer_control(region, &event, err);
     if (code == 0) {
-        code = remember(region, late->place, settled.settlement, own_index);
+        code = settle_remember(region, late->place, settled.settlement, own_index);
         if (code == ERR_TOO_LARGE)
             code = err_set(err, ERR_BUSY, "%d decisions wait to be indexed; retry after a pause", SETTLE_PENDING_MAX);
         else if (code != 0)
@@ -271,12 +263,19 @@ static int decide_again(struct region *region, struct region_command *command, s
     return code;
 }
 
+/* Whether the event was appended again here, which the index does not show yet. */
+static bool is_repeated(const struct region *region, const struct subject *subject)
+{
+    const struct overlay_item *item = overlay_id(&region->overlay, subject->late.event_id);
+    return item != NULL && item->log == 0;
+}
+
 static int decide_open(struct region *region, struct region_command *command, struct subject *subject)
 {
     struct region_settle *settle = command->settle;
     struct err *err = &command->refusal.err;
     int code = 0;
-    if (subject->late.state == INDEX_LATE_DUPLICATE)
+    if (subject->late.state == INDEX_LATE_DUPLICATE || (is_repeated(region, subject) && !PLANTED(decide_repeated)))
         return refuse_duplicate(err);
     if (settle->settlement == SETTLED_ACCEPTED && !PLANTED(settle_without_effect))
         code = append_again(region, command, subject);
@@ -319,7 +318,7 @@ int settle_decide(struct region *region, struct region_command *command)
     PRE(settle->item_count >= 1 && settle->item_count <= REGION_SETTLE_ITEMS_MAX);
     PRE(command->write_count == settle->item_count);
     settle->settled = 0;
-    int code = check_indexed(region, err);
+    int code = settle_check_indexed(region, err);
     if (code == 0)
         code = sequencer_room(region, command, settle->item_count, SETTLED_PAYLOAD_MAX_BYTES, err);
     if (code != 0)

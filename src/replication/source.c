@@ -54,9 +54,14 @@ void source_close(struct source *source)
 static int next_frame(struct source *source, struct bytes *elements, struct frame *ret, bool *ret_withheld,
                       struct err *err)
 {
+    struct bytes encoded;
     struct entry entry;
     bool withheld = false;
-    int code = frame_next_entry(elements, ret, &entry, err);
+    int code = frame_next_element(elements, &encoded, err);
+    if (code == 0)
+        code = frame_parse(encoded, ret, err);
+    if (code == 0 && ret->has_payload)
+        code = entry_parse_head(ret->entry, &entry, err);
     if (code != 0)
         return code;
     if (ret->has_payload) {

@@ -17,6 +17,7 @@
 #include "rpc/forward.h"
 #include "rpc/held.h"
 #include "rpc/methods.h"
+#include "rpc/operation.h"
 
 void rpc_append_done(struct rpc_append *append)
 {
@@ -155,9 +156,16 @@ static int decode(struct append_job *job, struct bytes encoded, struct err *err)
     job->tag = request->tag;
     job->forward = request->at_wrong_home == TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_FORWARD;
     job->hops = request->hops;
-    if (!job->forward && request->at_wrong_home != TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_REDIRECT)
-        return err_set(err, ERR_INVALID, "at_wrong_home %d is neither REDIRECT nor FORWARD",
-                       (int)request->at_wrong_home);
+    if (request->at_wrong_home == TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_QUEUE)
+        job->append.command.elsewhere = REGION_ELSEWHERE_QUEUE;
+    else if (request->at_wrong_home == TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_OVERRIDE)
+        job->append.command.elsewhere = REGION_ELSEWHERE_OVERRIDE;
+    else if (!job->forward && request->at_wrong_home != TALLY__V1__AT_WRONG_HOME__AT_WRONG_HOME_REDIRECT)
+        return err_set(err, ERR_INVALID, "at_wrong_home %d is none that there is", (int)request->at_wrong_home);
+    if (request->emergency != NULL) {
+        job->append.command.actor = text(request->emergency->actor);
+        job->append.command.reason = text(request->emergency->reason);
+    }
     return convert(job, request, err);
 }
 
@@ -290,10 +298,15 @@ static int add_result(struct answer *answer, const struct region_result *from, T
     return extend_position(&answer->position, origin, to->index + 1, err);
 }
 
+/* A command that is kept for its home has a ticket and no results. */
 static int add_results(struct answer *answer, const struct region_command *command, Tally__V1__AppendResponse *ret,
                        struct err *err)
 {
     size_t count = 0;
+    if (command->queued) {
+        ret->ticket = operation_own_position(answer->backend, command->queued_size, answer->arena);
+        return ret->ticket == NULL ? err_no_memory(err, "a ticket") : 0;
+    }
     for (size_t i = 0; i < command->write_count; i++)
         count += command->writes[i].event_count;
     Tally__V1__AppendResult *results = arena_alloc_zero(answer->arena, count, sizeof(*results));
@@ -329,6 +342,7 @@ int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally
         ret->tag = job->tag;
         ret->degraded = job->append.command.degraded;
         ret->copies = job->append.command.copies;
+        ret->overridden = job->append.command.overridden;
         ret->origin = answer.own_origin;
         ret->position = copy_text(answer.arena, buf_bytes(&position));
         if (ret->position == NULL)

@@ -26,6 +26,25 @@ int held_find(struct rpc_backend *backend, struct bytes origin, struct log **ret
                    backend->config->region, (int)origin.size_bytes, (const char *)origin.data, count);
 }
 
+int held_frame(struct rpc_backend *backend, const char *origin, uint64_t index, struct block **ret_block,
+               struct bytes *ret, struct err *err)
+{
+    struct log *log = NULL;
+    struct block *block = NULL;
+    int code = held_find(backend, bytes_of_string(origin), &log, NULL, err);
+    if (code == 0)
+        code = log_read_block(log, index, &block, err);
+    if (code != 0)
+        return code;
+    code = block_find(block, index, ret, err);
+    if (code != 0) {
+        block_release(block);
+        return code;
+    }
+    *ret_block = block;
+    return 0;
+}
+
 void held_origin(struct log *log, struct origin *ret)
 {
     int code = origin_parse(log_origin(log), ret, NULL);

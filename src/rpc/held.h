@@ -9,6 +9,10 @@
 /* The log with that origin; empty: the own one. ERR_NOT_FOUND says which there are. The outputs may be NULL. */
 int held_find(struct rpc_backend *backend, struct bytes origin, struct log **ret, size_t *ret_number,
               struct err *err) MUST_USE;
+/* One entry's frame, encoded: *ret lies in *ret_block, which the caller releases. Errors of held_find, log_read_block
+ * and block_find. */
+int held_frame(struct rpc_backend *backend, const char *origin, uint64_t index, struct block **ret_block,
+               struct bytes *ret, struct err *err) MUST_USE;
 /* The origin of a log that this region holds, taken apart. */
 void held_origin(struct log *log, struct origin *ret);
 /* Sets the log's component of a position. */

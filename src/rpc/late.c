@@ -58,25 +58,6 @@ static char *copy_name(struct arena *arena, struct bytes name)
     return text;
 }
 
-static int read_frame(struct rpc_backend *backend, const char *origin, uint64_t index, struct block **ret_block,
-                      struct bytes *ret, struct err *err)
-{
-    struct log *log = NULL;
-    struct block *block = NULL;
-    int code = held_find(backend, bytes_of_string(origin), &log, NULL, err);
-    if (code == 0)
-        code = log_read_block(log, index, &block, err);
-    if (code != 0)
-        return code;
-    code = block_find(block, index, ret, err);
-    if (code != 0) {
-        block_release(block);
-        return code;
-    }
-    *ret_block = block;
-    return 0;
-}
-
 static int fill_names_from_log(struct rpc_backend *backend, const struct index_late *item, Tally__V1__LateItem *ret,
                                struct arena *arena, struct err *err)
 {
@@ -84,7 +65,7 @@ static int fill_names_from_log(struct rpc_backend *backend, const struct index_l
     struct bytes encoded;
     struct frame frame;
     struct entry entry;
-    int code = read_frame(backend, item->origin, item->place.index, &block, &encoded, err);
+    int code = held_frame(backend, item->origin, item->place.index, &block, &encoded, err);
     if (code != 0)
         return code;
     code = frame_parse(encoded, &frame, err);
@@ -128,9 +109,10 @@ int late_fill(struct rpc_backend *backend, const struct index_late *item, Tally_
     ret->time = item->time;
     ret->stream_version = item->stream_version;
     ret->state = operation_text(arena, index_late_state_name(item->state));
+    ret->kind = operation_text(arena, index_late_kind_name(item));
     ret->payload_held = item->fingerprint != 0;
     if (ret->place == NULL || ret->event_id.data == NULL || ret->context == NULL || ret->partition == NULL ||
-        ret->stream == NULL || ret->type == NULL || ret->state == NULL)
+        ret->stream == NULL || ret->type == NULL || ret->state == NULL || ret->kind == NULL)
         return no_memory(err);
     struct index *index = backend->index;
     code = fill_place(index, item->has_effective, item->effective, &ret->effective, arena, err);
@@ -175,7 +157,8 @@ static int add_wanted(struct call *call, struct page *page, size_t scanned, stru
     int code = 0;
     for (size_t i = 0; code == 0 && i < scanned; i++) {
         Tally__V1__LateItem *item = &page->filled[page->response.n_items];
-        if (!fits(page->request->state, index_late_state_name(page->items[i].state)))
+        if (!fits(page->request->state, index_late_state_name(page->items[i].state)) ||
+            !fits(page->request->kind, index_late_kind_name(&page->items[i])))
             continue;
         code = late_fill(call->backend, &page->items[i], item, arena, err);
         if (code == 0 && fits(page->request->context, item->context) && fits(page->request->partition, item->partition))
@@ -273,7 +256,7 @@ static int show_event(struct showing *showing, const char *origin, uint64_t inde
 {
     struct block *block = NULL;
     struct bytes encoded;
-    int code = read_frame(showing->call->backend, origin, index, &block, &encoded, err);
+    int code = held_frame(showing->call->backend, origin, index, &block, &encoded, err);
     if (code != 0)
         return code;
     if (*count == SHOWN_MAX ||
@@ -315,7 +298,7 @@ static int show_late_side(struct showing *showing, const struct index_late *item
                 continue;
             code = show_event(showing, items[i].origin, items[i].place.index, index_late_state_name(items[i].state),
                               response->late, &response->n_late, err);
-            if (items[i].stream_version < showing->from_version)
+            if (!items[i].override && items[i].stream_version < showing->from_version)
                 showing->from_version = items[i].stream_version;
         }
         if (code == 0)
@@ -343,6 +326,17 @@ static int show_effective_side(struct showing *showing, const char *context, con
     return code;
 }
 
+/* An override has no version: it parts from the stream where that ends now. */
+static uint64_t first_shown(struct rpc_backend *backend, const struct index_late *item)
+{
+    struct index_head head;
+    if (!item->override)
+        return item->stream_version;
+    return index_head(backend->index, bytes_of_string(item->context), bytes_of_string(item->stream), &head, NULL) == 0
+               ? head.version
+               : 0;
+}
+
 static int show_all(struct showing *showing, const Tally__V1__ShowLateRequest *request, struct err *err)
 {
     Tally__V1__ShowLateResponse *response = &showing->response;
@@ -358,7 +352,7 @@ static int show_all(struct showing *showing, const Tally__V1__ShowLateRequest *r
         code = find_item(backend, request->place, item, err);
     if (code == 0)
         code = late_fill(backend, item, response->item, &showing->arena, err);
-    showing->from_version = item->stream_version;
+    showing->from_version = first_shown(backend, item);
     if (code == 0 && item->late)
         code = show_late_side(showing, item, err);
     if (code == 0)

@@ -11,6 +11,8 @@ method_fn method_read_log;
 method_fn method_subscribe;
 method_fn method_status;
 method_fn method_prove;
+method_fn method_show_ticket;
+method_fn method_list_tickets;
 method_fn method_create_projection;
 method_fn method_rebuild_projection;
 method_fn method_get_projection;

@@ -229,6 +229,30 @@ static int stream_read_run(struct stream_read *read, const Tally__V1__ReadStream
     return stream_read_send(read, err);
 }
 
+/* Of the events without a version, those that nobody has decided about. */
+static int stream_read_loose(struct stream_read *read, const Tally__V1__ReadStreamRequest *request, uint64_t most,
+                             bool *ret_any, struct err *err)
+{
+    struct index *index = read->call->backend->index;
+    struct index_loose_cursor cursor = {.started = false};
+    struct index_late late;
+    size_t found = INDEX_SCAN_MAX;
+    int code = 0;
+    while (code == 0 && most > 0 && found == INDEX_SCAN_MAX) {
+        code = index_loose(index, bytes_of_string(request->context), bytes_of_string(request->stream), &cursor,
+                           read->places, INDEX_SCAN_MAX, &found, err);
+        for (size_t i = 0; code == 0 && i < found && most > 0; i++) {
+            code = index_late_at(index, read->places[i], &late, err);
+            if (code != 0 || late.state != INDEX_LATE_OPEN)
+                continue;
+            code = stream_read_add(read, &read->places[i], err);
+            *ret_any = true;
+            most--;
+        }
+    }
+    return code == 0 ? stream_read_send(read, err) : code;
+}
+
 static int check_stream_names(const Tally__V1__ReadStreamRequest *request, struct err *err)
 {
     int code = entry_check_name(bytes_of_string(request->context), ENTRY_NAME_MAX_BYTES, "context", err);
@@ -241,6 +265,8 @@ static int stream_range(const Tally__V1__ReadStreamRequest *request, uint64_t la
 {
     if (request->from_end && !request->backwards)
         return err_set(err, ERR_INVALID, "from_end needs backwards: there is nothing after the end");
+    if (request->loose && request->backwards)
+        return err_set(err, ERR_INVALID, "loose events come after the others: not backwards");
     uint64_t from = request->from_version;
     uint64_t count = 0;
     if (request->backwards) {
@@ -257,6 +283,11 @@ static int stream_range(const Tally__V1__ReadStreamRequest *request, uint64_t la
     return 0;
 }
 
+static int no_stream(const Tally__V1__ReadStreamRequest *request, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND, "there is no stream %s in context %s", request->stream, request->context);
+}
+
 static int read_stream(struct call *call, const Tally__V1__ReadStreamRequest *request, struct err *err)
 {
     struct index_head head;
@@ -271,11 +302,12 @@ static int read_stream(struct call *call, const Tally__V1__ReadStreamRequest *re
     if (code == 0)
         code = index_head(call->backend->index, bytes_of_string(request->context), bytes_of_string(request->stream),
                           &head, err);
-    if (code == ERR_NOT_FOUND)
-        return err_set(err, ERR_NOT_FOUND, "there is no stream %s in context %s", request->stream, request->context);
-    if (code == 0)
+    bool exists = code == 0;
+    if (code == ERR_NOT_FOUND && !request->loose)
+        return no_stream(request, err);
+    if (exists)
         code = stream_range(request, head.version, &from, &count, err);
-    if (code != 0)
+    if (code != 0 && code != ERR_NOT_FOUND)
         return code;
     struct stream_read *read = mem_alloc_zero(1, sizeof(*read));
     if (read == NULL)
@@ -283,6 +315,11 @@ static int read_stream(struct call *call, const Tally__V1__ReadStreamRequest *re
     read->call = call;
     chunk_init(&read->chunk);
     code = stream_read_run(read, request, from, count, err);
+    if (code == 0 && request->loose)
+        code =
+            stream_read_loose(read, request, request->limit == 0 ? UINT64_MAX : request->limit - count, &exists, err);
+    if (code == 0 && !exists)
+        code = no_stream(request, err);
     chunk_free(&read->chunk);
     block_view_free(&read->view);
     mem_free(read);

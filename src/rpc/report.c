@@ -101,6 +101,7 @@ static int fill_accepted(struct making *making, struct err *err)
         rows[i].epoch = from->epoch;
         rows[i].effective = from->effective;
         rows[i].late = from->late;
+        rows[i].overrides = from->overrides;
         rows[i].published = from->published;
         rows[i].first_time = from->first_time;
         rows[i].last_time = from->last_time;

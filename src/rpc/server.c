@@ -55,6 +55,8 @@ static const struct method METHODS[] = {
     {"/tally.v1.Ledger/Subscribe", method_subscribe, false},
     {"/tally.v1.Ledger/Status", method_status, false},
     {"/tally.v1.Ledger/Prove", method_prove, false},
+    {"/tally.v1.Ledger/ShowTicket", method_show_ticket, false},
+    {"/tally.v1.Ledger/ListTickets", method_list_tickets, false},
     {"/tally.v1.Ledger/CreateProjection", method_create_projection, false},
     {"/tally.v1.Ledger/RebuildProjection", method_rebuild_projection, false},
     {"/tally.v1.Ledger/GetProjection", method_get_projection, false},

@@ -44,6 +44,8 @@ static void record(struct drift *drift, const char *subject, const char *region,
     hex_encode(bytes_of(ours->bytes, HASH_SIZE), digests[0]);
     hex_encode(bytes_of(theirs->bytes, HASH_SIZE), digests[1]);
     const char *text = position_format(position, &at) == 0 && buf_terminate(&at) == 0 ? (char *)at.data : "?";
+    if (position->count == 0)
+        text = "(start)";
     if (news == DRIFT_BEGAN)
         server_say(drift->server, "ALARM: drift: %s differs from region %s at %s: here %s, there %s", subject, region,
                    text, digests[0], digests[1]);

@@ -4,7 +4,7 @@
  *   sequencer   region (region_step), the only caller of it; takes messages from `mail`
  *   writer      every log's writing side; takes jobs from `jobs`; creates mirrors
  *   indexer     the index's writing side; reads logs
- *   settler     nothing; asks the region to settle late events as the contexts say
+ *   settler     nothing; asks the region to settle late events as the contexts say, and to decide queued commands
  *   workers     one a projection: its database; takes requests (projector.h)
  *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
  *   comparer    nothing; compares what was derived with what peers have (drift.c)
@@ -141,6 +141,8 @@ void *sequencer_run(void *context);
 void *writer_run(void *context);
 void *indexer_run(void *context);
 void *settler_run(void *context);
+/* queue.c, the settler's: has the region decide the queued commands whose home it is, in order. */
+void queue_run(struct server *server);
 /* Applies what the logs have and the index has not, before the region starts. */
 int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
 

@@ -1,6 +1,7 @@
-/* The settler: a thread that asks the region for the decisions that the contexts' rules make about late events
- * (reconcile/policy.h). It has no state that must survive: the open items are in the index, and what is decided is not
- * open any more.
+/* The settler: a thread that asks the region for the decisions that nobody has to be asked for: those that the
+ * contexts' rules make about late events (reconcile/policy.h), and those about commands that other regions have kept
+ * for this one (queue.c). It has no state that must survive: the open items are in the index, and what is decided is
+ * not open any more.
  *
  * It looks only when the region accepts and the index has applied everything that is durable here: a duplicate that is
  * on its way into the index must not be appended again for want of a moment's patience. (The region would refuse it.)
@@ -125,7 +126,8 @@ void *settler_run(void *context)
         server_die(server, "memory ran out");
     while (!atomic_load(&server->stopping)) {
         uint64_t sequence = index_sequence(server->index);
-        if (sequence != looked_at && index_late_count(server->index) > 0 && has_rules(index_contexts(server->index)) &&
+        queue_run(server);
+        if (sequence != looked_at && has_rules(index_contexts(server->index)) && index_late_count(server->index) > 0 &&
             atomic_load(&server->accepting) && all_applied(server) && run_over_items(server, page) == 0)
             looked_at = sequence;
         seen = server_wait_change(server, seen, WAIT_MS);

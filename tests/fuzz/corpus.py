@@ -102,6 +102,13 @@ def control():
         seed('control', kind, bytes([kind]) + message.SerializeToString())
         seed('control', f'{kind}-more', bytes([kind]) + message.SerializeToString() + b'\x50\x01')
     seed('control', 'same-key', b'\x04' + control_pb2.KeyChange(role='log', old_key=b'o' * 32, new_key=b'o' * 32).SerializeToString())
+    events = [control_pb2.QueuedEvent(id=bytes([n]) * 16, type='Paid', payload=b'{}', causation_id=b'c' * 16) for n in (1, 2)]
+    queued = control_pb2.CommandQueued(writes=[control_pb2.QueuedWrite(stream='a', expectation=3, expected_version=4, events=events),
+                                               control_pb2.QueuedWrite(stream='b', events=events[:1])])
+    decided = control_pb2.CommandDecided(region='us', incarnation=1, index=9, event_id=b'e' * 16)
+    refused = control_pb2.CommandDecided(region='us', incarnation=1, index=9, event_id=b'e' * 16, code=5, message='at 4')
+    for kind, message in ((6, queued), (7, decided), (8, refused)):
+        seed('control', kind, bytes([kind]) + message.SerializeToString())
 
 
 def notes():

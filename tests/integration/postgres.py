@@ -26,7 +26,8 @@ class Postgres:
             self.port = s.getsockname()[1]
         self.options = ' '.join(f'-c {setting}' for setting in
                                 ('listen_addresses=127.0.0.1', f'port={self.port}', f'unix_socket_directories={self.folder}', *settings))
-        self.run('initdb', '-D', self.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale', 'C', '-N')
+        self.run('initdb', '-D', self.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale', 'C.UTF-8', '--locale-provider', 'icu',
+                 '--icu-locale', 'en', '-N')
         self.start()
 
     def run(self, name, *arguments):

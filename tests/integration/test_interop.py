@@ -145,3 +145,27 @@ def test_go_accepts_cosignatures_mirrors_and_receipts(lab):
         place = text.index(part) + len(part) + 1
         receipt.write_text(text[:place] + ('A' if text[place] != 'A' else 'B') + text[place + 1:])
         refused('', '-receipt', receipt, '-key', key)
+
+
+def test_go_accepts_a_log_whose_key_is_being_replaced_by_either_key(lab):
+    eu = lab.solo()
+    old, _ = keys_of(eu)
+    grow(eu, 0, 300)
+    eu.stop()
+    check('tally', 'key', 'rotate', 'log', '--data', eu.folder)
+    new = (eu.folder / 'keys' / 'log-2.key.pub').read_text().strip()
+    eu.start()
+    wait_until(lambda: eu.size() == 301 and (eu.log_folder('eu') / 'checkpoint').read_text().split('\n')[1] == '301', 'both keys to sign')
+    eu.stop()
+    out = lab.folder / 'export'
+    check('tally', 'export', 'tlog', '--data', eu.folder, '--origin', eu.origin, '--out', out)
+    for key in (old, new):
+        accepted(out, '-key', key, '-size', 301)
+    assert (out / 'vkey').read_text().split() == [old, new]
+    check('tally', 'key', 'retire', 'log', '--data', eu.folder)
+    eu.start()
+    wait_until(lambda: (eu.log_folder('eu') / 'checkpoint').read_text().split('\n')[1] == '302', 'the new key to sign alone')
+    eu.stop()
+    check('tally', 'export', 'tlog', '--data', eu.folder, '--origin', eu.origin, '--out', out)
+    accepted(out, '-key', new, '-size', 302)
+    refused(out, '-key', old, '-size', 302)

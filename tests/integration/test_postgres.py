@@ -116,7 +116,7 @@ def test_each_event_once_whatever_is_killed_meanwhile(lab):
     sql.write_text('-- tally: projection counted\n-- tally: schema\nCREATE TABLE counted(stream text PRIMARY KEY, events bigint);\n-- tally: on bank *\n'
                    'INSERT INTO counted VALUES(:stream, 1) ON CONFLICT(stream) DO UPDATE SET events = counted.events + 1;\n')
     check('tally', 'projection', 'create', sql, '--database', 'reporting', '--server', eu.address)
-    for round in range(3):
+    for _ in range(2):
         check(*bench, '--events', 20000, '--server', eu.address)
         check('tally', 'projection', 'rebuild', 'counted', '--server', eu.address)
         postgres.stop()
@@ -126,8 +126,7 @@ def test_each_event_once_whatever_is_killed_meanwhile(lab):
         eu.start()
     position = eu.status().position
     wait_until(lambda: status(eu, 'counted')['position'] == position, 'the projection to catch up', 30)
-    client_events = 60000
-    assert postgres.sql('SELECT sum(events) FROM counted.counted') == [str(client_events)]
+    assert postgres.sql('SELECT sum(events) FROM counted.counted') == ['40000']
 
 
 def test_mistakes_are_refused_with_their_place(lab):

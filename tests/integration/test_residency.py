@@ -260,6 +260,46 @@ def test_a_payload_region_waits_for_a_source_that_has_payloads(lab):
     assert count(audit(uk), 'bank/eu/1', 'bank')['missing'] == 0
 
 
+def test_entries_whose_payloads_are_gone_for_good_can_be_kept(lab):
+    """As in the runbook: the copy without payloads, in place of what there is."""
+    eu, uk, us = confined(lab, 'eu', 'uk', 'us')
+    for region in (eu, us):
+        region.start(accepting=False)
+    eu.wait_accepting()
+    secrets(eu, 8)
+    us.wait_size('bank/eu/1', 8)
+    eu.kill()
+    us.stop()
+    shutil.copytree(us.log_folder('eu'), uk.log_folder('eu'))
+    us.start(accepting=False)
+    uk.start(accepting=False)
+    uk.wait_size('bank/eu/1', 8)
+    assert all(not e.salt for e in read_log(uk.client(), 'bank/eu/1'))
+    uk.stop()
+    assert count(audit(uk), 'bank/eu/1', 'bank')['missing'] == 8
+    assert 'MISSING' in check('tally', 'residency', 'audit', uk.folder)
+
+
+def test_payload_regions_change_and_mirrors_are_pulled_again(lab):
+    eu, uk, us = running(confined(lab, 'eu', 'uk', 'us'))
+    secrets(eu, 3)
+    for allowed, held in (('[eu, uk, us]', 3), ('[eu, uk]', 0)):
+        us.wait_size('bank/eu/1', 3)
+        for region in (eu, uk, us):
+            region.stop()
+            region.edit_config(r'payload_regions: .*', f'payload_regions: {allowed}')
+        if not held:
+            assert len(audit(us, '--without-index', clean=False)['violations']) == 3, 'a new list does not erase anything'
+        shutil.rmtree(us.log_folder('eu'))
+        shutil.rmtree(us.folder / 'index')
+        running((eu, uk, us))
+        us.wait_size('bank/eu/1', 3)
+        assert sum(SECRET in e.payload for e in read_log(us.client(), 'bank/eu/1')) == held
+    us.stop()
+    audit(us)
+    assert files_with(us.folder, SECRET) == []
+
+
 def test_a_copy_without_payloads_does_not_keep_a_promise(lab):
     made = confined(lab, 'eu', 'uk', 'us')
     for region in made:

@@ -17,6 +17,6 @@ for bug in $("$sim" --planted list | cut -d' ' -f1); do
     fi
     count=$((count + 1))
 done
-[ "$count" -ge 20 ] || { echo "only $count planted bugs" >&2; exit 1; }
+[ "$count" -ge 30 ] || { echo "only $count planted bugs" >&2; exit 1; }
 
 echo "  PLANT  the simulator found each of $count planted bugs"

@@ -12,7 +12,7 @@ finish() {
 trap finish EXIT
 if [ "$(id -u)" = 0 ]; then chown postgres "$folder"; fi
 cd "$folder"
-as "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale C -N > "$folder/initdb.out" 2>&1 || { cat "$folder/initdb.out" >&2; exit 1; }
+as "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale C.UTF-8 --locale-provider icu --icu-locale en -N > "$folder/initdb.out" 2>&1 || { cat "$folder/initdb.out" >&2; exit 1; }
 as "$bin/pg_ctl" -D "$folder/data" -w -l "$folder/server.log" -o "-c listen_addresses='' -k $folder -c fsync=off" start > "$folder/start.out" 2>&1 ||
     { cat "$folder/start.out" "$folder/server.log" >&2; exit 1; }
 cd "$OLDPWD"

@@ -251,6 +251,11 @@ static void check_item(const struct subject *subject, const struct index_late *i
         world_fail(world, subject->node, "%s says that late entry %llu of %s is %s, and it is %s", subject->what,
                    (unsigned long long)item->place.index, item->origin, index_late_state_name(item->state),
                    index_late_state_name(state));
+    const struct truth_decision *decision = decision_of(subject, log, item->place.index);
+    if (decision != NULL && state != INDEX_LATE_ACCEPTED && found && effective.log == decision->log &&
+        effective.index < decision->index)
+        world_fail(world, subject->node, "late entry %llu of %s is %s, and its home had taken the event again before",
+                   (unsigned long long)item->place.index, item->origin, index_late_state_name(state));
     if (state == INDEX_LATE_ACCEPTED && !found)
         world_fail(world, subject->node, "late entry %llu of %s was accepted, and has no effect",
                    (unsigned long long)item->place.index, item->origin);

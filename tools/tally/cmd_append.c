@@ -32,6 +32,10 @@ struct append_options {
     const char *expect;
     const char *receipt;
     bool forward;
+    bool queue;
+    bool override;
+    const char *actor;
+    const char *reason;
 };
 
 /* --- Making the batch --- */
@@ -125,8 +129,10 @@ static int print_answer_json(const struct batch *batch, const struct tally_answe
                                               "index", json_number(result->index), "version",
                                               json_number(result->stream_version), "duplicate", result->duplicate));
     }
-    return print_json(json_pack("{s:o,s:b,s:i,s:o}", "position", json_cstring(answer->position), "degraded",
-                                answer->degraded, "copies", (int)answer->copies, "results", results),
+    return print_json(json_pack("{s:o,s:o,s:b,s:b,s:i,s:o}", "position", json_cstring(answer->position), "ticket",
+                                answer->ticket[0] == '\0' ? json_null() : json_cstring(answer->ticket), "overridden",
+                                answer->overridden, "degraded", answer->degraded, "copies", (int)answer->copies,
+                                "results", results),
                       err);
 }
 
@@ -142,9 +148,11 @@ static void print_answer(const struct batch *batch, const struct tally_answer *a
         printf(" index %" PRIu64 ", version %" PRIu64 "%s\n", result->index, result->stream_version,
                result->duplicate ? ", was there already" : "");
     }
-    printf("position ");
+    printf("%s ", answer->ticket[0] == '\0' ? "position" : "queued for its home: ticket");
     print_string(answer->position);
     putchar('\n');
+    if (answer->overridden)
+        puts("OVERRIDE: without effect on its stream until the home has decided; tally reconcile list --kind override");
     if (answer->degraded)
         printf("DEGRADED: on %" PRIu32 " peers, fewer than its context asks for\n", answer->copies);
 }
@@ -194,7 +202,11 @@ static int append(const struct append_options *options, struct buf *storage, str
     if (rc == 0)
         rc = tally_client_open(server_address(options->common.server), &client, err);
     if (rc == 0) {
-        tally_client_set_forward(client, options->forward);
+        tally_client_set_override(client, options->actor == NULL ? "operator" : options->actor, options->reason);
+        tally_client_set_at_wrong_home(client, options->forward    ? TALLY_FORWARD
+                                               : options->queue    ? TALLY_QUEUE
+                                               : options->override ? TALLY_OVERRIDE
+                                                                   : TALLY_REDIRECT);
         rc = tally_append(client, writes, write_count, options->common.timeout_ms, &answer, NULL, err);
         if (rc != 0)
             rc = explain_retry(rc, batch, err);
@@ -220,6 +232,12 @@ static int check_usage(const struct command *command, const struct append_option
         return usage_error(command, "--batch brings its own events: leave the other options out");
     if (options->batch_file != NULL && options->receipt != NULL)
         return usage_error(command, "--receipt is for one event: after a batch use tally proof for each");
+    if (options->forward + options->queue + options->override > 1)
+        return usage_error(command, "only one of --forward, --queue and --override");
+    if (options->override != (options->reason != NULL) || (options->actor != NULL && !options->override))
+        return usage_error(command, "--override needs --reason; these, and --actor, go together");
+    if (options->queue && options->receipt != NULL)
+        return usage_error(command, "--receipt: what is queued is in no log yet; see tally ticket show, tally proof");
     if (options->batch_file == NULL &&
         (options->context == NULL || options->partition == NULL || options->stream == NULL || options->type == NULL))
         return usage_error(command, "an event needs --context, --partition, --stream and --type");
@@ -247,6 +265,12 @@ static int run_append(const struct command *command, int argc, char **argv)
         {"batch", "FILE", OPTION_TEXT, &options.batch_file, "a JSON array of events, all or nothing"},
         {"forward", NULL, OPTION_FLAG, &options.forward,
          "let a region that is not the home pass it on (default: it names the home)"},
+        {"override", NULL, OPTION_FLAG, &options.override,
+         "an emergency: let a region that is not the home accept it at once; needs --reason"},
+        {"reason", "TEXT", OPTION_TEXT, &options.reason, "of an override: it stays in the log"},
+        {"actor", "NAME", OPTION_TEXT, &options.actor, "of an override (default: operator)"},
+        {"queue", NULL, OPTION_FLAG, &options.queue,
+         "let a region that is not the home keep it until the home decides: prints a ticket"},
         OPTION_SERVER(options.common),
         OPTION_TIMEOUT(options.common),
         OPTION_JSON(options.common),
@@ -282,6 +306,7 @@ const struct command command_append = {
         "  tally append --context bank --partition eu --stream account-17 --type Deposited \\\n"
         "      --payload '{\"amount\":\"12.50\"}' --expect 3\n"
         "  tally append --context bank --partition eu --stream account-17 --type Closed --receipt closed.tlog-proof\n"
-        "  tally append --batch transfer.json --forward",
+        "  tally append --batch transfer.json --forward\n"
+        "  tally append --batch transfer.json --queue      (then: tally ticket show TICKET)",
     .run = run_append,
 };

@@ -310,6 +310,8 @@ static int config_contexts(const struct init_options *options, struct buf *out)
         "#                                                  when_away: refuse or degrade\n"
         "#   recovery_point: { events: 1000, seconds: 10, then: warn }   how much the home may hold alone;\n"
         "#                                                  then: warn, throttle or refuse\n"
+        "#   payload_regions: [eu, uk]                      only these hold what events say, and can be homes; the\n"
+        "#                                                  others hold the entries alone (default: all regions)\n"
         "contexts:\n");
     for (size_t i = 0; rc == 0 && i < options->contexts.count; i++) {
         struct pair context;

@@ -147,6 +147,7 @@ static int run_read(const struct command *command, int argc, char **argv)
     demand.timeout_ms = common.timeout_ms;
     if (demand.at_least != NULL || demand.max_staleness_ms > 0 || demand.home_only)
         range.demand = &demand;
+    range.loose = stream != NULL && !range.backwards && !late;
     range.from_end = range.backwards && from == UINT64_MAX;
     range.from = from == UINT64_MAX ? 0 : from;
     struct err err = {0};
@@ -172,16 +173,19 @@ const struct command command_read = {
     .name = "read",
     .arguments = "",
     .summary = "print the events of a stream, or the entries of a log",
-    .help = "Prints the events of a stream, or the entries of a log, one a line:\n"
-            "  ORIGIN INDEX TIME CONTEXT/STREAM@VERSION TYPE PAYLOAD\n"
-            "A stream has the events that count. A log has all entries; which of them came too late, tally reconcile\n"
-            "list says.\n\n"
-            "Examples:\n"
-            "  tally read --stream bank/account-17\n"
-            "  tally read --stream bank/account-17 --late\n"
-            "  tally read --stream bank/account-17 --backwards --limit 1\n"
-            "  tally read --stream bank/account-17 --at-least eu@1024 --max-staleness 5000\n"
-            "  tally read --log bank/us/1 --from 1000 --limit 50 --json",
+    .help =
+        "Prints the events of a stream, or the entries of a log, one a line:\n"
+        "  ORIGIN INDEX TIME CONTEXT/STREAM@VERSION TYPE PAYLOAD\n"
+        "A stream has the events that count, and then, marked, the emergency overrides that its home has not decided\n"
+        "(not with --backwards; --late shows what became of all). A log has all entries; which of them came too late, "
+        "tally reconcile\n"
+        "list says.\n\n"
+        "Examples:\n"
+        "  tally read --stream bank/account-17\n"
+        "  tally read --stream bank/account-17 --late\n"
+        "  tally read --stream bank/account-17 --backwards --limit 1\n"
+        "  tally read --stream bank/account-17 --at-least eu@1024 --max-staleness 5000\n"
+        "  tally read --log bank/us/1 --from 1000 --limit 50 --json",
     .run = run_read,
 };
 

@@ -45,14 +45,14 @@ json_t *late_item_json(const struct tally_late_item *item)
     char time[TIME_TEXT_MAX_BYTES];
     uuid_format(item->event_id, id);
     time_format(item->time_unix_ms, time);
-    return json_pack("{s:o,s:o,s:b,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o}", "origin",
-                     json_cstring(item->place.origin), "index", json_number(item->place.index), "late", item->late,
-                     "id", id, "time", time, "version", json_number(item->stream_version), "epoch",
-                     json_number(item->epoch), "context", json_cstring(item->context), "partition",
-                     json_cstring(item->partition), "stream", json_cstring(item->stream), "type",
-                     json_cstring(item->type), "state", json_cstring(item->state), "payload_held", item->payload_held,
-                     "effective", place_json(&item->effective), "decision", place_json(&item->decision), "compensation",
-                     place_json(&item->compensation));
+    return json_pack("{s:o,s:o,s:o,s:b,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o}", "origin",
+                     json_cstring(item->place.origin), "index", json_number(item->place.index), "kind",
+                     json_cstring(item->kind), "late", item->late, "id", id, "time", time, "version",
+                     json_number(item->stream_version), "epoch", json_number(item->epoch), "context",
+                     json_cstring(item->context), "partition", json_cstring(item->partition), "stream",
+                     json_cstring(item->stream), "type", json_cstring(item->type), "state", json_cstring(item->state),
+                     "payload_held", item->payload_held, "effective", place_json(&item->effective), "decision",
+                     place_json(&item->decision), "compensation", place_json(&item->compensation));
 }
 
 static void print_place(const char *what, const struct tally_place *place)
@@ -70,6 +70,8 @@ void print_late_item(const struct tally_late_item *item)
     time_format(item->time_unix_ms, time);
     print_string(item->place.origin);
     printf("@%" PRIu64 " ", item->place.index);
+    if (strcmp(item->kind, "override") == 0)
+        printf("override, ");
     print_string(item->state);
     printf(": ");
     print_string(item->context);
@@ -143,8 +145,8 @@ static int list(struct tally_client *client, struct reconcile_options *options, 
     if (rc == 0)
         rc = tally_late_digest(client, options->common.timeout_ms, &digest, err);
     if (rc == 0 && !options->common.json)
-        printf("%" PRIu64 " late events and duplicates in all, digest %.16s… at %s\n", digest.item_count, digest.digest,
-               digest.position);
+        printf("%" PRIu64 " late events, overrides and duplicates in all, digest %.16s… at %s\n", digest.item_count,
+               digest.digest, digest.position);
     return rc;
 }
 
@@ -401,6 +403,7 @@ static int run_reconcile(const struct command *command, int argc, char **argv)
         {"context", "NAME", OPTION_TEXT, &options.filter.context, "only this context; report needs it"},
         {"partition", "NAME", OPTION_TEXT, &options.filter.partition, "only this partition"},
         {"state", "STATE", OPTION_TEXT, &options.filter.state, "list: only this state, such as open"},
+        {"kind", "KIND", OPTION_TEXT, &options.filter.kind, "list: only late, override or duplicate"},
         {"type", "TYPE", OPTION_TEXT, &options.type, "only this event type; of the compensating event with --stream"},
         {"all", NULL, OPTION_FLAG, &options.all, "decide about every open item that passes the filters"},
         {"expect-count", "N", OPTION_NUMBER, &options.expect_count,

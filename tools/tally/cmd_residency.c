@@ -164,6 +164,9 @@ static int audit_data(const char *data, const struct residency_options *options,
     int code = server_config_load(disk_posix(), data, &config, err);
     if (code == 0 && !options->without_index)
         code = datadir_lock(data, &lock, err);
+    if (code == ERR_LOCKED)
+        code =
+            err_set(err, code, "a tallyd runs on %s: stop it first, or leave the index out with --without-index", data);
     if (code == 0) {
         audit->data = data;
         audit->config = config;

@@ -71,7 +71,7 @@ static void print_health(const struct tally_status *status)
         printf(" differs from region ");
         print_string(drift->region);
         printf(" at ");
-        print_string(drift->position);
+        print_string(drift->position[0] != '\0' ? drift->position : "(start)");
         printf(": here ");
         print_string(drift->ours);
         printf(", there ");

@@ -26,5 +26,6 @@ extern const struct command command_bench;
 extern const struct command command_evidence;
 extern const struct command command_residency;
 extern const struct command command_key;
+extern const struct command command_ticket;
 
 #endif

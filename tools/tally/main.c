@@ -10,7 +10,7 @@ static const struct command *const commands[] = {
     &command_init,       &command_append, &command_import,    &command_read,    &command_tail,    &command_status,
     &command_projection, &command_export, &command_proof,     &command_context, &command_homes,   &command_handover,
     &command_failover,   &command_scrub,  &command_repair,    &command_backup,  &command_restore, &command_reconcile,
-    &command_evidence,   &command_key,    &command_residency, &command_bench,
+    &command_evidence,   &command_key,    &command_residency, &command_ticket,  &command_bench,
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 

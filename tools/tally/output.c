@@ -135,12 +135,17 @@ static int print_event_line(const struct tally_recorded *event, const char *late
         print_string(late_state);
         printf(": ");
     }
+    if (event->override && late_state == NULL)
+        printf("override, not decided: ");
     print_string(event->origin);
     printf(" %" PRIu64 " %s ", event->index, time);
     print_text(of(event->context));
     putchar('/');
     print_text(of(event->stream));
-    printf("@%" PRIu64 " ", event->stream_version);
+    if (event->override)
+        putchar(' ');
+    else
+        printf("@%" PRIu64 " ", event->stream_version);
     print_text(of(event->type));
     putchar(' ');
     struct bytes payload = of(event->payload);
@@ -196,6 +201,7 @@ static json_t *event_object(const struct tally_recorded *event, const char *late
                 set(object, "version", json_number(event->stream_version)) &&
                 set(object, "type", json_text(of(event->type))) && set(object, "epoch", json_number(event->epoch)) &&
                 set(object, "control", json_boolean(event->control)) &&
+                set(object, "override", json_boolean(event->override)) &&
                 set_optional_id(object, "causation_id", event->causation_id) &&
                 set_optional_id(object, "correlation_id", event->correlation_id) &&
                 set(object, "content_type", json_text(of(event->content_type))) &&

@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "options.h"
 #include "output.h"
-#include "tally/client.h"
+#include "tally/contexts.h"
 
 /* Options that are not given: NULL, POLICY_UNSET, empty. */
 #define POLICY_UNSET UINT64_MAX

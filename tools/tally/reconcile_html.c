@@ -95,7 +95,7 @@ static void end(struct page *page, bool more)
 
 static void put_accepted(struct page *page, const struct tally_report *report)
 {
-    begin(page, "Which commands were accepted where", "Log|Epoch|Effective|Late|First|Last");
+    begin(page, "Which commands were accepted where", "Log|Epoch|Effective|Late|Overrides|First|Last");
     for (size_t i = 0; i < report->accepted_count; i++) {
         const struct tally_accepted_row *row = &report->accepted[i];
         put(page, "<tr>");
@@ -103,12 +103,13 @@ static void put_accepted(struct page *page, const struct tally_report *report)
         number(page, row->epoch);
         number(page, row->effective);
         number(page, row->late);
+        number(page, row->overrides);
         time_cell(page, row->first_unix_ms);
         time_cell(page, row->last_unix_ms);
         put(page, "</tr>\n");
     }
     end(page, false);
-    begin(page, NULL, "Late events that are|Count");
+    begin(page, NULL, "Late events and overrides that are|Count");
     for (size_t i = 0; i < report->state_count; i++) {
         put(page, "<tr>");
         cell(page, report->states[i].state);
@@ -126,7 +127,7 @@ static void put_published(struct page *page, const struct tally_report *report)
         put(page, "<tr>");
         cell(page, row->origin);
         number(page, row->epoch);
-        number(page, row->effective + row->late);
+        number(page, row->effective + row->late + row->overrides);
         number(page, row->published);
         put(page, "</tr>\n");
     }

@@ -49,10 +49,11 @@ static json_t *accepted_json(const struct tally_report *report)
     json_t *rows = json_array();
     for (size_t i = 0; i < report->accepted_count; i++) {
         const struct tally_accepted_row *row = &report->accepted[i];
-        rows = with(rows, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(row->origin), "epoch",
+        rows = with(rows, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(row->origin), "epoch",
                                     json_number(row->epoch), "effective", json_number(row->effective), "late",
-                                    json_number(row->late), "published", json_number(row->published), "first",
-                                    time_json(row->first_unix_ms), "last", time_json(row->last_unix_ms)));
+                                    json_number(row->late), "overrides", json_number(row->overrides), "published",
+                                    json_number(row->published), "first", time_json(row->first_unix_ms), "last",
+                                    time_json(row->last_unix_ms)));
     }
     return rows;
 }
@@ -146,12 +147,13 @@ static void print_accepted(const struct tally_report *report)
         time_format(row->last_unix_ms, last);
         printf("  ");
         print_string(row->origin);
-        printf(" under epoch %" PRIu64 ": %" PRIu64 " effective, %" PRIu64 " late, from %s to %s\n", row->epoch,
-               row->effective, row->late, first, last);
+        printf(" under epoch %" PRIu64 ": %" PRIu64 " effective, %" PRIu64 " late, %" PRIu64
+               " overrides, from %s to %s\n",
+               row->epoch, row->effective, row->late, row->overrides, first, last);
     }
     for (size_t i = 0; i < report->state_count; i++) {
         if (report->states[i].count > 0)
-            printf("  late and %s: %" PRIu64 "\n", report->states[i].state, report->states[i].count);
+            printf("  late events and overrides, %s: %" PRIu64 "\n", report->states[i].state, report->states[i].count);
     }
 }
 
@@ -163,7 +165,7 @@ static void print_published(const struct tally_report *report)
         printf("  ");
         print_string(row->origin);
         printf(" under epoch %" PRIu64 ": %" PRIu64 " of %" PRIu64 " published\n", row->epoch, row->published,
-               row->effective + row->late);
+               row->effective + row->late + row->overrides);
     }
     for (size_t i = 0; i < report->log_count; i++) {
         const struct tally_report_log *log = &report->logs[i];

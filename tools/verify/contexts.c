@@ -72,16 +72,41 @@ static int add_partition(struct contexts *contexts, char *rest, size_t line, str
     return 0;
 }
 
+static int add_type(struct contexts *contexts, char *rest, size_t line, struct err *err)
+{
+    static const char may[] = " override";
+    size_t size = strlen(rest);
+    size_t at = CONTEXTS_MAX;
+    if (size > strlen(may) && strcmp(rest + size - strlen(may), may) == 0) {
+        rest[size - strlen(may)] = '\0';
+        at = context_in(contexts, rest);
+    }
+    if (at == CONTEXTS_MAX)
+        return bad_line(line, ERR_INVALID, "write: type CONTEXT/TYPE override, after its context", err);
+    struct context *context = &contexts->contexts[at];
+    if (context->type_count == CONTEXT_TYPES_MAX)
+        return bad_line(line, ERR_TOO_LARGE, "too many types in this context", err);
+    struct context_type *grown = mem_resize(contexts->types[at], (context->type_count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return err_no_memory(err, "the contexts");
+    contexts->types[at] = grown;
+    context->types = grown;
+    grown[context->type_count++] = (struct context_type){.type = rest + strlen(context->name) + 1, .override = true};
+    return 0;
+}
+
 static int take_line(struct contexts *contexts, char *line, size_t number, struct err *err)
 {
-    static const char context[] = "context ", partition[] = "partition ";
+    static const char context[] = "context ", partition[] = "partition ", type[] = "type ";
     if (line[0] == '\0' || line[0] == '#')
         return 0;
     if (strncmp(line, context, strlen(context)) == 0)
         return add_context(contexts, line + strlen(context), number, err);
     if (strncmp(line, partition, strlen(partition)) == 0)
         return add_partition(contexts, line + strlen(partition), number, err);
-    return bad_line(number, ERR_INVALID, "it must begin with context, partition or #", err);
+    if (strncmp(line, type, strlen(type)) == 0)
+        return add_type(contexts, line + strlen(type), number, err);
+    return bad_line(number, ERR_INVALID, "it must begin with context, partition, type or #", err);
 }
 
 int contexts_parse(struct bytes text, struct contexts *ret, struct err *err)
@@ -117,6 +142,8 @@ void contexts_free(struct contexts *contexts)
 {
     for (size_t i = 0; i < contexts->table.count; i++)
         mem_free(contexts->homes[i]);
+    for (size_t i = 0; i < contexts->table.count; i++)
+        mem_free(contexts->types[i]);
     contexts->table.count = 0;
     buf_free(&contexts->text);
 }

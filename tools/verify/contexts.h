@@ -1,8 +1,10 @@
-/* The homes of epoch 1, as the auditor trusts them: a small text file of the auditor's own, never what a region says.
+/* The homes of epoch 1, and what event types may do, as the auditor trusts them: a small text file of the auditor's
+ * own, never what a region says.
  *
  *   # a comment, and empty lines
  *   context NAME home REGION                 before the lines about its partitions
  *   partition CONTEXT/PARTITION home REGION  a partition that began elsewhere
+ *   type CONTEXT/TYPE override               events of this type may be accepted away from home, as emergencies
  *
  * Contexts that were created while the system ran are not in it: the logs create them, judged by the line of the
  * context
@@ -21,6 +23,7 @@ struct contexts {
     struct context_table table; /* for authority_table_init */
     struct context contexts[CONTEXTS_MAX];
     struct context_home *homes[CONTEXTS_MAX]; /* owned; of the context with that number */
+    struct context_type *types[CONTEXTS_MAX]; /* likewise */
     struct buf text;                          /* owned; all names lie in it */
 };
 

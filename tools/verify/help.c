@@ -47,6 +47,7 @@ const char help_options[] =
     "  --contexts FILE     authority: the homes of epoch 1 that you trust, from the contract, not from a region:\n"
     "                        context <name> home <region>\n"
     "                        partition <context>/<partition> home <region>\n"
+    "                        type <context>/<type> override     may be accepted away from home\n"
     "                        # a comment\n"
     "                      context $system says who may define others: those that the logs create need no line.\n"
     "  --state FILE        remembers what was verified, by log and key. A log that later is shorter, or has another "

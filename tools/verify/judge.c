@@ -27,6 +27,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "domain/queued.h"
 #include "log/segment.h"
 #include "platform/clock.h"
 
@@ -42,8 +43,8 @@ enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT
 
 const char *rule_name(enum rule rule)
 {
-    static const char *const names[RULE_COUNT] = {"epoch",      "home",    "release", "taking", "basis",
-                                                  "settlement", "payload", "version", "id",     "definition"};
+    static const char *const names[RULE_COUNT] = {"epoch",    "home",    "release", "taking", "basis",     "settlement",
+                                                  "override", "payload", "version", "id",     "definition"};
     return names[rule];
 }
 
@@ -225,9 +226,9 @@ static void judge_decision(struct judge *judge, const struct share *share, const
 {
     if (!in_good_faith(share, entry)) {
         violate(judge, RULE_SETTLEMENT, log, entry->index,
-                "region %s decides about a late event under epoch %" PRIu64
-                " of %.*s/%.*s, of which it was not the home",
-                region_of(judge, log), entry->epoch, SHOWN(entry->context), SHOWN(entry->partition));
+                "region %s decides about a %s under epoch %" PRIu64 " of %.*s/%.*s, of which it was not the home",
+                region_of(judge, log), control_kind_of(entry) == CONTROL_LATE_SETTLED ? "late event" : "queued command",
+                entry->epoch, SHOWN(entry->context), SHOWN(entry->partition));
         return;
     }
     bool counts = entry->index >= share->span.begin && entry->index < share->span.end;
@@ -256,6 +257,7 @@ static void judge_control(struct judge *judge, const struct share *share, const 
     struct err reason = {0};
     struct authority_event event;
     struct control_settled settled;
+    struct control_decided decided;
     if (!item->frame.has_payload) {
         cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
                      origin_of(judge, log));
@@ -263,7 +265,8 @@ static void judge_control(struct judge *judge, const struct share *share, const 
     }
     int code = control_governs(kind)
                    ? authority_event_of(entry, item->frame.payload, &judge->cluster->logs[log].origin, &event, &reason)
-                   : control_settled_parse(item->frame.payload, &settled, &reason);
+               : control_decides_command(kind) ? control_decided_parse(kind, item->frame.payload, &decided, &reason)
+                                               : control_settled_parse(item->frame.payload, &settled, &reason);
     if (code != 0)
         violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(kind), reason.message);
     else if (kind == CONTROL_CONTEXT_DEFINED)
@@ -286,6 +289,26 @@ static void judge_key_change(struct judge *judge, const struct chain_entry *item
     else if (control_key_parse(control_kind_of(entry), item->frame.payload, &change, &reason) != 0)
         violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(control_kind_of(entry)),
                 reason.message);
+}
+
+/* Any region may keep a command for its home, or say why it overrides: neither has an effect. */
+static void judge_elsewhere(struct judge *judge, const struct chain_entry *item, size_t log)
+{
+    const struct entry *entry = &item->entry;
+    enum control_kind kind = control_kind_of(entry);
+    struct control_override override;
+    struct err reason = {0};
+    size_t writes = 0;
+    size_t events = 0;
+    if (!item->frame.has_payload) {
+        cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
+                     origin_of(judge, log));
+        return;
+    }
+    int code = kind == CONTROL_COMMAND_QUEUED ? queued_check(item->frame.payload, &writes, &events, &reason)
+                                              : control_override_parse(item->frame.payload, &override, &reason);
+    if (code != 0)
+        violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(kind), reason.message);
 }
 
 /* --- Clients' entries --- */
@@ -372,6 +395,27 @@ static void count_entry(struct judge *judge, struct share *share, const struct e
         share->overtaken_by->late_entry_count++;
 }
 
+/* No home has to allow it; the context's types have to. That it has no stream version, and no other effect, its flag
+ * says. */
+static void judge_override(struct judge *judge, const struct share *share, const struct entry *entry, size_t log)
+{
+    const struct context *context = context_find(&judge->contexts->table, entry->context);
+    const struct context_type *type = context_type_find(context, entry->type);
+    if (judge->again)
+        return;
+    if (!share->begun)
+        violate(judge, RULE_EPOCH, log, entry->index,
+                "an override names epoch %" PRIu64 " of %.*s/%.*s, which nobody began", entry->epoch,
+                SHOWN(entry->context), SHOWN(entry->partition));
+    else if (type == NULL || !type->override)
+        violate(
+            judge, RULE_OVERRIDE, log, entry->index,
+            "it was accepted away from home as an override, and the contexts do not let type %.*s of context %.*s do "
+            "that (if they did, give the line: type CONTEXT/TYPE override)",
+            SHOWN(entry->type), SHOWN(entry->context));
+    judge->override_count++;
+}
+
 static int judge_client(struct judge *judge, struct share *share, const struct entry *entry, size_t log,
                         struct err *err)
 {
@@ -411,6 +455,11 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
         judge_key_change(judge, item, log);
         return 0;
     }
+    if (control &&
+        (control_kind_of(entry) == CONTROL_COMMAND_QUEUED || control_kind_of(entry) == CONTROL_OVERRIDE_MADE)) {
+        judge_elsewhere(judge, item, log);
+        return 0;
+    }
     if (!contexts_know(judge->contexts, entry->context) &&
         !definitions_know(&judge->changes.table.definitions, entry->context)) {
         if (!judge->again)
@@ -423,6 +472,8 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
     int code = share_of(judge, entry, log, &share, err);
     if (code == 0 && control)
         judge_control(judge, share, item, log);
+    else if (code == 0 && (entry->flags & ENTRY_FLAG_OVERRIDE) != 0)
+        judge_override(judge, share, entry, log);
     else if (code == 0)
         code = judge_client(judge, share, entry, log, err);
     return code;

@@ -20,7 +20,8 @@ enum rule {
     RULE_RELEASE,    /* a release by a region that was not the home */
     RULE_TAKING,     /* no release of the epoch before, to this region, that the taking rests on */
     RULE_BASIS,      /* the basis claims more of a log than there is */
-    RULE_SETTLEMENT, /* a decision about a late event by a region that was not the home */
+    RULE_SETTLEMENT, /* a decision about a late event or a queued command by a region that was not the home */
+    RULE_OVERRIDE,   /* an emergency override of a type that the context does not let be overridden */
     RULE_PAYLOAD,    /* a control entry's payload is malformed */
     RULE_VERSION,    /* two entries that count are one version of a stream */
     RULE_ID,         /* two entries that count have one event id */
@@ -68,6 +69,7 @@ struct judge {
     uint64_t late_decision_count;
     uint64_t definition_count; /* of contexts */
     uint64_t late_definition_count;
+    uint64_t override_count;
     uint64_t unknown_control_count; /* of types that a newer version writes: not judged */
     uint64_t unjudged_count;
     char unjudged[VERIFY_MESSAGE_MAX_BYTES]; /* why the first was not */

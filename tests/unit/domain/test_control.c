@@ -335,3 +335,80 @@ Test(control, a_change_of_keys_is_no_change_of_authority)
     cr_expect(control_is_key(CONTROL_KEY_ROTATED) && control_is_key(CONTROL_KEY_RETIRED));
     cr_expect(!control_is_key(CONTROL_LATE_SETTLED) && !control_is_authority(CONTROL_KEY_ROTATED));
 }
+/* --- Verdicts on queued commands --- */
+
+static struct control_decided verdict_of(int code)
+{
+    struct control_decided decided = {
+        .region = "us", .incarnation = 3, .index = 41, .event_id = {9, 8, 7}, .code = code};
+    if (code != 0)
+        decided.message = BYTES_LITERAL("the stream is at 4");
+    return decided;
+}
+
+static enum control_kind kind_of_verdict(int code)
+{
+    return code == 0 ? CONTROL_COMMAND_ACCEPTED : CONTROL_COMMAND_REFUSED;
+}
+
+Test(control, every_verdict_comes_back_as_it_was)
+{
+    static const int codes[] = {0, ERR_VERSION_CONFLICT, -CONTROL_CODE_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        struct control_decided decided = verdict_of(codes[i]);
+        struct control_decided back;
+        buf_clear(&out);
+        cr_assert_eq(control_decided_encode(&decided, &out, NULL), 0);
+        cr_assert_eq(control_decided_parse(kind_of_verdict(codes[i]), buf_bytes(&out), &back, NULL), 0);
+        cr_assert_str_eq(back.region, "us");
+        cr_assert_eq(back.incarnation, 3);
+        cr_assert_eq(back.index, 41);
+        cr_assert_eq(memcmp(back.event_id, decided.event_id, ENTRY_ID_SIZE), 0);
+        cr_assert_eq(back.code, codes[i]);
+        cr_assert(bytes_equal(back.message, decided.message));
+    }
+}
+
+static void expect_no_verdict(enum control_kind kind, struct bytes payload)
+{
+    struct control_decided decided = {.index = 99};
+    cr_assert_eq(control_decided_parse(kind, payload, &decided, NULL), ERR_CORRUPT);
+    cr_assert_eq(decided.index, 99, "outputs are untouched on failure");
+}
+
+Test(control, a_verdict_says_what_its_type_says)
+{
+    struct control_decided decided = verdict_of(0);
+    cr_assert_eq(control_decided_encode(&decided, &out, NULL), 0);
+    expect_no_verdict(CONTROL_COMMAND_REFUSED, buf_bytes(&out));
+    decided = verdict_of(ERR_INVALID);
+    buf_clear(&out);
+    cr_assert_eq(control_decided_encode(&decided, &out, NULL), 0);
+    expect_no_verdict(CONTROL_COMMAND_ACCEPTED, buf_bytes(&out));
+    cr_assert_eq(buf_append_byte(&out, 0), 0);
+    expect_no_verdict(CONTROL_COMMAND_REFUSED, buf_bytes(&out));
+    expect_no_verdict(CONTROL_COMMAND_ACCEPTED, BYTES_LITERAL(""));
+    expect_no_verdict(CONTROL_COMMAND_ACCEPTED, BYTES_LITERAL("\x0A\x02us\x10\x01\x22\x0F"
+                                                              "0123456789abcde"));
+}
+
+Test(control, a_verdict_that_would_not_be_read_is_not_written)
+{
+    struct control_decided decided = verdict_of(0);
+    decided.region[0] = '\0';
+    cr_expect_eq(control_decided_encode(&decided, &out, NULL), ERR_INVALID);
+    decided = verdict_of(0);
+    decided.incarnation = 0;
+    cr_expect_eq(control_decided_encode(&decided, &out, NULL), ERR_INVALID);
+    decided = verdict_of(1);
+    cr_expect_eq(control_decided_encode(&decided, &out, NULL), ERR_INVALID, "a code that is no error");
+    decided = verdict_of(-CONTROL_CODE_MAX - 1);
+    cr_expect_eq(control_decided_encode(&decided, &out, NULL), ERR_INVALID);
+    decided = verdict_of(ERR_INVALID);
+    decided.message = bytes_of(NULL, 0);
+    cr_expect_eq(control_decided_encode(&decided, &out, NULL), ERR_INVALID, "a refusal without a reason");
+    decided = verdict_of(ERR_INVALID);
+    decided.message = BYTES_LITERAL("a\nb");
+    cr_expect_eq(control_decided_encode(&decided, &out, NULL), ERR_INVALID);
+    cr_expect_eq(out.size_bytes, 0);
+}

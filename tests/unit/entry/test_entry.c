@@ -145,6 +145,19 @@ Test(entry_validate, time_epoch_and_flags_are_checked)
     expect_refused(&entry, ERR_INVALID, "flags");
 }
 
+Test(entry_validate, an_override_has_no_version_and_is_no_control_event)
+{
+    struct entry entry = sample_entry();
+    entry.flags = ENTRY_FLAG_OVERRIDE;
+    entry.stream_version = 0;
+    cr_assert_eq(entry_validate(&entry, NULL), 0);
+    entry.stream_version = 1;
+    expect_refused(&entry, ERR_INVALID, "version");
+    entry.stream_version = 0;
+    entry.flags = ENTRY_FLAG_OVERRIDE | ENTRY_FLAG_CONTROL;
+    expect_refused(&entry, ERR_INVALID, "control");
+}
+
 Test(entry_check_origin, accepts_the_documented_form)
 {
     const char *good[] = {"demo/eu/1", "a/b/18446744073709551615", "0a-/x-1/2"};

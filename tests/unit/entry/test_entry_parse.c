@@ -303,3 +303,25 @@ Test(entry_parse, leaves_the_result_alone_on_failure)
     cr_assert_eq(entry_parse(bytes_of(encoded.data, encoded.size_bytes - 1), &back, NULL), ERR_CORRUPT);
     cr_assert_eq(back.index, 99);
 }
+
+Test(entry_parse, the_head_is_what_the_whole_says)
+{
+    struct entry whole, head;
+    cr_assert_eq(entry_parse(buf_bytes(&encoded), &whole, NULL), 0);
+    cr_assert_eq(entry_parse_head(buf_bytes(&encoded), &head, NULL), 0);
+    cr_expect_eq(head.index, whole.index);
+    cr_expect(bytes_equal(head.context, whole.context));
+    cr_expect(bytes_equal(head.partition, whole.partition));
+    cr_expect(bytes_equal(head.stream, whole.stream));
+    cr_expect(bytes_equal(head.type, whole.type));
+    cr_expect_eq(head.epoch, whole.epoch);
+    cr_expect_eq(head.flags, whole.flags);
+    cr_expect_eq(head.payload_size_bytes, 0, "it stops behind the flags");
+}
+
+Test(entry_parse, a_head_that_is_cut_is_refused)
+{
+    struct entry head;
+    cr_expect_eq(entry_parse_head(bytes_of(encoded.data, 20), &head, NULL), ERR_CORRUPT);
+    cr_expect_eq(entry_parse_head(BYTES_LITERAL("\xff"), &head, NULL), ERR_CORRUPT);
+}

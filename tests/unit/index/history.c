@@ -6,8 +6,7 @@
 
 #include "base/mem.h"
 #include "domain/definition.h"
-
-enum { STREAMS = 4, VERSIONS = 6, IDS = 120, CONTROL_IDS_FROM = 1000, EPOCHS = 5, TRIES = 20, CLOCK_SKEW = 60 };
+#include "domain/queued.h"
 
 const char *const history_origins[HISTORY_LOGS] = {"t/a/1", "t/b/1", "t/c/1", "t/a/2"};
 static const char *const partitions[] = {"p", "q", "r", "*"};
@@ -18,7 +17,7 @@ static const struct context configured[] = {
 };
 const struct context_table history_contexts = {.count = 2, .contexts = configured};
 
-static struct origin origin_at(size_t log)
+struct origin history_origin(size_t log)
 {
     struct origin origin;
     cr_assert_eq(origin_parse(bytes_of_string(history_origins[log]), &origin, NULL), 0);
@@ -30,7 +29,7 @@ static uint64_t below(struct history *history, uint64_t bound)
     return prng_below(&history->prng, bound);
 }
 
-static void id_from(uint64_t number, uint8_t ret[ENTRY_ID_SIZE])
+void history_id(uint64_t number, uint8_t ret[ENTRY_ID_SIZE])
 {
     memset(ret, 0xab, ENTRY_ID_SIZE);
     put_u64_be(ret, number);
@@ -40,7 +39,7 @@ static void id_from(uint64_t number, uint8_t ret[ENTRY_ID_SIZE])
 
 static void learn(struct authority_table *table, size_t log, const struct history_entry *entry)
 {
-    struct origin origin = origin_at(log);
+    struct origin origin = history_origin(log);
     struct authority_event event;
     cr_assert_eq(authority_event_of(&entry->entry, buf_bytes(&entry->payload), &origin, &event, NULL), 0);
     if (event.kind != CONTROL_UNKNOWN)
@@ -69,7 +68,7 @@ static struct history_entry *new_entry(struct history *history, struct history_a
     made->entry.type = bytes_of_string(made->type);
     made->entry.stream = bytes_of_string(made->stream);
     made->entry.stream_version = below(history, VERSIONS);
-    id_from(below(history, IDS), made->entry.event_id);
+    history_id(below(history, IDS), made->entry.event_id);
     made->fingerprint = 1 + log * 1000 + index;
     buf_init(&made->payload, DEFINITION_PAYLOAD_MAX_BYTES);
     return made;
@@ -89,7 +88,7 @@ static void make_control(struct history *history, struct history_entry *made)
     snprintf(made->stream, sizeof(made->stream), "%s", CONTROL_STREAM);
     made->entry.stream = bytes_of_string(made->stream);
     if (below(history, 20) != 0)
-        id_from(CONTROL_IDS_FROM + history->control_ids++, made->entry.event_id);
+        history_id(CONTROL_IDS_FROM + history->control_ids++, made->entry.event_id);
 }
 
 /* Nobody, in epoch 0, when the actor does not know the context. */
@@ -109,7 +108,7 @@ static const char *some_context(struct history *history)
 
 static bool is_home(const struct history_actor *actor, const struct authority_now *now)
 {
-    return strcmp(now->region, origin_at(actor->log).region) == 0 && !now->released;
+    return strcmp(now->region, history_origin(actor->log).region) == 0 && !now->released;
 }
 
 static void append(struct history *history, struct history_actor *actor, const char *context, const char *partition,
@@ -121,9 +120,13 @@ static void append(struct history *history, struct history_actor *actor, const c
     if (causation_id != NULL)
         memcpy(made->causation_id, causation_id, ENTRY_ID_SIZE);
     else
-        id_from(below(history, IDS), made->causation_id);
+        history_id(below(history, IDS), made->causation_id);
     if (causation_id != NULL || below(history, 4) == 0)
         made->entry.causation_id = bytes_of(made->causation_id, ENTRY_ID_SIZE);
+    if (causation_id == NULL && below(history, 12) == 0) {
+        made->entry.flags = ENTRY_FLAG_OVERRIDE;
+        made->entry.stream_version = 0;
+    }
     appended(history, actor, made);
 }
 
@@ -145,7 +148,7 @@ static struct position seen_by(const struct history_actor *actor)
 {
     struct position position = {.count = 0};
     for (size_t log = 0; log < HISTORY_LOGS; log++) {
-        struct origin origin = origin_at(log);
+        struct origin origin = history_origin(log);
         cr_assert_eq(position_set(&position, origin.region, origin.incarnation, actor->seen[log]), 0);
     }
     return position;
@@ -179,10 +182,10 @@ static void hand_over(struct history *history, struct history_actor *actor)
     const char *context = some_context(history);
     const char *partition = partitions[below(history, 3)];
     struct authority_now now = now_of(actor, context, partition);
-    struct origin successor = origin_at(below(history, 3));
+    struct origin successor = history_origin(below(history, 3));
     if (is_home(actor, &now))
         change(history, actor, CONTROL_AUTHORITY_RELEASED, context, partition, now.epoch, successor.region);
-    else if (now.released && strcmp(now.successor, origin_at(actor->log).region) == 0)
+    else if (now.released && strcmp(now.successor, history_origin(actor->log).region) == 0)
         change(history, actor, CONTROL_AUTHORITY_TAKEN, context, partition, now.epoch + 1, "");
 }
 
@@ -191,7 +194,7 @@ static void define(struct history *history, struct history_actor *actor)
 {
     struct authority_now now = now_of(actor, CONTEXT_SYSTEM, "cart");
     const struct context *found = context_find(actor->table.contexts, BYTES_LITERAL("cart"));
-    struct origin home = origin_at(below(history, 3));
+    struct origin home = history_origin(below(history, 3));
     const struct context wanted = {.name = "cart", .default_home = home.region};
     struct position basis = seen_by(actor);
     const struct definition_source source = {
@@ -216,8 +219,8 @@ static const struct history_entry *some_late(struct history *history, struct his
         if (actor->seen[log] == 0)
             continue;
         const struct history_entry *entry = &history->entries[log][below(history, actor->seen[log])];
-        struct origin origin = origin_at(log);
-        if (entry->entry.flags != 0)
+        struct origin origin = history_origin(log);
+        if ((entry->entry.flags & ENTRY_FLAG_CONTROL) != 0)
             continue;
         found = entry;
         *ret_log = log;
@@ -237,7 +240,7 @@ static void settle(struct history *history, struct history_actor *actor)
     struct authority_now now = now_of(actor, late->context, late->partition);
     struct control_settled settled = {.index = late->entry.index,
                                       .settlement = (enum settlement)(SETTLED_ACCEPTED + below(history, 4))};
-    struct origin origin = origin_at(log);
+    struct origin origin = history_origin(log);
     if (!is_home(actor, &now))
         return;
     snprintf(settled.region, sizeof(settled.region), "%s", origin.region);
@@ -256,6 +259,73 @@ static void settle(struct history *history, struct history_actor *actor)
         append(history, actor, late->context, late->partition, now.epoch, late->entry.event_id);
 }
 
+/* Any region keeps a command for a home. */
+static void queue_command(struct history *history, struct history_actor *actor)
+{
+    const char *context = some_context(history);
+    const char *partition = partitions[below(history, 3)];
+    uint64_t epoch = now_of(actor, context, partition).epoch;
+    struct history_entry *made =
+        epoch == 0 ? NULL : new_entry(history, actor, context, partition, epoch, control_type(CONTROL_COMMAND_QUEUED));
+    struct queued_event event = {.id = {1}, .type = BYTES_LITERAL("Happened")};
+    struct buf events;
+    if (made == NULL)
+        return;
+    make_control(history, made);
+    buf_init(&events, CONTROL_PAYLOAD_MAX_BYTES);
+    for (size_t n = 1 + below(history, 3); n > 0; n--)
+        cr_assert_eq(queued_put_event(&event, &events), 0);
+    struct queued_write write = {.stream = BYTES_LITERAL("s0"), .events = buf_bytes(&events)};
+    cr_assert_eq(queued_put_write(&write, &made->payload), 0);
+    if (below(history, 20) == 0)
+        cr_assert_eq(buf_append_byte(&made->payload, 1), 0); /* malformed: ignored */
+    buf_free(&events);
+    appended(history, actor, made);
+}
+
+/* Some command that the actor has seen. */
+static const struct history_entry *some_queued(struct history *history, struct history_actor *actor, size_t *ret_log)
+{
+    for (size_t tries = 0; tries < TRIES; tries++) {
+        size_t log = below(history, HISTORY_LOGS);
+        if (actor->seen[log] == 0)
+            continue;
+        const struct history_entry *entry = &history->entries[log][below(history, actor->seen[log])];
+        *ret_log = log;
+        if (control_kind_of(&entry->entry) == CONTROL_COMMAND_QUEUED)
+            return entry;
+    }
+    return NULL;
+}
+
+static void judge_queued(struct history *history, struct history_actor *actor)
+{
+    size_t log = 0;
+    const struct history_entry *queued = some_queued(history, actor, &log);
+    if (queued == NULL)
+        return;
+    struct authority_now now = now_of(actor, queued->context, queued->partition);
+    bool refused = below(history, 3) == 0;
+    struct control_decided decided = {.index = queued->entry.index, .code = refused ? ERR_VERSION_CONFLICT : 0};
+    struct origin origin = history_origin(log);
+    if (!is_home(actor, &now))
+        return;
+    if (refused)
+        decided.message = BYTES_LITERAL("not so");
+    snprintf(decided.region, sizeof(decided.region), "%s", origin.region);
+    decided.incarnation = origin.incarnation;
+    memcpy(decided.event_id, queued->entry.event_id, ENTRY_ID_SIZE);
+    if (below(history, 15) == 0)
+        decided.event_id[0] ^= 1;
+    struct history_entry *made = new_entry(history, actor, queued->context, queued->partition, now.epoch,
+                                           control_type(refused ? CONTROL_COMMAND_REFUSED : CONTROL_COMMAND_ACCEPTED));
+    if (made == NULL)
+        return;
+    make_control(history, made);
+    cr_assert_eq(control_decided_encode(&decided, &made->payload, NULL), 0);
+    appended(history, actor, made);
+}
+
 static bool covered(const struct history_actor *actor, const struct history_entry *entry)
 {
     struct control_authority authority;
@@ -264,7 +334,7 @@ static bool covered(const struct history_actor *actor, const struct history_entr
         return true;
     cr_assert_eq(control_authority_parse(kind, buf_bytes(&entry->payload), &authority, NULL), 0);
     for (size_t log = 0; log < HISTORY_LOGS; log++) {
-        struct origin origin = origin_at(log);
+        struct origin origin = history_origin(log);
         if (position_get(&authority.basis, origin.region, origin.incarnation) > actor->seen[log])
             return false;
     }
@@ -289,10 +359,14 @@ static void step(struct history *history)
     uint64_t what = below(history, 100);
     if (what < 30)
         replicate(history, actor);
-    else if (what < 65)
+    else if (what < 58)
         append_rightly(history, actor);
-    else if (what < 72)
+    else if (what < 65)
         append_wrongly(history, actor);
+    else if (what < 69)
+        queue_command(history, actor);
+    else if (what < 72)
+        judge_queued(history, actor);
     else if (what < (history->seed % 2 == 0 ? 76 : 82))
         seize(history, actor);
     else if (what < 86)
@@ -352,282 +426,4 @@ void history_authority(const struct history *history, const size_t sizes[HISTORY
         for (size_t i = 0; i < sizes[log]; i++)
             learn(table, log, &history->entries[log][i]);
     }
-}
-
-/* --- Expecting --- */
-
-/* One entry of the part that is looked at, in (origin, index) order. */
-struct view {
-    const struct history_entry *entry;
-    size_t log;
-    bool control;
-    bool late;
-};
-
-struct model {
-    const struct history *history;
-    struct index *index;
-    struct view *views;
-    size_t count;
-    uint32_t numbers[HISTORY_LOGS];
-};
-
-static bool precedes(const struct view *a, const struct view *b)
-{
-    if (a->entry->entry.time != b->entry->entry.time)
-        return a->entry->entry.time < b->entry->entry.time;
-    int order = strcmp(history_origins[a->log], history_origins[b->log]);
-    return order != 0 ? order < 0 : a->entry->entry.index < b->entry->entry.index;
-}
-
-static void make_model(struct model *model, const struct history *history, struct index *index,
-                       const size_t sizes[HISTORY_LOGS])
-{
-    static const size_t by_origin[HISTORY_LOGS] = {0, 3, 1, 2};
-    struct authority_table table;
-    history_authority(history, sizes, &table);
-    *model = (struct model){.history = history, .index = index};
-    model->views = mem_alloc_zero((size_t)HISTORY_LOGS * HISTORY_ENTRIES_MAX, sizeof(*model->views));
-    for (size_t n = 0; n < HISTORY_LOGS; n++) {
-        size_t log = by_origin[n];
-        struct origin origin = origin_at(log);
-        cr_assert_eq(index_log(index, bytes_of_string(history_origins[log]), &model->numbers[log], NULL), 0);
-        cr_assert_eq(index_applied_size(index, model->numbers[log]), sizes[log]);
-        for (size_t i = 0; i < sizes[log]; i++) {
-            const struct history_entry *entry = &history->entries[log][i];
-            const struct entry *e = &entry->entry;
-            bool late = authority_is_late(&table, e->context, e->partition, e->epoch, origin.region, origin.incarnation,
-                                          e->index);
-            model->views[model->count++] =
-                (struct view){.entry = entry, .log = log, .control = e->flags != 0, .late = late};
-        }
-    }
-    authority_table_free(&table);
-}
-
-static bool has_id(const struct view *view, const uint8_t id[ENTRY_ID_SIZE])
-{
-    return memcmp(view->entry->entry.event_id, id, ENTRY_ID_SIZE) == 0;
-}
-
-static bool counts(const struct view *view)
-{
-    return view->control || !view->late;
-}
-
-/* The entry at which an id must be found. */
-static const struct view *place_of_id(const struct model *model, const uint8_t id[ENTRY_ID_SIZE])
-{
-    const struct view *best = NULL;
-    for (size_t i = 0; i < model->count; i++) {
-        const struct view *view = &model->views[i];
-        if (has_id(view, id) &&
-            (best == NULL || (counts(view) && !counts(best)) || (counts(view) == counts(best) && precedes(view, best))))
-            best = view;
-    }
-    return best;
-}
-
-static void expect_place(const struct model *model, const struct view *view, struct index_place place)
-{
-    unsigned long long seed = model->history->seed;
-    cr_assert_eq(place.log, model->numbers[view->log], "seed %llu", seed);
-    cr_assert_eq(place.index, view->entry->entry.index, "seed %llu", seed);
-}
-
-static void check_id(const struct model *model, uint64_t number)
-{
-    uint8_t id[ENTRY_ID_SIZE];
-    struct index_event event;
-    id_from(number, id);
-    const struct view *expected = place_of_id(model, id);
-    int code = index_event(model->index, id, &event, NULL);
-    cr_assert_eq(code, expected == NULL ? ERR_NOT_FOUND : 0, "seed %llu, id %llu",
-                 (unsigned long long)model->history->seed, (unsigned long long)number);
-    if (expected == NULL)
-        return;
-    expect_place(model, expected, event.place);
-    cr_assert_eq(event.late, !counts(expected));
-    cr_assert_eq(event.stream_version, expected->entry->entry.stream_version);
-    cr_assert_eq(event.fingerprint, expected->entry->fingerprint);
-}
-
-static bool same_partition(const struct view *a, const struct view *b)
-{
-    return strcmp(a->entry->context, b->entry->context) == 0 && strcmp(a->entry->partition, b->entry->partition) == 0;
-}
-
-static const struct view *place_of_version(const struct model *model, const char *context, const char *stream,
-                                           uint64_t version)
-{
-    const struct view *best = NULL;
-    for (size_t i = 0; i < model->count; i++) {
-        const struct view *view = &model->views[i];
-        if (!view->control && !view->late && strcmp(view->entry->context, context) == 0 &&
-            strcmp(view->entry->stream, stream) == 0 && view->entry->entry.stream_version == version &&
-            (best == NULL || precedes(view, best)))
-            best = view;
-    }
-    return best;
-}
-
-static void check_stream(const struct model *model, const char *context_name, const char *stream)
-{
-    struct bytes context = bytes_of_string(context_name);
-    struct bytes name = bytes_of_string(stream);
-    const struct view *expected[VERSIONS];
-    size_t count = 0;
-    for (uint64_t version = 0; version < VERSIONS; version++) {
-        expected[count] = place_of_version(model, context_name, stream, version);
-        count += expected[count] != NULL;
-    }
-    struct index_place places[VERSIONS + 1];
-    size_t found = 0;
-    cr_assert_eq(index_scan(model->index, context, name, 0, false, places, VERSIONS + 1, &found, NULL), 0);
-    cr_assert_eq(found, count, "seed %llu, stream %s", (unsigned long long)model->history->seed, stream);
-    for (size_t i = 0; i < count; i++)
-        expect_place(model, expected[i], places[i]);
-    cr_assert_eq(index_scan(model->index, context, name, UINT64_MAX, true, places, VERSIONS + 1, &found, NULL), 0);
-    cr_assert_eq(found, count);
-    for (size_t i = 0; i < count; i++)
-        expect_place(model, expected[count - 1 - i], places[i]);
-    struct index_head head;
-    cr_assert_eq(index_head(model->index, context, name, &head, NULL), count == 0 ? ERR_NOT_FOUND : 0);
-    if (count > 0) {
-        cr_assert_eq(head.version, expected[count - 1]->entry->entry.stream_version);
-        expect_place(model, expected[count - 1], head.place);
-    }
-}
-
-/* The decision that counts for a late entry. */
-static const struct view *decision_on(const struct model *model, const struct view *late,
-                                      enum settlement *ret_settlement)
-{
-    const struct view *best = NULL;
-    struct origin origin = origin_at(late->log);
-    for (size_t i = 0; i < model->count; i++) {
-        const struct view *view = &model->views[i];
-        struct control_settled settled;
-        if (control_kind_of(&view->entry->entry) != CONTROL_LATE_SETTLED || view->late)
-            continue;
-        cr_assert_eq(control_settled_parse(buf_bytes(&view->entry->payload), &settled, NULL), 0);
-        bool matches = strcmp(settled.region, origin.region) == 0 && settled.incarnation == origin.incarnation &&
-                       settled.index == late->entry->entry.index && has_id(late, settled.event_id) &&
-                       same_partition(view, late);
-        bool first = best == NULL || view->entry->entry.epoch < best->entry->entry.epoch ||
-                     (view->entry->entry.epoch == best->entry->entry.epoch && precedes(view, best));
-        if (matches && first) {
-            best = view;
-            *ret_settlement = settled.settlement;
-        }
-    }
-    return best;
-}
-
-static const struct view *compensation_of(const struct model *model, const struct view *late,
-                                          const struct view *decision)
-{
-    const struct view *best = NULL; /* views are in (origin, index) order */
-    for (size_t i = 0; i < model->count; i++) {
-        const struct view *view = &model->views[i];
-        const struct entry *entry = &view->entry->entry;
-        bool follows = entry->epoch > decision->entry->entry.epoch ||
-                       (view->log == decision->log && entry->index > decision->entry->entry.index);
-        if (!view->control && !view->late && follows &&
-            bytes_equal(entry->causation_id, bytes_of(late->entry->entry.event_id, ENTRY_ID_SIZE)) &&
-            same_partition(view, late) && (best == NULL || entry->epoch < best->entry->entry.epoch))
-            best = view;
-    }
-    return best;
-}
-
-static void check_decided(const struct model *model, const struct view *view, const struct index_late *item)
-{
-    enum settlement settlement = SETTLED_ACCEPTED;
-    const struct view *decision = decision_on(model, view, &settlement);
-    cr_assert_eq(item->decided, decision != NULL, "seed %llu", (unsigned long long)model->history->seed);
-    if (decision == NULL) {
-        cr_assert_eq(item->state, item->has_effective ? INDEX_LATE_DUPLICATE : INDEX_LATE_OPEN);
-        return;
-    }
-    expect_place(model, decision, item->decision);
-    const struct view *compensation = settlement == SETTLED_COMPENSATE ? compensation_of(model, view, decision) : NULL;
-    static const enum index_late_state states[] = {[SETTLED_ACCEPTED] = INDEX_LATE_ACCEPTED,
-                                                   [SETTLED_DROPPED] = INDEX_LATE_DROPPED,
-                                                   [SETTLED_REJECTED] = INDEX_LATE_REJECTED,
-                                                   [SETTLED_COMPENSATE] = INDEX_LATE_COMPENSATION_OWED};
-    cr_assert_eq(item->state, compensation != NULL ? INDEX_LATE_COMPENSATED : states[settlement], "seed %llu",
-                 (unsigned long long)model->history->seed);
-    if (compensation != NULL)
-        expect_place(model, compensation, item->compensation);
-}
-
-static void check_item(const struct model *model, const struct view *view, const struct index_late *item)
-{
-    const struct entry *entry = &view->entry->entry;
-    const struct view *first = place_of_id(model, entry->event_id);
-    bool late = !counts(view);
-    expect_place(model, view, item->place);
-    cr_assert_str_eq(item->origin, history_origins[view->log]);
-    cr_assert_eq(memcmp(item->event_id, entry->event_id, ENTRY_ID_SIZE), 0);
-    cr_assert_eq(item->late, late);
-    cr_assert_eq(item->time, entry->time);
-    cr_assert_eq(item->stream_version, entry->stream_version);
-    cr_assert_eq(item->epoch, late ? entry->epoch : 0);
-    cr_assert_str_eq(item->context, late ? view->entry->context : "");
-    cr_assert_str_eq(item->partition, late ? view->entry->partition : "");
-    cr_assert_str_eq(item->stream, late ? view->entry->stream : "");
-    cr_assert_str_eq(item->type, late ? view->entry->type : "");
-    cr_assert_eq(item->has_effective, counts(first));
-    if (item->has_effective)
-        expect_place(model, first, item->effective);
-    if (late)
-        check_decided(model, view, item);
-    else
-        cr_assert_eq(item->state, INDEX_LATE_DUPLICATE);
-}
-
-static void check_items(const struct model *model)
-{
-    struct index_late *items = mem_alloc(INDEX_LATE_SCAN_MAX * sizeof(*items));
-    struct index_late_cursor cursor = {.started = false};
-    size_t at = 0;
-    size_t count = 0;
-    size_t total = 0;
-    for (size_t i = 0; i < model->count; i++) {
-        const struct view *view = &model->views[i];
-        if (counts(view) && place_of_id(model, view->entry->entry.event_id) == view)
-            continue;
-        if (at == count) {
-            cr_assert_eq(index_late_scan(model->index, &cursor, items, 1 + total % 37, &count, NULL), 0);
-            cr_assert_gt(count, 0, "seed %llu", (unsigned long long)model->history->seed);
-            at = 0;
-        }
-        check_item(model, view, &items[at++]);
-        total++;
-    }
-    cr_assert_eq(at, count, "seed %llu: an item too many", (unsigned long long)model->history->seed);
-    cr_assert_eq(index_late_scan(model->index, &cursor, items, 1, &count, NULL), 0);
-    cr_assert_eq(count, 0);
-    cr_assert_eq(index_late_count(model->index), total);
-    mem_free(items);
-}
-
-void history_check(const struct history *history, struct index *index, const size_t sizes[HISTORY_LOGS])
-{
-    struct model model;
-    make_model(&model, history, index, sizes);
-    for (uint64_t id = 0; id < IDS; id++)
-        check_id(&model, id);
-    for (uint64_t id = 0; id < history->control_ids; id++)
-        check_id(&model, CONTROL_IDS_FROM + id);
-    for (unsigned i = 0; i < STREAMS; i++) {
-        char stream[HISTORY_NAME_BYTES];
-        snprintf(stream, sizeof(stream), "s%u", i);
-        check_stream(&model, "shop", stream);
-        check_stream(&model, "cart", stream);
-    }
-    check_stream(&model, "shop", CONTROL_STREAM);
-    check_items(&model);
-    mem_free(model.views);
 }

@@ -49,6 +49,11 @@ struct history {
     struct history_entry *entries[HISTORY_LOGS];
 };
 
+enum { STREAMS = 4, VERSIONS = 6, IDS = 120, CONTROL_IDS_FROM = 1000, EPOCHS = 5, TRIES = 20, CLOCK_SKEW = 60 };
+
+struct origin history_origin(size_t log);
+void history_id(uint64_t number, uint8_t ret[ENTRY_ID_SIZE]);
+
 void history_make(struct history *history, uint64_t seed, size_t steps);
 void history_free(struct history *history);
 

@@ -148,6 +148,48 @@ Test(block, truncating_undoes_half_a_batch)
     block_release(block);
 }
 
+Test(block, remembers_fingerprints_of_entries_and_of_none_that_was_taken_off)
+{
+    struct block *block = NULL;
+    struct block *copy = NULL;
+    struct frame frame = {.entry = BYTES_LITERAL("one entry"), .has_payload = true};
+    cr_assert_eq(block_new(0, f.chain.log_id, &block, NULL), 0);
+    cr_assert_eq(block_add(block, &frame, NULL), 0);
+    uint32_t size = block->size_bytes;
+    for (uint64_t i = 1; i <= 20; i++) {
+        cr_assert_eq(block_add(block, &frame, NULL), 0);
+        block_note_fingerprint(block, 100 + i);
+    }
+    cr_assert_eq(block_fingerprint(block, 0), 0);
+    cr_assert_eq(block_fingerprint(block, 1), 101);
+    cr_assert_eq(block_fingerprint(block, 20), 120);
+    block_truncate(block, 1, size);
+    cr_assert_eq(block_add(block, &frame, NULL), 0);
+    cr_assert_eq(block_fingerprint(block, 1), 0);
+    block_note_fingerprint(block, 7);
+    cr_assert_eq(block_fingerprint(block, 1), 7);
+    block_seal(block);
+    cr_assert_eq(block_from_bytes(block_bytes(block), &copy, NULL), 0);
+    cr_assert_eq(block_fingerprint(copy, 1), 0);
+    block_release(copy);
+    block_release(block);
+}
+
+Test(block, without_memory_for_fingerprints_nothing_else_happens)
+{
+    struct block *block = NULL;
+    struct frame frame = {.entry = BYTES_LITERAL("one entry"), .has_payload = true};
+    cr_assert_eq(block_new(0, f.chain.log_id, &block, NULL), 0);
+    cr_assert_eq(block_add(block, &frame, NULL), 0);
+    mem_fail_at(1);
+    block_note_fingerprint(block, 7);
+    mem_fail_at(0);
+    cr_assert_eq(block_fingerprint(block, 0), 0);
+    block_note_fingerprint(block, 7);
+    cr_assert_eq(block_fingerprint(block, 0), 7);
+    block_release(block);
+}
+
 Test(block, fills_up_to_its_limit_and_stays_whole)
 {
     static uint8_t payload[ENTRY_PAYLOAD_MAX_BYTES];

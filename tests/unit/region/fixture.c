@@ -40,7 +40,9 @@ void site_cosign_signer(const char *region, struct note_signer *ret)
 static struct context_table contexts(struct site *site)
 {
     static const struct context_home homes[] = {{.partition = "west", .region = "us"}};
-    site->table[0] = (struct context){.name = "bank", .default_home = "eu", .home_count = 1, .homes = homes};
+    static const struct context_type types[] = {{.type = "Frozen", .override = true}};
+    site->table[0] = (struct context){
+        .name = "bank", .default_home = "eu", .home_count = 1, .homes = homes, .type_count = 1, .types = types};
     site->table[1] = (struct context){.name = "shop", .default_home = "us"};
     site->table[2] = (struct context){.name = "till", .default_home = "eu"};
     site->table[3] = (struct context){.name = CONTEXT_SYSTEM, .default_home = "eu"};
@@ -371,13 +373,15 @@ void site_saved(struct site *site, uint32_t log)
 }
 
 /* False: the entry begins an epoch, and what it rests on is not applied yet. */
-static bool apply_element(struct site *site, uint32_t number, struct bytes *elements)
+static bool apply_element(struct site *site, uint32_t number, uint64_t noted, struct bytes *elements)
 {
     struct frame frame;
     struct entry entry;
     cr_assert_eq(frame_next_entry(elements, &frame, &entry, NULL), 0);
     struct index_entry item = {
         .entry = &entry, .fingerprint = entry_fingerprint(site->sha, &entry, frame.payload), .payload = frame.payload};
+    cr_assert(noted == 0 || noted == item.fingerprint, "entry %llu was noted with another fingerprint than it has",
+              (unsigned long long)entry.index);
     if (entry.index < index_applied_size(site->index, number))
         return true;
     if (!index_ready(site->index, &item))
@@ -396,7 +400,7 @@ static void index_durable(struct site *site, uint32_t log, const char *origin, s
     for (size_t i = 0; i < disk->durable_count && i < blocks_max; i++) {
         struct bytes elements = block_body(disk->blocks[i]);
         for (uint32_t n = 0; ready && n < disk->blocks[i]->entry_count; n++)
-            ready = apply_element(site, number, &elements);
+            ready = apply_element(site, number, block_fingerprint(disk->blocks[i], n), &elements);
     }
     disk->indexed_size = index_applied_size(site->index, number);
 }

@@ -7,7 +7,8 @@
  * no deadline in the past without an effect.
  *
  * The cluster is called demo; its regions are eu, us and ap. Context "bank" has its home in eu, but for partition
- * "west", which lives in us; context "shop" lives in us, contexts "till" and "$system" in eu. */
+ * "west", which lives in us, and its events of type "Frozen" may be accepted elsewhere as overrides; context "shop"
+ * lives in us, contexts "till" and "$system" in eu. */
 #ifndef UNIT_REGION_FIXTURE_H
 #define UNIT_REGION_FIXTURE_H
 

@@ -299,6 +299,18 @@ Test(settle, a_command_repeated_at_the_new_home_makes_the_late_event_a_duplicate
     end(&pair);
 }
 
+Test(settle, a_command_repeated_just_now_makes_it_a_duplicate_before_the_index_shows_it)
+{
+    struct pair pair = reunited();
+    struct decision decision;
+    site_append(pair.us, "s", LATE_ID);
+    cr_assert_eq(state_at(&pair, 1), INDEX_LATE_OPEN, "the index is behind");
+    cr_assert_eq(ask(pair.us, &decision, SETTLED_REJECTED, 1, 0), ERR_EXISTS);
+    cr_assert_eq(ask(pair.us, &decision, SETTLED_COMPENSATE, 1, 0), ERR_EXISTS);
+    cr_assert_eq(ask(pair.us, &decision, SETTLED_REJECTED, 2, 0), 0, "the other one is open");
+    end(&pair);
+}
+
 Test(settle, a_command_repeated_after_its_late_event_was_accepted_has_no_second_effect)
 {
     struct pair pair = reunited();

@@ -1,0 +1,1 @@
+#include "unit/index/history_check.c"

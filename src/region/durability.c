@@ -292,6 +292,7 @@ void region_context_status(const struct region *region, size_t context, struct r
     const struct context_state *state = &region->states[context];
     *ret = (struct region_context_status){.away = state->away, .degraded_count = state->degraded_count};
     bounds_status(region, context, ret);
+    lease_status(region, context, ret);
 }
 
 static void watch_peers(struct region *region, size_t at, struct region_update *update)
@@ -322,5 +323,6 @@ void policies_watch(struct region *region, struct region_update *update)
             return; /* the rest at the next step */
         watch_peers(region, i, update);
         bounds_watch(region, i, update);
+        lease_watch(region, i, update);
     }
 }

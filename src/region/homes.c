@@ -207,11 +207,26 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
 {
     bool to_us = event->kind == CONTROL_AUTHORITY_RELEASED &&
                  bytes_equal(event->change.successor, bytes_of_string(region->config.region));
+    struct authority_now before;
+    char region_before[POSITION_REGION_MAX_BYTES + 1];
+    if (authority_now(&region->homes.authority, event->context, event->partition, &before, NULL) != 0)
+        before = (struct authority_now){.region = "", .successor = ""}; /* of a context that is not known here */
+    copy_string(region_before, sizeof(region_before), before.region);
+    bool let_go_to_it = before.released && strcmp(before.successor, event->region) == 0;
     int code = authority_apply(&region->homes.authority, event, NULL);
     uint64_t epoch = 0;
+    if (code == 0 && control_begins_epoch(event->kind))
+        lease_obeyed(region, log, event, &before, region_before, let_go_to_it);
     if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
         code = add_take(region, event->context, event->partition, epoch, log, event->index + 1);
     return code;
+}
+
+uint64_t homes_first_change(const struct region *region, uint32_t log)
+{
+    const struct queue_link *changes = &region->homes.changes[log];
+    PRE(!queue_empty(changes));
+    return QUEUE_ITEM(changes->next, struct homes_change, link)->index;
 }
 
 /* The next change of a log, if its time has come. Whether there was one. */
@@ -376,6 +391,9 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
                        "does not show that yet; retry",
                        shown(write->partition), (const char *)write->partition.data, shown(write->context),
                        (const char *)write->context.data);
+    code = lease_check(region, context_find(&region->config.contexts, write->context), &now, &refusal->err);
+    if (code != 0)
+        return code;
     *ret_epoch = now.epoch;
     return 0;
 }

@@ -50,6 +50,8 @@ void homes_undo(struct region *region, uint32_t log, uint64_t index);
 void homes_indexed(struct region *region);
 /* After something became durable or indexed: applies what can be applied, takes what can be taken. */
 void homes_move(struct region *region, struct region_update *update);
+/* The place of the first change of a log that was received and is not applied; there is one. */
+uint64_t homes_first_change(const struct region *region, uint32_t log);
 /* Whether an entry received now is late by what this region has applied. */
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry);
 

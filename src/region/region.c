@@ -190,6 +190,7 @@ int region_new(const struct region_config *config, const struct region_log_found
     set_limits(&region->config.limits);
     overlay_init(&region->overlay, &region->config.limits);
     homes_init(&region->homes, &region->config.contexts);
+    lease_init(region);
     settle_init(&region->settles);
     code = policies_init(region, err);
     region->sha = sha256_new();
@@ -199,6 +200,8 @@ int region_new(const struct region_config *config, const struct region_log_found
         code = take_logs(region, found, found_count, err);
     if (code == 0)
         code = homes_load(region, err);
+    if (code == 0)
+        lease_load(region);
     if (code != 0) {
         region_free(region);
         return code;
@@ -342,12 +345,15 @@ int region_step(struct region *region, const struct region_event *event, struct 
     if (code != 0)
         return code;
     region->now = event->now;
-    if (!region->started)
+    if (!region->started) {
         region->started_us = event->now.mono_us;
+        lease_begin(region);
+    }
     region->started = true;
     overlay_evict(&region->overlay, event->now.mono_us);
     dispatch(region, event, update);
     homes_move(region, update);
+    lease_follow(region);
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         peers_decide(region, update);
     peers_timer(region, update);
@@ -358,6 +364,7 @@ int region_step(struct region *region, const struct region_event *event, struct 
     checkpoint_resume(region, update);
     update->deadline_mono_us = earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)),
                                        earlier(checkpoint_deadline_us(region), incarnation_deadline_us(region)));
+    update->deadline_mono_us = earlier(update->deadline_mono_us, lease_deadline_us(region));
     return 0;
 }
 

@@ -252,6 +252,7 @@ struct region_held {
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
     uint64_t size;
     struct bytes checkpoint; /* note, may be empty */
+    uint64_t obeyed;         /* changes of homes in it below this are obeyed there (lease.h); 0: none */
 };
 
 struct region_event {
@@ -268,6 +269,10 @@ struct region_event {
     const struct err *err;
     const struct region_held *held; /* HELLO: logs the peer holds, already checked for cluster, protocol and contexts */
     size_t held_count;
+    uint64_t asked_us;              /* HELLO: monotonic time of this region, from before the peer was asked */
+    bool granted;                   /* HELLO: the peer grants this region a lease (lease.h) */
+    bool abstains;                  /* HELLO: it grants none to the region that was asked about, and will not */
+    uint64_t left_us;               /* HELLO: what it granted that region may be counted for so long */
 };
 
 /* --- Effects --- */
@@ -281,7 +286,7 @@ enum region_effect_type {
     REGION_CLOSE_PULL,      /* peer, log */
     REGION_SEND_ACK, /* on the pull peer/log: `size` stored, cosignature line in `note` (may be empty) for cosigned_size
                       */
-    REGION_HELLO,    /* ask peer */
+    REGION_HELLO,    /* ask peer; about the leases of region `text` (empty: none) of length `size`, and, with `abstain`, to give none */
     REGION_ALARM,    /* loud message for the operator; evidence in `note` (may be empty) */
     REGION_BEGIN_INCARNATION, /* the own log ended, `text` says why. Make the log of incarnation `size` durable (it may
                                * be there), then a new region that has it as its own, with config.fresh as in `fresh`;
@@ -297,6 +302,7 @@ struct region_effect {
     bool published;
     bool fresh;          /* BEGIN_INCARNATION: not one that a peer holds */
     bool fork;           /* ALARM: two histories of the log */
+    bool abstain;        /* HELLO */
     struct block *block; /* the update's reference: retain to keep */
     struct buf note;     /* owned by the update */
     struct region_command *command;
@@ -357,6 +363,10 @@ struct region_context_status {
     uint64_t ahead_events;   /* at this region alone; 0 when the context has no recovery point */
     uint64_t ahead_ms;       /* since the oldest of them was accepted, as of the last step */
     bool past_bound;         /* the recovery point is not kept, or writes were held back for it */
+    bool lease_held;         /* of a fenced context: this region may accept where the context made it the home … */
+    uint64_t lease_left_ms;  /* … for so long, if nobody grants it more … */
+    uint32_t lease_granters; /* … because so many regions grant it, … */
+    uint32_t lease_needed;   /* … of so many that must; 0: the context is not fenced */
 };
 
 size_t region_log_count(const struct region *region);
@@ -416,6 +426,23 @@ uint64_t region_log_staleness(const struct region *region, const char *home);
  * it is at or past the basis of the epoch after. */
 bool region_tail_is_late(const struct region *region, struct bytes context, struct bytes partition, const char *home,
                          uint64_t incarnation, uint64_t index);
+
+/* A peer says hello, and with it asks for a lease (lease.h). Same thread as region_step, and like it reads no clock;
+ * changes only what the region remembers to have granted. */
+struct region_lease_question {
+    char about[64];    /* the region that the peer is about to seize from; empty: none */
+    uint64_t lease_us; /* of the context that it is about */
+    bool abstain;      /* to grant that region no lease for a while */
+};
+struct region_lease_answer {
+    bool granted;
+    bool abstains; /* what was granted to that region has ended, and, if it was asked to, this one grants it none */
+    uint64_t left_us;
+    size_t log_count;
+    uint64_t obeyed[REGION_LOGS_MAX]; /* by number of the log */
+};
+void region_lease_asked(struct region *region, struct time_now now, size_t peer,
+                        const struct region_lease_question *question, struct region_lease_answer *ret);
 
 /* Homes and epochs as this region knows them: what it has applied. Borrowed until the next region_step. */
 const struct authority_table *region_authority(const struct region *region);

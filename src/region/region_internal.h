@@ -3,6 +3,7 @@
 #define REGION_REGION_INTERNAL_H
 
 #include "region/homes.h"
+#include "region/lease.h"
 #include "region/overlay.h"
 #include "region/region.h"
 #include "region/settle.h"
@@ -75,7 +76,6 @@ struct region_peer {
     bool reported; /* answered or failed at least once since the start */
     bool hello_outstanding;
     uint64_t next_hello_us;
-    uint64_t hello_sent_us;
     uint64_t last_contact_us;
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
@@ -93,6 +93,7 @@ struct context_state {
     bool away; /* fewer peers answer than its durability needs */
     uint64_t degraded_count;
     struct bound *bound; /* NULL: no recovery point */
+    bool had_lease;
 };
 
 struct region {
@@ -101,6 +102,7 @@ struct region {
     struct sha256 *sha;
     struct overlay overlay;
     struct homes homes;
+    struct leases leases;
     struct settles settles;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
     size_t log_count;
@@ -174,7 +176,7 @@ void bounds_watch(struct region *region, size_t at, struct region_update *update
 void bounds_status(const struct region *region, size_t at, struct region_context_status *ret);
 
 /* freshness.c: how old a read here may be. */
-void freshness_hello(struct region *region, size_t peer);
+void freshness_hello(struct region *region, size_t peer, uint64_t asked_us);
 void freshness_update(struct region *region);
 
 /* A control event to append. */

@@ -263,6 +263,8 @@ static void check_effects(struct site *site)
 {
     for (size_t i = 0; i < site->update.effect_count; i++) {
         const struct region_effect *effect = &site->update.effects[i];
+        if (effect->type == REGION_HELLO)
+            site->asked_us[effect->peer] = site->now.mono_us;
         if (effect->type == REGION_WRITE)
             check_write(site, effect);
         else if (effect->type == REGION_SAVE_CHECKPOINT)
@@ -306,7 +308,8 @@ void site_hello(struct site *site, const char *peer, const struct region_held *h
 {
     site_step(site,
               (struct region_event){
-                  .type = REGION_PEER_HELLO, .peer = site_peer(site, peer), .held = held, .held_count = held_count});
+                  .type = REGION_PEER_HELLO, .peer = site_peer(site, peer), .asked_us = site->asked_us[site_peer(site, peer)],
+.held = held, .held_count = held_count});
 }
 
 void site_peer_down(struct site *site, const char *peer)

@@ -43,6 +43,7 @@ struct site {
     struct note_signer log_signer, cosign_signer;
     struct region_update update; /* of the last step */
     struct time_now now;
+    uint64_t asked_us[REGION_PEERS_MAX]; /* when each peer was last asked by an effect */
     struct site_log logs[SITE_LOGS_MAX]; /* by the region's log number */
 };
 

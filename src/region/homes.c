@@ -150,6 +150,7 @@ int homes_received(struct region *region, uint32_t log, const struct chain_entry
         memcpy(change->bytes + change->entry_size, payload.data, change->payload_size);
     queue_push_back(&homes->changes[log], &change->link);
     homes->change_count++;
+    homes->log_change_count[log]++;
     if (log == 0)
         homes->own_end = change->index + 1;
     return 0;
@@ -162,11 +163,12 @@ void homes_indexed(struct region *region)
         overlay_evict_indexed(&region->overlay);
 }
 
-static void drop_change(struct region *region, struct homes_change *change)
+static void drop_change(struct region *region, uint32_t log, struct homes_change *change)
 {
     queue_remove(&change->link);
     mem_free(change);
     region->homes.change_count--;
+    region->homes.log_change_count[log]--;
 }
 
 void homes_undo(struct region *region, uint32_t log, uint64_t index)
@@ -176,7 +178,7 @@ void homes_undo(struct region *region, uint32_t log, uint64_t index)
         struct homes_change *last = QUEUE_ITEM(changes->prev, struct homes_change, link);
         if (last->index < index)
             return;
-        drop_change(region, last);
+        drop_change(region, log, last);
     }
 }
 
@@ -251,8 +253,46 @@ static bool apply_next(struct region *region, uint32_t log, const struct positio
     if (code != 0)
         region_alarm(update, log, bytes_of(NULL, 0), "entry %llu of log %s is not obeyed: %s",
                      (unsigned long long)change->index, region->logs[log]->origin, err.message);
-    drop_change(region, change);
+    drop_change(region, log, change);
     return true;
+}
+
+bool homes_waits(const struct region *region, uint32_t log, struct homes_wait *ret)
+{
+    const struct queue_link *changes = &region->homes.changes[log];
+    struct authority_event event;
+    if (queue_empty(changes))
+        return false;
+    const struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
+    struct position durable = position_of(region, false);
+    if (parse_change(region, log, change, &event, NULL) != 0 || authority_ready(&event, &durable))
+        return false;
+    const struct position *basis = &event.change.basis;
+    for (size_t i = 0; i < basis->count; i++) {
+        uint64_t have = position_get(&durable, basis->logs[i].region, basis->logs[i].incarnation);
+        if (have >= basis->logs[i].size)
+            continue;
+        *ret = (struct homes_wait){.index = change->index,
+                                   .incarnation = basis->logs[i].incarnation,
+                                   .size = basis->logs[i].size,
+                                   .have = have};
+        copy_string(ret->region, sizeof(ret->region), basis->logs[i].region);
+        return true;
+    }
+    return false;
+}
+
+void homes_held_up(const struct region *region, size_t *ret_entries, size_t *ret_changes)
+{
+    *ret_entries = 0;
+    *ret_changes = 0;
+    for (uint32_t log = 0; log < region->log_count && region->homes.change_count > 0; log++) {
+        struct homes_wait wait;
+        if (!homes_waits(region, log, &wait))
+            continue;
+        *ret_entries += mirror_size(&region->logs[log]->mirror) - wait.index;
+        *ret_changes += region->homes.log_change_count[log];
+    }
 }
 
 static void apply_changes(struct region *region, struct region_update *update)
@@ -340,9 +380,27 @@ bool homes_late(const struct region *region, uint32_t log, const struct entry *e
                              origin->incarnation, entry->index);
 }
 
+bool homes_late_item(const struct region *region, const struct overlay_item *item)
+{
+    const struct origin *origin = &region->logs[item->log]->parts;
+    struct bytes context = bytes_of(item->bytes + item->stream_key_size, item->context_size);
+    struct bytes partition = bytes_of(context.data + context.size_bytes, item->partition_size);
+    return item->log != 0 && item->context_size > 0 &&
+           authority_is_late(&region->homes.authority, context, partition, item->epoch, origin->region,
+                             origin->incarnation, item->index);
+}
+
 static int shown(struct bytes name)
 {
     return (int)(name.size_bytes > ERROR_NAME_MAX ? ERROR_NAME_MAX : name.size_bytes);
+}
+
+static size_t peer_named(const struct region *region, const char *name)
+{
+    size_t peer = 0;
+    while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, name) != 0)
+        peer++;
+    return peer;
 }
 
 static int refuse_elsewhere(const struct region *region, const struct region_stream_write *write,
@@ -360,6 +418,13 @@ static int refuse_elsewhere(const struct region *region, const struct region_str
                        "partition \"%.*s\" of context \"%.*s\" is on its way from region %s to this one; retry",
                        shown(write->partition), (const char *)write->partition.data, shown(write->context),
                        (const char *)write->context.data, now->region);
+    size_t successor = peer_named(region, home);
+    if (now->released && successor < region->config.peer_count && !region->peers[successor].up)
+        return err_set(&refusal->err, ERR_WRONG_HOME,
+                       "partition \"%.*s\" of context \"%.*s\" is being handed over to region %s, at %s, which does not "
+                       "answer here; it takes over when it is back, or an operator fails over from it",
+                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       (const char *)write->context.data, home, refusal->home_address);
     return err_set(
         &refusal->err, ERR_WRONG_HOME, "partition \"%.*s\" of context \"%.*s\" %s region %s, at %s; send it there",
         shown(write->partition), (const char *)write->partition.data, shown(write->context),
@@ -409,14 +474,6 @@ bool homes_wrote(const struct region *region, const struct region_stream_write *
 
 /* --- Commands of the operator --- */
 
-static size_t peer_named(const struct region *region, const char *name)
-{
-    size_t peer = 0;
-    while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, name) != 0)
-        peer++;
-    return peer;
-}
-
 static int check_forced(const struct region_control *control, const char *what, struct err *err)
 {
     if (control->forced && control->reason.size_bytes > 0)
@@ -438,32 +495,58 @@ static int check_handover(const struct region *region, const struct region_contr
     return check_forced(control, what, err);
 }
 
-/* The first readiness check that fails, unless the operator goes on with a reason. That the copies are indexed cannot
- * be forced: the basis would not cover them. */
-static int check_failover(const struct region *region, const struct region_control *control, struct err *err)
+/* The first readiness check that fails, unless the operator goes on with a reason, and may. */
+static int judge(const struct region_control *control, const struct region_failover_report *report, struct err *err)
 {
-    struct region_failover_report *report = mem_alloc(sizeof(*report));
-    if (report == NULL)
-        return err_no_memory(err, "the evidence");
-    int code = region_failover_report(region, control->context, control->region, report, err);
+    int code = 0;
     for (size_t i = 0; code == 0 && i < report->check_count; i++) {
         const struct region_check *check = &report->checks[i];
-        if (!check->ok && strcmp(check->name, REGION_CHECK_INDEXED) == 0)
+        if (!check->ok && check->passes_by_itself)
             code = err_set(err, ERR_BUSY, "%s; retry", check->detail);
         else if (!check->ok)
             code = check_forced(control, check->detail, err);
     }
-    mem_free(report);
     return code;
 }
 
-/* Whether the command is about this partition: the home that it names, and not let go already. */
+static int check_failover(const struct region *region, const struct region_control *control, bool *ret_unfenced,
+                          struct err *err)
+{
+    struct region_failover_report *report = control->report;
+    const struct region_command *asking = region->inquiry.command;
+    if (asking != NULL && asking->control != control)
+        return err_set(err, ERR_BUSY, "another failover is being decided here; retry after a pause");
+    if (report == NULL && (report = mem_alloc(sizeof(*report))) == NULL)
+        return err_no_memory(err, "the evidence");
+    int code = region_failover_report(region, control->context, control->region, report, err);
+    if (code == 0)
+        failover_add_projections(report, control->projections_behind);
+    if (code == 0 && !control->dry_run)
+        code = judge(control, report, err);
+    *ret_unfenced = code == 0 && report->unfenced && control->forced;
+    if (control->report == NULL)
+        mem_free(report);
+    return code;
+}
+
+bool homes_lost_with(const struct authority_now *now, const char *from)
+{
+    return strcmp(now->region, from) == 0 || (now->released && strcmp(now->successor, from) == 0);
+}
+
+/* Whether the command is about this partition: a home that lets go of what it has not let go yet; or whoever takes what
+ * a lost region had, but for what it had let go to a region that is there to take it. */
 static bool concerned(const struct region *region, const struct region_control *control, struct bytes partition,
                       struct authority_now *ret)
 {
-    const char *home = control->type == REGION_HANDOVER ? region->config.region : control->region;
-    return authority_now(&region->homes.authority, control->context, partition, ret, NULL) == 0 &&
-           strcmp(ret->region, home) == 0 && (control->type == REGION_FAILOVER || !ret->released);
+    if (authority_now(&region->homes.authority, control->context, partition, ret, NULL) != 0)
+        return false;
+    if (control->type == REGION_HANDOVER)
+        return strcmp(ret->region, region->config.region) == 0 && !ret->released;
+    size_t successor = peer_named(region, ret->successor);
+    bool will_be_taken = ret->released && strcmp(ret->successor, control->region) != 0 &&
+                         successor < region->config.peer_count && region->peers[successor].up;
+    return homes_lost_with(ret, control->region) && !will_be_taken;
 }
 
 static int refuse_partition(const struct region *region, const struct region_control *control, struct bytes partition,
@@ -474,37 +557,77 @@ static int refuse_partition(const struct region *region, const struct region_con
     if (code != 0)
         return code;
     if (now.released)
-        return err_set(err, ERR_WRONG_HOME, "partition \"%.*s\" is being handed over from %s to %s already",
-                       shown(partition), (const char *)partition.data, now.region, now.successor);
+        return err_set(err, ERR_WRONG_HOME,
+                       "partition \"%.*s\" is being handed over from %s to %s already; if %s is lost, fail over from it: "
+                       "tally failover %.*s --from %s --partition %.*s",
+                       shown(partition), (const char *)partition.data, now.region, now.successor, now.successor,
+                       shown(control->context), (const char *)control->context.data, now.successor, shown(partition),
+                       (const char *)partition.data);
     return err_set(err, ERR_WRONG_HOME, "the home of partition \"%.*s\" is %s, not %s", shown(partition),
                    (const char *)partition.data, now.region,
                    control->type == REGION_HANDOVER ? region->config.region : control->region);
 }
 
-static int change_one(struct region *region, const struct region_control *control, struct bytes partition,
-                      const struct authority_now *now, const struct position *basis, struct err *err)
+/* The largest epoch that a change of the context begins that was received and waits for what it rests on. */
+static uint64_t waiting_epoch(const struct region *region, struct bytes context)
 {
+    uint64_t largest = 0;
+    for (uint32_t log = 0; log < region->log_count && region->homes.change_count > 0; log++) {
+        const struct queue_link *end = &region->homes.changes[log];
+        for (struct queue_link *link = end->next; link != end; link = link->next) {
+            struct authority_event event;
+            const struct homes_change *change = QUEUE_ITEM(link, struct homes_change, link);
+            if (parse_change(region, log, change, &event, NULL) == 0 && bytes_equal(event.context, context) &&
+                event.epoch > largest && event.epoch < AUTHORITY_EPOCH_MAX)
+                largest = event.epoch;
+        }
+    }
+    return largest;
+}
+
+/* The epoch that a seizure begins: above whatever may have begun without this region's knowing. A region that something
+ * was let go to may have taken it, and a change that waits here for its basis counts elsewhere. */
+static uint64_t epoch_above(const struct region *region, const struct authority_now *now, uint64_t waiting)
+{
+    bool may_be_taken = now->released && strcmp(now->successor, region->config.region) != 0;
+    uint64_t known = now->epoch + may_be_taken;
+    return (waiting > known ? waiting : known) + 1;
+}
+
+/* What all changes of one command say. */
+struct changing {
+    const struct region_control *control;
+    struct position basis;
+    uint64_t waiting;
+    bool unfenced;
+};
+
+static int change_one(struct region *region, const struct changing *changing, struct bytes partition,
+                      const struct authority_now *now, struct err *err)
+{
+    const struct region_control *control = changing->control;
     bool handover = control->type == REGION_HANDOVER;
     struct control_authority change = {.previous = bytes_of_string(now->region),
                                        .actor = control->actor,
                                        .reason = control->reason,
-                                       .forced = control->forced};
+                                       .forced = control->forced,
+                                       .unfenced = changing->unfenced};
     if (handover)
         change.successor = bytes_of_string(control->region);
     else
-        change.basis = *basis;
+        change.basis = changing->basis;
     return append_change(region, handover ? CONTROL_AUTHORITY_RELEASED : CONTROL_AUTHORITY_SEIZED, control->context,
-                         partition, handover ? now->epoch : now->epoch + 1, &change, err);
+                         partition, handover ? now->epoch : epoch_above(region, now, changing->waiting), &change, err);
 }
 
-static int change_named(struct region *region, struct region_control *control, const struct position *basis,
+static int change_named(struct region *region, struct region_control *control, const struct changing *changing,
                         struct err *err)
 {
     for (size_t i = 0; i < control->partition_count; i++) {
         struct authority_now now;
         if (!concerned(region, control, control->partitions[i], &now))
             return refuse_partition(region, control, control->partitions[i], err);
-        int code = change_one(region, control, control->partitions[i], &now, basis, err);
+        int code = change_one(region, changing, control->partitions[i], &now, err);
         if (code != 0)
             return code;
         control->changed++;
@@ -512,7 +635,7 @@ static int change_named(struct region *region, struct region_control *control, c
     return 0;
 }
 
-static int change_all(struct region *region, struct region_control *control, const struct position *basis,
+static int change_all(struct region *region, struct region_control *control, const struct changing *changing,
                       struct err *err)
 {
     struct bytes partition;
@@ -526,19 +649,20 @@ static int change_all(struct region *region, struct region_control *control, con
             control->remaining++;
             continue;
         }
-        int code = change_one(region, control, partition, &now, basis, err);
+        int code = change_one(region, changing, partition, &now, err);
         if (code != 0)
             return code;
         control->changed++;
     }
     if (control->changed == 0)
-        return err_set(err, ERR_NOT_FOUND, "no partition of context \"%.*s\" has its home in region %s",
+        return err_set(err, ERR_NOT_FOUND, "no partition of context \"%.*s\" has its home in region %s, or waits for it to take it",
                        shown(control->context), (const char *)control->context.data,
                        control->type == REGION_HANDOVER ? region->config.region : control->region);
     return 0;
 }
 
-static int check_control(const struct region *region, const struct region_control *control, struct err *err)
+static int check_control(const struct region *region, const struct region_control *control, bool *ret_unfenced,
+                         struct err *err)
 {
     struct authority_now now;
     int code =
@@ -548,7 +672,7 @@ static int check_control(const struct region *region, const struct region_contro
     if (code != 0)
         return code;
     return control->type == REGION_HANDOVER ? check_handover(region, control, err)
-                                            : check_failover(region, control, err);
+                                            : check_failover(region, control, ret_unfenced, err);
 }
 
 int homes_control(struct region *region, struct region_command *command, struct region_update *update)
@@ -557,16 +681,19 @@ int homes_control(struct region *region, struct region_command *command, struct 
     struct err *err = &command->refusal.err;
     control->changed = 0;
     control->remaining = 0;
-    int code = check_control(region, control, err);
-    if (code == 0)
-        code = sequencer_control_room(region, control->partition_count, CONTROL_PAYLOAD_MAX_BYTES / 16, err);
+    struct changing changing = {.control = control};
+    int code = check_control(region, control, &changing.unfenced, err);
+    if (code != 0 || control->dry_run)
+        return code;
+    changing.waiting = waiting_epoch(region, control->context);
+    code = sequencer_control_room(region, control->partition_count, CONTROL_PAYLOAD_MAX_BYTES / 16, err);
     if (code != 0)
         return code;
     overlay_evict_indexed(&region->overlay);
-    struct position basis = position_of(region, true);
+    changing.basis = position_of(region, true);
     struct sequencer_mark mark = sequencer_mark(region);
-    code = control->partition_count > 0 ? change_named(region, control, &basis, err)
-                                        : change_all(region, control, &basis, err);
+    code = control->partition_count > 0 ? change_named(region, control, &changing, err)
+                                        : change_all(region, control, &changing, err);
     if (code != 0) {
         sequencer_take_back(region, &mark);
         return code;

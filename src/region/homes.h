@@ -14,12 +14,14 @@
 #include "base/queue.h"
 #include "domain/authority.h"
 #include "log/block.h"
+#include "region/overlay.h"
 #include "region/region.h"
 
 struct homes {
     struct authority_table authority;
     struct queue_link changes[REGION_LOGS_MAX]; /* received, not applied: struct homes_change, by index */
     size_t change_count;
+    size_t log_change_count[REGION_LOGS_MAX];
     struct queue_link takes; /* released to this region, to be taken: struct homes_take */
     size_t take_count;
     uint64_t own_end; /* past the last change in the own log, or further */
@@ -54,5 +56,23 @@ void homes_move(struct region *region, struct region_update *update);
 uint64_t homes_first_change(const struct region *region, uint32_t log);
 /* Whether an entry received now is late by what this region has applied. */
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry);
+
+/* The same of one that was received and is not indexed. */
+bool homes_late_item(const struct region *region, const struct overlay_item *item);
+
+/* What a log waits for: its entry `index` is a change of homes that rests on `size` entries of another log, of which
+ * `have` are here. False: it waits for nothing but the disk. */
+struct homes_wait {
+    uint64_t index;
+    char region[POSITION_REGION_MAX_BYTES + 1];
+    uint64_t incarnation;
+    uint64_t size;
+    uint64_t have;
+};
+bool homes_waits(const struct region *region, uint32_t log, struct homes_wait *ret);
+/* Entries, and changes of homes, that are held in memory behind such a wait, over all logs. */
+void homes_held_up(const struct region *region, size_t *ret_entries, size_t *ret_changes);
+/* Whether a failover from `from` is about this partition: it is the home, or the region that it was let go to. */
+bool homes_lost_with(const struct authority_now *now, const char *from);
 
 #endif

@@ -44,23 +44,32 @@ const struct overlay_item *overlay_head(const struct overlay *overlay, struct by
 static struct overlay_item *new_item(uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
 {
     uint8_t key[STREAM_KEY_MAX_BYTES];
+    PRE(log == 0 || !with_head);
     size_t key_size = with_head ? put_stream_key(entry->context, entry->stream, key) : 0;
-    struct overlay_item *item = mem_alloc(sizeof(*item) + key_size);
+    size_t names_size = log == 0 ? 0 : entry->context.size_bytes + entry->partition.size_bytes;
+    struct overlay_item *item = mem_alloc(sizeof(*item) + key_size + names_size);
     if (item == NULL)
         return NULL;
     item->index = entry->index;
     item->stream_version = entry->stream_version;
     item->fingerprint = fingerprint;
+    item->epoch = entry->epoch;
     item->log = log;
     memcpy(item->id, entry->event_id, ENTRY_ID_SIZE);
+    item->context_size = names_size == 0 ? 0 : (uint16_t)entry->context.size_bytes;
+    item->partition_size = names_size == 0 ? 0 : (uint16_t)entry->partition.size_bytes;
     item->stream_key_size = (uint16_t)key_size;
-    memcpy(item->stream_key, key, key_size);
+    memcpy(item->bytes, key, key_size);
+    if (names_size > 0) {
+        memcpy(item->bytes + key_size, entry->context.data, entry->context.size_bytes);
+        memcpy(item->bytes + key_size + entry->context.size_bytes, entry->partition.data, entry->partition.size_bytes);
+    }
     return item;
 }
 
 static struct bytes stream_key(const struct overlay_item *item)
 {
-    return bytes_of(item->stream_key, item->stream_key_size);
+    return bytes_of(item->bytes, item->stream_key_size);
 }
 
 static struct bytes id_key(const struct overlay_item *item)
@@ -76,7 +85,8 @@ int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry
     struct overlay_item *item = new_item(log, entry, fingerprint, with_head);
     if (item == NULL)
         return ERR_NO_MEMORY;
-    bool first = map_get(&overlay->ids, id_key(item)) == NULL;
+    const struct overlay_item *known = map_get(&overlay->ids, id_key(item));
+    bool first = known == NULL || (log == 0 && known->log != 0);
     int code = first ? map_put(&overlay->ids, id_key(item), item) : 0;
     if (code == 0 && with_head)
         code = map_put(&overlay->heads, stream_key(item), item);

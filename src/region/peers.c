@@ -77,6 +77,7 @@ void peers_said_hello(struct region *region, const struct region_event *event, s
         take_held(region, &event->held[i], event->peer, update);
     freshness_hello(region, event->peer, event->asked_us);
     lease_heard(region, event);
+    inquiry_heard(region, event);
     peers_decide(region, update);
     if (region_own(region)->state == REGION_LOG_ACCEPTING)
         incarnation_report(region, update);
@@ -215,10 +216,13 @@ void peers_decide(struct region *region, struct region_update *update)
     pulls_stop(region, 0, update);
 }
 
-static void say_hello(struct region *region, size_t peer, struct region_update *update)
+void peers_ask(struct region *region, size_t peer, struct region_update *update)
 {
     region->peers[peer].hello_outstanding = true;
-    region_add(update, REGION_HELLO)->peer = peer;
+    struct region_effect *effect = region_add(update, REGION_HELLO);
+    effect->peer = peer;
+    if (region->inquiry.command != NULL)
+        effect->question = region->inquiry.question;
 }
 
 /* When a peer that is up counts as down if nothing is heard of it until then. */
@@ -237,7 +241,7 @@ void peers_timer(struct region *region, struct region_update *update)
                      (unsigned long long)(region->config.peer_timeout_us / 1000));
         }
         if (!peer->hello_outstanding && region->now.mono_us >= peer->next_hello_us)
-            say_hello(region, i, update);
+            peers_ask(region, i, update);
     }
 }
 

@@ -99,6 +99,8 @@ enum region_control_type {
     REGION_FAILOVER, /* this region seizes those whose home is `region`, which is lost or must be taken for lost */
 };
 
+struct region_failover_report;
+
 struct region_control {
     enum region_control_type type;
     char region[64];
@@ -107,7 +109,10 @@ struct region_control {
     const struct bytes *partitions;
     struct bytes actor;
     struct bytes reason;
-    bool forced; /* go on although readiness checks fail; needs a reason */
+    bool forced;  /* go on although readiness checks fail; needs a reason */
+    bool dry_run; /* FAILOVER: the evidence only */
+    const char *projections_behind; /* FAILOVER: what the caller says of projections that are stale; NULL: none is */
+    struct region_failover_report *report; /* FAILOVER: filled with what was decided on, also when it is refused; not NULL */
     /* The answer: partitions changed, and such as are left because one block holds no more: ask again. */
     size_t changed;
     size_t remaining;
@@ -277,6 +282,13 @@ struct region_event {
 
 /* --- Effects --- */
 
+/* What a hello asks about leases, beside one for the asker (lease.h). */
+struct region_lease_question {
+    char about[64];    /* the region that the peer is about to seize from; empty: none */
+    uint64_t lease_us; /* of the context that it is about */
+    bool abstain;      /* to grant that region no lease for a while */
+};
+
 enum region_effect_type {
     REGION_WRITE,           /* append `block` to log `log`; then REGION_WRITTEN with `size` */
     REGION_SAVE_CHECKPOINT, /* store `note` of log `log`; published or not; then REGION_CHECKPOINT_SAVED with `size` */
@@ -286,7 +298,7 @@ enum region_effect_type {
     REGION_CLOSE_PULL,      /* peer, log */
     REGION_SEND_ACK, /* on the pull peer/log: `size` stored, cosignature line in `note` (may be empty) for cosigned_size
                       */
-    REGION_HELLO,    /* ask peer; about the leases of region `text` (empty: none) of length `size`, and, with `abstain`, to give none */
+    REGION_HELLO,    /* ask peer, with `question` */
     REGION_ALARM,    /* loud message for the operator; evidence in `note` (may be empty) */
     REGION_BEGIN_INCARNATION, /* the own log ended, `text` says why. Make the log of incarnation `size` durable (it may
                                * be there), then a new region that has it as its own, with config.fresh as in `fresh`;
@@ -302,10 +314,10 @@ struct region_effect {
     bool published;
     bool fresh;          /* BEGIN_INCARNATION: not one that a peer holds */
     bool fork;           /* ALARM: two histories of the log */
-    bool abstain;        /* HELLO */
     struct block *block; /* the update's reference: retain to keep */
     struct buf note;     /* owned by the update */
     struct region_command *command;
+    struct region_lease_question question;
     char text[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 
@@ -375,11 +387,12 @@ void region_peer_status(const struct region *region, size_t peer, struct region_
 void region_context_status(const struct region *region, size_t context, struct region_context_status *ret);
 bool region_accepting(const struct region *region);
 /* What an operator must see before a failover, and what stands against it. */
-enum { REGION_CHECKS_MAX = 8, REGION_CHECK_DETAIL_MAX_BYTES = 300 };
+enum { REGION_CHECKS_MAX = 16, REGION_CHECK_DETAIL_MAX_BYTES = 300 };
 
 struct region_check {
     const char *name; /* static */
     bool ok;
+    bool passes_by_itself; /* it cannot be forced, and need not be */
     char detail[REGION_CHECK_DETAIL_MAX_BYTES];
 };
 
@@ -402,10 +415,12 @@ struct region_failover_report {
     struct region_lost_log logs[REGION_LOGS_MAX];
     size_t check_count;
     struct region_check checks[REGION_CHECKS_MAX];
-    uint64_t partition_count; /* whose home it is, in the context */
+    uint64_t partition_count; /* whose home it is, in the context, or that wait for it to take them */
+    bool unfenced;            /* forced, its new home accepts without a lease */
 };
 
-/* Same thread as region_step. ERR_INVALID: `from` is not a peer; ERR_NOT_FOUND: no such context. */
+/* Same thread as region_step. By what the peers said last; a failover that is decided asks them first. ERR_INVALID:
+ * `from` is not a peer; ERR_NOT_FOUND: no such context. */
 int region_failover_report(const struct region *region, struct bytes context, const char *from,
                            struct region_failover_report *ret, struct err *err) MUST_USE;
 
@@ -429,11 +444,6 @@ bool region_tail_is_late(const struct region *region, struct bytes context, stru
 
 /* A peer says hello, and with it asks for a lease (lease.h). Same thread as region_step, and like it reads no clock;
  * changes only what the region remembers to have granted. */
-struct region_lease_question {
-    char about[64];    /* the region that the peer is about to seize from; empty: none */
-    uint64_t lease_us; /* of the context that it is about */
-    bool abstain;      /* to grant that region no lease for a while */
-};
 struct region_lease_answer {
     bool granted;
     bool abstains; /* what was granted to that region has ended, and, if it was asked to, this one grants it none */

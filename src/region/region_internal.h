@@ -21,7 +21,6 @@ enum {
 };
 
 #define REGION_NEVER         UINT64_MAX
-#define REGION_CHECK_INDEXED "indexed"
 
 /* An own checkpoint, with the cosignatures that came in for it. */
 struct kept_note {
@@ -96,6 +95,18 @@ struct context_state {
     bool had_lease;
 };
 
+/* A failover that waits for what the peers say to it (inquiry.c). */
+struct inquiry {
+    struct region_command *command; /* NULL: none */
+    uint64_t started_us;
+    struct region_lease_question question;
+    bool awaited[REGION_PEERS_MAX];
+    bool answered[REGION_PEERS_MAX];
+    bool abstains[REGION_PEERS_MAX];
+    uint64_t asked_us[REGION_PEERS_MAX];
+    uint64_t left_us[REGION_PEERS_MAX];
+};
+
 struct region {
     struct region_config config;
     struct index *index;
@@ -103,6 +114,7 @@ struct region {
     struct overlay overlay;
     struct homes homes;
     struct leases leases;
+    struct inquiry inquiry;
     struct settles settles;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
     size_t log_count;
@@ -143,6 +155,19 @@ void region_alarm(struct region_update *update, uint32_t log, struct bytes evide
 /* sequencer.c */
 void sequencer_command(struct region *region, struct region_command *command, struct region_update *update);
 void sequencer_written(struct region *region, uint64_t size, struct region_update *update);
+/* Decides a command now; it is answered, or waits for its ticket. */
+void sequencer_decide(struct region *region, struct region_command *command, struct region_update *update);
+
+/* failover.c: what the caller knows of projections that are stale; NULL: none is. */
+void failover_add_projections(struct region_failover_report *report, const char *behind);
+
+/* inquiry.c */
+/* False: the command is to be decided, or refused, without asking. */
+bool inquiry_begin(struct region *region, struct region_command *command, struct region_update *update);
+void inquiry_heard(struct region *region, const struct region_event *event);
+/* At each step: decides when everybody has answered that is waited for. */
+void inquiry_move(struct region *region, struct region_update *update);
+uint64_t inquiry_deadline_us(const struct region *region);
 
 /* durability.c: the policies of contexts, and waiting for copies. */
 int policies_init(struct region *region, struct err *err) MUST_USE;
@@ -241,6 +266,8 @@ void pulls_pause(struct region *region, uint32_t log, struct region_update *upda
 uint64_t pulls_deadline_us(const struct region *region);
 
 /* peers.c */
+/* Says hello now, whatever is under way. */
+void peers_ask(struct region *region, size_t peer, struct region_update *update);
 void peers_said_hello(struct region *region, const struct region_event *event, struct region_update *update);
 void peers_went_down(struct region *region, const struct region_event *event, struct region_update *update);
 void peers_acknowledged(struct region *region, const struct region_event *event, struct region_update *update);

@@ -47,7 +47,7 @@ static int look_for_event(struct region *region, const struct region_command *co
     const struct overlay_item *item = overlay_id(&region->overlay, event->id);
     struct index_event found = event->seen;
     memset(ret, 0, sizeof(*ret));
-    if (item != NULL) {
+    if (item != NULL && !homes_late_item(region, item)) {
         ret->seen = true;
         ret->own_pending = item->log == 0 && item->index >= region_own(region)->durable_size;
         ret->stream_version = item->stream_version;
@@ -452,7 +452,8 @@ static int decide_batch(struct region *region, struct region_command *command)
 static int decide(struct region *region, struct region_command *command, struct region_update *update)
 {
     struct region_refusal *refusal = &command->refusal;
-    if (region_own(region)->state != REGION_LOG_ACCEPTING)
+    bool looks_only = command->control != NULL && command->control->dry_run;
+    if (region_own(region)->state != REGION_LOG_ACCEPTING && !looks_only)
         return refuse_not_accepting(region, refusal);
     if (region->pending_count >= region->config.limits.commands_pending)
         return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause",
@@ -467,13 +468,8 @@ static void answer(struct region_command *command, struct region_update *update)
     region_add(update, REGION_ANSWER)->command = command;
 }
 
-void sequencer_command(struct region *region, struct region_command *command, struct region_update *update)
+void sequencer_decide(struct region *region, struct region_command *command, struct region_update *update)
 {
-    memset(&command->refusal, 0, sizeof(command->refusal));
-    command->ticket = 0;
-    command->copies = 0;
-    command->degraded = false;
-    command->next = NULL;
     int code = decide(region, command, update);
     command->refusal.code = code;
     if (code == 0)
@@ -489,6 +485,18 @@ void sequencer_command(struct region *region, struct region_command *command, st
     }
     durability_wait(region, command);
     write_next(region, update);
+}
+
+void sequencer_command(struct region *region, struct region_command *command, struct region_update *update)
+{
+    memset(&command->refusal, 0, sizeof(command->refusal));
+    command->ticket = 0;
+    command->copies = 0;
+    command->degraded = false;
+    command->next = NULL;
+    bool failover = command->control != NULL && command->control->type == REGION_FAILOVER;
+    if (!failover || !inquiry_begin(region, command, update))
+        sequencer_decide(region, command, update);
 }
 
 void sequencer_written(struct region *region, uint64_t size, struct region_update *update)

@@ -43,6 +43,7 @@ struct peer {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool hello_wanted;
+    struct region_lease_question question; /* of the next hello */
     bool last_failed;
     bool stopping;
     struct queue_link pulls; /* the sequencer's, and peers_stop's */
@@ -66,13 +67,14 @@ static struct message *peer_message(const struct peer *peer, enum region_event_t
 
 /* --- Hello --- */
 
-static void say_hello(struct peer *peer)
+static void say_hello(struct peer *peer, const struct region_lease_question *question)
 {
     struct peers *peers = peer->peers;
     struct peer_hello hello;
     struct err err = {0};
     const char *region = peers->server->config->region.peers[peer->number].region;
-    int code = peer_hello(peer->channel, &peers->self, region, HELLO_TIMEOUT_MS, &hello, &err);
+    uint64_t asked_us = clock_now().mono_us;
+    int code = peer_hello(peer->channel, &peers->self, question, region, HELLO_TIMEOUT_MS, &hello, &err);
     struct message *message = peer_message(peer, code == 0 ? REGION_PEER_HELLO : REGION_PEER_DOWN);
     pthread_mutex_lock(&peer->mutex);
     bool was_failing = peer->last_failed;
@@ -82,6 +84,10 @@ static void say_hello(struct peer *peer)
         message->arena = hello.arena; /* moves over, with what held points to */
         message->event.held = hello.held;
         message->event.held_count = hello.held_count;
+        message->event.asked_us = asked_us;
+        message->event.granted = hello.granted;
+        message->event.abstains = hello.abstains;
+        message->event.left_us = hello.left_us;
     } else {
         message->err = err;
         message->err.code = code;
@@ -101,8 +107,9 @@ static void *run_hello(void *context)
             continue;
         }
         peer->hello_wanted = false;
+        struct region_lease_question question = peer->question;
         pthread_mutex_unlock(&peer->mutex);
-        say_hello(peer);
+        say_hello(peer, &question);
         pthread_mutex_lock(&peer->mutex);
     }
     pthread_mutex_unlock(&peer->mutex);
@@ -119,9 +126,12 @@ static void want_hello(struct peer *peer, bool only_after_failure)
     pthread_mutex_unlock(&peer->mutex);
 }
 
-void peers_hello(struct peers *peers, size_t peer)
+void peers_hello(struct peers *peers, size_t peer, const struct region_lease_question *question)
 {
     PRE(peer < peers->count);
+    pthread_mutex_lock(&peers->peers[peer].mutex);
+    peers->peers[peer].question = *question;
+    pthread_mutex_unlock(&peers->peers[peer].mutex);
     want_hello(&peers->peers[peer], false);
 }
 

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "sim/sim.h"
 
-enum { HEAL_EVERY_MS = 1500, SPLIT_MAX_S = 8 };
+enum { HEAL_EVERY_MS = 1500, PATIENCE_ROUNDS = 10, SPLIT_MAX_S = 8 };
 
 static struct bytes context_of(const struct world *world)
 {
@@ -171,9 +171,20 @@ static struct node *survivor(struct world *world, size_t home)
     return NULL;
 }
 
+/* A home that gets no lease, because the others stay away, goes on without one: the operator says that they are down. */
+static bool is_stuck(struct world *world, size_t home, const struct authority_now *now)
+{
+    const struct node *node = &world->nodes[home];
+    struct region_context_status status;
+    if (world->contexts[0].rules.isolation != ISOLATION_FENCE || now->unfenced || !node->up || !node->accepting)
+        return false;
+    region_context_status(node->region, 0, &status);
+    return !status.lease_held;
+}
+
 static void run_heal(struct world *world, struct task *task)
 {
-    (void)task;
+    size_t rounds = ++task->numbers[0];
     struct node *any = survivor(world, SIM_NODES_MAX);
     for (size_t p = 0; any != NULL && p < world->partition_count; p++) {
         struct authority_now now;
@@ -184,8 +195,10 @@ static void run_heal(struct world *world, struct task *task)
         struct node *node = away ? survivor(world, home) : NULL;
         if (node != NULL)
             ask(node, REGION_FAILOVER, home, p, true);
+        else if (!away && rounds > PATIENCE_ROUNDS && is_stuck(world, home, &now))
+            ask(&world->nodes[home], REGION_FAILOVER, home, p, true);
     }
-    world_after(world, (uint64_t)HEAL_EVERY_MS * SIM_MS, NULL, run_heal);
+    world_after(world, (uint64_t)HEAL_EVERY_MS * SIM_MS, NULL, run_heal)->numbers[0] = rounds;
 }
 
 void operators_heal(struct world *world)

@@ -30,6 +30,7 @@ static void add_counts(struct counts *to, const struct counts *from)
         to->changes[i] += from->changes[i];
     to->changes_refused += from->changes_refused;
     to->late += from->late;
+    to->reigns += from->reigns;
 }
 
 void totals_add(struct totals *totals, const struct result *result)
@@ -77,10 +78,11 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->steps, (unsigned long long)counts->boots, (unsigned long long)counts->crashes,
            (unsigned long long)counts->checkpoints, (unsigned long long)counts->cosignatures,
            (unsigned long long)counts->proofs, (unsigned long long)counts->reads);
-    printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late\n",
+    printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late, %llu reigns "
+           "behind leases\n",
            (unsigned long long)counts->changes[0], (unsigned long long)counts->changes[1],
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,
-           (unsigned long long)counts->late);
+           (unsigned long long)counts->late, (unsigned long long)counts->reigns);
     printf("faults:");
     for (int i = 0; i < FAULT_COUNT; i++)
         printf("%s %s %llu", i == 0 ? "" : ",", fault_names[i], (unsigned long long)counts->faults[i]);
@@ -123,6 +125,7 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "taken", counts->changes[1]);
     put(root, "seized", counts->changes[2]);
     put(root, "late", counts->late);
+    put(root, "reigns_behind_leases", counts->reigns);
     for (int i = 0; i < FAULT_COUNT; i++)
         put(faults, fault_names[i], counts->faults[i]);
     json_object_set_new(root, "faults", faults);

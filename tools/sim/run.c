@@ -42,6 +42,7 @@ void run_seed(struct world *world)
     nemesis_start(world);
     operators_start(world);
     atlas_start(world);
+    fence_start(world);
     world_run_until(world, world->plan.fault_phase_us);
     if (!world->failed) {
         nemesis_heal(world);

@@ -151,6 +151,9 @@ struct hello_state {
     bool wanted;
     bool last_failed;
     uint64_t call; /* the number of the call that runs */
+    uint64_t asked_us; /* when it began, on the node's clock */
+    struct region_lease_question asks;     /* that call … */
+    struct region_lease_question question; /* … and the next one */
 };
 
 /* A flipped bit that waits to be repaired. */
@@ -220,6 +223,7 @@ struct counts {
     uint64_t checkpoints, cosignatures, reads, projected, proofs;
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
+    uint64_t reigns; /* homes of fenced partitions that accepted */
 };
 
 struct world {
@@ -242,6 +246,7 @@ struct world {
     struct truth *truth;
     struct clients *clients;
     struct readers *readers;
+    struct fence *fence;
     char temporary[64]; /* the folder of the run, "" when there is none */
     bool healing;
     bool core[SIM_NODES_MAX];
@@ -323,7 +328,7 @@ void writer_start(struct node *node);
 /* net.c: who reaches whom, how long it takes, and hello. */
 uint64_t net_latency(struct world *world, size_t from, size_t to);
 bool net_cut(const struct world *world, size_t from, size_t to);
-void net_hello(struct node *node, size_t peer);
+void net_hello(struct node *node, size_t peer, const struct region_lease_question *question);
 /* A peer called: if the last hello to it failed, say it again now. */
 void net_contact(struct node *node, size_t other);
 
@@ -367,6 +372,11 @@ bool atlas_has_moved(const struct world *world, size_t partition);
 void atlas_forget(struct node *node);
 /* The owner of a log has made an entry durable. */
 void atlas_accepted(struct node *node, size_t log, uint64_t index);
+
+/* fence.c: leases. */
+void fence_start(struct world *world);
+/* A command with writes was decided just now. */
+void fence_decided(struct node *node, const struct region_command *command);
 
 /* fates.c: what the indexes must say, compared with the atlas. */
 /* Whether a change of homes that the core holds rests on what only those have who stay away. */

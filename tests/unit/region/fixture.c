@@ -547,6 +547,13 @@ void site_prepare(struct site *site, struct order *order)
 void site_decide(struct site *site, struct order *order)
 {
     site_step(site, (struct region_event){.type = REGION_COMMAND, .command = &order->command});
+    bool failover = order->command.control != NULL && order->command.control->type == REGION_FAILOVER;
+    for (size_t i = 0; failover && i < site->config.peer_count; i++) {
+        struct region_peer_status status;
+        region_peer_status(site->region, i, &status);
+        if (order->answers == 0 && status.up && strcmp(site->config.peers[i].region, order->command.control->region) != 0)
+            site_hello(site, site->config.peers[i].region, NULL, 0); /* as nothing has changed */
+    }
 }
 
 void site_submit(struct site *site, struct order *order)

@@ -354,11 +354,26 @@ static int check_tail(struct rpc_backend *backend, struct bytes context, struct 
     return strcmp(log->region, "us") == 0 && index >= stage->late_from ? ERR_EXISTS : 0;
 }
 
+static int lease(struct rpc_backend *backend, const char *peer_region, const struct region_lease_question *question,
+                 struct region_lease_answer *ret, struct err *err)
+{
+    (void)backend;
+    (void)err;
+    bool about_eu = strcmp(question->about, "eu") == 0;
+    *ret = (struct region_lease_answer){.granted = strcmp(peer_region, "eu") != 0,
+                                        .abstains = about_eu && question->abstain,
+                                        .left_us = about_eu ? question->lease_us : 0,
+                                        .log_count = 1,
+                                        .obeyed = {7}};
+    return 0;
+}
+
 static const struct rpc_backend_ops OPS = {
     .submit = submit,
     .give_up = give_up,
     .freshness = freshness,
     .check_tail = check_tail,
+    .lease = lease,
     .log_count = log_count,
     .log_at = log_at,
     .wait_change = wait_change,

@@ -34,10 +34,7 @@
     X(demote_nothing, "what a change of homes makes late stays effective in the index")                                \
     X(wait_for_ever, "a log that waits for its basis may fill all the memory that the log it waits for needs")         \
     X(accept_without_lease, "a fenced home accepts without a lease")                                                   \
-    X(lease_without_drift, "whoever granted a lease does not reckon with clocks that differ")                          \
     X(lease_of_the_ignorant, "a lease counts although its granter knew of changes that the holder does not")           \
-    X(grant_without_memory, "a region that lost its disk grants leases before others have told it whom they obey")     \
-    X(obey_at_once, "a granter tells a new home that it obeys, while the old one may still count its grant")           \
     X(order_by_index, "of two changes that begin one epoch, the one with the smaller index wins, not the earlier one")
 
 #ifdef TALLY_PLANTED

@@ -157,7 +157,8 @@ int control_authority_encode(enum control_kind kind, const struct control_author
     if (code != 0)
         return code;
     if (!shape_fits(kind, authority))
-        return err_set(err, ERR_INVALID, "a release names its successor and has no basis; a change names no successor; only a "
+        return err_set(err, ERR_INVALID,
+                       "a release names its successor and has no basis; a change names no successor; only a "
                        "forced seizure is unfenced");
     code = put_text(out, 1, authority->successor);
     if (code == 0)

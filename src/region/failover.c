@@ -107,12 +107,13 @@ static bool check_waiting(const struct region *region, struct region_failover_re
         const struct region_log *log = region->logs[i];
         if (!homes_waits(region, i, &wait))
             continue;
-        add_check(report, "indexed", false,
-                  "log %.100s waits from entry %llu on: it rests on %llu entries of %.64s/%llu, and %llu are here; bring "
-                  "back a region that has them; forced, its %llu entries from there on come late",
-                  log->origin, (unsigned long long)wait.index, (unsigned long long)wait.size, wait.region,
-                  (unsigned long long)wait.incarnation, (unsigned long long)wait.have,
-                  (unsigned long long)(log->durable_size - wait.index));
+        add_check(
+            report, "indexed", false,
+            "log %.100s waits from entry %llu on: it rests on %llu entries of %.64s/%llu, and %llu are here; bring "
+            "back a region that has them; forced, its %llu entries from there on come late",
+            log->origin, (unsigned long long)wait.index, (unsigned long long)wait.size, wait.region,
+            (unsigned long long)wait.incarnation, (unsigned long long)wait.have,
+            (unsigned long long)(log->durable_size - wait.index));
         return true;
     }
     return false;
@@ -204,14 +205,14 @@ static bool is_unfenced(const struct region *region, struct bytes context, const
     size_t at = 0;
     while (authority_partition_next(table, context, &at, &partition)) {
         struct authority_now now;
-        if (authority_now(table, context, partition, &now, NULL) == 0 && now.unfenced &&
-            strcmp(now.region, from) == 0)
+        if (authority_now(table, context, partition, &now, NULL) == 0 && now.unfenced && strcmp(now.region, from) == 0)
             return true;
     }
     return false;
 }
 
-/* Regions that grant the lost one nothing, and will not for a while; how long the last of the others may have to wait. */
+/* Regions that grant the lost one nothing, and will not for a while; how long the last of the others may have to wait.
+ */
 static size_t count_witnesses(const struct region *region, const struct region_failover_report *report,
                               uint64_t lease_us, uint64_t *ret_left_us)
 {
@@ -250,7 +251,8 @@ static void check_lease_ended(const struct region *region, const struct context 
                   "region %s may hold a lease: %zu of %zu regions say that theirs has ended, and %zu must%s%llu ms; "
                   "forced, the new home accepts without a lease, and both accept unless that region is down",
                   name, witnesses, region->config.peer_count + 1, lease_witnesses(region),
-                  left_us > 0 ? "; ask again in " : "; it was waited for ", (unsigned long long)((left_us + 999) / 1000));
+                  left_us > 0 ? "; ask again in " : "; it was waited for ",
+                  (unsigned long long)((left_us + 999) / 1000));
         report->unfenced = true;
     }
 }
@@ -285,8 +287,9 @@ static void check_accepting(const struct region *region, struct region_failover_
 {
     const struct region_log *own = region_own(region);
     bool accepting = own->state == REGION_LOG_ACCEPTING;
-    add_check(report, "accepting", accepting, "this region %s%s%.200s", accepting ? "accepts" : "does not accept: ",
-              accepting ? "" : region_log_state_name(own->state), own->detail);
+    add_check(report, "accepting", accepting, "this region %s%s%.200s",
+              accepting ? "accepts" : "does not accept: ", accepting ? "" : region_log_state_name(own->state),
+              own->detail);
     report->checks[report->check_count - 1].passes_by_itself = !accepting;
 }
 
@@ -300,9 +303,10 @@ static void check_clock(const struct region *region, struct region_failover_repo
         uint64_t there_ms = hlc_unix_ms(log->mirror.chain.last_time);
         if (there_ms <= here_ms + AHEAD_MAX_MS)
             continue;
-        add_check(report, "clock", false,
-                  "the last entry of log %.120s is %llu ms ahead of the wall clock here: one of the two clocks is wrong",
-                  log->origin, (unsigned long long)(there_ms - here_ms));
+        add_check(
+            report, "clock", false,
+            "the last entry of log %.120s is %llu ms ahead of the wall clock here: one of the two clocks is wrong",
+            log->origin, (unsigned long long)(there_ms - here_ms));
         return;
     }
     add_check(report, "clock", true, "no log is ahead of the wall clock here");
@@ -337,7 +341,8 @@ static int report_on_itself(const struct region *region, const struct context *c
     uint64_t left_us = 0;
     size_t granters = 0;
     if (lease_of(context) == 0)
-        return err_set(err, ERR_INVALID, "region %s is the home here, and context \"%.64s\" is not fenced: nothing stops it",
+        return err_set(err, ERR_INVALID,
+                       "region %s is the home here, and context \"%.64s\" is not fenced: nothing stops it",
                        region->config.region, context->name);
     bool held = lease_held(region, context, &left_us, &granters);
     memset(ret, 0, sizeof(*ret));
@@ -346,9 +351,8 @@ static int report_on_itself(const struct region *region, const struct context *c
     ret->heard = true;
     ret->partition_count = count_partitions(region, bytes_of_string(context->name), region->config.region);
     check_accepting(region, ret);
-    add_check(ret, "granters", held,
-              "%zu of %zu regions grant this one a lease, and %zu must%s", granters, region->config.peer_count + 1,
-              lease_needed(region),
+    add_check(ret, "granters", held, "%zu of %zu regions grant this one a lease, and %zu must%s", granters,
+              region->config.peer_count + 1, lease_needed(region),
               held ? "" : "; forced, it accepts without one, and so does whoever has taken over there meanwhile");
     ret->unfenced = !held;
     return 0;

@@ -420,11 +420,12 @@ static int refuse_elsewhere(const struct region *region, const struct region_str
                        (const char *)write->context.data, now->region);
     size_t successor = peer_named(region, home);
     if (now->released && successor < region->config.peer_count && !region->peers[successor].up)
-        return err_set(&refusal->err, ERR_WRONG_HOME,
-                       "partition \"%.*s\" of context \"%.*s\" is being handed over to region %s, at %s, which does not "
-                       "answer here; it takes over when it is back, or an operator fails over from it",
-                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
-                       (const char *)write->context.data, home, refusal->home_address);
+        return err_set(
+            &refusal->err, ERR_WRONG_HOME,
+            "partition \"%.*s\" of context \"%.*s\" is being handed over to region %s, at %s, which does not "
+            "answer here; it takes over when it is back, or an operator fails over from it",
+            shown(write->partition), (const char *)write->partition.data, shown(write->context),
+            (const char *)write->context.data, home, refusal->home_address);
     return err_set(
         &refusal->err, ERR_WRONG_HOME, "partition \"%.*s\" of context \"%.*s\" %s region %s, at %s; send it there",
         shown(write->partition), (const char *)write->partition.data, shown(write->context),
@@ -557,12 +558,13 @@ static int refuse_partition(const struct region *region, const struct region_con
     if (code != 0)
         return code;
     if (now.released)
-        return err_set(err, ERR_WRONG_HOME,
-                       "partition \"%.*s\" is being handed over from %s to %s already; if %s is lost, fail over from it: "
-                       "tally failover %.*s --from %s --partition %.*s",
-                       shown(partition), (const char *)partition.data, now.region, now.successor, now.successor,
-                       shown(control->context), (const char *)control->context.data, now.successor, shown(partition),
-                       (const char *)partition.data);
+        return err_set(
+            err, ERR_WRONG_HOME,
+            "partition \"%.*s\" is being handed over from %s to %s already; if %s is lost, fail over from it: "
+            "tally failover %.*s --from %s --partition %.*s",
+            shown(partition), (const char *)partition.data, now.region, now.successor, now.successor,
+            shown(control->context), (const char *)control->context.data, now.successor, shown(partition),
+            (const char *)partition.data);
     return err_set(err, ERR_WRONG_HOME, "the home of partition \"%.*s\" is %s, not %s", shown(partition),
                    (const char *)partition.data, now.region,
                    control->type == REGION_HANDOVER ? region->config.region : control->region);
@@ -655,7 +657,8 @@ static int change_all(struct region *region, struct region_control *control, con
         control->changed++;
     }
     if (control->changed == 0)
-        return err_set(err, ERR_NOT_FOUND, "no partition of context \"%.*s\" has its home in region %s, or waits for it to take it",
+        return err_set(err, ERR_NOT_FOUND,
+                       "no partition of context \"%.*s\" has its home in region %s, or waits for it to take it",
                        shown(control->context), (const char *)control->context.data,
                        control->type == REGION_HANDOVER ? region->config.region : control->region);
     return 0;

@@ -23,8 +23,7 @@ enum { MILLION = 1000000, NAME_SHOWN_MAX = 64 };
 /* Whoever counts on a slow clock may still count when so much has passed on a fast one. */
 uint64_t lease_stretched_us(uint64_t lease_us)
 {
-    return PLANTED(lease_without_drift) ? lease_us
-                                        : lease_us * (MILLION + LEASE_DRIFT_PPM) / (MILLION - LEASE_DRIFT_PPM) + 1;
+    return lease_us * (MILLION + LEASE_DRIFT_PPM) / (MILLION - LEASE_DRIFT_PPM) + 1;
 }
 
 size_t lease_needed(const struct region *region)
@@ -84,8 +83,8 @@ void lease_load(struct region *region)
     struct leases *leases = &region->leases;
     struct authority_walk at = {0};
     struct authority_record record;
-    leases->amnesia = region->config.peer_count > 0 &&
-                      (has_nothing(region) || region->config.restored || region->config.fresh);
+    leases->amnesia =
+        region->config.peer_count > 0 && (has_nothing(region) || region->config.restored || region->config.fresh);
     while (authority_next(&region->homes.authority, &at, &record)) {
         const struct context *context = context_find(&region->config.contexts, record.context);
         uint32_t log = find_log(region, record.region, record.incarnation);
@@ -214,8 +213,7 @@ static struct title title_of(const struct region *region, const struct authority
 static bool is_past_barrier(const struct region *region, const struct title *title)
 {
     const struct leases *leases = &region->leases;
-    return title->index < leases->barrier[title->log] ||
-           region->now.mono_us >= leases->barrier_until_us[title->log];
+    return title->index < leases->barrier[title->log] || region->now.mono_us >= leases->barrier_until_us[title->log];
 }
 
 static bool counts_itself(const struct region *region, const struct title *title)
@@ -236,7 +234,8 @@ static void list_missing(const struct region *region, const struct title *title,
     size_t used = 0;
     out[0] = '\0';
     if (!counts_itself(region, title))
-        used += (size_t)snprintf(out, size, " %s (it waits out what it may have granted before)", region->config.region);
+        used +=
+            (size_t)snprintf(out, size, " %s (it waits out what it may have granted before)", region->config.region);
     for (size_t i = 0; i < region->config.peer_count && used < size; i++) {
         if (!counts(region, i, title, lease_us))
             used += (size_t)snprintf(out + used, size - used, " %s (%s)", region->config.peers[i].region,
@@ -289,8 +288,7 @@ static uint64_t held_until_us(const struct region *region, uint64_t lease_us, si
     return count >= others ? ends[others - 1] : 0;
 }
 
-bool lease_held(const struct region *region, const struct context *context, uint64_t *ret_left_us,
-                size_t *ret_granters)
+bool lease_held(const struct region *region, const struct context *context, uint64_t *ret_left_us, size_t *ret_granters)
 {
     uint64_t until_us = held_until_us(region, lease_of(context), ret_granters);
     bool held = until_us > region->now.mono_us;
@@ -344,7 +342,7 @@ static void raise_barrier(struct region *region, uint32_t log, uint64_t index, u
 {
     struct leases *leases = &region->leases;
     uint64_t now_us = region->now.mono_us;
-    if (until_us <= now_us || PLANTED(obey_at_once))
+    if (until_us <= now_us)
         return;
     if (leases->barrier_until_us[log] <= now_us)
         leases->barrier[log] = NO_BARRIER;
@@ -406,8 +404,8 @@ void region_lease_asked(struct region *region, struct time_now now, size_t peer,
     if (leases->shortest_us == 0 || !leases->began)
         return;
     region->now = now;
-    ret->granted = (!leases->amnesia || PLANTED(grant_without_memory)) && state != REGION_LOG_FORKED &&
-                   state != REGION_LOG_RETIRED && now.mono_us >= leases->barred_until_us[peer];
+    ret->granted = !leases->amnesia && state != REGION_LOG_FORKED && state != REGION_LOG_RETIRED &&
+                   now.mono_us >= leases->barred_until_us[peer];
     if (ret->granted)
         leases->granted_us[peer] = now.mono_us;
     ret->log_count = region->log_count;
@@ -467,10 +465,11 @@ void lease_watch(struct region *region, size_t at, struct region_update *update)
     bool lost = state->had_lease && !held;
     state->had_lease = held;
     if (lost && needs_lease(region, context))
-        region_alarm(update, 0, bytes_of(NULL, 0),
-                     "context %.64s is FENCED: %zu of %zu regions grant this one a lease, and %zu must; its appends are "
-                     "refused until they do",
-                     context->name, granters, region->config.peer_count + 1, lease_needed(region));
+        region_alarm(
+            update, 0, bytes_of(NULL, 0),
+            "context %.64s is FENCED: %zu of %zu regions grant this one a lease, and %zu must; its appends are "
+            "refused until they do",
+            context->name, granters, region->config.peer_count + 1, lease_needed(region));
 }
 
 uint64_t lease_deadline_us(const struct region *region)

@@ -340,7 +340,8 @@ int region_step(struct region *region, const struct region_event *event, struct 
     PRE(event->log < region->log_count);
     PRE(event->peer < region->config.peer_count || event->peer == 0);
     region_update_clear(update);
-    size_t answers = region->pending_count + (event->type == REGION_COMMAND ? 1 : 0) + (region->inquiry.command != NULL);
+    size_t answers =
+        region->pending_count + (event->type == REGION_COMMAND ? 1 : 0) + (region->inquiry.command != NULL);
     int code = region_update_reserve(update, REGION_EFFECTS_SLACK + answers, err);
     if (code != 0)
         return code;
@@ -365,8 +366,8 @@ int region_step(struct region *region, const struct region_event *event, struct 
     checkpoint_resume(region, update);
     update->deadline_mono_us = earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)),
                                        earlier(checkpoint_deadline_us(region), incarnation_deadline_us(region)));
-    update->deadline_mono_us = earlier(earlier(update->deadline_mono_us, inquiry_deadline_us(region)),
-                                       lease_deadline_us(region));
+    update->deadline_mono_us =
+        earlier(earlier(update->deadline_mono_us, inquiry_deadline_us(region)), lease_deadline_us(region));
     return 0;
 }
 

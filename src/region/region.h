@@ -109,10 +109,11 @@ struct region_control {
     const struct bytes *partitions;
     struct bytes actor;
     struct bytes reason;
-    bool forced;  /* go on although readiness checks fail; needs a reason */
-    bool dry_run; /* FAILOVER: the evidence only */
+    bool forced;                    /* go on although readiness checks fail; needs a reason */
+    bool dry_run;                   /* FAILOVER: the evidence only */
     const char *projections_behind; /* FAILOVER: what the caller says of projections that are stale; NULL: none is */
-    struct region_failover_report *report; /* FAILOVER: filled with what was decided on, also when it is refused; not NULL */
+    struct region_failover_report
+        *report; /* FAILOVER: filled with what was decided on, also when it is refused; not NULL */
     /* The answer: partitions changed, and such as are left because one block holds no more: ask again. */
     size_t changed;
     size_t remaining;
@@ -274,10 +275,10 @@ struct region_event {
     const struct err *err;
     const struct region_held *held; /* HELLO: logs the peer holds, already checked for cluster, protocol and contexts */
     size_t held_count;
-    uint64_t asked_us;              /* HELLO: monotonic time of this region, from before the peer was asked */
-    bool granted;                   /* HELLO: the peer grants this region a lease (lease.h) */
-    bool abstains;                  /* HELLO: it grants none to the region that was asked about, and will not */
-    uint64_t left_us;               /* HELLO: what it granted that region may be counted for so long */
+    uint64_t asked_us; /* HELLO: monotonic time of this region, from before the peer was asked */
+    bool granted;      /* HELLO: the peer grants this region a lease (lease.h) */
+    bool abstains;     /* HELLO: it grants none to the region that was asked about, and will not */
+    uint64_t left_us;  /* HELLO: what it granted that region may be counted for so long */
 };
 
 /* --- Effects --- */

@@ -20,7 +20,7 @@ enum {
     REGION_PENALTY_US = 30 * 1000 * 1000,
 };
 
-#define REGION_NEVER         UINT64_MAX
+#define REGION_NEVER UINT64_MAX
 
 /* An own checkpoint, with the cosignatures that came in for it. */
 struct kept_note {

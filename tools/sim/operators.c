@@ -27,8 +27,7 @@ static bool look_up(const struct node *node, size_t partition, struct authority_
     return node->up && authority_now(region_authority(node->region), context_of(node->world), name, ret, NULL) == 0;
 }
 
-/* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. */
-static void ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced)
+void operators_ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced)
 {
     struct world *world = node->world;
     struct request *request = sim_must(mem_alloc_zero(1, sizeof(*request)));
@@ -77,7 +76,7 @@ static bool hand_over(struct world *world, bool back)
         to = world_first_home(world, partition);
     if (!answers(node) || to == node->number)
         return false;
-    ask(node, REGION_HANDOVER, to, partition, world_chance(world, 200000));
+    operators_ask(node, REGION_HANDOVER, to, partition, world_chance(world, 200000));
     return true;
 }
 
@@ -91,7 +90,7 @@ static bool fail_over(struct world *world)
         from = world_node_named(world, now.region);
     if (!answers(node) || from == node->number)
         return false;
-    ask(node, REGION_FAILOVER, from, partition, world_chance(world, 500000));
+    operators_ask(node, REGION_FAILOVER, from, partition, world_chance(world, 500000));
     return true;
 }
 
@@ -121,8 +120,8 @@ static bool split(struct world *world)
         task->numbers[0] = first;
         task->numbers[1] = second;
     }
-    ask(&world->nodes[first], REGION_FAILOVER, from, partition, true);
-    ask(&world->nodes[second], REGION_FAILOVER, from, partition, true);
+    operators_ask(&world->nodes[first], REGION_FAILOVER, from, partition, true);
+    operators_ask(&world->nodes[second], REGION_FAILOVER, from, partition, true);
     return true;
 }
 
@@ -171,7 +170,8 @@ static struct node *survivor(struct world *world, size_t home)
     return NULL;
 }
 
-/* A home that gets no lease, because the others stay away, goes on without one: the operator says that they are down. */
+/* A home that gets no lease, because the others stay away, goes on without one: the operator says that they are down.
+ */
 static bool is_stuck(struct world *world, size_t home, const struct authority_now *now)
 {
     const struct node *node = &world->nodes[home];
@@ -194,9 +194,9 @@ static void run_heal(struct world *world, struct task *task)
         bool away = !world->core[home] || (now.released && !world->core[world_node_named(world, now.successor)]);
         struct node *node = away ? survivor(world, home) : NULL;
         if (node != NULL)
-            ask(node, REGION_FAILOVER, home, p, true);
+            operators_ask(node, REGION_FAILOVER, home, p, true);
         else if (!away && rounds > PATIENCE_ROUNDS && is_stuck(world, home, &now))
-            ask(&world->nodes[home], REGION_FAILOVER, home, p, true);
+            operators_ask(&world->nodes[home], REGION_FAILOVER, home, p, true);
     }
     world_after(world, (uint64_t)HEAL_EVERY_MS * SIM_MS, NULL, run_heal)->numbers[0] = rounds;
 }

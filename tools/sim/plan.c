@@ -70,6 +70,7 @@ static void draw_rules(struct world *world)
     if (world->node_count == 1 || !world_chance(world, 400000))
         return;
     rules->isolation = ISOLATION_FENCE;
+    world->plan.fault_every_us *= 4; /* the rest is faults enough */
     rules->lease_ms = (uint32_t)world_between(world, RULES_LEASE_MIN_MS, 8 * RULES_LEASE_MIN_MS);
 }
 

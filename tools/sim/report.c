@@ -78,7 +78,8 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->steps, (unsigned long long)counts->boots, (unsigned long long)counts->crashes,
            (unsigned long long)counts->checkpoints, (unsigned long long)counts->cosignatures,
            (unsigned long long)counts->proofs, (unsigned long long)counts->reads);
-    printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late, %llu reigns "
+    printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late, %llu "
+           "reigns "
            "behind leases\n",
            (unsigned long long)counts->changes[0], (unsigned long long)counts->changes[1],
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,

@@ -150,8 +150,8 @@ struct hello_state {
     bool running;
     bool wanted;
     bool last_failed;
-    uint64_t call; /* the number of the call that runs */
-    uint64_t asked_us; /* when it began, on the node's clock */
+    uint64_t call;                         /* the number of the call that runs */
+    uint64_t asked_us;                     /* when it began, on the node's clock */
     struct region_lease_question asks;     /* that call … */
     struct region_lease_question question; /* … and the next one */
 };
@@ -363,6 +363,8 @@ void clients_check_fates(struct world *world, const struct atlas *atlas);
 void operators_start(struct world *world);
 /* Partitions whose home stays away are seized by one that does not. */
 void operators_heal(struct world *world);
+/* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. */
+void operators_ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced);
 
 /* atlas.c */
 void atlas_start(struct world *world);

@@ -306,10 +306,11 @@ void site_tick(struct site *site, uint64_t us)
 
 void site_hello(struct site *site, const char *peer, const struct region_held *held, size_t held_count)
 {
-    site_step(site,
-              (struct region_event){
-                  .type = REGION_PEER_HELLO, .peer = site_peer(site, peer), .asked_us = site->asked_us[site_peer(site, peer)],
-.held = held, .held_count = held_count});
+    site_step(site, (struct region_event){.type = REGION_PEER_HELLO,
+                                          .peer = site_peer(site, peer),
+                                          .asked_us = site->asked_us[site_peer(site, peer)],
+                                          .held = held,
+                                          .held_count = held_count});
 }
 
 void site_peer_down(struct site *site, const char *peer)
@@ -551,7 +552,8 @@ void site_decide(struct site *site, struct order *order)
     for (size_t i = 0; failover && i < site->config.peer_count; i++) {
         struct region_peer_status status;
         region_peer_status(site->region, i, &status);
-        if (order->answers == 0 && status.up && strcmp(site->config.peers[i].region, order->command.control->region) != 0)
+        if (order->answers == 0 && status.up &&
+            strcmp(site->config.peers[i].region, order->command.control->region) != 0)
             site_hello(site, site->config.peers[i].region, NULL, 0); /* as nothing has changed */
     }
 }

@@ -32,7 +32,6 @@
     X(forget_changes, "after a start, changes of homes that wait for their basis are forgotten")                       \
     X(late_moves_heads, "an entry that comes too late counts as the head of its stream")                               \
     X(demote_nothing, "what a change of homes makes late stays effective in the index")                                \
-    X(wait_for_ever, "a log that waits for its basis may fill all the memory that the log it waits for needs")         \
     X(accept_without_lease, "a fenced home accepts without a lease")                                                   \
     X(lease_of_the_ignorant, "a lease counts although its granter knew of changes that the holder does not")           \
     X(order_by_index, "of two changes that begin one epoch, the one with the smaller index wins, not the earlier one")

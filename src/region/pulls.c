@@ -101,7 +101,7 @@ static bool is_held_up(const struct region *region, uint32_t log, const struct b
     struct homes_wait wait;
     size_t entries = 0;
     size_t changes = 0;
-    if (region->homes.change_count == 0 || PLANTED(wait_for_ever) || !homes_waits(region, log, &wait))
+    if (region->homes.change_count == 0 || !homes_waits(region, log, &wait))
         return false;
     homes_held_up(region, &entries, &changes);
     return entries + block->entry_count > region->config.limits.unindexed_entries / 2 ||

@@ -475,6 +475,8 @@ void sequencer_decide(struct region *region, struct region_command *command, str
     if (code == 0)
         durability_count(region, command);
     if (code != 0 || command->ticket <= durability_copied(region, command->copies)) {
+        if (code == 0)
+            command->refusal.code = durability_confirm(region, command);
         answer(command, update);
         return;
     }

@@ -88,6 +88,15 @@ static void add_peer_reasons(const struct admin *admin, const struct admin_statu
     }
 }
 
+static void add_context_reasons(const struct admin *admin, const struct admin_status *status, json_t *reasons)
+{
+    const struct context_table *contexts = &admin->backend->config->contexts;
+    for (size_t i = 0; i < contexts->count; i++) {
+        if (status->contexts[i].advice[0] != '\0')
+            add_reason(reasons, "home lost", false, contexts->contexts[i].name, status->contexts[i].advice);
+    }
+}
+
 void page_health(struct admin *admin, struct response *response)
 {
     char damage[TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -101,6 +110,7 @@ void page_health(struct admin *admin, struct response *response)
         add_reason(reasons, "damaged", true, "found by a reader", damage);
     }
     add_peer_reasons(admin, status, reasons);
+    add_context_reasons(admin, status, reasons);
     answer_json(
         fatal ? 503 : 200,
         json_pack("{s:b,s:s,s:o}", "healthy", !fatal, "region", admin->backend->config->region, "reasons", reasons),

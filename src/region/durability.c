@@ -322,6 +322,8 @@ void region_context_status(const struct region *region, size_t context, struct r
     *ret = (struct region_context_status){.away = state->away, .degraded_count = state->degraded_count};
     bounds_status(region, context, ret);
     lease_status(region, context, ret);
+    ret->failover_ready = state->ready;
+    memcpy(ret->advice, state->advice, sizeof(ret->advice));
 }
 
 static void watch_peers(struct region *region, size_t at, struct region_update *update)

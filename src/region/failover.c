@@ -219,6 +219,8 @@ static size_t count_witnesses(const struct region *region, const struct region_f
     const struct inquiry *inquiry = &region->inquiry;
     uint64_t left_us = lease_given_left_us(region, report->peer, lease_us);
     size_t count = left_us == 0;
+    for (size_t i = 0; inquiry->command == NULL && left_us == 0 && i < region->config.peer_count; i++)
+        count += i != report->peer && region->peers[i].up; /* as this one: they are asked when it is done */
     for (size_t i = 0; inquiry->command != NULL && i < region->config.peer_count; i++) {
         if (i == report->peer || !inquiry->answered[i] || region->now.mono_us >= inquiry->asked_us[i] + lease_us)
             continue;

@@ -361,9 +361,11 @@ int region_step(struct region *region, const struct region_event *event, struct 
     peers_timer(region, update);
     durability_release(region, update);
     policies_watch(region, update);
+    assist_watch(region, update);
     freshness_update(region);
     pulls_choose(region, update);
     checkpoint_resume(region, update);
+    update->deadline_mono_us = earlier(update->deadline_mono_us, region->assist_at_us);
     update->deadline_mono_us = earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)),
                                        earlier(checkpoint_deadline_us(region), incarnation_deadline_us(region)));
     update->deadline_mono_us =

@@ -380,6 +380,8 @@ struct region_context_status {
     uint64_t lease_left_ms;  /* … for so long, if nobody grants it more … */
     uint32_t lease_granters; /* … because so many regions grant it, … */
     uint32_t lease_needed;   /* … of so many that must; 0: the context is not fenced */
+    bool failover_ready;     /* a home is lost, and a failover would pass its checks */
+    char advice[TALLY_ERROR_MESSAGE_MAX_BYTES]; /* a home is lost (failover: assisted): what to do; else empty */
 };
 
 size_t region_log_count(const struct region *region);

@@ -93,6 +93,8 @@ struct context_state {
     uint64_t degraded_count;
     struct bound *bound; /* NULL: no recovery point */
     bool had_lease;
+    bool ready;                                 /* a failover would pass its checks */
+    char advice[TALLY_ERROR_MESSAGE_MAX_BYTES]; /* a home is lost: what to do; else empty */
 };
 
 /* A failover that waits for what the peers say to it (inquiry.c). */
@@ -115,6 +117,7 @@ struct region {
     struct homes homes;
     struct leases leases;
     struct inquiry inquiry;
+    uint64_t assist_at_us; /* when assist.c looks next */
     struct settles settles;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
     size_t log_count;
@@ -160,6 +163,9 @@ void sequencer_decide(struct region *region, struct region_command *command, str
 
 /* failover.c: what the caller knows of projections that are stale; NULL: none is. */
 void failover_add_projections(struct region_failover_report *report, const char *behind);
+
+/* assist.c: at each step. */
+void assist_watch(struct region *region, struct region_update *update);
 
 /* inquiry.c */
 /* False: the command is to be decided, or refused, without asking. */

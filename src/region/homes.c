@@ -47,7 +47,7 @@ struct homes_take {
     uint8_t bytes[]; /* context, partition */
 };
 
-enum { TAKES_AT_ONCE_MAX = 4096, ERROR_NAME_MAX = 100 };
+enum { TAKES_AT_ONCE_MAX = 4096 };
 
 void homes_init(struct homes *homes, const struct context_table *contexts)
 {
@@ -192,8 +192,7 @@ static int parse_change(const struct region *region, uint32_t log, const struct 
                               &region->logs[log]->parts, ret, err);
 }
 
-/* Sizes of all logs: durable, or as the index has them. */
-static struct position position_of(const struct region *region, bool indexed)
+struct position homes_position(const struct region *region, bool indexed)
 {
     struct position position = {.count = 0};
     for (size_t i = 0; i < region->log_count; i++) {
@@ -264,7 +263,7 @@ bool homes_waits(const struct region *region, uint32_t log, struct homes_wait *r
     if (queue_empty(changes))
         return false;
     const struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
-    struct position durable = position_of(region, false);
+    struct position durable = homes_position(region, false);
     if (parse_change(region, log, change, &event, NULL) != 0 || authority_ready(&event, &durable))
         return false;
     const struct position *basis = &event.change.basis;
@@ -295,11 +294,11 @@ void homes_held_up(const struct region *region, size_t *ret_entries, size_t *ret
     }
 }
 
-static void apply_changes(struct region *region, struct region_update *update)
+void homes_apply(struct region *region, struct region_update *update)
 {
     bool moved = region->homes.change_count > 0;
     while (moved) {
-        struct position durable = position_of(region, false);
+        struct position durable = homes_position(region, false);
         moved = false;
         for (uint32_t log = 0; log < region->log_count; log++) {
             while (update->effect_count + REGION_EFFECTS_SLACK / 2 < update->effect_capacity &&
@@ -311,8 +310,8 @@ static void apply_changes(struct region *region, struct region_update *update)
 
 /* --- Taking --- */
 
-static int append_change(struct region *region, enum control_kind kind, struct bytes context, struct bytes partition,
-                         uint64_t epoch, const struct control_authority *change, struct err *err)
+int homes_append(struct region *region, enum control_kind kind, struct bytes context, struct bytes partition,
+                 uint64_t epoch, const struct control_authority *change, struct err *err)
 {
     struct buf payload;
     buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
@@ -336,8 +335,8 @@ static int take_one(struct region *region, const struct homes_take *take, const 
     uint64_t epoch = 0;
     if (!awaits_us(region, take_context(take), take_partition(take), &epoch) || epoch != take->epoch)
         return 0; /* overtaken by another change */
-    return append_change(region, CONTROL_AUTHORITY_TAKEN, take_context(take), take_partition(take), epoch + 1, change,
-                         NULL);
+    return homes_append(region, CONTROL_AUTHORITY_TAKEN, take_context(take), take_partition(take), epoch + 1, change,
+                        NULL);
 }
 
 static void take_released(struct region *region, struct region_update *update)
@@ -346,7 +345,7 @@ static void take_released(struct region *region, struct region_update *update)
     if (queue_empty(takes) || region_own(region)->state != REGION_LOG_ACCEPTING ||
         !take_is_ready(region, QUEUE_ITEM(takes->next, struct homes_take, link)))
         return;
-    struct position basis = position_of(region, true);
+    struct position basis = homes_position(region, true);
     overlay_evict_indexed(&region->overlay);
     for (size_t i = 0; i < TAKES_AT_ONCE_MAX && !queue_empty(takes); i++) {
         struct homes_take *take = QUEUE_ITEM(takes->next, struct homes_take, link);
@@ -360,13 +359,13 @@ static void take_released(struct region *region, struct region_update *update)
         mem_free(take);
         region->homes.take_count--;
     }
-    apply_changes(region, update);
+    homes_apply(region, update);
     sequencer_flush(region, update);
 }
 
 void homes_move(struct region *region, struct region_update *update)
 {
-    apply_changes(region, update);
+    homes_apply(region, update);
     take_released(region, update);
 }
 
@@ -390,12 +389,12 @@ bool homes_late_item(const struct region *region, const struct overlay_item *ite
                              origin->incarnation, item->index);
 }
 
-static int shown(struct bytes name)
+int homes_shown(struct bytes name)
 {
-    return (int)(name.size_bytes > ERROR_NAME_MAX ? ERROR_NAME_MAX : name.size_bytes);
+    return (int)(name.size_bytes > HOMES_NAME_SHOWN_MAX ? HOMES_NAME_SHOWN_MAX : name.size_bytes);
 }
 
-static size_t peer_named(const struct region *region, const char *name)
+size_t homes_peer_named(const struct region *region, const char *name)
 {
     size_t peer = 0;
     while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, name) != 0)
@@ -416,19 +415,19 @@ static int refuse_elsewhere(const struct region *region, const struct region_str
     if (to_us)
         return err_set(&refusal->err, ERR_UNAVAILABLE,
                        "partition \"%.*s\" of context \"%.*s\" is on its way from region %s to this one; retry",
-                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
                        (const char *)write->context.data, now->region);
-    size_t successor = peer_named(region, home);
+    size_t successor = homes_peer_named(region, home);
     if (now->released && successor < region->config.peer_count && !region->peers[successor].up)
         return err_set(
             &refusal->err, ERR_WRONG_HOME,
             "partition \"%.*s\" of context \"%.*s\" is being handed over to region %s, at %s, which does not "
             "answer here; it takes over when it is back, or an operator fails over from it",
-            shown(write->partition), (const char *)write->partition.data, shown(write->context),
+            homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
             (const char *)write->context.data, home, refusal->home_address);
     return err_set(
         &refusal->err, ERR_WRONG_HOME, "partition \"%.*s\" of context \"%.*s\" %s region %s, at %s; send it there",
-        shown(write->partition), (const char *)write->partition.data, shown(write->context),
+        homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
         (const char *)write->context.data, now->released ? "is being handed over to" : "has its home in", home,
         refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
 }
@@ -455,7 +454,7 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
         return err_set(&refusal->err, ERR_UNAVAILABLE,
                        "this region has just become the home of partition \"%.*s\" of context \"%.*s\", and its index "
                        "does not show that yet; retry",
-                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
                        (const char *)write->context.data);
     code = lease_check(region, context_find(&region->config.contexts, write->context), &now, &refusal->err);
     if (code != 0)
@@ -473,105 +472,7 @@ bool homes_wrote(const struct region *region, const struct region_stream_write *
            authority_was_home(&region->homes.authority, write->context, write->partition, origin.region);
 }
 
-/* --- Commands of the operator --- */
-
-static int check_forced(const struct region_control *control, const char *what, struct err *err)
-{
-    if (control->forced && control->reason.size_bytes > 0)
-        return 0;
-    return err_set(err, ERR_UNAVAILABLE, "%s; force it only with a reason, which stays in the log", what);
-}
-
-static int check_handover(const struct region *region, const struct region_control *control, struct err *err)
-{
-    size_t peer = peer_named(region, control->region);
-    char what[REGION_CHECK_DETAIL_MAX_BYTES];
-    if (peer == region->config.peer_count)
-        return err_set(err, ERR_INVALID, "region \"%.63s\" is not a peer; a partition can only be handed to one",
-                       control->region);
-    if (region->peers[peer].up)
-        return 0;
-    snprintf(what, sizeof(what), "region %s is not reachable from here: nobody would be the home until it is",
-             control->region);
-    return check_forced(control, what, err);
-}
-
-/* The first readiness check that fails, unless the operator goes on with a reason, and may. */
-static int judge(const struct region_control *control, const struct region_failover_report *report, struct err *err)
-{
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < report->check_count; i++) {
-        const struct region_check *check = &report->checks[i];
-        if (!check->ok && check->passes_by_itself)
-            code = err_set(err, ERR_BUSY, "%s; retry", check->detail);
-        else if (!check->ok)
-            code = check_forced(control, check->detail, err);
-    }
-    return code;
-}
-
-static int check_failover(const struct region *region, const struct region_control *control, bool *ret_unfenced,
-                          struct err *err)
-{
-    struct region_failover_report *report = control->report;
-    const struct region_command *asking = region->inquiry.command;
-    if (asking != NULL && asking->control != control)
-        return err_set(err, ERR_BUSY, "another failover is being decided here; retry after a pause");
-    if (report == NULL && (report = mem_alloc(sizeof(*report))) == NULL)
-        return err_no_memory(err, "the evidence");
-    int code = region_failover_report(region, control->context, control->region, report, err);
-    if (code == 0)
-        failover_add_projections(report, control->projections_behind);
-    if (code == 0 && !control->dry_run)
-        code = judge(control, report, err);
-    *ret_unfenced = code == 0 && report->unfenced && control->forced;
-    if (control->report == NULL)
-        mem_free(report);
-    return code;
-}
-
-bool homes_lost_with(const struct authority_now *now, const char *from)
-{
-    return strcmp(now->region, from) == 0 || (now->released && strcmp(now->successor, from) == 0);
-}
-
-/* Whether the command is about this partition: a home that lets go of what it has not let go yet; or whoever takes what
- * a lost region had, but for what it had let go to a region that is there to take it. */
-static bool concerned(const struct region *region, const struct region_control *control, struct bytes partition,
-                      struct authority_now *ret)
-{
-    if (authority_now(&region->homes.authority, control->context, partition, ret, NULL) != 0)
-        return false;
-    if (control->type == REGION_HANDOVER)
-        return strcmp(ret->region, region->config.region) == 0 && !ret->released;
-    size_t successor = peer_named(region, ret->successor);
-    bool will_be_taken = ret->released && strcmp(ret->successor, control->region) != 0 &&
-                         successor < region->config.peer_count && region->peers[successor].up;
-    return homes_lost_with(ret, control->region) && !will_be_taken;
-}
-
-static int refuse_partition(const struct region *region, const struct region_control *control, struct bytes partition,
-                            struct err *err)
-{
-    struct authority_now now;
-    int code = authority_now(&region->homes.authority, control->context, partition, &now, err);
-    if (code != 0)
-        return code;
-    if (now.released)
-        return err_set(
-            err, ERR_WRONG_HOME,
-            "partition \"%.*s\" is being handed over from %s to %s already; if %s is lost, fail over from it: "
-            "tally failover %.*s --from %s --partition %.*s",
-            shown(partition), (const char *)partition.data, now.region, now.successor, now.successor,
-            shown(control->context), (const char *)control->context.data, now.successor, shown(partition),
-            (const char *)partition.data);
-    return err_set(err, ERR_WRONG_HOME, "the home of partition \"%.*s\" is %s, not %s", shown(partition),
-                   (const char *)partition.data, now.region,
-                   control->type == REGION_HANDOVER ? region->config.region : control->region);
-}
-
-/* The largest epoch that a change of the context begins that was received and waits for what it rests on. */
-static uint64_t waiting_epoch(const struct region *region, struct bytes context)
+uint64_t homes_waiting_epoch(const struct region *region, struct bytes context)
 {
     uint64_t largest = 0;
     for (uint32_t log = 0; log < region->log_count && region->homes.change_count > 0; log++) {
@@ -585,123 +486,4 @@ static uint64_t waiting_epoch(const struct region *region, struct bytes context)
         }
     }
     return largest;
-}
-
-/* The epoch that a seizure begins: above whatever may have begun without this region's knowing. A region that something
- * was let go to may have taken it, and a change that waits here for its basis counts elsewhere. */
-static uint64_t epoch_above(const struct region *region, const struct authority_now *now, uint64_t waiting)
-{
-    bool may_be_taken = now->released && strcmp(now->successor, region->config.region) != 0;
-    uint64_t known = now->epoch + may_be_taken;
-    return (waiting > known ? waiting : known) + 1;
-}
-
-/* What all changes of one command say. */
-struct changing {
-    const struct region_control *control;
-    struct position basis;
-    uint64_t waiting;
-    bool unfenced;
-};
-
-static int change_one(struct region *region, const struct changing *changing, struct bytes partition,
-                      const struct authority_now *now, struct err *err)
-{
-    const struct region_control *control = changing->control;
-    bool handover = control->type == REGION_HANDOVER;
-    struct control_authority change = {.previous = bytes_of_string(now->region),
-                                       .actor = control->actor,
-                                       .reason = control->reason,
-                                       .forced = control->forced,
-                                       .unfenced = changing->unfenced};
-    if (handover)
-        change.successor = bytes_of_string(control->region);
-    else
-        change.basis = changing->basis;
-    return append_change(region, handover ? CONTROL_AUTHORITY_RELEASED : CONTROL_AUTHORITY_SEIZED, control->context,
-                         partition, handover ? now->epoch : epoch_above(region, now, changing->waiting), &change, err);
-}
-
-static int change_named(struct region *region, struct region_control *control, const struct changing *changing,
-                        struct err *err)
-{
-    for (size_t i = 0; i < control->partition_count; i++) {
-        struct authority_now now;
-        if (!concerned(region, control, control->partitions[i], &now))
-            return refuse_partition(region, control, control->partitions[i], err);
-        int code = change_one(region, changing, control->partitions[i], &now, err);
-        if (code != 0)
-            return code;
-        control->changed++;
-    }
-    return 0;
-}
-
-static int change_all(struct region *region, struct region_control *control, const struct changing *changing,
-                      struct err *err)
-{
-    struct bytes partition;
-    size_t at = 0;
-    while (authority_partition_next(&region->homes.authority, control->context, &at, &partition)) {
-        struct authority_now now;
-        if (!concerned(region, control, partition, &now))
-            continue;
-        if (control->changed == REGION_CONTROL_PARTITIONS_MAX ||
-            block_room_bytes(region->open_block) < 2 * CONTROL_PAYLOAD_MAX_BYTES) {
-            control->remaining++;
-            continue;
-        }
-        int code = change_one(region, changing, partition, &now, err);
-        if (code != 0)
-            return code;
-        control->changed++;
-    }
-    if (control->changed == 0)
-        return err_set(err, ERR_NOT_FOUND,
-                       "no partition of context \"%.*s\" has its home in region %s, or waits for it to take it",
-                       shown(control->context), (const char *)control->context.data,
-                       control->type == REGION_HANDOVER ? region->config.region : control->region);
-    return 0;
-}
-
-static int check_control(const struct region *region, const struct region_control *control, bool *ret_unfenced,
-                         struct err *err)
-{
-    struct authority_now now;
-    int code =
-        authority_now(&region->homes.authority, control->context, bytes_of_string(CONTROL_ALL_PARTITIONS), &now, err);
-    if (code == 0 && control->partition_count > REGION_CONTROL_PARTITIONS_MAX)
-        code = err_set(err, ERR_TOO_LARGE, "at most %d partitions can be named at once", REGION_CONTROL_PARTITIONS_MAX);
-    if (code != 0)
-        return code;
-    return control->type == REGION_HANDOVER ? check_handover(region, control, err)
-                                            : check_failover(region, control, ret_unfenced, err);
-}
-
-int homes_control(struct region *region, struct region_command *command, struct region_update *update)
-{
-    struct region_control *control = command->control;
-    struct err *err = &command->refusal.err;
-    control->changed = 0;
-    control->remaining = 0;
-    struct changing changing = {.control = control};
-    int code = check_control(region, control, &changing.unfenced, err);
-    if (code != 0 || control->dry_run)
-        return code;
-    changing.waiting = waiting_epoch(region, control->context);
-    code = sequencer_control_room(region, control->partition_count, CONTROL_PAYLOAD_MAX_BYTES / 16, err);
-    if (code != 0)
-        return code;
-    overlay_evict_indexed(&region->overlay);
-    changing.basis = position_of(region, true);
-    struct sequencer_mark mark = sequencer_mark(region);
-    code = control->partition_count > 0 ? change_named(region, control, &changing, err)
-                                        : change_all(region, control, &changing, err);
-    if (code != 0) {
-        sequencer_take_back(region, &mark);
-        return code;
-    }
-    command->ticket = mirror_size(&region_own(region)->mirror);
-    apply_changes(region, update);
-    return 0;
 }

@@ -40,8 +40,6 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
 /* Whether the log (as the index numbers it) is of a region that is, or was, the home of the write's partition: only
  * then can it hold the stream's head. */
 bool homes_wrote(const struct region *region, const struct region_stream_write *write, uint32_t index_log);
-/* An operator's command; control->changed and ->remaining, and command->ticket on success. */
-int homes_control(struct region *region, struct region_command *command, struct region_update *update) MUST_USE;
 
 /* An entry of another log passed its checks: kept if it is an authority event. ERR_BUSY past
  * REGION_CHANGES_PENDING_MAX, ERR_NO_MEMORY. A malformed one raises an alarm and is ignored, in every region alike. */
@@ -74,5 +72,20 @@ bool homes_waits(const struct region *region, uint32_t log, struct homes_wait *r
 void homes_held_up(const struct region *region, size_t *ret_entries, size_t *ret_changes);
 /* Whether a failover from `from` is about this partition: it is the home, or the region that it was let go to. */
 bool homes_lost_with(const struct authority_now *now, const char *from);
+
+/* For control.c and handover.c. Appends one authority event to the own log, after sequencer_control_room. */
+int homes_append(struct region *region, enum control_kind kind, struct bytes context, struct bytes partition,
+                 uint64_t epoch, const struct control_authority *change, struct err *err) MUST_USE;
+/* Puts what can be applied to the table; what was appended, too. */
+void homes_apply(struct region *region, struct region_update *update);
+/* Sizes of all logs: durable, or as the index has them. */
+struct position homes_position(const struct region *region, bool indexed);
+/* The largest epoch that a change of the context begins that was received and waits for what it rests on. */
+uint64_t homes_waiting_epoch(const struct region *region, struct bytes context);
+/* Place among the peers; peer_count: none. */
+size_t homes_peer_named(const struct region *region, const char *name);
+/* How much of a name an error message shows. */
+enum { HOMES_NAME_SHOWN_MAX = 100 };
+int homes_shown(struct bytes name);
 
 #endif

@@ -340,8 +340,8 @@ int region_step(struct region *region, const struct region_event *event, struct 
     PRE(event->log < region->log_count);
     PRE(event->peer < region->config.peer_count || event->peer == 0);
     region_update_clear(update);
-    size_t answers =
-        region->pending_count + (event->type == REGION_COMMAND ? 1 : 0) + (region->inquiry.command != NULL);
+    size_t answers = region->pending_count + (event->type == REGION_COMMAND ? 1 : 0) +
+                     (region->inquiry.command != NULL) + (region->moving.command != NULL);
     int code = region_update_reserve(update, REGION_EFFECTS_SLACK + answers, err);
     if (code != 0)
         return code;
@@ -356,6 +356,7 @@ int region_step(struct region *region, const struct region_event *event, struct 
     homes_move(region, update);
     lease_follow(region);
     inquiry_move(region, update);
+    handover_move(region, update);
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         peers_decide(region, update);
     peers_timer(region, update);
@@ -365,7 +366,8 @@ int region_step(struct region *region, const struct region_event *event, struct 
     freshness_update(region);
     pulls_choose(region, update);
     checkpoint_resume(region, update);
-    update->deadline_mono_us = earlier(update->deadline_mono_us, region->assist_at_us);
+    update->deadline_mono_us =
+        earlier(update->deadline_mono_us, earlier(region->assist_at_us, handover_deadline_us(region)));
     update->deadline_mono_us = earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)),
                                        earlier(checkpoint_deadline_us(region), incarnation_deadline_us(region)));
     update->deadline_mono_us =

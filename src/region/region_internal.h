@@ -109,6 +109,23 @@ struct inquiry {
     uint64_t left_us[REGION_PEERS_MAX];
 };
 
+/* A handover (handover.c): what was let go of, a group at a time, and is not taken yet. */
+enum { HANDOVER_GROUP = 128, HANDOVER_GROUPS_OPEN = 2 };
+
+struct moving_group {
+    char context[ENTRY_NAME_MAX_BYTES + 1];
+    char partition[ENTRY_NAME_MAX_BYTES + 1]; /* its last one */
+    uint64_t epoch;
+};
+
+struct moving {
+    struct region_command *command; /* NULL: none */
+    uint64_t started_us;
+    size_t at; /* how far the partitions were looked through */
+    struct moving_group groups[HANDOVER_GROUPS_OPEN];
+    size_t group_count;
+};
+
 struct region {
     struct region_config config;
     struct index *index;
@@ -117,6 +134,7 @@ struct region {
     struct homes homes;
     struct leases leases;
     struct inquiry inquiry;
+    struct moving moving;
     uint64_t assist_at_us; /* when assist.c looks next */
     struct settles settles;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
@@ -160,9 +178,28 @@ void sequencer_command(struct region *region, struct region_command *command, st
 void sequencer_written(struct region *region, uint64_t size, struct region_update *update);
 /* Decides a command now; it is answered, or waits for its ticket. */
 void sequencer_decide(struct region *region, struct region_command *command, struct region_update *update);
+/* It was decided: with 0 it is answered when its ticket stands on its copies, else at once. */
+void sequencer_finish(struct region *region, struct region_command *command, int code, struct region_update *update);
 
 /* failover.c: what the caller knows of projections that are stale; NULL: none is. */
 void failover_add_projections(struct region_failover_report *report, const char *behind);
+
+/* control.c: an operator's failover; control->changed and ->remaining, and command->ticket on success. */
+int control_seize(struct region *region, struct region_command *command, struct region_update *update) MUST_USE;
+/* Whether there is such a context, and not too much is asked. */
+int control_check(const struct region *region, const struct region_control *control, struct err *err) MUST_USE;
+/* 0 if the command is forced, and has a reason; else ERR_UNAVAILABLE with what stands against it. */
+int control_check_forced(const struct region_control *control, const char *what, struct err *err) MUST_USE;
+/* Why the command is not about this partition. */
+int control_refuse(const struct region *region, const struct region_control *control, struct bytes partition,
+                   struct err *err) MUST_USE;
+
+/* handover.c */
+/* 0: it is under way, or was answered. */
+int handover_begin(struct region *region, struct region_command *command, struct region_update *update) MUST_USE;
+/* At each step. */
+void handover_move(struct region *region, struct region_update *update);
+uint64_t handover_deadline_us(const struct region *region);
 
 /* assist.c: at each step. */
 void assist_watch(struct region *region, struct region_update *update);

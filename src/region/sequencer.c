@@ -460,7 +460,7 @@ static int decide(struct region *region, struct region_command *command, struct 
                        region->pending_count);
     if (command->settle != NULL)
         return settle_decide(region, command);
-    return command->control != NULL ? homes_control(region, command, update) : decide_batch(region, command);
+    return command->control != NULL ? control_seize(region, command, update) : decide_batch(region, command);
 }
 
 static void answer(struct region_command *command, struct region_update *update)
@@ -470,7 +470,11 @@ static void answer(struct region_command *command, struct region_update *update)
 
 void sequencer_decide(struct region *region, struct region_command *command, struct region_update *update)
 {
-    int code = decide(region, command, update);
+    sequencer_finish(region, command, decide(region, command, update), update);
+}
+
+void sequencer_finish(struct region *region, struct region_command *command, int code, struct region_update *update)
+{
     command->refusal.code = code;
     if (code == 0)
         durability_count(region, command);
@@ -489,6 +493,14 @@ void sequencer_decide(struct region *region, struct region_command *command, str
     write_next(region, update);
 }
 
+static void begin_handover(struct region *region, struct region_command *command, struct region_update *update)
+{
+    int code = region_own(region)->state != REGION_LOG_ACCEPTING ? refuse_not_accepting(region, &command->refusal)
+                                                                 : handover_begin(region, command, update);
+    if (code != 0)
+        sequencer_finish(region, command, code, update);
+}
+
 void sequencer_command(struct region *region, struct region_command *command, struct region_update *update)
 {
     memset(&command->refusal, 0, sizeof(command->refusal));
@@ -497,7 +509,10 @@ void sequencer_command(struct region *region, struct region_command *command, st
     command->degraded = false;
     command->next = NULL;
     bool failover = command->control != NULL && command->control->type == REGION_FAILOVER;
-    if (!failover || !inquiry_begin(region, command, update))
+    bool handover = command->control != NULL && !failover;
+    if (handover)
+        begin_handover(region, command, update);
+    else if (!failover || !inquiry_begin(region, command, update))
         sequencer_decide(region, command, update);
 }
 

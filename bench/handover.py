@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from lab import ROOT, tally
+from lab import ROOT, wait_until
 
 sys.path.append(str(ROOT / 'tests' / 'integration'))
 
@@ -111,7 +111,7 @@ def measure(lab, load):
         probe.start()
     time.sleep(1)
     took = move(home, other, names)
-    time.sleep(0.5)
+    wait_until(lambda: all(any(at == 1 for _, at in probe.answers) for probe in probes))
     for probe in probes:
         probe.stopping = True
     for probe in probes:

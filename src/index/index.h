@@ -17,7 +17,7 @@
  * late themselves.
  *
  * Order (rule 2 of domain/authority.h). Entries of one log are applied in order; logs interleave freely, but an entry
- * that begins an epoch waits for its basis (index_ready), stands in a call of its own, and is announced before: the
+ * that begins an epoch waits for its basis (index_ready), stands in a call with its like, and is announced before: the
  * caller hands what becomes late by it to index_demote. reconcile/applier.h does all this; nobody else applies.
  *
  * Threads: one thread applies and demotes; any number look up, concurrently. A look-up sees every apply that returned
@@ -135,8 +135,8 @@ uint64_t index_sequence(struct index *index);
 bool index_ready(struct index *index, const struct index_entry *entry);
 
 /* Applies the next `count` entries of one log; entries[0].entry->index must be the applied size, they follow each
- * other, and one that begins an epoch is ready and alone (all asserted). ERR_IO, ERR_NO_SPACE, ERR_NO_MEMORY,
- * ERR_CORRUPT; then nothing was applied, except that after an entry that begins an epoch, which may restore entries
+ * other, and if the first begins an epoch, all do and are ready (all asserted). ERR_IO, ERR_NO_SPACE, ERR_NO_MEMORY,
+ * ERR_CORRUPT; then nothing was applied, except that after entries that begin epochs, which may restore entries
  * that are late no more, the index must be closed. */
 int index_apply(struct index *index, uint32_t log, const struct index_entry *entries, size_t count,
                 struct err *err) MUST_USE;

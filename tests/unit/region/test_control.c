@@ -130,6 +130,69 @@ Test(control, an_id_that_is_in_what_was_left_out_is_free)
     site_free(eu);
 }
 
+/* us's log waits at a taking that rests on ap's; what us accepted for west after it counted until eu seized west. */
+Test(control, an_id_in_a_log_that_waits_is_free_once_it_is_late)
+{
+    struct wish wish;
+    struct order order;
+    struct site *us = accepting("us", "eu", "ap", "eu ap");
+    struct site *ap = accepting("ap", "eu", "us", "eu us");
+    struct site *eu = accepting("eu", "us", "ap", "us ap");
+    site_peer_down(ap, "us");
+    cr_assert_eq(ask(ap, &wish, REGION_FAILOVER, "us", true), 0, "an entry of ap's");
+    copy_log(us, ap, "ap");
+    order_init(&order);
+    wish.partition = BYTES_LITERAL("north");
+    wish.control = (struct region_control){.type = REGION_HANDOVER,
+                                           .region = "us",
+                                           .context = BYTES_LITERAL("till"),
+                                           .partition_count = 1,
+                                           .partitions = &wish.partition,
+                                           .actor = BYTES_LITERAL("test")};
+    order.command = (struct region_command){.control = &wish.control};
+    site_decide(eu, &order);
+    site_written_all(eu, 0);
+    cr_assert_eq(order.command.refusal.code, 0, "%s", order.command.refusal.err.message);
+    copy_log(us, eu, "eu");
+    site_written_all(us, 0);
+    cr_assert_eq(us->logs[0].durable_size, 1, "us has taken it");
+    site_indexed(us, 0);
+    order_init(&order);
+    order_write(&order, "r", STREAM_ANY, 0)->context = BYTES_LITERAL("shop");
+    order_event(&order, 3, "1");
+    site_submit(us, &order);
+    site_written_all(us, 0);
+    cr_assert_eq(order.command.refusal.code, 0, "%s", order.command.refusal.err.message);
+    copy_log(eu, us, "us");
+    site_peer_down(eu, "us");
+    site_peer_down(eu, "ap");
+    wish.partition = BYTES_LITERAL("north");
+    wish.control = (struct region_control){.type = REGION_FAILOVER,
+                                           .region = "us",
+                                           .context = BYTES_LITERAL("shop"),
+                                           .partition_count = 1,
+                                           .partitions = &wish.partition,
+                                           .actor = BYTES_LITERAL("test"),
+                                           .reason = BYTES_LITERAL("a test"),
+                                           .forced = true};
+    order_init(&order);
+    order.command = (struct region_command){.control = &wish.control};
+    site_decide(eu, &order);
+    site_written_all(eu, 0);
+    cr_assert_eq(order.command.refusal.code, 0, "%s", order.command.refusal.err.message);
+    site_indexed(eu, 0);
+    order_init(&order);
+    order_write(&order, "r", STREAM_ANY, 0)->context = BYTES_LITERAL("shop");
+    order_event(&order, 3, "1");
+    site_submit(eu, &order);
+    site_written_all(eu, 0);
+    cr_assert_eq(order.command.refusal.code, 0, "%s", order.command.refusal.err.message);
+    cr_assert_not(order.results[0].duplicate, "us's event has come too late");
+    site_free(ap);
+    site_free(us);
+    site_free(eu);
+}
+
 Test(control, what_was_let_go_to_a_region_that_died_is_taken_back_above_what_it_may_have_begun)
 {
     struct wish wish;

@@ -60,10 +60,10 @@ static struct overlay_item *new_item(uint32_t log, const struct entry *entry, ui
     item->partition_size = names_size == 0 ? 0 : (uint16_t)entry->partition.size_bytes;
     item->stream_key_size = (uint16_t)key_size;
     memcpy(item->bytes, key, key_size);
-    if (names_size > 0) {
-        memcpy(item->bytes + key_size, entry->context.data, entry->context.size_bytes);
-        memcpy(item->bytes + key_size + entry->context.size_bytes, entry->partition.data, entry->partition.size_bytes);
-    }
+    if (item->context_size > 0)
+        memcpy(item->bytes + key_size, entry->context.data, item->context_size);
+    if (item->partition_size > 0)
+        memcpy(item->bytes + key_size + item->context_size, entry->partition.data, item->partition_size);
     return item;
 }
 

@@ -392,7 +392,7 @@ demo: deps-check
 RUNS ?= 3
 SCALE ?= 1
 ONLY ?=
-bench: deps-check
+bench: $(PYTHON_PROTOS) | deps-check
 	$(RUN) all
 	@$(PYTHON) bench/run.py --runs $(RUNS) --scale $(SCALE) --only '$(ONLY)'
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 
+import handover as moving
 from lab import ROOT, Figures, Lab, bench, db_bench, durable_write_us, folder_bytes, forget_pages, run, say, tally, wait_until
 
 sys.path.append(str(ROOT / 'tests' / 'integration'))
@@ -228,7 +229,30 @@ def projection(figures, options):
     figures.add('rebuild a projection, PostgreSQL', 'events/s', rates, at_least=100000, note='the same, over loopback, Debian\'s settings')
 
 
-MEASURES = (append_batches, append_calls, read, replicate, sizes, verify, projection)
+def handover(figures, options):
+    """a planned move of 10,000 partitions at once between two regions, with appends at both"""
+    took, p50, p99, most, seen = [], [], [], [], []
+
+    def load(home, finished):
+        while not finished.is_set():
+            home.append('--batch', 10, '--payload', 256, '--streams', 1000, '--rate', 2000, '--seconds', 2)
+
+    for _ in range(options.runs):
+        with Lab() as lab:
+            seconds, pauses, probed = moving.measure(lab, load)
+        took.append(seconds)
+        p50.append(moving.percentile(pauses, 0.5))
+        p99.append(moving.percentile(pauses, 0.99))
+        most.append(max(pauses))
+        seen += probed
+    figures.add('handover of 10,000 partitions', 's', took, note='until the other region has taken the last; 2,000 events/s meanwhile')
+    figures.add('  pause of a partition, p50', 'ms', p50, note='from the entry that lets go of it to the one that takes it')
+    figures.add('  p99', 'ms', p99, at_most=100)
+    figures.add('  the longest', 'ms', most)
+    figures.add('  as 8 callers saw it', 'ms', seen, at_most=100, note='from the last answer of the old home to the first of the new one')
+
+
+MEASURES = (append_batches, append_calls, read, replicate, sizes, verify, projection, handover)
 
 
 def main():

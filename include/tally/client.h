@@ -337,6 +337,14 @@ struct tally_context_status {
     uint64_t ahead_events;     /* in this region alone; 0 when there is no bound */
     uint64_t ahead_ms;         /* since the oldest of them was accepted */
     bool past_bound;           /* the bound is not kept, or writes were held back for it */
+    uint64_t lease_ms;         /* isolation: fence; 0: accept */
+    bool lease_held;           /* this region may accept for it as a home */
+    uint64_t lease_left_ms;    /* for so long, if nobody grants it more */
+    uint32_t lease_granters;   /* regions that grant it, this one included … */
+    uint32_t lease_needed;     /* … of so many that must */
+    const char *failover;      /* "manual", "assisted", "automatic" */
+    const char *advice;        /* a home is lost: what to do; else "" */
+    bool failover_ready;       /* and it would pass its checks */
 };
 
 struct tally_region_address {

@@ -121,6 +121,22 @@ static double context_past(const struct sample *sample)
     return sample->status->contexts[sample->at].past_bound;
 }
 
+static double context_lease(const struct sample *sample)
+{
+    const struct region_context_status *context = &sample->status->contexts[sample->at];
+    return context->lease_needed == 0 || context->lease_held;
+}
+
+static double context_lease_seconds(const struct sample *sample)
+{
+    return (double)sample->status->contexts[sample->at].lease_left_ms / 1e3;
+}
+
+static double context_home_lost(const struct sample *sample)
+{
+    return sample->status->contexts[sample->at].advice[0] != '\0';
+}
+
 static const struct family context_families[] = {
     {"tally_context_peers_away", "gauge", "1 when fewer peers answer than the context's durability needs.",
      context_away},
@@ -131,6 +147,12 @@ static const struct family context_families[] = {
     {"tally_context_ahead_seconds", "gauge", "Time since the oldest of them was accepted.", context_ahead_seconds},
     {"tally_context_past_recovery_point", "gauge", "1 when the recovery point is not kept, or held writes back.",
      context_past},
+    {"tally_context_lease_held", "gauge", "0 when the context is fenced and this region holds no lease for it.",
+     context_lease},
+    {"tally_context_lease_left_seconds", "gauge", "For how long the lease lasts without further grants.",
+     context_lease_seconds},
+    {"tally_context_home_lost", "gauge", "1 when failover is assisted and a home of the context does not answer.",
+     context_home_lost},
 };
 
 /* --- Comparisons with peers --- */

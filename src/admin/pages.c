@@ -101,6 +101,14 @@ static void add_drift_reasons(const struct admin_status *status, json_t *reasons
     }
 }
 
+static void add_context_reasons(const struct admin_status *status, json_t *reasons)
+{
+    for (size_t i = 0; i < status->context_count; i++) {
+        if (status->contexts[i].advice[0] != '\0')
+            add_reason(reasons, "home lost", false, status->contexts[i].name, status->contexts[i].advice);
+    }
+}
+
 void page_health(struct admin *admin, struct response *response)
 {
     char damage[TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -115,6 +123,7 @@ void page_health(struct admin *admin, struct response *response)
     }
     add_peer_reasons(admin, status, reasons);
     add_drift_reasons(status, reasons);
+    add_context_reasons(status, reasons);
     answer_json(
         fatal ? 503 : 200,
         json_pack("{s:b,s:s,s:o}", "healthy", !fatal, "region", admin->backend->config->region, "reasons", reasons),

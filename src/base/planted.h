@@ -47,7 +47,9 @@
     X(decide_repeated, "a late event is dropped, rejected or compensated though its home has taken it again before")   \
     X(obey_overtaken, "a decision about a late event counts though its home had been overtaken")                       \
     X(decide_twice, "a queued command is decided again as long as the index does not show the first verdict")          \
-    X(late_verdicts, "a verdict on a queued command counts although its home was overtaken")
+    X(late_verdicts, "a verdict on a queued command counts although its home was overtaken")                           \
+    X(accept_without_lease, "a fenced home accepts without a lease")                                                   \
+    X(lease_of_the_ignorant, "a lease counts although its granter knew of changes that the holder does not")
 
 #ifdef TALLY_PLANTED
 enum planted {

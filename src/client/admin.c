@@ -95,7 +95,15 @@ static bool context_fill(const Tally__V1__ContextStatus *from, struct arena *are
                                          .recovery_then = from->recovery_then,
                                          .ahead_events = from->ahead_events,
                                          .ahead_ms = from->ahead_ms,
-                                         .past_bound = from->past_bound};
+                                         .past_bound = from->past_bound,
+                                         .lease_ms = from->lease_ms,
+                                         .lease_held = from->lease_held,
+                                         .lease_left_ms = from->lease_left_ms,
+                                         .lease_granters = from->lease_granters,
+                                         .lease_needed = from->lease_needed,
+                                         .failover = from->failover,
+                                         .advice = from->advice,
+                                         .failover_ready = from->failover_ready};
     return true;
 }
 

@@ -10,7 +10,7 @@
 
 enum { PROTOCOL = 2, PULL_SLACK_BYTES = 4096, PEER_POSITION_MAX_BYTES = 16 * 1024 };
 
-static int pack_hello(const struct peer_identity *self, struct buf *out)
+static int pack_hello(const struct peer_identity *self, const struct region_lease_question *question, struct buf *out)
 {
     Tally__V1__HelloRequest request;
     struct hash digest = self->contexts_digest;
@@ -19,6 +19,9 @@ static int pack_hello(const struct peer_identity *self, struct buf *out)
     request.cluster = (char *)(uintptr_t)self->cluster;
     request.region = (char *)(uintptr_t)self->region;
     request.contexts_digest = (ProtobufCBinaryData){.len = HASH_SIZE, .data = digest.bytes};
+    request.about = (char *)(uintptr_t)question->about;
+    request.lease_us = question->lease_us;
+    request.abstain = question->abstain;
     int code = buf_reserve(out, tally__v1__hello_request__get_packed_size(&request));
     if (code == 0)
         out->size_bytes += tally__v1__hello_request__pack(&request, out->data + out->size_bytes);
@@ -59,6 +62,7 @@ static int take_held(const Tally__V1__HeldLog *from, struct region_held *held, s
     memset(held, 0, sizeof(*held));
     memcpy(held->origin, from->origin, origin_size);
     held->size = from->size;
+    held->obeyed = from->obeyed;
     held->checkpoint = bytes_of(from->checkpoint.data, from->checkpoint.len);
     return 0;
 }
@@ -75,6 +79,9 @@ static int take_hello(const Tally__V1__HelloResponse *response, struct peer_hell
     }
     hello->held_count = response->n_logs;
     hello->time = response->time;
+    hello->granted = response->granted;
+    hello->abstains = response->abstains;
+    hello->left_us = response->left_us;
     return 0;
 }
 
@@ -97,14 +104,14 @@ int peer_hello_parse(struct bytes answer, const struct peer_identity *self, cons
     return code;
 }
 
-int peer_hello(struct channel *channel, const struct peer_identity *self, const char *expected_region,
-               uint64_t timeout_ms, struct peer_hello *ret, struct err *err)
+int peer_hello(struct channel *channel, const struct peer_identity *self, const struct region_lease_question *question,
+               const char *expected_region, uint64_t timeout_ms, struct peer_hello *ret, struct err *err)
 {
     struct buf request;
     struct buf answer;
     buf_init(&request, 4096);
     buf_init(&answer, PEER_HELLO_MAX_BYTES);
-    int code = pack_hello(self, &request);
+    int code = pack_hello(self, question, &request);
     if (code == 0)
         code =
             channel_unary(channel, "/tally.v1.Replication/Hello", buf_bytes(&request), timeout_ms, &answer, NULL, err);

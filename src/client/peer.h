@@ -27,13 +27,16 @@ struct peer_hello {
     struct arena arena;
     struct region_held *held;
     size_t held_count;
-    hlc time; /* that what its own log does not hold yet comes after; a claim */
+    hlc time;     /* that what its own log does not hold yet comes after; a claim */
+    bool granted; /* and what follows: region.h, HELLO */
+    bool abstains;
+    uint64_t left_us;
 };
 
 /* ERR_MISMATCH when the other side is not `expected_region` of this cluster, speaks another protocol or has other
  * contexts (says both sides); ERR_CORRUPT for a malformed answer; errors of channel_unary. */
-int peer_hello(struct channel *channel, const struct peer_identity *self, const char *expected_region,
-               uint64_t timeout_ms, struct peer_hello *ret, struct err *err) MUST_USE;
+int peer_hello(struct channel *channel, const struct peer_identity *self, const struct region_lease_question *question,
+               const char *expected_region, uint64_t timeout_ms, struct peer_hello *ret, struct err *err) MUST_USE;
 /* The same from the bytes of an answer, which are not needed afterwards. */
 int peer_hello_parse(struct bytes answer, const struct peer_identity *self, const char *expected_region,
                      struct peer_hello *ret, struct err *err) MUST_USE;

@@ -33,6 +33,7 @@ struct claim {
     uint64_t incarnation;
     uint64_t index;
     hlc time;
+    bool unfenced;
     size_t basis_count;
     const struct position_log *basis; /* owned by the table */
 };
@@ -304,6 +305,7 @@ static struct claim claim_of(const struct authority_event *event)
                           .incarnation = event->incarnation,
                           .index = event->index,
                           .time = event->time,
+                          .unfenced = event->change.unfenced,
                           .basis_count = event->change.basis.count,
                           .basis = event->change.basis.logs};
     copy_string(claim.region, sizeof(claim.region), event->region);
@@ -433,6 +435,7 @@ int authority_now(const struct authority_table *table, struct bytes context, str
         now.epoch = claim->epoch;
         now.incarnation = claim->incarnation;
         now.index = claim->index;
+        now.unfenced = claim->unfenced;
     }
     const struct release *release = find_release(history.own, now.epoch, now.region);
     if (release == NULL && (claim == NULL || is_of(history.all, claim)))

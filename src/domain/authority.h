@@ -101,6 +101,7 @@ struct authority_now {
     uint64_t incarnation; /* of the log with the change that began the epoch, and its place there; … */
     uint64_t index;       /* … 0 and 0 when the context gave the home */
     bool released;
+    bool unfenced; /* begun by a seizure whose home accepts without a lease */
     const char *successor;
 };
 int authority_now(const struct authority_table *table, struct bytes context, struct bytes partition,

@@ -121,7 +121,8 @@ static int check_authority_texts(const struct control_authority *authority, stru
 static bool shape_fits(enum control_kind kind, const struct control_authority *authority)
 {
     bool release = kind == CONTROL_AUTHORITY_RELEASED;
-    return (authority->successor.size_bytes > 0) == release && (authority->basis.count == 0 || !release);
+    return (authority->successor.size_bytes > 0) == release && (authority->basis.count == 0 || !release) &&
+           (!authority->unfenced || (kind == CONTROL_AUTHORITY_SEIZED && authority->forced));
 }
 
 static int check_settled(const struct control_settled *settled, struct err *err)
@@ -183,7 +184,9 @@ int control_authority_encode(enum control_kind kind, const struct control_author
     if (code != 0)
         return code;
     if (!shape_fits(kind, authority))
-        return err_set(err, ERR_INVALID, "a release names its successor and has no basis; a change names no successor");
+        return err_set(err, ERR_INVALID,
+                       "a release names its successor and has no basis; a change names no successor; only a "
+                       "forced seizure is unfenced");
     code = fields_put_text(out, 1, authority->successor);
     if (code == 0)
         code = put_basis(out, &authority->basis);
@@ -195,6 +198,8 @@ int control_authority_encode(enum control_kind kind, const struct control_author
         code = fields_put_text(out, 5, authority->reason);
     if (code == 0)
         code = fields_put_number(out, 6, authority->forced);
+    if (code == 0)
+        code = fields_put_number(out, 7, authority->unfenced);
     return finish(out, start, code, err);
 }
 
@@ -295,7 +300,9 @@ int control_authority_parse(enum control_kind kind, struct bytes payload, struct
     authority.reason = fields_take_text(&reading, 5);
     uint64_t forced = fields_take_number(&reading, 6);
     authority.forced = forced == 1;
-    if (!fields_all_read(&reading) || forced > 1)
+    uint64_t unfenced = fields_take_number(&reading, 7);
+    authority.unfenced = unfenced == 1;
+    if (!fields_all_read(&reading) || forced > 1 || unfenced > 1)
         return not_canonical(err);
     if (check_authority_texts(&authority, err) != 0)
         return err_wrap(err, ERR_CORRUPT, "the payload of a control event");

@@ -78,6 +78,7 @@ struct control_authority {
     struct bytes actor;     /* who asked: "operator", "automatic", … */
     struct bytes reason;    /* why, in words */
     bool forced;            /* readiness checks had failed, and the actor went on */
+    bool unfenced;          /* seized: the home of this epoch accepts without a lease (region/lease.h) */
 };
 
 /* What became of one late event, decided at the present home of its partition (entry.epoch). */

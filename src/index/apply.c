@@ -152,12 +152,17 @@ static int apply_batch(struct index *index, uint32_t log, const struct index_ent
     return code;
 }
 
-static int apply_change(struct index *index, uint32_t log, const struct index_entry *entry, struct err *err)
+/* What several changes together make count again is looked for once, when the table has them all. */
+static int apply_changes(struct index *index, uint32_t log, const struct index_entry *entries, size_t count,
+                         struct err *err)
 {
-    PRE(index_ready(index, entry));
+    for (size_t i = 0; i < count; i++) {
+        PRE(count == 1 || control_begins_epoch(control_kind_of(entries[i].entry)));
+        PRE(index_ready(index, &entries[i]));
+    }
     bool items = index_late_count(index) > 0 || index->queued_count > 0;
     lock_table(index);
-    int code = apply_batch(index, log, entry, 1, items, err);
+    int code = apply_batch(index, log, entries, count, items, err);
     if (code == 0 && items)
         code = index_restore(index, err);
     unlock_table(index);
@@ -169,10 +174,8 @@ int index_apply(struct index *index, uint32_t log, const struct index_entry *ent
     if (count == 0)
         return 0;
     logs_check_next(&index->logs, log, entries, count);
-    if (stands_alone(entries[0].entry)) {
-        PRE(count == 1);
-        return apply_change(index, log, entries, err);
-    }
+    if (stands_alone(entries[0].entry))
+        return apply_changes(index, log, entries, count, err);
     for (size_t i = 1; i < count; i++)
         PRE(!stands_alone(entries[i].entry));
     return apply_batch(index, log, entries, count, false, err);

@@ -20,9 +20,9 @@
  *     ($CommandAccepted, $CommandRefused) counts: one that is not late.
  *
  * Order (rule 2 of domain/authority.h). Entries of one log are applied in order; logs interleave freely, but an entry
- * that begins an epoch waits for its basis (index_ready); it, and the definition of a context, stands in a call of its
- * own and is announced before: the caller hands what becomes late by it to index_demote. reconcile/applier.h does all
- * this; nobody else applies.
+ * that begins an epoch waits for its basis (index_ready). Such an entry stands in a call with its like, and a
+ * definition of a context in a call of its own; both are announced before: the caller hands what becomes late by them
+ * to index_demote. reconcile/applier.h does all this; nobody else applies.
  *
  * Threads: one thread applies and demotes; any number look up, concurrently. A look-up sees every apply that returned
  * before it began. */
@@ -170,9 +170,9 @@ uint64_t index_sequence(struct index *index);
 bool index_ready(struct index *index, const struct index_entry *entry);
 
 /* Applies the next `count` entries of one log; entries[0].entry->index must be the applied size, they follow each
- * other, and one that stands alone (control_stands_alone) is ready and alone (all asserted). ERR_IO, ERR_NO_SPACE,
- * ERR_NO_MEMORY, ERR_CORRUPT; then nothing was applied, except that after an entry that stands alone, which may restore
- * entries that are late no more, the index must be closed. */
+ * other; if the first begins an epoch, all do and are ready; another one that stands alone (control_stands_alone) is
+ * alone (all asserted). ERR_IO, ERR_NO_SPACE, ERR_NO_MEMORY, ERR_CORRUPT; then nothing was applied, except that after
+ * entries that stand alone, which may restore entries that are late no more, the index must be closed. */
 int index_apply(struct index *index, uint32_t log, const struct index_entry *entries, size_t count,
                 struct err *err) MUST_USE;
 /* Makes late what was effective: entries of one log below its applied size, in any order, which are late under the

@@ -3,20 +3,23 @@
  * One step takes the first log, in turn, that has something to apply:
  *   - ordinary entries of a block, or of some small ones, are applied in batches, up to the next entry that begins an
  *     epoch;
- *   - such an entry stands first in its turn. If it is not ready, the log waits. If it is, what it makes late is taken
- *     back first, then it is applied alone, and the step ends.
+ *   - such an entry stands first in its turn. If it is not ready, the log waits. If it is, it makes a run with those
+ * that follow it in its block, of its context and ready too: what they make late together is taken back first, then
+ * they are applied one by one, and the step ends. A handover of many partitions is such runs: one by one, each would
+ *     read the block, and the end of every log, again.
  *
- * What becomes late. The applier has a table of its own, which is ahead of the index's by exactly the change at hand.
- * Before the change goes in, authority_affected_from says for each log from where on entries may become late; after it
- * went in, authority_is_late says of each entry in that range whether it is. Entries that were late before are handed
- * over as well: the index skips them. The order in which entries are demoted does not matter to the index, so the range
- * is read forwards, a block at a time.
+ * What becomes late. The applier has a table of its own, which is ahead of the index's by exactly the run at hand.
+ * Before each change goes in, authority_affected_from says for each log from where on entries may become late; after
+ * the run went in, authority_is_late says of each entry in that range whether it is. Entries that were late before are
+ * handed over as well: the index skips them. The order in which entries are demoted does not matter to the index, so
+ * the range is read forwards, a block at a time.
  *
  * What a change makes effective again needs no log: the index has it (index/apply.c).
  *
  * Invariants:
  *   1. Between two steps the table has the authority events that the index has applied.
- *   2. A change is applied only after everything that it makes late was demoted.
+ *   2. A change is applied only after everything that it makes late, and that no later one of its run makes count
+ * again, was demoted.
  *
  * Crash behaviour: the index survives as it was after some call. Between the demotions and the change, a new applier
  * finds the change not applied, and demotes again, which changes nothing.
@@ -34,6 +37,16 @@ struct batch {
     size_t count;
 };
 
+enum { RUN_MAX = 256 };
+
+/* Entries of one block that begin epochs, one after the other, in one context. */
+struct run {
+    struct entry entries[RUN_MAX];
+    struct index_entry items[RUN_MAX];
+    struct authority_event event; /* of the first that is well formed */
+    size_t count;
+};
+
 /* What a log waits for, so that its block is not read again and again meanwhile. */
 struct waiting {
     bool waits;
@@ -48,6 +61,7 @@ struct applier {
     size_t next; /* log whose turn it is */
     struct waiting waiting[APPLIER_LOGS_MAX];
     struct batch batch;
+    struct run run;
 };
 
 /* --- Reading --- */
@@ -147,15 +161,20 @@ static int demote_batch(struct applier *applier, uint32_t number, struct applier
     return code;
 }
 
-static bool is_concerned(const struct applier *applier, const struct authority_event *event, const struct entry *entry)
+/* Of a run of one change, entries of others are not looked at further. */
+static bool is_concerned(const struct applier *applier, const struct entry *entry)
 {
-    return (entry->flags & ENTRY_FLAG_CONTROL) == 0 && authority_concerns(&applier->table, event, entry);
+    const struct run *run = &applier->run;
+    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0)
+        return false;
+    return run->count > 1 ? bytes_equal(entry->context, run->event.context)
+                          : authority_concerns(&applier->table, &run->event, entry);
 }
 
 /* The entries of one block with from <= index < end that are late by the table. */
-static int demote_block(struct applier *applier, const struct authority_event *event, const struct origin *origin,
-                        uint32_t number, const struct block *block, uint64_t from, uint64_t end,
-                        struct applier_progress *progress, struct err *err)
+static int demote_block(struct applier *applier, const struct origin *origin, uint32_t number,
+                        const struct block *block, uint64_t from, uint64_t end, struct applier_progress *progress,
+                        struct err *err)
 {
     struct batch *batch = &applier->batch;
     struct bytes elements = block_body(block);
@@ -163,7 +182,7 @@ static int demote_block(struct applier *applier, const struct authority_event *e
     for (uint32_t i = 0; code == 0 && i < block->entry_count && block->first_index + i < end; i++) {
         struct entry *entry = &batch->entries[batch->count];
         code = next_entry(applier, &elements, block_fingerprint(block, i), entry, &batch->items[batch->count], err);
-        if (code != 0 || entry->index < from || !is_concerned(applier, event, entry) ||
+        if (code != 0 || entry->index < from || !is_concerned(applier, entry) ||
             !authority_is_late(&applier->table, entry->context, entry->partition, entry->epoch, origin->region,
                                origin->incarnation, entry->index))
             continue;
@@ -173,8 +192,8 @@ static int demote_block(struct applier *applier, const struct authority_event *e
     return code == 0 && batch->count > 0 ? demote_batch(applier, number, progress, err) : code;
 }
 
-static int demote_log(struct applier *applier, const struct authority_event *event, struct log *log, uint64_t from,
-                      struct applier_progress *progress, struct err *err)
+static int demote_log(struct applier *applier, struct log *log, uint64_t from, struct applier_progress *progress,
+                      struct err *err)
 {
     struct origin origin;
     uint32_t number = 0;
@@ -187,19 +206,19 @@ static int demote_log(struct applier *applier, const struct authority_event *eve
         code = log_read_block(log, from, &block, err);
         if (code != 0)
             break;
-        code = demote_block(applier, event, &origin, number, block, from, end, progress, err);
+        code = demote_block(applier, &origin, number, block, from, end, progress, err);
         from = block->first_index + block->entry_count;
         block_release(block);
     }
     return code;
 }
 
-static int demote_all(struct applier *applier, const struct authority_event *event, struct log *const *logs,
-                      const uint64_t *from, size_t log_count, struct applier_progress *progress, struct err *err)
+static int demote_all(struct applier *applier, struct log *const *logs, const uint64_t *from, size_t log_count,
+                      struct applier_progress *progress, struct err *err)
 {
     int code = 0;
     for (size_t i = 0; code == 0 && i < log_count; i++)
-        code = demote_log(applier, event, logs[i], from[i], progress, err);
+        code = demote_log(applier, logs[i], from[i], progress, err);
     return code;
 }
 
@@ -222,31 +241,74 @@ static int learn(struct applier *applier, const struct index_entry *entry, const
     return authority_apply(&applier->table, &event, err);
 }
 
-static int apply_change(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, uint32_t number,
-                        const struct index_entry *change, struct applier_progress *progress, struct err *err)
+/* Takes the change into the run and its event into the table; lowers from[] to what it may make late. A malformed one
+ * has no effect but its id. */
+static int join_run(struct applier *applier, struct log *const *logs, size_t log_count, const struct origin *origin,
+                    const struct entry *entry, const struct index_entry *item, uint64_t *from, struct err *err)
 {
-    struct origin origin;
+    struct run *run = &applier->run;
     struct authority_event event;
-    struct index_entry alone = *change; /* the batch's own places are used for what is demoted */
-    struct entry entry = *change->entry;
-    alone.entry = &entry;
-    int code = origin_of(logs[at], &origin);
-    if (code == 0 && authority_event_of(&entry, alone.payload, &origin, &event, NULL) == 0) {
-        uint64_t from[APPLIER_LOGS_MAX];
-        for (size_t i = 0; i < log_count; i++) {
-            struct origin of;
-            code = origin_of(logs[i], &of);
-            from[i] = authority_affected_from(&applier->table, &event, of.region, of.incarnation);
-        }
-        code = authority_apply(&applier->table, &event, err);
-        if (code == 0 && !PLANTED(demote_nothing))
-            code = demote_all(applier, &event, logs, from, log_count, progress, err);
+    struct entry *kept = &run->entries[run->count];
+    *kept = *entry;
+    run->items[run->count] = *item;
+    run->items[run->count].entry = kept;
+    if (authority_event_of(kept, item->payload, origin, &event, NULL) != 0) {
+        run->count++;
+        return 0;
     }
-    return code == 0 ? index_apply(applier->index, number, &alone, 1, err) : code;
+    for (size_t i = 0; i < log_count; i++) {
+        struct origin of;
+        int code = origin_of(logs[i], &of);
+        uint64_t affected = code == 0 ? authority_affected_from(&applier->table, &event, of.region, of.incarnation) : 0;
+        if (code != 0)
+            return code;
+        from[i] = affected < from[i] ? affected : from[i];
+    }
+    if (run->event.kind == CONTROL_UNKNOWN)
+        run->event = event;
+    run->count++;
+    return authority_apply(&applier->table, &event, err);
+}
+
+/* Whether the next entry of the block goes on with the run. Who is the home of "$system" decides about entries of other
+ * contexts, too: such changes stand alone, and so do definitions. */
+static bool goes_on(const struct applier *applier, const struct entry *entry, const struct index_entry *item)
+{
+    const struct run *run = &applier->run;
+    return run->count < RUN_MAX && control_begins_epoch(control_kind_of(&run->entries[0])) &&
+           control_begins_epoch(control_kind_of(entry)) && bytes_equal(entry->context, run->entries[0].context) &&
+           !bytes_equal(entry->context, bytes_of_string(CONTEXT_SYSTEM)) && index_ready(applier->index, item);
+}
+
+static int apply_run(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, uint32_t number,
+                     const struct index_entry *first, struct bytes elements, struct applier_progress *progress,
+                     struct err *err)
+{
+    struct run *run = &applier->run;
+    struct origin origin;
+    struct entry entry = *first->entry;
+    struct index_entry item = *first;
+    uint64_t from[APPLIER_LOGS_MAX];
+    for (size_t i = 0; i < log_count; i++)
+        from[i] = UINT64_MAX;
+    run->count = 0;
+    run->event = (struct authority_event){.kind = CONTROL_UNKNOWN};
+    int code = origin_of(logs[at], &origin);
+    bool more = code == 0;
+    while (code == 0 && more) {
+        code = join_run(applier, logs, log_count, &origin, &entry, &item, from, err);
+        more = code == 0 && elements.size_bytes > 0;
+        if (more)
+            code = next_entry(applier, &elements, 0, &entry, &item, err);
+        more = more && code == 0 && goes_on(applier, &entry, &item);
+    }
+    if (code == 0 && !PLANTED(demote_nothing))
+        code = demote_all(applier, logs, from, log_count, progress, err);
+    return code == 0 ? index_apply(applier->index, number, run->items, run->count, err) : code;
 }
 
 /* Adds what the block has from `from` on to the batch: up to an entry that begins an epoch, and then *ret_more is
- * false. Such an entry is applied alone, when it is the first. */
+ * false. Such an entry, when it is the first, begins a run. */
 static int gather_block(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, uint32_t number,
                         const struct block *block, uint64_t from, struct applier_progress *progress, bool *ret_more,
                         struct err *err)
@@ -267,7 +329,7 @@ static int gather_block(struct applier *applier, struct log *const *logs, size_t
                 return 0;
             if (!index_ready(applier->index, item))
                 return wait_for(applier, logs, log_count, at, item, err);
-            return apply_change(applier, logs, log_count, at, number, item, progress, err);
+            return apply_run(applier, logs, log_count, at, number, item, elements, progress, err);
         }
         code = learn(applier, item, &origin, err);
         if (code == 0 && ++batch->count == applier->limits.batch_entries)

@@ -218,34 +218,62 @@ static struct region_command *take_first(struct region *region, struct region_wa
     return command;
 }
 
-/* Whether a seizure has made a batch's entries late while it waited. */
-static int check_late(const struct region *region, struct region_command *command)
+static int refuse_late(const struct region_stream_write *write, const struct region_result *result, struct err *err)
+{
+    return err_set(err, ERR_WRONG_HOME,
+                   "entry %llu was accepted here under epoch %llu, and another region had become the home "
+                   "before its copies were made: it is late, and settled there; append it at the home, with the "
+                   "same ids",
+                   (unsigned long long)result->index, (unsigned long long)write->epoch);
+}
+
+/* In a fenced context what is in the own log is only acknowledged under a lease: without one it may have come too late,
+ * and nobody here would know. What this region has let go of was seen by whoever took it. */
+static int check_lease(const struct region *region, const struct region_stream_write *write,
+                       const struct region_result *result, struct err *err)
+{
+    const struct context *context = context_find(region_contexts(region), write->context);
+    struct authority_now now;
+    if (context == NULL || lease_of(context) == 0 || result->place.log != region->own_index_log)
+        return 0;
+    int code = authority_now(&region->homes.authority, write->context, write->partition, &now, err);
+    if (code != 0 || now.released || strcmp(now.region, region->config.region) != 0)
+        return code;
+    code = lease_check(region, context, &now, err);
+    return code == 0 ? 0
+                     : err_wrap(err, code, "entry %llu is here, and may not count; append it again with the same ids",
+                                (unsigned long long)result->index);
+}
+
+int durability_confirm(const struct region *region, struct region_command *command)
 {
     const struct region_result *result = command->results;
-    for (size_t i = 0; command->copies > 0 && command->settle == NULL && !command->queued && !command->overridden &&
-                       i < command->write_count;
-         i++) {
+    int code = 0;
+    if (command->settle != NULL || command->control != NULL || command->verdict != NULL || command->define != NULL ||
+        command->queued || command->overridden)
+        return 0;
+    for (size_t i = 0; i < command->write_count; i++) {
         const struct region_stream_write *write = &command->writes[i];
-        for (size_t event = 0; event < write->event_count; event++, result++) {
-            if (result->duplicate ||
-                !authority_is_late(&region->homes.authority, write->context, write->partition, write->epoch,
-                                   region->config.region, region_own(region)->parts.incarnation, result->index))
-                continue;
+        const struct context *context = context_find(region_contexts(region), write->context);
+        bool may_be_late = command->copies > 0 || (context != NULL && lease_of(context) > 0);
+        for (size_t event = 0; code == 0 && event < write->event_count; event++, result++) {
             command->refusal.write_number = i;
-            return err_set(
-                &command->refusal.err, ERR_WRONG_HOME,
-                "entry %llu was accepted here under epoch %llu, and another region had become the home "
-                "before its copies were made: it is late, and settled there; append it at the home, with the "
-                "same ids",
-                (unsigned long long)result->index, (unsigned long long)write->epoch);
+            if (may_be_late && !result->duplicate &&
+                authority_is_late(&region->homes.authority, write->context, write->partition, write->epoch,
+                                  region->config.region, region_own(region)->parts.incarnation, result->index))
+                code = refuse_late(write, result, &command->refusal.err);
+            else
+                code = check_lease(region, write, result, &command->refusal.err);
         }
     }
-    return 0;
+    if (code == 0)
+        command->refusal.write_number = 0;
+    return code;
 }
 
 static void answer(struct region *region, struct region_command *command, struct region_update *update)
 {
-    command->refusal.code = check_late(region, command);
+    command->refusal.code = durability_confirm(region, command);
     region_add(update, REGION_ANSWER)->command = command;
 }
 
@@ -345,6 +373,9 @@ void region_context_status(const struct region *region, size_t context, struct r
     if (found != NULL)
         copy_string(ret->name, sizeof(ret->name), found->name);
     bounds_status(region, context, ret);
+    lease_status(region, context, ret);
+    ret->failover_ready = state->ready;
+    memcpy(ret->advice, state->advice, sizeof(ret->advice));
 }
 
 static void watch_peers(struct region *region, const struct context *context, size_t at, struct region_update *update)
@@ -377,5 +408,6 @@ void policies_watch(struct region *region, struct region_update *update)
             continue;
         watch_peers(region, context, i, update);
         bounds_watch(region, i, update);
+        lease_watch(region, i, update);
     }
 }

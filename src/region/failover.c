@@ -1,13 +1,16 @@
 /* The evidence for a failover: what is known of the lost region and its logs, and every readiness check with its
  * outcome. A pure look at the region; homes.c acts on it, and an operator sees it first.
  *
- * The checks: this region may hold the context's payloads; the lost region does not answer; the other survivors do;
- * what anybody within reach holds of its logs is here; the index has applied it; a signature covers it; enough copies
- * were looked at to hold whatever was acknowledged; and what may be missing is within the context's recovery point. */
+ * The checks: this region may hold the context's payloads, and accepts; the lost one does not answer; the other
+ * survivors do; what anybody within reach holds of its logs is here; the index has applied it; a signature covers it;
+ * enough copies were looked at to hold whatever was acknowledged; what may be missing is within the context's recovery
+ * point; the lost region's lease has ended, and a new one can be had (lease.h); no clock is wrong; and, as the caller
+ * says, projections are not behind. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/time.h"
 #include "domain/residency.h"
 #include "region/region_internal.h"
 
@@ -81,6 +84,14 @@ static void check_survivors(const struct region *region, struct region_failover_
 
 static void check_copies(const struct region *region, struct region_failover_report *report)
 {
+    const struct inquiry *inquiry = &region->inquiry;
+    for (size_t peer = 0; inquiry->command != NULL && peer < region->config.peer_count; peer++) {
+        if (!inquiry->awaited[peer] || inquiry->answered[peer])
+            continue;
+        add_check(report, "complete", false, "region %s was asked what it holds, and did not answer",
+                  region->config.peers[peer].region);
+        return;
+    }
     for (size_t i = 0; i < report->log_count; i++) {
         const struct region_lost_log *log = &report->logs[i];
         for (size_t peer = 0; peer < region->config.peer_count; peer++) {
@@ -97,31 +108,52 @@ static void check_copies(const struct region *region, struct region_failover_rep
             return;
         }
     }
-    add_check(report, "complete", true, "what the survivors hold of its logs is here");
+    add_check(report, "complete", true, "what the survivors hold of its logs is here%s",
+              inquiry->command != NULL ? ", as they said just now" : "");
 }
 
-/* Entries that passed their checks: some may be on their way to the disk. */
-static uint64_t received_size(const struct region *region, const char *origin)
+/* A log that waits for what nobody has who answers will not be indexed by itself: what is beyond the wait can only be
+ * left out, and comes late. */
+static bool check_waiting(const struct region *region, struct region_failover_report *report)
 {
-    for (size_t i = 0; i < region->log_count; i++) {
-        if (strcmp(region->logs[i]->origin, origin) == 0)
-            return mirror_size(&region->logs[i]->mirror);
+    struct homes_wait wait;
+    for (uint32_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (!homes_waits(region, i, &wait))
+            continue;
+        add_check(
+            report, "indexed", false,
+            "log %.100s waits from entry %llu on: it rests on %llu entries of %.64s/%llu, and %llu are here; bring "
+            "back a region that has them; forced, its %llu entries from there on come late",
+            log->origin, (unsigned long long)wait.index, (unsigned long long)wait.size, wait.region,
+            (unsigned long long)wait.incarnation, (unsigned long long)wait.have,
+            (unsigned long long)(log->durable_size - wait.index));
+        return true;
     }
-    return 0;
+    return false;
+}
+
+/* The index is where the log's wait begins, or where the log ends. */
+static uint64_t wanted_size(const struct region *region, uint32_t log)
+{
+    struct homes_wait wait;
+    return homes_waits(region, log, &wait) ? wait.index : mirror_size(&region->logs[log]->mirror);
 }
 
 static void check_indexed(const struct region *region, struct region_failover_report *report)
 {
-    for (size_t i = 0; i < report->log_count; i++) {
-        const struct region_lost_log *log = &report->logs[i];
-        uint64_t received = received_size(region, log->origin);
-        if (log->indexed_size < received) {
-            add_check(report, REGION_CHECK_INDEXED, false, "log %.120s is still being indexed, %llu of %llu entries",
-                      log->origin, (unsigned long long)log->indexed_size, (unsigned long long)received);
-            return;
-        }
+    for (uint32_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        uint64_t wanted = wanted_size(region, i);
+        if (log->owner != report->peer || log->indexed_size >= wanted)
+            continue;
+        add_check(report, "indexed", false, "log %.120s is still being indexed, %llu of %llu entries", log->origin,
+                  (unsigned long long)log->indexed_size, (unsigned long long)wanted);
+        report->checks[report->check_count - 1].passes_by_itself = true;
+        return;
     }
-    add_check(report, REGION_CHECK_INDEXED, true, "the index has applied what is here");
+    if (!check_waiting(region, report))
+        add_check(report, "indexed", true, "the index has applied what is here");
 }
 
 static void check_signed(struct region_failover_report *report)
@@ -185,6 +217,133 @@ static void check_recovery_point(const struct promises *policy, struct region_fa
               point->then == BOUND_WARN ? "the home may have gone past it" : "the home accepted nothing past it");
 }
 
+/* --- Leases --- */
+
+/* Whether the region accepts for some partition of the context without a lease. */
+static bool is_unfenced(const struct region *region, struct bytes context, const char *from)
+{
+    const struct authority_table *table = &region->homes.authority;
+    struct bytes partition;
+    size_t at = 0;
+    while (authority_partition_next(table, context, &at, &partition)) {
+        struct authority_now now;
+        if (authority_now(table, context, partition, &now, NULL) == 0 && now.unfenced && strcmp(now.region, from) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Regions that grant the lost one nothing, and will not for a while; how long the last of the others may have to wait.
+ */
+static size_t count_witnesses(const struct region *region, const struct region_failover_report *report,
+                              uint64_t lease_us, uint64_t *ret_left_us)
+{
+    const struct inquiry *inquiry = &region->inquiry;
+    uint64_t left_us = lease_given_left_us(region, report->peer, lease_us);
+    size_t count = left_us == 0;
+    for (size_t i = 0; inquiry->command == NULL && left_us == 0 && i < region->config.peer_count; i++)
+        count += i != report->peer && region->peers[i].up; /* as this one: they are asked when it is done */
+    for (size_t i = 0; inquiry->command != NULL && i < region->config.peer_count; i++) {
+        if (i == report->peer || !inquiry->answered[i] || region->now.mono_us >= inquiry->asked_us[i] + lease_us)
+            continue;
+        count += inquiry->abstains[i];
+        if (inquiry->left_us[i] > left_us)
+            left_us = inquiry->left_us[i];
+    }
+    *ret_left_us = left_us;
+    return count;
+}
+
+static void check_lease_ended(const struct region *region, const struct context *context,
+                              struct region_failover_report *report)
+{
+    const char *name = region->config.peers[report->peer].region;
+    uint64_t left_us = 0;
+    size_t witnesses = count_witnesses(region, report, lease_of(context), &left_us);
+    if (is_unfenced(region, bytes_of_string(context->name), name)) {
+        add_check(report, "lease", false,
+                  "region %s accepts without a lease, since it seized with force: nothing here tells when it stops; "
+                  "forced, both accept unless it is down",
+                  name);
+        report->unfenced = true;
+    } else if (witnesses >= lease_witnesses(region)) {
+        add_check(report, "lease", true,
+                  "region %s has no lease, and gets none: %zu of %zu regions abstain, and %zu must", name, witnesses,
+                  region->config.peer_count + 1, lease_witnesses(region));
+    } else {
+        add_check(report, "lease", false,
+                  "region %s may hold a lease: %zu of %zu regions say that theirs has ended, and %zu must%s%llu ms; "
+                  "forced, the new home accepts without a lease, and both accept unless that region is down",
+                  name, witnesses, region->config.peer_count + 1, lease_witnesses(region),
+                  left_us > 0 ? "; ask again in " : "; it was waited for ",
+                  (unsigned long long)((left_us + 999) / 1000));
+        report->unfenced = true;
+    }
+}
+
+static void check_lease_to_come(const struct region *region, struct region_failover_report *report)
+{
+    size_t within_reach = 1;
+    for (size_t peer = 0; peer < region->config.peer_count; peer++)
+        within_reach += peer != report->peer && region->peers[peer].up;
+    bool enough = within_reach >= lease_needed(region);
+    add_check(report, "granters", enough,
+              "the new home accepts while %zu of %zu regions grant it a lease; %zu are within reach%s",
+              lease_needed(region), region->config.peer_count + 1, within_reach,
+              enough ? "" : "; forced, it accepts without one until its partitions are handed over");
+    report->unfenced = report->unfenced || !enough;
+}
+
+static void check_lease(const struct region *region, const struct context *context,
+                        struct region_failover_report *report)
+{
+    if (lease_of(context) == 0) {
+        add_check(report, "lease", true, "the context is not fenced: a region that is cut off goes on accepting");
+        return;
+    }
+    check_lease_ended(region, context, report);
+    check_lease_to_come(region, report);
+}
+
+/* --- This region --- */
+
+static void check_accepting(const struct region *region, struct region_failover_report *report)
+{
+    const struct region_log *own = region_own(region);
+    bool accepting = own->state == REGION_LOG_ACCEPTING;
+    add_check(report, "accepting", accepting, "this region %s%s%.200s",
+              accepting ? "accepts" : "does not accept: ", accepting ? "" : region_log_state_name(own->state),
+              own->detail);
+    report->checks[report->check_count - 1].passes_by_itself = !accepting;
+}
+
+/* The order of two changes of one epoch, and of projections that need one, is the order of wall clocks. */
+static void check_clock(const struct region *region, struct region_failover_report *report)
+{
+    enum { AHEAD_MAX_MS = 2000 };
+    uint64_t here_ms = region->now.wall_us / 1000;
+    for (size_t i = 1; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        uint64_t there_ms = hlc_unix_ms(log->mirror.chain.last_time);
+        if (there_ms <= here_ms + AHEAD_MAX_MS)
+            continue;
+        add_check(
+            report, "clock", false,
+            "the last entry of log %.120s is %llu ms ahead of the wall clock here: one of the two clocks is wrong",
+            log->origin, (unsigned long long)(there_ms - here_ms));
+        return;
+    }
+    add_check(report, "clock", true, "no log is ahead of the wall clock here");
+}
+
+void failover_add_projections(struct region_failover_report *report, const char *behind)
+{
+    if (behind == NULL)
+        add_check(report, "projections", true, "no projection here has failed or is being rebuilt");
+    else
+        add_check(report, "projections", false, "%s", behind);
+}
+
 static uint64_t count_partitions(const struct region *region, struct bytes context, const char *from)
 {
     const struct authority_table *table = &region->homes.authority;
@@ -193,10 +352,34 @@ static uint64_t count_partitions(const struct region *region, struct bytes conte
     size_t at = 0;
     while (authority_partition_next(table, context, &at, &partition)) {
         struct authority_now now;
-        if (authority_now(table, context, partition, &now, NULL) == 0 && strcmp(now.region, from) == 0)
+        if (authority_now(table, context, partition, &now, NULL) == 0 && homes_lost_with(&now, from))
             count++;
     }
     return count;
+}
+
+/* The home itself goes on without a lease, because its operator knows that the others are down; or with one again. */
+static int report_on_itself(const struct region *region, const struct context *context,
+                            struct region_failover_report *ret, struct err *err)
+{
+    uint64_t left_us = 0;
+    size_t granters = 0;
+    if (lease_of(context) == 0)
+        return err_set(err, ERR_INVALID,
+                       "region %s is the home here, and context \"%.64s\" is not fenced: nothing stops it",
+                       region->config.region, context->name);
+    bool held = lease_held(region, context, &left_us, &granters);
+    memset(ret, 0, sizeof(*ret));
+    ret->peer = REGION_NO_PEER;
+    ret->up = true;
+    ret->heard = true;
+    ret->partition_count = count_partitions(region, bytes_of_string(context->name), region->config.region);
+    check_accepting(region, ret);
+    add_check(ret, "granters", held, "%zu of %zu regions grant this one a lease, and %zu must%s", granters,
+              region->config.peer_count + 1, lease_needed(region),
+              held ? "" : "; forced, it accepts without one, and so does whoever has taken over there meanwhile");
+    ret->unfenced = !held;
+    return 0;
 }
 
 int region_failover_report(const struct region *region, struct bytes context, const char *from,
@@ -204,6 +387,9 @@ int region_failover_report(const struct region *region, struct bytes context, co
 {
     struct authority_now now;
     size_t peer = 0;
+    const struct context *found = context_find(region_contexts(region), context);
+    if (found != NULL && strcmp(from, region->config.region) == 0)
+        return report_on_itself(region, found, ret, err);
     while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, from) != 0)
         peer++;
     if (peer == region->config.peer_count)
@@ -223,14 +409,16 @@ int region_failover_report(const struct region *region, struct bytes context, co
         ret->peer_up[i] = region->peers[i].up;
     add_logs(region, ret);
     check_residency(region, context, ret);
+    check_accepting(region, ret);
     check_answers(region, ret);
     check_survivors(region, ret);
     check_copies(region, ret);
     check_indexed(region, ret);
     check_signed(ret);
-    const struct context *found = context_find(region_contexts(region), context);
     INVARIANT(found != NULL); /* authority_now found it */
     check_promised(region, found, ret);
     check_recovery_point(&found->promises, ret);
+    check_lease(region, found, ret);
+    check_clock(region, ret);
     return 0;
 }

@@ -7,7 +7,7 @@
 
 #include "region/region_internal.h"
 
-void freshness_hello(struct region *region, size_t peer)
+void freshness_hello(struct region *region, size_t peer, uint64_t asked_us)
 {
     for (size_t i = 1; i < region->log_count; i++) {
         struct region_log *log = region->logs[i];
@@ -15,7 +15,7 @@ void freshness_hello(struct region *region, size_t peer)
             continue;
         log->told = true;
         log->told_size = log->held[peer];
-        log->told_us = region->peers[peer].hello_sent_us;
+        log->told_us = asked_us;
     }
 }
 

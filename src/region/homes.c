@@ -53,7 +53,7 @@ struct homes_take {
     uint8_t bytes[]; /* context, partition */
 };
 
-enum { TAKES_AT_ONCE_MAX = 4096, ERROR_NAME_MAX = 100 };
+enum { TAKES_AT_ONCE_MAX = 4096 };
 
 void homes_init(struct homes *homes, const struct context_table *contexts)
 {
@@ -108,7 +108,7 @@ static struct bytes take_partition(const struct homes_take *take)
     return bytes_of(take->bytes + take->context_size, take->partition_size);
 }
 
-static bool may_be_home(const struct region *region, const char *name, struct bytes context)
+bool homes_may_own(const struct region *region, const char *name, struct bytes context)
 {
     return residency_allows(region_contexts(region), bytes_of_string(name), context);
 }
@@ -117,7 +117,7 @@ static bool awaits_us(const struct region *region, struct bytes context, struct 
 {
     struct authority_now now;
     if (authority_now(&region->homes.authority, context, partition, &now, NULL) != 0 || !now.released ||
-        strcmp(now.successor, region->config.region) != 0 || !may_be_home(region, region->config.region, context))
+        strcmp(now.successor, region->config.region) != 0 || !homes_may_own(region, region->config.region, context))
         return false;
     *ret_epoch = now.epoch;
     return true;
@@ -164,6 +164,7 @@ int homes_received(struct region *region, uint32_t log, const struct chain_entry
         memcpy(change->bytes + change->entry_size, payload.data, change->payload_size);
     queue_push_back(&homes->changes[log], &change->link);
     homes->change_count++;
+    homes->log_change_count[log]++;
     if (log == 0)
         homes->own_end = change->index + 1;
     return 0;
@@ -177,11 +178,12 @@ void homes_indexed(struct region *region, uint32_t log)
         overlay_evict_indexed(&region->overlay);
 }
 
-static void drop_change(struct region *region, struct homes_change *change)
+static void drop_change(struct region *region, uint32_t log, struct homes_change *change)
 {
     queue_remove(&change->link);
     mem_free(change);
     region->homes.change_count--;
+    region->homes.log_change_count[log]--;
 }
 
 void homes_undo(struct region *region, uint32_t log, uint64_t index)
@@ -191,7 +193,7 @@ void homes_undo(struct region *region, uint32_t log, uint64_t index)
         struct homes_change *last = QUEUE_ITEM(changes->prev, struct homes_change, link);
         if (last->index < index)
             return;
-        drop_change(region, last);
+        drop_change(region, log, last);
     }
 }
 
@@ -247,19 +249,24 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
 {
     bool to_us = event->kind == CONTROL_AUTHORITY_RELEASED &&
                  bytes_equal(event->change.successor, bytes_of_string(region->config.region));
+    struct authority_now before;
+    char region_before[POSITION_REGION_MAX_BYTES + 1];
+    if (authority_now(&region->homes.authority, event->context, event->partition, &before, NULL) != 0)
+        before = (struct authority_now){.region = "", .successor = ""}; /* of a context that is not known here */
+    copy_string(region_before, sizeof(region_before), before.region);
+    bool let_go_to_it = before.released && strcmp(before.successor, event->region) == 0;
     uint64_t creations = region->homes.authority.definitions.creations;
     int code = authority_apply(&region->homes.authority, event, NULL);
     uint64_t epoch = 0;
+    if (code == 0 && control_begins_epoch(event->kind))
+        lease_obeyed(region, log, event, &before, region_before, let_go_to_it);
     if (creations != region->homes.authority.definitions.creations)
         note_governed(region, log, event);
+    if (event->kind == CONTROL_CONTEXT_DEFINED)
+        lease_know_contexts(region);
     if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
         code = add_take(region, event->context, event->partition, epoch, log, event->index + 1);
     return code;
-}
-
-static int shown(struct bytes name)
-{
-    return (int)(name.size_bytes > ERROR_NAME_MAX ? ERROR_NAME_MAX : name.size_bytes);
 }
 
 static void warn_of_release(const struct region *region, uint32_t log, const struct authority_event *event,
@@ -267,12 +274,20 @@ static void warn_of_release(const struct region *region, uint32_t log, const str
 {
     if (event->kind == CONTROL_AUTHORITY_RELEASED &&
         bytes_equal(event->change.successor, bytes_of_string(region->config.region)) &&
-        !may_be_home(region, region->config.region, event->context))
+        !homes_may_own(region, region->config.region, event->context))
         region_alarm(update, log, bytes_of(NULL, 0),
                      "region %s hands partition \"%.*s\" of context \"%.*s\" to this region, which may not hold its "
                      "payloads and does not take it: nobody is its home until a region that may seizes it",
-                     region->logs[log]->parts.region, shown(event->partition), (const char *)event->partition.data,
-                     shown(event->context), (const char *)event->context.data);
+                     region->logs[log]->parts.region, homes_shown(event->partition),
+                     (const char *)event->partition.data, homes_shown(event->context),
+                     (const char *)event->context.data);
+}
+
+uint64_t homes_first_change(const struct region *region, uint32_t log)
+{
+    const struct queue_link *changes = &region->homes.changes[log];
+    PRE(!queue_empty(changes));
+    return QUEUE_ITEM(changes->next, struct homes_change, link)->index;
 }
 
 /* The next change of a log, if its time has come. Whether there was one. */
@@ -299,11 +314,49 @@ static bool apply_next(struct region *region, uint32_t log, const struct positio
     if (code != 0)
         region_alarm(update, log, bytes_of(NULL, 0), "entry %llu of log %s is not obeyed: %s",
                      (unsigned long long)change->index, region->logs[log]->origin, err.message);
-    drop_change(region, change);
+    drop_change(region, log, change);
     return true;
 }
 
-static void apply_changes(struct region *region, struct region_update *update)
+bool homes_waits(const struct region *region, uint32_t log, struct homes_wait *ret)
+{
+    const struct queue_link *changes = &region->homes.changes[log];
+    struct authority_event event;
+    if (queue_empty(changes))
+        return false;
+    const struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
+    struct position durable = homes_position(region, false);
+    if (parse_change(region, log, change, &event, NULL) != 0 || authority_ready(&event, &durable))
+        return false;
+    const struct position *basis = &event.change.basis;
+    for (size_t i = 0; i < basis->count; i++) {
+        uint64_t have = position_get(&durable, basis->logs[i].region, basis->logs[i].incarnation);
+        if (have >= basis->logs[i].size)
+            continue;
+        *ret = (struct homes_wait){.index = change->index,
+                                   .incarnation = basis->logs[i].incarnation,
+                                   .size = basis->logs[i].size,
+                                   .have = have};
+        copy_string(ret->region, sizeof(ret->region), basis->logs[i].region);
+        return true;
+    }
+    return false;
+}
+
+void homes_held_up(const struct region *region, size_t *ret_entries, size_t *ret_changes)
+{
+    *ret_entries = 0;
+    *ret_changes = 0;
+    for (uint32_t log = 0; log < region->log_count && region->homes.change_count > 0; log++) {
+        struct homes_wait wait;
+        if (!homes_waits(region, log, &wait))
+            continue;
+        *ret_entries += mirror_size(&region->logs[log]->mirror) - wait.index;
+        *ret_changes += region->homes.log_change_count[log];
+    }
+}
+
+void homes_apply(struct region *region, struct region_update *update)
 {
     bool moved = region->homes.change_count > 0;
     while (moved) {
@@ -319,8 +372,8 @@ static void apply_changes(struct region *region, struct region_update *update)
 
 /* --- Taking --- */
 
-static int append_change(struct region *region, enum control_kind kind, struct bytes context, struct bytes partition,
-                         uint64_t epoch, const struct control_authority *change, struct err *err)
+int homes_append(struct region *region, enum control_kind kind, struct bytes context, struct bytes partition,
+                 uint64_t epoch, const struct control_authority *change, struct err *err)
 {
     struct buf payload;
     buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
@@ -357,8 +410,8 @@ static int take_one(struct region *region, const struct homes_take *take, const 
     uint64_t epoch = 0;
     if (!awaits_us(region, take_context(take), take_partition(take), &epoch) || epoch != take->epoch)
         return 0; /* overtaken by another change */
-    return append_change(region, CONTROL_AUTHORITY_TAKEN, take_context(take), take_partition(take), epoch + 1, change,
-                         NULL);
+    return homes_append(region, CONTROL_AUTHORITY_TAKEN, take_context(take), take_partition(take), epoch + 1, change,
+                        NULL);
 }
 
 static void take_released(struct region *region, struct region_update *update)
@@ -381,24 +434,24 @@ static void take_released(struct region *region, struct region_update *update)
         mem_free(take);
         region->homes.take_count--;
     }
-    apply_changes(region, update);
+    homes_apply(region, update);
     sequencer_flush(region, update);
 }
 
 void homes_move(struct region *region, struct region_update *update)
 {
-    apply_changes(region, update);
+    homes_apply(region, update);
     take_released(region, update);
 }
 
 /* --- Writes --- */
 
-static int refuse_residency(const char *name, struct bytes context, struct err *err)
+int homes_refuse_residency(const char *name, struct bytes context, struct err *err)
 {
     return err_set(err, ERR_MISMATCH,
                    "region %s may not hold payloads of context \"%.*s\" (payload_regions), so it cannot become the "
                    "home of its partitions; this cannot be forced: choose a region that may",
-                   name, shown(context), (const char *)context.data);
+                   name, homes_shown(context), (const char *)context.data);
 }
 
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry)
@@ -409,6 +462,29 @@ bool homes_late(const struct region *region, uint32_t log, const struct entry *e
     return (entry->flags & ENTRY_FLAG_CONTROL) == 0 &&
            authority_is_late(&region->homes.authority, entry->context, entry->partition, entry->epoch, origin->region,
                              origin->incarnation, entry->index);
+}
+
+bool homes_late_item(const struct region *region, const struct overlay_item *item)
+{
+    const struct origin *origin = &region->logs[item->log]->parts;
+    struct bytes context = bytes_of(item->bytes + item->stream_key_size, item->context_size);
+    struct bytes partition = bytes_of(context.data + context.size_bytes, item->partition_size);
+    return item->log != 0 && item->context_size > 0 &&
+           authority_is_late(&region->homes.authority, context, partition, item->epoch, origin->region,
+                             origin->incarnation, item->index);
+}
+
+int homes_shown(struct bytes name)
+{
+    return (int)(name.size_bytes > HOMES_NAME_SHOWN_MAX ? HOMES_NAME_SHOWN_MAX : name.size_bytes);
+}
+
+size_t homes_peer_named(const struct region *region, const char *name)
+{
+    size_t peer = 0;
+    while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, name) != 0)
+        peer++;
+    return peer;
 }
 
 static int refuse_elsewhere(const struct region *region, const struct region_stream_write *write,
@@ -424,11 +500,19 @@ static int refuse_elsewhere(const struct region *region, const struct region_str
     if (to_us)
         return err_set(&refusal->err, ERR_UNAVAILABLE,
                        "partition \"%.*s\" of context \"%.*s\" is on its way from region %s to this one; retry",
-                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
                        (const char *)write->context.data, now->region);
+    size_t successor = homes_peer_named(region, home);
+    if (now->released && successor < region->config.peer_count && !region->peers[successor].up)
+        return err_set(
+            &refusal->err, ERR_WRONG_HOME,
+            "partition \"%.*s\" of context \"%.*s\" is being handed over to region %s, at %s, which does not "
+            "answer here; it takes over when it is back, or an operator fails over from it",
+            homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
+            (const char *)write->context.data, home, refusal->home_address);
     return err_set(
         &refusal->err, ERR_WRONG_HOME, "partition \"%.*s\" of context \"%.*s\" %s region %s, at %s; send it there",
-        shown(write->partition), (const char *)write->partition.data, shown(write->context),
+        homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
         (const char *)write->context.data, now->released ? "is being handed over to" : "has its home in", home,
         refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
 }
@@ -459,27 +543,30 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
         return code;
     if ((now.released && !PLANTED(keep_releasing)) || strcmp(now.region, region->config.region) != 0)
         return refuse_elsewhere(region, write, &now, refusal);
-    if (!may_be_home(region, region->config.region, write->context))
-        return refuse_residency(region->config.region, write->context, &refusal->err);
+    if (!homes_may_own(region, region->config.region, write->context))
+        return homes_refuse_residency(region->config.region, write->context, &refusal->err);
     if (!queue_empty(&region->homes.changes[0]))
         return err_set(&refusal->err, ERR_BUSY, "a change of homes is not applied yet; retry after a pause");
     if (!earlier_logs_are_indexed(region, region_own(region)))
         return err_set(&refusal->err, ERR_UNAVAILABLE,
                        "the index has not applied all of this region's earlier logs, with which partition \"%.*s\" of "
                        "context \"%.*s\" goes on; retry",
-                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
                        (const char *)write->context.data);
     if (!is_indexed(region, &now))
         return err_set(&refusal->err, ERR_UNAVAILABLE,
                        "this region has just become the home of partition \"%.*s\" of context \"%.*s\", and its index "
                        "does not show that yet; retry",
-                       shown(write->partition), (const char *)write->partition.data, shown(write->context),
+                       homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
                        (const char *)write->context.data);
     if (!context_is_indexed(region, write->context))
         return err_set(
             &refusal->err, ERR_UNAVAILABLE,
             "context \"%.*s\" was created just now, and the index of this region does not show that yet; retry",
-            shown(write->context), (const char *)write->context.data);
+            homes_shown(write->context), (const char *)write->context.data);
+    code = lease_check(region, context_find(region_contexts(region), write->context), &now, &refusal->err);
+    if (code != 0)
+        return code;
     *ret_epoch = now.epoch;
     return 0;
 }
@@ -493,191 +580,18 @@ bool homes_wrote(const struct region *region, const struct region_stream_write *
            authority_was_home(&region->homes.authority, write->context, write->partition, origin.region);
 }
 
-/* --- Commands of the operator --- */
-
-static size_t peer_named(const struct region *region, const char *name)
+uint64_t homes_waiting_epoch(const struct region *region, struct bytes context)
 {
-    size_t peer = 0;
-    while (peer < region->config.peer_count && strcmp(region->config.peers[peer].region, name) != 0)
-        peer++;
-    return peer;
-}
-
-static int check_forced(const struct region_control *control, const char *what, struct err *err)
-{
-    if (control->forced && control->reason.size_bytes > 0)
-        return 0;
-    return err_set(err, ERR_UNAVAILABLE, "%s; force it only with a reason, which stays in the log", what);
-}
-
-/* What the region accepted under earlier incarnations goes with the partition, too: the successor takes with what it
- * holds, and what it does not hold then would be late. This cannot be forced. */
-static int check_earlier_logs(const struct region *region, size_t peer, struct err *err)
-{
-    for (size_t i = 1; i < region->log_count; i++) {
-        const struct region_log *log = region->logs[i];
-        if (log->state == REGION_LOG_RETIRED && log->held[peer] < log->durable_size)
-            return err_set(err, ERR_BUSY,
-                           "region %s holds %llu of %llu entries of %s, an earlier log of this region; retry",
-                           region->config.peers[peer].region, (unsigned long long)log->held[peer],
-                           (unsigned long long)log->durable_size, log->origin);
-    }
-    return 0;
-}
-
-static int check_handover(const struct region *region, const struct region_control *control, struct err *err)
-{
-    size_t peer = peer_named(region, control->region);
-    char what[REGION_CHECK_DETAIL_MAX_BYTES];
-    if (peer == region->config.peer_count)
-        return err_set(err, ERR_INVALID, "region \"%.63s\" is not a peer; a partition can only be handed to one",
-                       control->region);
-    if (!may_be_home(region, control->region, control->context))
-        return refuse_residency(control->region, control->context, err);
-    int code = check_earlier_logs(region, peer, err);
-    if (code != 0 || region->peers[peer].up)
-        return code;
-    snprintf(what, sizeof(what), "region %s is not reachable from here: nobody would be the home until it is",
-             control->region);
-    return check_forced(control, what, err);
-}
-
-/* The first readiness check that fails, unless the operator goes on with a reason. Two cannot be forced: that this
- * region may hold the payloads, and that the copies are indexed, for the basis would not cover them. */
-static int check_failover(const struct region *region, const struct region_control *control, struct err *err)
-{
-    struct region_failover_report *report = mem_alloc(sizeof(*report));
-    if (report == NULL)
-        return err_no_memory(err, "the evidence");
-    int code = region_failover_report(region, control->context, control->region, report, err);
-    if (code == 0 && !may_be_home(region, region->config.region, control->context))
-        code = refuse_residency(region->config.region, control->context, err);
-    for (size_t i = 0; code == 0 && i < report->check_count; i++) {
-        const struct region_check *check = &report->checks[i];
-        if (!check->ok && strcmp(check->name, REGION_CHECK_INDEXED) == 0)
-            code = err_set(err, ERR_BUSY, "%s; retry", check->detail);
-        else if (!check->ok)
-            code = check_forced(control, check->detail, err);
-    }
-    mem_free(report);
-    return code;
-}
-
-/* Whether the command is about this partition: the home that it names, and not let go already. */
-static bool concerned(const struct region *region, const struct region_control *control, struct bytes partition,
-                      struct authority_now *ret)
-{
-    const char *home = control->type == REGION_HANDOVER ? region->config.region : control->region;
-    return authority_now(&region->homes.authority, control->context, partition, ret, NULL) == 0 &&
-           strcmp(ret->region, home) == 0 && (control->type == REGION_FAILOVER || !ret->released);
-}
-
-static int refuse_partition(const struct region *region, const struct region_control *control, struct bytes partition,
-                            struct err *err)
-{
-    struct authority_now now;
-    int code = authority_now(&region->homes.authority, control->context, partition, &now, err);
-    if (code != 0)
-        return code;
-    if (now.released)
-        return err_set(err, ERR_WRONG_HOME, "partition \"%.*s\" is being handed over from %s to %s already",
-                       shown(partition), (const char *)partition.data, now.region, now.successor);
-    return err_set(err, ERR_WRONG_HOME, "the home of partition \"%.*s\" is %s, not %s", shown(partition),
-                   (const char *)partition.data, now.region,
-                   control->type == REGION_HANDOVER ? region->config.region : control->region);
-}
-
-static int change_one(struct region *region, const struct region_control *control, struct bytes partition,
-                      const struct authority_now *now, const struct position *basis, struct err *err)
-{
-    bool handover = control->type == REGION_HANDOVER;
-    struct control_authority change = {.previous = bytes_of_string(now->region),
-                                       .actor = control->actor,
-                                       .reason = control->reason,
-                                       .forced = control->forced};
-    if (handover)
-        change.successor = bytes_of_string(control->region);
-    else
-        change.basis = *basis;
-    return append_change(region, handover ? CONTROL_AUTHORITY_RELEASED : CONTROL_AUTHORITY_SEIZED, control->context,
-                         partition, handover ? now->epoch : now->epoch + 1, &change, err);
-}
-
-static int change_named(struct region *region, struct region_control *control, const struct position *basis,
-                        struct err *err)
-{
-    for (size_t i = 0; i < control->partition_count; i++) {
-        struct authority_now now;
-        if (!concerned(region, control, control->partitions[i], &now))
-            return refuse_partition(region, control, control->partitions[i], err);
-        int code = change_one(region, control, control->partitions[i], &now, basis, err);
-        if (code != 0)
-            return code;
-        control->changed++;
-    }
-    return 0;
-}
-
-static int change_all(struct region *region, struct region_control *control, const struct position *basis,
-                      struct err *err)
-{
-    struct bytes partition;
-    size_t at = 0;
-    while (authority_partition_next(&region->homes.authority, control->context, &at, &partition)) {
-        struct authority_now now;
-        if (!concerned(region, control, partition, &now))
-            continue;
-        if (control->changed == REGION_CONTROL_PARTITIONS_MAX ||
-            block_room_bytes(region->open_block) < 2 * CONTROL_PAYLOAD_MAX_BYTES) {
-            control->remaining++;
-            continue;
+    uint64_t largest = 0;
+    for (uint32_t log = 0; log < region->log_count && region->homes.change_count > 0; log++) {
+        const struct queue_link *end = &region->homes.changes[log];
+        for (struct queue_link *link = end->next; link != end; link = link->next) {
+            struct authority_event event;
+            const struct homes_change *change = QUEUE_ITEM(link, struct homes_change, link);
+            if (parse_change(region, log, change, &event, NULL) == 0 && bytes_equal(event.context, context) &&
+                event.epoch > largest && event.epoch < AUTHORITY_EPOCH_MAX)
+                largest = event.epoch;
         }
-        int code = change_one(region, control, partition, &now, basis, err);
-        if (code != 0)
-            return code;
-        control->changed++;
     }
-    if (control->changed == 0)
-        return err_set(err, ERR_NOT_FOUND, "no partition of context \"%.*s\" has its home in region %s",
-                       shown(control->context), (const char *)control->context.data,
-                       control->type == REGION_HANDOVER ? region->config.region : control->region);
-    return 0;
-}
-
-static int check_control(const struct region *region, const struct region_control *control, struct err *err)
-{
-    struct authority_now now;
-    int code =
-        authority_now(&region->homes.authority, control->context, bytes_of_string(CONTROL_ALL_PARTITIONS), &now, err);
-    if (code == 0 && control->partition_count > REGION_CONTROL_PARTITIONS_MAX)
-        code = err_set(err, ERR_TOO_LARGE, "at most %d partitions can be named at once", REGION_CONTROL_PARTITIONS_MAX);
-    if (code != 0)
-        return code;
-    return control->type == REGION_HANDOVER ? check_handover(region, control, err)
-                                            : check_failover(region, control, err);
-}
-
-int homes_control(struct region *region, struct region_command *command, struct region_update *update)
-{
-    struct region_control *control = command->control;
-    struct err *err = &command->refusal.err;
-    control->changed = 0;
-    control->remaining = 0;
-    int code = check_control(region, control, err);
-    if (code == 0)
-        code = sequencer_control_room(region, control->partition_count, CONTROL_PAYLOAD_MAX_BYTES / 16, err);
-    if (code != 0)
-        return code;
-    overlay_evict_indexed(&region->overlay);
-    struct position basis = homes_position(region, true);
-    struct sequencer_mark mark = sequencer_mark(region);
-    code = control->partition_count > 0 ? change_named(region, control, &basis, err)
-                                        : change_all(region, control, &basis, err);
-    if (code != 0) {
-        sequencer_take_back(region, &mark);
-        return code;
-    }
-    command->ticket = mirror_size(&region_own(region)->mirror);
-    apply_changes(region, update);
-    return 0;
+    return largest;
 }

@@ -16,12 +16,14 @@
 #include "base/queue.h"
 #include "domain/authority.h"
 #include "log/block.h"
+#include "region/overlay.h"
 #include "region/region.h"
 
 struct homes {
     struct authority_table authority;
     struct queue_link changes[REGION_LOGS_MAX]; /* received, not applied: struct homes_change, by index */
     size_t change_count;
+    size_t log_change_count[REGION_LOGS_MAX];
     struct queue_link takes; /* released to this region, to be taken: struct homes_take */
     size_t take_count;
     uint64_t own_end;                   /* past the last change in the own log, or further */
@@ -41,8 +43,6 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
 /* Whether the log (as the index numbers it) is of a region that is, or was, the home of the write's partition: only
  * then can it hold the stream's head. */
 bool homes_wrote(const struct region *region, const struct region_stream_write *write, uint32_t index_log);
-/* An operator's command; control->changed and ->remaining, and command->ticket on success. */
-int homes_control(struct region *region, struct region_command *command, struct region_update *update) MUST_USE;
 
 /* An entry of another log passed its checks: kept if it is an authority event. ERR_BUSY past
  * REGION_CHANGES_PENDING_MAX, ERR_NO_MEMORY. A malformed one raises an alarm and is ignored, in every region alike. */
@@ -57,7 +57,44 @@ struct position homes_position(const struct region *region, bool indexed);
 void homes_move(struct region *region, struct region_update *update);
 /* Whether a change that waits rests on entries of this log. */
 bool homes_await(const struct region *region, const struct origin *origin);
+/* The place of the first change of a log that was received and is not applied; there is one. */
+uint64_t homes_first_change(const struct region *region, uint32_t log);
 /* Whether an entry received now is late by what this region has applied, or has no effect for another reason. */
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry);
+
+/* The same of one that was received and is not indexed. */
+bool homes_late_item(const struct region *region, const struct overlay_item *item);
+
+/* What a log waits for: its entry `index` is a change of homes that rests on `size` entries of another log, of which
+ * `have` are here. False: it waits for nothing but the disk. */
+struct homes_wait {
+    uint64_t index;
+    char region[POSITION_REGION_MAX_BYTES + 1];
+    uint64_t incarnation;
+    uint64_t size;
+    uint64_t have;
+};
+bool homes_waits(const struct region *region, uint32_t log, struct homes_wait *ret);
+/* Entries, and changes of homes, that are held in memory behind such a wait, over all logs. */
+void homes_held_up(const struct region *region, size_t *ret_entries, size_t *ret_changes);
+/* Whether a failover from `from` is about this partition: it is the home, or the region that it was let go to. */
+bool homes_lost_with(const struct authority_now *now, const char *from);
+
+/* For control.c and handover.c. Appends one authority event to the own log, after sequencer_control_room. */
+int homes_append(struct region *region, enum control_kind kind, struct bytes context, struct bytes partition,
+                 uint64_t epoch, const struct control_authority *change, struct err *err) MUST_USE;
+/* Puts what can be applied to the table; what was appended, too. */
+void homes_apply(struct region *region, struct region_update *update);
+/* Whether a region may hold the context's payloads, without which it does not become the home (rule 5 of the design);
+ * the refusal. */
+bool homes_may_own(const struct region *region, const char *name, struct bytes context);
+int homes_refuse_residency(const char *name, struct bytes context, struct err *err);
+/* The largest epoch that a change of the context begins that was received and waits for what it rests on. */
+uint64_t homes_waiting_epoch(const struct region *region, struct bytes context);
+/* Place among the peers; peer_count: none. */
+size_t homes_peer_named(const struct region *region, const char *name);
+/* How much of a name an error message shows. */
+enum { HOMES_NAME_SHOWN_MAX = 100 };
+int homes_shown(struct bytes name);
 
 #endif

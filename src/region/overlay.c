@@ -39,7 +39,7 @@ void overlay_free(struct overlay *overlay)
 
 static struct bytes key_of(const struct overlay_item *item, enum overlay_table_kind kind)
 {
-    return kind == OVERLAY_IDS ? bytes_of(item->id, ENTRY_ID_SIZE) : bytes_of(item->stream_key, item->stream_key_size);
+    return kind == OVERLAY_IDS ? bytes_of(item->id, ENTRY_ID_SIZE) : bytes_of(item->bytes, item->stream_key_size);
 }
 
 static struct overlay_item **bucket_of(const struct overlay_table *table, uint64_t hash)
@@ -126,21 +126,36 @@ const struct overlay_item *overlay_head(const struct overlay *overlay, struct by
 static struct overlay_item *new_item(uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
 {
     uint8_t key[STREAM_KEY_MAX_BYTES];
+    PRE(log == 0 || !with_head);
     size_t key_size = with_head ? put_stream_key(entry->context, entry->stream, key) : 0;
-    struct overlay_item *item = mem_alloc(sizeof(*item) + key_size);
+    size_t names_size = log == 0 ? 0 : entry->context.size_bytes + entry->partition.size_bytes;
+    struct overlay_item *item = mem_alloc(sizeof(*item) + key_size + names_size);
     if (item == NULL)
         return NULL;
     *item = (struct overlay_item){.index = entry->index,
                                   .stream_version = entry->stream_version,
                                   .fingerprint = fingerprint,
+                                  .epoch = entry->epoch,
                                   .log = log,
                                   .without_effect = (entry->flags & ENTRY_FLAG_OVERRIDE) != 0,
+                                  .context_size = names_size == 0 ? 0 : (uint16_t)entry->context.size_bytes,
+                                  .partition_size = names_size == 0 ? 0 : (uint16_t)entry->partition.size_bytes,
                                   .stream_key_size = (uint16_t)key_size};
     memcpy(item->id, entry->event_id, ENTRY_ID_SIZE);
-    memcpy(item->stream_key, key, key_size);
+    memcpy(item->bytes, key, key_size);
+    if (item->context_size > 0)
+        memcpy(item->bytes + key_size, entry->context.data, item->context_size);
+    if (item->partition_size > 0)
+        memcpy(item->bytes + key_size + item->context_size, entry->partition.data, item->partition_size);
     for (size_t i = 0; i < OVERLAY_TABLES; i++)
         item->hash[i] = siphash24(hash_key, key_of(item, i));
     return item;
+}
+
+/* Whether an id that an item has is this one's from now on. */
+static bool takes_id(const struct overlay_item *item, const struct overlay_item *from)
+{
+    return from == NULL || (!item->without_effect && (from->without_effect || (item->log == 0 && from->log != 0)));
 }
 
 int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
@@ -156,7 +171,7 @@ int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry
     if (item == NULL)
         return ERR_NO_MEMORY;
     struct overlay_item *known = find(overlay, OVERLAY_IDS, key_of(item, OVERLAY_IDS), item->hash[OVERLAY_IDS]);
-    if (known == NULL || (known->without_effect && !item->without_effect))
+    if (takes_id(item, known))
         put(overlay, OVERLAY_IDS, item, known);
     if (with_head)
         put(overlay, OVERLAY_HEADS, item,

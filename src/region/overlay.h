@@ -29,11 +29,15 @@ struct overlay_item {
     uint64_t index;
     uint64_t stream_version;
     uint64_t fingerprint;
+    uint64_t epoch;
     uint32_t log;
     bool without_effect; /* an override: it does not take its id */
     uint8_t id[ENTRY_ID_SIZE];
-    uint16_t stream_key_size; /* 0: not kept as a head */
-    uint8_t stream_key[];
+    uint16_t
+        context_size; /* of another log: context and partition, so that it can be told whether it came too late … */
+    uint16_t partition_size;
+    uint16_t stream_key_size; /* … of the own log: the stream, 0 when it is not kept as a head */
+    uint8_t bytes[];
 };
 
 /* The index applied `log` up to size, when its sequence was `sequence`. */
@@ -69,7 +73,8 @@ void overlay_free(struct overlay *overlay);
 
 const struct overlay_item *overlay_id(const struct overlay *overlay, const uint8_t id[ENTRY_ID_SIZE]);
 const struct overlay_item *overlay_head(const struct overlay *overlay, struct bytes context, struct bytes stream);
-/* Adds the next entry of a log. with_head: it moves its stream's head (own log). ERR_NO_MEMORY, ERR_BUSY when
+/* Adds the next entry of a log. with_head: it moves its stream's head (own log). In the own log it takes the place of
+ * one in another with its id: that came too late, or it would not have been accepted. ERR_NO_MEMORY, ERR_BUSY when
  * unindexed_entries are there. */
 int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
                 bool with_head) MUST_USE;

@@ -51,6 +51,8 @@ static void take_held(struct region *region, const struct region_held *held, siz
         meet_log(region, held, peer, update);
         return;
     }
+    if (log == 0)
+        lease_stored(region, peer, region->logs[0]->held[peer], held->size);
     region->logs[log]->held[peer] = held->size;
     note_start_size(region, log, peer, held->size);
     checkpoint_compare(region, log, held->checkpoint, update);
@@ -65,7 +67,7 @@ void peers_said_hello(struct region *region, const struct region_event *event, s
 {
     struct region_peer *peer = &region->peers[event->peer];
     peer->hello_outstanding = false;
-    peer->next_hello_us = region->now.mono_us + region->config.hello_interval_us;
+    peer->next_hello_us = region->now.mono_us + lease_hello_interval_us(region);
     peer->up = true;
     peer->heard = true;
     peer->reported = true;
@@ -73,7 +75,9 @@ void peers_said_hello(struct region *region, const struct region_event *event, s
     contact(region, event->peer);
     for (size_t i = 0; i < event->held_count; i++)
         take_held(region, &event->held[i], event->peer, update);
-    freshness_hello(region, event->peer);
+    freshness_hello(region, event->peer, event->asked_us);
+    lease_heard(region, event);
+    inquiry_heard(region, event);
     peers_decide(region, update);
     if (region_own(region)->state == REGION_LOG_ACCEPTING)
         incarnation_report(region, update);
@@ -83,7 +87,7 @@ void peers_went_down(struct region *region, const struct region_event *event, st
 {
     struct region_peer *peer = &region->peers[event->peer];
     peer->hello_outstanding = false;
-    peer->next_hello_us = region->now.mono_us + region->config.hello_interval_us;
+    peer->next_hello_us = region->now.mono_us + lease_hello_interval_us(region);
     peer->up = false;
     peer->reported = true;
     snprintf(peer->error, sizeof(peer->error), "%s", event->err == NULL ? "not reachable" : event->err->message);
@@ -103,6 +107,8 @@ void peers_acknowledged(struct region *region, const struct region_event *event,
                      (unsigned long long)mirror_size(&log->mirror));
         return;
     }
+    if (event->log == 0)
+        lease_stored(region, event->peer, log->held[event->peer], event->size);
     if (event->size > log->held[event->peer])
         log->held[event->peer] = event->size;
     if (event->log == 0 && event->note.size_bytes > 0)
@@ -202,6 +208,8 @@ void peers_decide(struct region *region, struct region_update *update)
         return;
     }
     if (largest > own->durable_size) {
+        if (own->state != REGION_LOG_RESTORING)
+            lease_forgot(region);
         own->state = REGION_LOG_RESTORING;
         snprintf(own->detail, sizeof(own->detail),
                  "peers hold %llu entries of it, %llu are here; pulling the rest back", (unsigned long long)largest,
@@ -226,11 +234,13 @@ void peers_decide(struct region *region, struct region_update *update)
     pulls_stop(region, 0, update);
 }
 
-static void say_hello(struct region *region, size_t peer, struct region_update *update)
+void peers_ask(struct region *region, size_t peer, struct region_update *update)
 {
     region->peers[peer].hello_outstanding = true;
-    region->peers[peer].hello_sent_us = region->now.mono_us;
-    region_add(update, REGION_HELLO)->peer = peer;
+    struct region_effect *effect = region_add(update, REGION_HELLO);
+    effect->peer = peer;
+    if (region->inquiry.command != NULL)
+        effect->question = region->inquiry.question;
 }
 
 /* When a peer that is up counts as down if nothing is heard of it until then. */
@@ -249,7 +259,7 @@ void peers_timer(struct region *region, struct region_update *update)
                      (unsigned long long)(region->config.peer_timeout_us / 1000));
         }
         if (!peer->hello_outstanding && region->now.mono_us >= peer->next_hello_us)
-            say_hello(region, i, update);
+            peers_ask(region, i, update);
     }
 }
 

@@ -148,6 +148,19 @@ int region_found_block(struct region *region, uint32_t log, const struct block *
     return code;
 }
 
+/* A log that waits for its basis may fill a half of what is kept in memory, so that the log it waits for has room. */
+static bool is_held_up(const struct region *region, uint32_t log, const struct block *block)
+{
+    struct homes_wait wait;
+    size_t entries = 0;
+    size_t changes = 0;
+    if (region->homes.change_count == 0 || !homes_waits(region, log, &wait))
+        return false;
+    homes_held_up(region, &entries, &changes);
+    return entries + block->entry_count > region->config.limits.unindexed_entries / 2 ||
+           changes + block->entry_count > REGION_CHANGES_PENDING_MAX / 2;
+}
+
 static int take_block(struct region *region, uint32_t log, struct block *block, struct err *err)
 {
     struct region_log *pulled = region->logs[log];
@@ -173,7 +186,7 @@ void pulls_block(struct region *region, const struct region_event *event, struct
         reject(region, event->log, err.message, update);
         return;
     }
-    if (pulled->writes_in_flight >= region->config.limits.mirror_writes) {
+    if (pulled->writes_in_flight >= region->config.limits.mirror_writes || is_held_up(region, event->log, block)) {
         pulls_pause(region, event->log, update);
         return;
     }

@@ -205,6 +205,7 @@ int region_new(const struct region_config *config, const struct region_log_found
     set_limits(&region->config.limits);
     overlay_init(&region->overlay, &region->config.limits);
     homes_init(&region->homes, &region->config.contexts);
+    lease_init(region);
     settle_init(&region->settles);
     elsewhere_init(&region->kept_commands);
     code = policies_init(region, err);
@@ -217,6 +218,8 @@ int region_new(const struct region_config *config, const struct region_log_found
         code = take_logs(region, found, found_count, err);
     if (code == 0)
         code = homes_load(region, err);
+    if (code == 0)
+        lease_load(region);
     if (code != 0) {
         region_free(region);
         return code;
@@ -357,28 +360,39 @@ int region_step(struct region *region, const struct region_event *event, struct 
     PRE(event->log < region->log_count);
     PRE(event->peer < region->config.peer_count || event->peer == 0);
     region_update_clear(update);
-    size_t answers = region->pending_count + (event->type == REGION_COMMAND ? 1 : 0);
+    size_t answers = region->pending_count + (event->type == REGION_COMMAND ? 1 : 0) +
+                     (region->inquiry.command != NULL) + (region->moving.command != NULL);
     int code = region_update_reserve(update, REGION_EFFECTS_SLACK + answers, err);
     if (code != 0)
         return code;
     region->now = event->now;
-    if (!region->started)
+    if (!region->started) {
         region->started_us = event->now.mono_us;
+        lease_begin(region);
+    }
     region->started = true;
     overlay_evict(&region->overlay, event->now.mono_us);
     dispatch(region, event, update);
     homes_move(region, update);
+    lease_follow(region);
+    inquiry_move(region, update);
+    handover_move(region, update);
     if (region_own(region)->state != REGION_LOG_ACCEPTING)
         peers_decide(region, update);
     keys_tell(region, update);
     peers_timer(region, update);
     durability_release(region, update);
     policies_watch(region, update);
+    assist_watch(region, update);
     freshness_update(region);
     pulls_choose(region, update);
     checkpoint_resume(region, update);
+    update->deadline_mono_us =
+        earlier(update->deadline_mono_us, earlier(region->assist_at_us, handover_deadline_us(region)));
     update->deadline_mono_us = earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)),
                                        earlier(checkpoint_deadline_us(region), incarnation_deadline_us(region)));
+    update->deadline_mono_us =
+        earlier(earlier(update->deadline_mono_us, inquiry_deadline_us(region)), lease_deadline_us(region));
     return 0;
 }
 

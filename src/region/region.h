@@ -103,6 +103,8 @@ enum region_control_type {
     REGION_FAILOVER, /* this region seizes those whose home is `region`, which is lost or must be taken for lost */
 };
 
+struct region_failover_report;
+
 struct region_control {
     enum region_control_type type;
     char region[64];
@@ -111,7 +113,11 @@ struct region_control {
     const struct bytes *partitions;
     struct bytes actor;
     struct bytes reason;
-    bool forced; /* go on although readiness checks fail; needs a reason */
+    bool forced;                    /* go on although readiness checks fail; needs a reason */
+    bool dry_run;                   /* FAILOVER: the evidence only */
+    const char *projections_behind; /* FAILOVER: what the caller says of projections that are stale; NULL: none is */
+    struct region_failover_report
+        *report; /* FAILOVER: filled with what was decided on, also when it is refused; not NULL */
     /* The answer: partitions changed, and such as are left because one block holds no more: ask again. */
     size_t changed;
     size_t remaining;
@@ -309,6 +315,7 @@ struct region_held {
     char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
     uint64_t size;
     struct bytes checkpoint; /* note, may be empty */
+    uint64_t obeyed;         /* changes of homes in it below this are obeyed there (lease.h); 0: none */
 };
 
 struct region_event {
@@ -325,9 +332,20 @@ struct region_event {
     const struct err *err;
     const struct region_held *held; /* HELLO: logs the peer holds, already checked for cluster, protocol and contexts */
     size_t held_count;
+    uint64_t asked_us; /* HELLO: monotonic time of this region, from before the peer was asked */
+    bool granted;      /* HELLO: the peer grants this region a lease (lease.h) */
+    bool abstains;     /* HELLO: it grants none to the region that was asked about, and will not */
+    uint64_t left_us;  /* HELLO: what it granted that region may be counted for so long */
 };
 
 /* --- Effects --- */
+
+/* What a hello asks about leases, beside one for the asker (lease.h). */
+struct region_lease_question {
+    char about[64];    /* the region that the peer is about to seize from; empty: none */
+    uint64_t lease_us; /* of the context that it is about */
+    bool abstain;      /* to grant that region no lease for a while */
+};
 
 enum region_effect_type {
     REGION_WRITE,           /* append `block` to log `log`; then REGION_WRITTEN with `size` */
@@ -338,7 +356,7 @@ enum region_effect_type {
     REGION_CLOSE_PULL,      /* peer, log */
     REGION_SEND_ACK, /* on the pull peer/log: `size` stored, cosignature line in `note` (may be empty) for cosigned_size
                       */
-    REGION_HELLO,    /* ask peer */
+    REGION_HELLO,    /* ask peer, with `question` */
     REGION_ALARM,    /* loud message for the operator; evidence in `note` (may be empty) */
     REGION_BEGIN_INCARNATION, /* the own log ended, `text` says why. Make the log of incarnation `size` durable (it may
                                * be there), then a new region that has it as its own, with config.fresh as in `fresh`;
@@ -357,6 +375,7 @@ struct region_effect {
     struct block *block; /* the update's reference: retain to keep */
     struct buf note;     /* owned by the update */
     struct region_command *command;
+    struct region_lease_question question;
     char text[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 
@@ -415,6 +434,12 @@ struct region_context_status {
     uint64_t ahead_events;               /* at this region alone; 0 when the context has no recovery point */
     uint64_t ahead_ms;                   /* since the oldest of them was accepted, as of the last step */
     bool past_bound;                     /* the recovery point is not kept, or writes were held back for it */
+    bool lease_held;         /* of a fenced context: this region may accept where the context made it the home … */
+    uint64_t lease_left_ms;  /* … for so long, if nobody grants it more … */
+    uint32_t lease_granters; /* … because so many regions grant it, … */
+    uint32_t lease_needed;   /* … of so many that must; 0: the context is not fenced */
+    bool failover_ready;     /* a home is lost, and a failover would pass its checks */
+    char advice[TALLY_ERROR_MESSAGE_MAX_BYTES]; /* a home is lost (failover: assisted): what to do; else empty */
 };
 
 size_t region_log_count(const struct region *region);
@@ -427,11 +452,12 @@ void region_context_status(const struct region *region, size_t context, struct r
 const struct context_table *region_contexts(const struct region *region);
 bool region_accepting(const struct region *region);
 /* What an operator must see before a failover, and what stands against it. */
-enum { REGION_CHECKS_MAX = 8, REGION_CHECK_DETAIL_MAX_BYTES = 300 };
+enum { REGION_CHECKS_MAX = 16, REGION_CHECK_DETAIL_MAX_BYTES = 300 };
 
 struct region_check {
     const char *name; /* static */
     bool ok;
+    bool passes_by_itself; /* it cannot be forced, and need not be */
     char detail[REGION_CHECK_DETAIL_MAX_BYTES];
 };
 
@@ -454,10 +480,12 @@ struct region_failover_report {
     struct region_lost_log logs[REGION_LOGS_MAX];
     size_t check_count;
     struct region_check checks[REGION_CHECKS_MAX];
-    uint64_t partition_count; /* whose home it is, in the context */
+    uint64_t partition_count; /* whose home it is, in the context, or that wait for it to take them */
+    bool unfenced;            /* forced, its new home accepts without a lease */
 };
 
-/* Same thread as region_step. ERR_INVALID: `from` is not a peer; ERR_NOT_FOUND: no such context. */
+/* Same thread as region_step. By what the peers said last; a failover that is decided asks them first. ERR_INVALID:
+ * `from` is not a peer; ERR_NOT_FOUND: no such context. */
 int region_failover_report(const struct region *region, struct bytes context, const char *from,
                            struct region_failover_report *ret, struct err *err) MUST_USE;
 
@@ -478,6 +506,18 @@ uint64_t region_log_staleness(const struct region *region, const char *home);
  * it is at or past the basis of the epoch after. */
 bool region_tail_is_late(const struct region *region, struct bytes context, struct bytes partition, const char *home,
                          uint64_t incarnation, uint64_t index);
+
+/* A peer says hello, and with it asks for a lease (lease.h). Same thread as region_step, and like it reads no clock;
+ * changes only what the region remembers to have granted. */
+struct region_lease_answer {
+    bool granted;
+    bool abstains; /* what was granted to that region has ended, and, if it was asked to, this one grants it none */
+    uint64_t left_us;
+    size_t log_count;
+    uint64_t obeyed[REGION_LOGS_MAX]; /* by number of the log */
+};
+void region_lease_asked(struct region *region, struct time_now now, size_t peer,
+                        const struct region_lease_question *question, struct region_lease_answer *ret);
 
 /* Homes and epochs as this region knows them: what it has applied. Borrowed until the next region_step. */
 const struct authority_table *region_authority(const struct region *region);

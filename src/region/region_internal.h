@@ -4,6 +4,7 @@
 
 #include "region/elsewhere.h"
 #include "region/homes.h"
+#include "region/lease.h"
 #include "region/overlay.h"
 #include "region/override.h"
 #include "region/region.h"
@@ -21,8 +22,7 @@ enum {
     REGION_PENALTY_US = 30 * 1000 * 1000,
 };
 
-#define REGION_NEVER         UINT64_MAX
-#define REGION_CHECK_INDEXED "indexed"
+#define REGION_NEVER UINT64_MAX
 
 /* An own checkpoint, with the cosignatures that came in for it. */
 struct kept_note {
@@ -78,7 +78,6 @@ struct region_peer {
     bool reported; /* answered or failed at least once since the start */
     bool hello_outstanding;
     uint64_t next_hello_us;
-    uint64_t hello_sent_us;
     uint64_t last_contact_us;
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
@@ -96,6 +95,38 @@ struct context_state {
     bool away; /* fewer peers answer than its durability needs */
     uint64_t degraded_count;
     struct bound *bound; /* NULL: no recovery point */
+    bool had_lease;
+    bool ready;                                 /* a failover would pass its checks */
+    char advice[TALLY_ERROR_MESSAGE_MAX_BYTES]; /* a home is lost: what to do; else empty */
+};
+
+/* A failover that waits for what the peers say to it (inquiry.c). */
+struct inquiry {
+    struct region_command *command; /* NULL: none */
+    uint64_t started_us;
+    struct region_lease_question question;
+    bool awaited[REGION_PEERS_MAX];
+    bool answered[REGION_PEERS_MAX];
+    bool abstains[REGION_PEERS_MAX];
+    uint64_t asked_us[REGION_PEERS_MAX];
+    uint64_t left_us[REGION_PEERS_MAX];
+};
+
+/* A handover (handover.c): what was let go of, a group at a time, and is not taken yet. */
+enum { HANDOVER_GROUP = 128, HANDOVER_GROUPS_OPEN = 2 };
+
+struct moving_group {
+    char context[ENTRY_NAME_MAX_BYTES + 1];
+    char partition[ENTRY_NAME_MAX_BYTES + 1]; /* its last one */
+    uint64_t epoch;
+};
+
+struct moving {
+    struct region_command *command; /* NULL: none */
+    uint64_t started_us;
+    size_t at; /* how far the partitions were looked through */
+    struct moving_group groups[HANDOVER_GROUPS_OPEN];
+    size_t group_count;
 };
 
 struct region {
@@ -106,6 +137,10 @@ struct region {
     size_t key_changes_told; /* of config.key_changes: known to be in a log */
     struct overlay overlay;
     struct homes homes;
+    struct leases leases;
+    struct inquiry inquiry;
+    struct moving moving;
+    uint64_t assist_at_us; /* when assist.c looks next */
     struct settles settles;
     struct kept_commands kept_commands;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */
@@ -147,6 +182,41 @@ void region_alarm(struct region_update *update, uint32_t log, struct bytes evide
 /* sequencer.c */
 void sequencer_command(struct region *region, struct region_command *command, struct region_update *update);
 void sequencer_written(struct region *region, uint64_t size, struct region_update *update);
+/* Decides a command now; it is answered, or waits for its ticket. */
+void sequencer_decide(struct region *region, struct region_command *command, struct region_update *update);
+/* It was decided: with 0 it is answered when its ticket stands on its copies, else at once. */
+void sequencer_finish(struct region *region, struct region_command *command, int code, struct region_update *update);
+
+/* failover.c: what the caller knows of projections that are stale; NULL: none is. */
+void failover_add_projections(struct region_failover_report *report, const char *behind);
+
+/* control.c: an operator's failover; control->changed and ->remaining, and command->ticket on success. */
+int control_seize(struct region *region, struct region_command *command, struct region_update *update) MUST_USE;
+/* Whether there is such a context, and not too much is asked. */
+int control_check(const struct region *region, const struct region_control *control, struct err *err) MUST_USE;
+/* 0 if the command is forced, and has a reason; else ERR_UNAVAILABLE with what stands against it. */
+int control_check_forced(const struct region_control *control, const char *what, struct err *err) MUST_USE;
+/* Why the command is not about this partition. */
+int control_refuse(const struct region *region, const struct region_control *control, struct bytes partition,
+                   struct err *err) MUST_USE;
+
+/* handover.c */
+/* 0: it is under way, or was answered. */
+int handover_begin(struct region *region, struct region_command *command, struct region_update *update) MUST_USE;
+/* At each step. */
+void handover_move(struct region *region, struct region_update *update);
+uint64_t handover_deadline_us(const struct region *region);
+
+/* assist.c: at each step. */
+void assist_watch(struct region *region, struct region_update *update);
+
+/* inquiry.c */
+/* False: the command is to be decided, or refused, without asking. */
+bool inquiry_begin(struct region *region, struct region_command *command, struct region_update *update);
+void inquiry_heard(struct region *region, const struct region_event *event);
+/* At each step: decides when everybody has answered that is waited for. */
+void inquiry_move(struct region *region, struct region_update *update);
+uint64_t inquiry_deadline_us(const struct region *region);
 
 /* durability.c: the policies of contexts, and waiting for copies. */
 int policies_init(struct region *region, struct err *err) MUST_USE;
@@ -163,6 +233,9 @@ int durability_repetition(struct region *region, struct region_command *command,
 void durability_wait(struct region *region, struct region_command *command);
 /* An accepted command enters the counters of its contexts. */
 void durability_count(struct region *region, const struct region_command *command);
+/* Before an accepted command is answered: whether what it appended, or repeats, counts. ERR_WRONG_HOME: it is late by
+ * what is known here; ERR_UNAVAILABLE: it may be, for want of a lease. */
+int durability_confirm(const struct region *region, struct region_command *command) MUST_USE;
 void durability_release(struct region *region, struct region_update *update);
 void durability_give_up(struct region *region, uint64_t number, struct region_update *update);
 /* The size of the own log that is durable here and on `copies` peers, those in `lacking` (a bit each) left out. */
@@ -182,7 +255,7 @@ void bounds_watch(struct region *region, size_t at, struct region_update *update
 void bounds_status(const struct region *region, size_t at, struct region_context_status *ret);
 
 /* freshness.c: how old a read here may be. */
-void freshness_hello(struct region *region, size_t peer);
+void freshness_hello(struct region *region, size_t peer, uint64_t asked_us);
 void freshness_update(struct region *region);
 
 /* Where an event is, if it was seen before. */
@@ -282,6 +355,8 @@ uint64_t pulls_deadline_us(const struct region *region);
 const char *pulls_lack(const struct region *region, const struct region_log *log, size_t peer);
 
 /* peers.c */
+/* Says hello now, whatever is under way. */
+void peers_ask(struct region *region, size_t peer, struct region_update *update);
 void peers_said_hello(struct region *region, const struct region_event *event, struct region_update *update);
 void peers_went_down(struct region *region, const struct region_event *event, struct region_update *update);
 void peers_acknowledged(struct region *region, const struct region_event *event, struct region_update *update);

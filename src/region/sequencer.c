@@ -38,7 +38,7 @@ int sequencer_look(struct region *region, const struct region_command *command, 
     const struct overlay_item *item = overlay_id(&region->overlay, event->id);
     struct index_event found = event->seen;
     memset(ret, 0, sizeof(*ret));
-    if (item != NULL && (late_too || !item->without_effect)) {
+    if (item != NULL && (late_too || (!item->without_effect && !homes_late_item(region, item)))) {
         ret->seen = true;
         ret->own_pending = item->log == 0 && item->index >= region_own(region)->durable_size;
         ret->stream_version = item->stream_version;
@@ -475,7 +475,8 @@ static int decide_here(struct region *region, struct region_command *command)
 static int decide(struct region *region, struct region_command *command, struct region_update *update)
 {
     struct region_refusal *refusal = &command->refusal;
-    if (region_own(region)->state != REGION_LOG_ACCEPTING)
+    bool looks_only = command->control != NULL && command->control->dry_run;
+    if (region_own(region)->state != REGION_LOG_ACCEPTING && !looks_only)
         return refuse_not_accepting(region, refusal);
     if (region->pending_count >= region->config.limits.commands_pending)
         return err_set(&refusal->err, ERR_BUSY, "%zu batches wait to become durable; retry after a pause",
@@ -486,12 +487,45 @@ static int decide(struct region *region, struct region_command *command, struct 
         return elsewhere_decide(region, command);
     if (command->define != NULL)
         return contexts_define(region, command);
-    return command->control != NULL ? homes_control(region, command, update) : decide_here(region, command);
+    return command->control != NULL ? control_seize(region, command, update) : decide_here(region, command);
 }
 
 static void answer(struct region_command *command, struct region_update *update)
 {
     region_add(update, REGION_ANSWER)->command = command;
+}
+
+void sequencer_decide(struct region *region, struct region_command *command, struct region_update *update)
+{
+    sequencer_finish(region, command, decide(region, command, update), update);
+}
+
+void sequencer_finish(struct region *region, struct region_command *command, int code, struct region_update *update)
+{
+    command->refusal.code = code;
+    if (code == 0)
+        durability_count(region, command);
+    if (code != 0 || command->ticket <= durability_copied(region, command->copies, command->lacking)) {
+        if (code == 0)
+            command->refusal.code = durability_confirm(region, command);
+        answer(command, update);
+        return;
+    }
+    if (PLANTED(answer_before_durable)) {
+        answer(command, update);
+        write_next(region, update);
+        return;
+    }
+    durability_wait(region, command);
+    write_next(region, update);
+}
+
+static void begin_handover(struct region *region, struct region_command *command, struct region_update *update)
+{
+    int code = region_own(region)->state != REGION_LOG_ACCEPTING ? refuse_not_accepting(region, &command->refusal)
+                                                                 : handover_begin(region, command, update);
+    if (code != 0)
+        sequencer_finish(region, command, code, update);
 }
 
 void sequencer_command(struct region *region, struct region_command *command, struct region_update *update)
@@ -504,21 +538,12 @@ void sequencer_command(struct region *region, struct region_command *command, st
     command->queued = false;
     command->overridden = false;
     command->next = NULL;
-    int code = decide(region, command, update);
-    command->refusal.code = code;
-    if (code == 0)
-        durability_count(region, command);
-    if (code != 0 || command->ticket <= durability_copied(region, command->copies, command->lacking)) {
-        answer(command, update);
-        return;
-    }
-    if (PLANTED(answer_before_durable)) {
-        answer(command, update);
-        write_next(region, update);
-        return;
-    }
-    durability_wait(region, command);
-    write_next(region, update);
+    bool failover = command->control != NULL && command->control->type == REGION_FAILOVER;
+    bool handover = command->control != NULL && !failover;
+    if (handover)
+        begin_handover(region, command, update);
+    else if (!failover || !inquiry_begin(region, command, update))
+        sequencer_decide(region, command, update);
 }
 
 void sequencer_written(struct region *region, uint64_t size, struct region_update *update)

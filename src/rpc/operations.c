@@ -1,5 +1,7 @@
 /* The service Operations: homes, handover and failover. Changes travel as control commands, on the same way as batches
  * (rpc/append.h): the region decides, and the answer leaves when the change is durable. */
+#include <stdio.h>
+
 #include "rpc/methods.h"
 #include "rpc/operation.h"
 #include "tally/v1/operations.pb-c.h"
@@ -233,6 +235,26 @@ static int fill_report(struct call *call, const struct region_failover_report *r
     return code == 0 ? 0 : err_no_memory(err, "the evidence");
 }
 
+/* Says which projections a failover would leave behind; *ret NULL: none. */
+static int projections_behind(struct rpc_backend *backend, struct arena *arena, const char **ret, struct err *err)
+{
+    struct rpc_projection *projections = arena_alloc_zero(arena, RPC_PROJECTIONS_MAX, sizeof(*projections));
+    char *text = arena_alloc_zero(arena, 1, REGION_CHECK_DETAIL_MAX_BYTES);
+    size_t count = 0;
+    size_t used = 0;
+    if (projections == NULL || text == NULL)
+        return err_no_memory(err, "the projections");
+    int code = backend->ops->projection_list(backend, projections, &count, err);
+    for (size_t i = 0; code == 0 && i < count && used < REGION_CHECK_DETAIL_MAX_BYTES; i++) {
+        if (strcmp(projections[i].state, "live") != 0)
+            used += (size_t)snprintf(text + used, REGION_CHECK_DETAIL_MAX_BYTES - used, "%sprojection %s is %.100s",
+                                     used == 0 ? "" : "; ", projections[i].name, projections[i].state);
+    }
+    if (code == 0)
+        *ret = used == 0 ? NULL : text;
+    return code;
+}
+
 static int failover(struct call *call, ProtobufCMessage *message, struct arena *arena, struct err *err)
 {
     const Tally__V1__FailoverRequest *request = (const Tally__V1__FailoverRequest *)message;
@@ -251,14 +273,16 @@ static int failover(struct call *call, ProtobufCMessage *message, struct arena *
         code = take_people(request->actor, request->reason, request->force, control, err);
     if (code == 0)
         code = take_names(request->partitions, request->n_partitions, control, arena, err);
+    control->dry_run = request->dry_run;
+    control->report = report;
     if (code == 0)
-        code = call->backend->ops->failover_report(call->backend, control->context, control->region, report, err);
+        code = projections_behind(call->backend, arena, &control->projections_behind, err);
+    if (code == 0)
+        code = change(call, control, &result, arena, err);
     if (code == 0)
         code = fill_report(call, report, control->region, &response, arena, err);
-    if (code == 0 && !request->dry_run) {
-        code = change(call, control, &result, arena, err);
+    if (code == 0 && !request->dry_run)
         response.result = &result;
-    }
     return code == 0 ? call_answer(call, &response.base) : code;
 }
 

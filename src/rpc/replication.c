@@ -83,14 +83,15 @@ static void append_note(struct rpc_backend *backend, size_t log, struct buf *not
         buf_clear(note);
 }
 
-static int fill_held(struct rpc_backend *backend, size_t number, struct buf *note, Tally__V1__HeldLog *held,
-                     struct arena *arena, struct err *err)
+static int fill_held(struct rpc_backend *backend, size_t number, const struct region_lease_answer *lease,
+                     struct buf *note, Tally__V1__HeldLog *held, struct arena *arena, struct err *err)
 {
     struct log *log = backend->ops->log_at(backend, number);
     struct bytes origin = log_origin(log);
     append_note(backend, number, note);
     tally__v1__held_log__init(held);
     held->size = log_durable_size(log);
+    held->obeyed = number < lease->log_count ? lease->obeyed[number] : 0;
     held->origin = arena_alloc_zero(arena, 1, origin.size_bytes + 1);
     held->checkpoint.len = note->size_bytes;
     held->checkpoint.data = arena_copy(arena, note->data, note->size_bytes);
@@ -100,8 +101,8 @@ static int fill_held(struct rpc_backend *backend, size_t number, struct buf *not
     return 0;
 }
 
-static int fill_logs(struct rpc_backend *backend, Tally__V1__HelloResponse *response, struct arena *arena,
-                     struct err *err)
+static int fill_logs(struct rpc_backend *backend, const struct region_lease_answer *lease,
+                     Tally__V1__HelloResponse *response, struct arena *arena, struct err *err)
 {
     size_t count = backend->ops->log_count(backend);
     Tally__V1__HeldLog *logs = arena_alloc_zero(arena, count, sizeof(*logs));
@@ -112,12 +113,24 @@ static int fill_logs(struct rpc_backend *backend, Tally__V1__HelloResponse *resp
     buf_init(&note, NOTE_MAX_BYTES);
     int code = 0;
     for (size_t i = 0; i < count && code == 0; i++) {
-        code = fill_held(backend, i, &note, &logs[i], arena, err);
+        code = fill_held(backend, i, lease, &note, &logs[i], arena, err);
         response->logs[i] = &logs[i];
     }
     response->n_logs = count;
     buf_free(&note);
     return code;
+}
+
+/* Before the sizes are looked at: what the region that is asked about may still have sent is among them then. */
+static int ask_lease(struct rpc_backend *backend, const Tally__V1__HelloRequest *request,
+                     struct region_lease_answer *ret, struct err *err)
+{
+    struct region_lease_question question = {.lease_us = request->lease_us, .abstain = request->abstain};
+    if (strlen(request->about) >= sizeof(question.about) || request->lease_us > (uint64_t)RULES_LEASE_MAX_MS * 1000)
+        return err_set(err, ERR_INVALID, "a region's name is at most %zu bytes long, and a lease at most %d ms",
+                       sizeof(question.about) - 1, RULES_LEASE_MAX_MS);
+    copy_string(question.about, sizeof(question.about), request->about);
+    return backend->ops->lease(backend, request->region, &question, ret, err);
 }
 
 static int hello(struct call *call, const Tally__V1__HelloRequest *request, struct arena *arena, struct err *err)
@@ -130,6 +143,10 @@ static int hello(struct call *call, const Tally__V1__HelloRequest *request, stru
     if (code != 0)
         return code;
     backend->ops->peer_contact(backend, request->region);
+    struct region_lease_answer lease;
+    code = ask_lease(backend, request, &lease, err);
+    if (code != 0)
+        return code;
     Tally__V1__HelloResponse response;
     tally__v1__hello_response__init(&response);
     response.protocol = RPC_PROTOCOL;
@@ -139,7 +156,10 @@ static int hello(struct call *call, const Tally__V1__HelloRequest *request, stru
     response.time = rpc_passed_time(clock_now().wall_us); /* before the sizes are taken */
     if (response.region == NULL)
         return err_no_memory(err, "an answer");
-    code = fill_logs(backend, &response, arena, err);
+    response.granted = lease.granted;
+    response.abstains = lease.abstains;
+    response.left_us = lease.left_us;
+    code = fill_logs(backend, &lease, &response, arena, err);
     return code != 0 ? code : call_answer(call, &response.base);
 }
 

@@ -183,9 +183,9 @@ struct rpc_backend_ops {
     /* Likewise: see region_tail_is_late. ERR_EXISTS when it is. */
     int (*check_tail)(struct rpc_backend *backend, struct bytes context, struct bytes partition,
                       const struct origin *log, uint64_t index, struct err *err);
-    /* Likewise: see region_failover_report. */
-    int (*failover_report)(struct rpc_backend *backend, struct bytes context, const char *from,
-                           struct region_failover_report *ret, struct err *err);
+    /* Likewise: see region_lease_asked; peer_region is a peer's. */
+    int (*lease)(struct rpc_backend *backend, const char *peer_region, const struct region_lease_question *question,
+                 struct region_lease_answer *ret, struct err *err);
     /* The latest signed note of a log: published (cosigned) if there is one and `published`, appended to *out.
      * ERR_NOT_FOUND. */
     int (*checkpoint)(struct rpc_backend *backend, size_t log, bool published, struct buf *out, struct err *err);

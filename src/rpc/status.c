@@ -100,6 +100,20 @@ static int fill_policy(Tally__V1__ContextStatus *to, const struct promises *poli
     return to->when_away == NULL || to->recovery_then == NULL ? ERR_NO_MEMORY : 0;
 }
 
+static int fill_rules(Tally__V1__ContextStatus *to, const struct context_rules *rules,
+                      const struct region_context_status *status, struct arena *arena)
+{
+    to->lease_ms = rules->lease_ms;
+    to->lease_held = status->lease_held;
+    to->lease_left_ms = status->lease_left_ms;
+    to->lease_granters = status->lease_granters;
+    to->lease_needed = status->lease_needed;
+    to->failover = copy_text(arena, failover_mode_name(rules->failover));
+    to->advice = copy_text(arena, status->advice);
+    to->failover_ready = status->failover_ready;
+    return to->failover == NULL || to->advice == NULL ? ERR_NO_MEMORY : 0;
+}
+
 static int fill_context(Tally__V1__ContextStatus *to, const struct context *from,
                         const struct region_context_status *status, struct arena *arena)
 {
@@ -119,7 +133,8 @@ static int fill_context(Tally__V1__ContextStatus *to, const struct context *from
         to->homes[i] = &homes[i];
     }
     to->n_homes = from->home_count;
-    return fill_policy(to, &from->promises, status, arena);
+    int code = fill_policy(to, &from->promises, status, arena);
+    return code == 0 ? fill_rules(to, &from->rules, status, arena) : code;
 }
 
 /* The region may know of a context before its index does: the policy shown is the index's, what follows from it is the

@@ -1,4 +1,5 @@
 /* What the gRPC services may ask of the server: the table of rpc/rpc.h. Any thread. */
+#include "base/assert.h"
 #include "base/mem.h"
 #include "server/internal.h"
 
@@ -146,16 +147,32 @@ static int homes(struct rpc_backend *backend, struct bytes context, uint64_t fro
     return ask(backend, &question);
 }
 
-static int answer_failover_report(struct server *server, struct question *question)
+static int answer_lease(struct server *server, struct question *question)
 {
-    return region_failover_report(server->region, question->context, question->region, question->ret, question->err);
+    region_lease_asked(server->region, clock_now(), question->from, question->lease, question->ret);
+    return 0;
 }
 
-static int failover_report(struct rpc_backend *backend, struct bytes context, const char *from,
-                           struct region_failover_report *ret, struct err *err)
+static bool any_fenced(const struct context_table *contexts)
 {
-    struct question question = {
-        .answer = answer_failover_report, .context = context, .region = from, .ret = ret, .err = err};
+    for (size_t i = 0; i < contexts->count; i++) {
+        if (contexts->contexts[i].rules.isolation == ISOLATION_FENCE)
+            return true;
+    }
+    return false;
+}
+
+static int lease(struct rpc_backend *backend, const char *peer_region, const struct region_lease_question *asked,
+                 struct region_lease_answer *ret, struct err *err)
+{
+    const struct region_config *config = &server_of(backend)->config->region;
+    struct question question = {.answer = answer_lease, .lease = asked, .from = 0, .ret = ret, .err = err};
+    memset(ret, 0, sizeof(*ret));
+    if (!any_fenced(&config->contexts))
+        return 0;
+    while (question.from < config->peer_count && strcmp(config->peers[question.from].region, peer_region) != 0)
+        question.from++;
+    PRE(question.from < config->peer_count); /* the services have checked who asks */
     return ask(backend, &question);
 }
 
@@ -259,8 +276,8 @@ const struct rpc_backend_ops server_backend_ops = {
     .homes = homes,
     .freshness = freshness,
     .check_tail = check_tail,
-    .failover_report = failover_report,
     .evidence = evidence,
+    .lease = lease,
     .checkpoint = checkpoint,
     .prove = prove,
     .acknowledged = acknowledged,

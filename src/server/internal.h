@@ -48,7 +48,8 @@ struct question {
     struct bytes partition;
     const char *region;
     const struct origin *log;
-    uint64_t from;
+    const struct region_lease_question *lease;
+    uint64_t from; /* or the number of a peer */
     void *ret;
     struct err *err;
     int code;
@@ -148,7 +149,7 @@ int indexer_catch_up(struct server *server, struct err *err) MUST_USE;
 
 /* peers.c: threads that talk to peers. The sequencer calls these; none waits. */
 int peers_start(struct server *server, struct peers **ret, struct err *err) MUST_USE;
-void peers_hello(struct peers *peers, size_t peer);
+void peers_hello(struct peers *peers, size_t peer, const struct region_lease_question *question);
 /* A peer called us: if our last hello to it failed, say it again now. */
 void peers_contact(struct peers *peers, size_t peer);
 void peers_open_pull(struct peers *peers, size_t peer, uint32_t log, const char *origin, uint64_t from_index);

@@ -43,6 +43,7 @@ struct peer {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool hello_wanted;
+    struct region_lease_question question; /* of the next hello */
     bool last_failed;
     bool stopping;
     /* What the last hello that succeeded claimed of the peer's own log. */
@@ -130,13 +131,14 @@ hlc peers_passed(struct peers *peers, const struct log *log)
     return strcmp(config->region, origin.region) == 0 ? rpc_passed_time(clock_now().wall_us) : UINT64_MAX;
 }
 
-static void say_hello(struct peer *peer)
+static void say_hello(struct peer *peer, const struct region_lease_question *question)
 {
     struct peers *peers = peer->peers;
     struct peer_hello hello;
     struct err err = {0};
     const char *region = peers->server->config->region.peers[peer->number].region;
-    int code = peer_hello(peer->channel, &peers->self, region, HELLO_TIMEOUT_MS, &hello, &err);
+    uint64_t asked_us = clock_now().mono_us;
+    int code = peer_hello(peer->channel, &peers->self, question, region, HELLO_TIMEOUT_MS, &hello, &err);
     struct message *message = peer_message(peer, code == 0 ? REGION_PEER_HELLO : REGION_PEER_DOWN);
     pthread_mutex_lock(&peer->mutex);
     bool was_failing = peer->last_failed;
@@ -147,6 +149,10 @@ static void say_hello(struct peer *peer)
         message->arena = hello.arena; /* moves over, with what held points to */
         message->event.held = hello.held;
         message->event.held_count = hello.held_count;
+        message->event.asked_us = asked_us;
+        message->event.granted = hello.granted;
+        message->event.abstains = hello.abstains;
+        message->event.left_us = hello.left_us;
     } else {
         message->err = err;
         message->err.code = code;
@@ -166,8 +172,9 @@ static void *run_hello(void *context)
             continue;
         }
         peer->hello_wanted = false;
+        struct region_lease_question question = peer->question;
         pthread_mutex_unlock(&peer->mutex);
-        say_hello(peer);
+        say_hello(peer, &question);
         pthread_mutex_lock(&peer->mutex);
     }
     pthread_mutex_unlock(&peer->mutex);
@@ -184,9 +191,12 @@ static void want_hello(struct peer *peer, bool only_after_failure)
     pthread_mutex_unlock(&peer->mutex);
 }
 
-void peers_hello(struct peers *peers, size_t peer)
+void peers_hello(struct peers *peers, size_t peer, const struct region_lease_question *question)
 {
     PRE(peer < peers->count);
+    pthread_mutex_lock(&peers->peers[peer].mutex);
+    peers->peers[peer].question = *question;
+    pthread_mutex_unlock(&peers->peers[peer].mutex);
     want_hello(&peers->peers[peer], false);
 }
 

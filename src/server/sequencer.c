@@ -75,7 +75,7 @@ static void carry_out(struct server *server, struct region_effect *effect)
                           buf_bytes(&effect->note));
         return;
     case REGION_HELLO:
-        peers_hello(server->peers, effect->peer);
+        peers_hello(server->peers, effect->peer, &effect->question);
         return;
     case REGION_ALARM:
         raise_alarm(server, effect);

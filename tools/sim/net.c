@@ -63,6 +63,7 @@ static void run_response(struct world *world, struct task *task)
     size_t other = node_of_peer(node, task->numbers[0]);
     struct mail *mail = task->data;
     task->data = NULL;
+    mail->event.asked_us = node->hello[task->numbers[0]].asked_us;
     if (!is_current(task) || net_cut(world, other, node->number)) {
         mail_free(mail);
         return;
@@ -71,10 +72,15 @@ static void run_response(struct world *world, struct task *task)
     end_call(node, task->numbers[0], false, mail);
 }
 
-/* What a region says it holds: the durable sizes and the stored notes. */
-static struct mail *describe_held(struct node *node)
+/* What a region says it holds, and grants: the durable sizes and the stored notes. */
+static struct mail *describe_held(struct node *node, size_t asker, const struct region_lease_question *question)
 {
     struct mail *mail = mail_new(REGION_PEER_HELLO);
+    struct region_lease_answer lease;
+    region_lease_asked(node->region, node_now(node), asker, question, &lease);
+    mail->event.granted = lease.granted;
+    mail->event.abstains = lease.abstains;
+    mail->event.left_us = lease.left_us;
     size_t count = atomic_load(&node->store.log_count);
     mail->held = sim_must(mem_alloc_zero(count, sizeof(struct region_held)));
     mail->held_notes = sim_must(mem_alloc_zero(count, sizeof(struct buf)));
@@ -84,6 +90,7 @@ static struct mail *describe_held(struct node *node)
         struct bytes origin = log_origin(log);
         memcpy(mail->held[i].origin, origin.data, origin.size_bytes);
         mail->held[i].size = log_durable_size(log);
+        mail->held[i].obeyed = i < lease.log_count ? lease.obeyed[i] : 0;
         buf_init(&mail->held_notes[i], NOTE_MAX_BYTES);
         if (log_load_checkpoint(log, false, &mail->held_notes[i], NULL) != 0)
             buf_clear(&mail->held_notes[i]);
@@ -115,7 +122,7 @@ static void run_request(struct world *world, struct task *task)
     memcpy(answer->numbers, task->numbers, sizeof(task->numbers));
     if (!other->up)
         return;
-    answer->data = describe_held(other);
+    answer->data = describe_held(other, node_peer_of(other, caller->number), &caller->hello[peer].asks);
     answer->drop = drop_mail;
     net_contact(other, caller->number);
 }
@@ -127,6 +134,8 @@ static void start_hello(struct node *node, size_t peer)
     state->running = true;
     state->wanted = false;
     state->call++;
+    state->asked_us = node_now(node).mono_us;
+    state->asks = state->question;
     struct task *timeout = world_after(world, world->plan.call_timeout_us, node, run_failed);
     timeout->numbers[0] = peer;
     timeout->numbers[1] = state->call;
@@ -140,17 +149,23 @@ static void start_hello(struct node *node, size_t peer)
     request->numbers[3] = node->boot;
 }
 
-void net_hello(struct node *node, size_t peer)
+static void want_hello(struct node *node, size_t peer)
 {
-    PRE(peer < node->config.peer_count);
     node->hello[peer].wanted = true;
     if (!node->hello[peer].running)
         start_hello(node, peer);
+}
+
+void net_hello(struct node *node, size_t peer, const struct region_lease_question *question)
+{
+    PRE(peer < node->config.peer_count);
+    node->hello[peer].question = *question;
+    want_hello(node, peer);
 }
 
 void net_contact(struct node *node, size_t other)
 {
     size_t peer = node_peer_of(node, other);
     if (node->hello[peer].last_failed)
-        net_hello(node, peer);
+        want_hello(node, peer);
 }

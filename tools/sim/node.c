@@ -186,6 +186,8 @@ static void step(struct node *node, struct region_event *event)
         mem_fail_at(world_between(world, 1, 40));
     int code = region_step(node->region, event, &node->update, &err);
     mem_fail_at(0);
+    if (code == 0 && event->type == REGION_COMMAND && event->command->control == NULL)
+        fence_decided(node, event->command);
     if (code != 0)
         step_failed(node, event, code, &err);
     else

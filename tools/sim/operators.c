@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "sim/sim.h"
 
-enum { HEAL_EVERY_MS = 1500, SPLIT_MAX_S = 8 };
+enum { HEAL_EVERY_MS = 1500, PATIENCE_ROUNDS = 10, SPLIT_MAX_S = 8 };
 
 static struct bytes context_of(const struct world *world)
 {
@@ -30,7 +30,7 @@ static bool look_up(const struct node *node, size_t partition, struct authority_
 /* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. Nobody seizes from a region by one that has
  * entries of its present log and lacks the end of an earlier one: what is missing would be late, and what follows it
  * would not (README.md, limits). */
-static void ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced)
+void operators_ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced)
 {
     struct world *world = node->world;
     if (type == REGION_FAILOVER && !truth_knows_lives(node, other))
@@ -81,7 +81,7 @@ static bool hand_over(struct world *world, bool back)
         to = world_first_home(world, partition);
     if (!answers(node) || to == node->number)
         return false;
-    ask(node, REGION_HANDOVER, to, partition, world_chance(world, 200000));
+    operators_ask(node, REGION_HANDOVER, to, partition, world_chance(world, 200000));
     return true;
 }
 
@@ -95,7 +95,7 @@ static bool fail_over(struct world *world)
         from = world_node_named(world, now.region);
     if (!answers(node) || from == node->number)
         return false;
-    ask(node, REGION_FAILOVER, from, partition, world_chance(world, 500000));
+    operators_ask(node, REGION_FAILOVER, from, partition, world_chance(world, 500000));
     return true;
 }
 
@@ -125,8 +125,8 @@ static bool split(struct world *world)
         task->numbers[0] = first;
         task->numbers[1] = second;
     }
-    ask(&world->nodes[first], REGION_FAILOVER, from, partition, true);
-    ask(&world->nodes[second], REGION_FAILOVER, from, partition, true);
+    operators_ask(&world->nodes[first], REGION_FAILOVER, from, partition, true);
+    operators_ask(&world->nodes[second], REGION_FAILOVER, from, partition, true);
     return true;
 }
 
@@ -175,9 +175,21 @@ static struct node *survivor(struct world *world, size_t home)
     return NULL;
 }
 
+/* A home that gets no lease, because the others stay away, goes on without one: the operator says that they are down.
+ */
+static bool is_stuck(struct world *world, size_t home, const struct authority_now *now)
+{
+    const struct node *node = &world->nodes[home];
+    struct region_context_status status;
+    if (world->contexts[0].rules.isolation != ISOLATION_FENCE || now->unfenced || !node->up || !node->accepting)
+        return false;
+    region_context_status(node->region, 0, &status);
+    return !status.lease_held;
+}
+
 static void run_heal(struct world *world, struct task *task)
 {
-    (void)task;
+    size_t rounds = ++task->numbers[0];
     struct node *any = survivor(world, SIM_NODES_MAX);
     for (size_t p = 0; any != NULL && p < world->partition_count; p++) {
         struct authority_now now;
@@ -187,9 +199,11 @@ static void run_heal(struct world *world, struct task *task)
         bool away = !world->core[home] || (now.released && !world->core[world_node_named(world, now.successor)]);
         struct node *node = away ? survivor(world, home) : NULL;
         if (node != NULL)
-            ask(node, REGION_FAILOVER, home, p, true);
+            operators_ask(node, REGION_FAILOVER, home, p, true);
+        else if (!away && rounds > PATIENCE_ROUNDS && is_stuck(world, home, &now))
+            operators_ask(&world->nodes[home], REGION_FAILOVER, home, p, true);
     }
-    world_after(world, (uint64_t)HEAL_EVERY_MS * SIM_MS, NULL, run_heal);
+    world_after(world, (uint64_t)HEAL_EVERY_MS * SIM_MS, NULL, run_heal)->numbers[0] = rounds;
 }
 
 void operators_heal(struct world *world)

@@ -39,6 +39,7 @@ static void add_counts(struct counts *to, const struct counts *from)
     for (int i = 0; i <= INDEX_LATE_COMPENSATED; i++)
         to->states[i] += from->states[i];
     to->entries_lost += from->entries_lost;
+    to->reigns += from->reigns;
 }
 
 void totals_add(struct totals *totals, const struct result *result)
@@ -87,10 +88,11 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->checkpoints, (unsigned long long)counts->cosignatures,
            (unsigned long long)counts->proofs, (unsigned long long)counts->reads);
     printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late, "
-           "%llu definitions of contexts\n",
+           "%llu definitions of contexts, %llu reigns behind leases\n",
            (unsigned long long)counts->changes[0], (unsigned long long)counts->changes[1],
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,
-           (unsigned long long)counts->late, (unsigned long long)counts->definitions);
+           (unsigned long long)counts->late, (unsigned long long)counts->definitions,
+           (unsigned long long)counts->reigns);
     printf("%llu events acknowledged on the copies that were asked for, %llu on fewer\n",
            (unsigned long long)counts->copied, (unsigned long long)counts->degraded);
     printf("decided:");
@@ -148,6 +150,7 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "definitions", counts->definitions);
     put(root, "incarnations", counts->lives);
     put(root, "entries_lost", counts->entries_lost);
+    put(root, "reigns_behind_leases", counts->reigns);
     for (int i = 0; i < FAULT_COUNT; i++)
         put(faults, fault_names[i], counts->faults[i]);
     json_object_set_new(root, "faults", faults);

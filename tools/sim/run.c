@@ -45,6 +45,7 @@ void run_seed(struct world *world)
     settlers_start(world);
     queuers_start(world);
     atlas_start(world);
+    fence_start(world);
     world_run_until(world, world->plan.fault_phase_us);
     if (!world->failed) {
         nemesis_heal(world);

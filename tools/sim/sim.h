@@ -171,7 +171,10 @@ struct hello_state {
     bool running;
     bool wanted;
     bool last_failed;
-    uint64_t call; /* the number of the call that runs */
+    uint64_t call;                         /* the number of the call that runs */
+    uint64_t asked_us;                     /* when it began, on the node's clock */
+    struct region_lease_question asks;     /* that call … */
+    struct region_lease_question question; /* … and the next one */
 };
 
 /* A flipped bit that waits to be repaired. */
@@ -252,6 +255,7 @@ struct counts {
     uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
     uint64_t definitions;
+    uint64_t reigns; /* homes of fenced partitions that accepted */
 };
 
 /* Definitions of contexts in the logs (definers.c). */
@@ -295,6 +299,7 @@ struct world {
     struct clients *clients;
     struct readers *readers;
     struct definers definers;
+    struct fence *fence;
     char temporary[64]; /* the folder of the run, "" when there is none */
     bool healing;
     bool core[SIM_NODES_MAX];
@@ -382,7 +387,7 @@ void writer_start(struct node *node);
 /* net.c: who reaches whom, how long it takes, and hello. */
 uint64_t net_latency(struct world *world, size_t from, size_t to);
 bool net_cut(const struct world *world, size_t from, size_t to);
-void net_hello(struct node *node, size_t peer);
+void net_hello(struct node *node, size_t peer, const struct region_lease_question *question);
 /* A peer called: if the last hello to it failed, say it again now. */
 void net_contact(struct node *node, size_t other);
 
@@ -434,6 +439,8 @@ void definers_free(struct world *world);
 void operators_start(struct world *world);
 /* Partitions whose home stays away are seized by one that does not. */
 void operators_heal(struct world *world);
+/* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. */
+void operators_ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced);
 
 /* settlers.c: who decides about late events: rules, and people. */
 void settlers_start(struct world *world);
@@ -458,6 +465,11 @@ bool atlas_has_moved(const struct world *world, size_t partition);
 void atlas_forget(struct node *node);
 /* The owner of a log has made an entry durable. */
 void atlas_accepted(struct node *node, size_t log, uint64_t index);
+
+/* fence.c: leases. */
+void fence_start(struct world *world);
+/* A command with writes was decided just now. */
+void fence_decided(struct node *node, const struct region_command *command);
 
 /* fates.c: what the indexes must say, compared with the atlas. */
 /* Whether a change of homes that the core holds rests on what only those have who stay away, or a region of the core

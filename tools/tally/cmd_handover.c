@@ -65,7 +65,10 @@ const struct command command_handover = {
     .help =
         "Asked of the present home. It stops accepting events of the partitions at once and says so in its log; the\n"
         "new home takes over, with the next epoch, when its copy and its index hold everything up to there. Callers\n"
-        "who come meanwhile are told where to go. To bring partitions back, hand them over the other way.\n\n"
+        "who come meanwhile are told where to go. Many partitions are let go of in groups, each when the one before "
+        "the\n"
+        "last was taken. To bring partitions back, hand them over the other way; if the new home dies before it took\n"
+        "them, fail over from it.\n\n"
         "Examples:\n"
         "  tally handover bank --to us --reason 'maintenance in eu'\n"
         "  tally handover bank --to us --partition DE --partition FR\n"

@@ -107,6 +107,25 @@ static void print_promises(const struct tally_context_status *context)
     putchar('\n');
 }
 
+static void print_lease(const struct tally_context_status *context)
+{
+    if (context->lease_ms > 0) {
+        printf("  context ");
+        print_string(context->name);
+        printf(": %s, %" PRIu32 " regions grant a lease of %" PRIu64 " ms, %" PRIu32 " must",
+               context->lease_held ? "fenced, lease held" : "FENCED, NO LEASE", context->lease_granters,
+               context->lease_ms, context->lease_needed);
+        if (context->lease_held)
+            printf(", %" PRIu64 " ms left", context->lease_left_ms);
+        putchar('\n');
+    }
+    if (context->advice[0] != '\0') {
+        printf("  HOME LOST: ");
+        print_string(context->advice);
+        putchar('\n');
+    }
+}
+
 static void print_status(const char *address, const struct tally_status *status)
 {
     printf("region ");
@@ -120,8 +139,10 @@ static void print_status(const char *address, const struct tally_status *status)
     putchar('\n');
     print_logs(status);
     print_peers(status);
-    for (size_t i = 0; i < status->context_count; i++)
+    for (size_t i = 0; i < status->context_count; i++) {
         print_promises(&status->contexts[i]);
+        print_lease(&status->contexts[i]);
+    }
     print_health(status);
 }
 
@@ -172,6 +193,19 @@ static json_t *recovery_point_json(const struct tally_context_status *context)
                      "past", context->past_bound);
 }
 
+static json_t *lease_json(const struct tally_context_status *context)
+{
+    return json_pack("{s:o,s:b,s:o,s:i,s:i}", "ms", json_number(context->lease_ms), "held", context->lease_held,
+                     "left_ms", json_number(context->lease_left_ms), "granters", (int)context->lease_granters, "needed",
+                     (int)context->lease_needed);
+}
+
+static json_t *failover_json(const struct tally_context_status *context)
+{
+    return json_pack("{s:o,s:o,s:b}", "mode", json_cstring(context->failover), "advice", json_cstring(context->advice),
+                     "ready", context->failover_ready);
+}
+
 static json_t *contexts_json(const struct tally_status *status)
 {
     json_t *contexts = json_array();
@@ -180,10 +214,11 @@ static json_t *contexts_json(const struct tally_status *status)
         json_t *homes = json_object();
         for (size_t h = 0; h < context->home_count; h++)
             (void)json_object_set_new(homes, context->homes[h].partition, json_cstring(context->homes[h].region));
-        (void)json_array_append_new(contexts, json_pack("{s:o,s:o,s:o,s:o,s:o}", "name", json_cstring(context->name),
-                                                        "default_home", json_cstring(context->default_home), "homes",
-                                                        homes, "durability", durability_json(context), "recovery_point",
-                                                        recovery_point_json(context)));
+        (void)json_array_append_new(
+            contexts, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", json_cstring(context->name), "default_home",
+                                json_cstring(context->default_home), "homes", homes, "durability",
+                                durability_json(context), "recovery_point", recovery_point_json(context), "lease",
+                                lease_json(context), "failover", failover_json(context)));
     }
     return contexts;
 }

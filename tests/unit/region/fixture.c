@@ -106,18 +106,31 @@ struct site *site_new(const char *region, const char *peers)
     return site_new_promising(region, peers, NULL);
 }
 
-struct site *site_new_promising(const char *region, const char *peers, const struct promises *policy)
+static struct site *new_with(const char *region, const char *peers, const struct promises *policy,
+                             const struct context_rules *rules)
 {
     struct site *site = site_bare();
     struct region_log_found found = {.checkpoint = {0}};
     if (policy != NULL)
         site->table[0].promises = *policy;
+    if (rules != NULL)
+        site->table[0].rules = *rules;
     struct err err = {0};
     site_configure(site, region, peers);
     origin_of(region, found.origin);
     chain_init(&found.chain, site->sha, bytes_of_string(found.origin));
     cr_assert_eq(region_new(&site->config, &found, 1, site->index, &site->region, &err), 0, "%s", err.message);
     return site;
+}
+
+struct site *site_new_promising(const char *region, const char *peers, const struct promises *policy)
+{
+    return new_with(region, peers, policy, NULL);
+}
+
+struct site *site_new_ruled(const char *region, const char *peers, const struct context_rules *rules)
+{
+    return new_with(region, peers, NULL, rules);
 }
 
 /* What is on the disk after a crash: durable blocks and stored notes move to the new site, as logs `first` and up. */
@@ -154,6 +167,7 @@ static struct site *successor(const struct site *before)
     site->now = before->now;
     site->config = before->config;
     site->table[0].promises = before->table[0].promises;
+    site->table[0].rules = before->table[0].rules;
     site->config.contexts = site->contexts;
     site->log_signer = before->log_signer;
     site->cosign_signer = before->cosign_signer;
@@ -292,6 +306,8 @@ static void check_effects(struct site *site)
 {
     for (size_t i = 0; i < site->update.effect_count; i++) {
         const struct region_effect *effect = &site->update.effects[i];
+        if (effect->type == REGION_HELLO)
+            site->asked_us[effect->peer] = site->now.mono_us;
         if (effect->type == REGION_WRITE)
             check_write(site, effect);
         else if (effect->type == REGION_SAVE_CHECKPOINT)
@@ -331,11 +347,23 @@ void site_tick(struct site *site, uint64_t us)
     site_step(site, (struct region_event){.type = REGION_TIMER});
 }
 
+static void hello(struct site *site, const char *peer, const struct region_held *held, size_t held_count,
+                  const struct region_lease_answer *answer)
+{
+    size_t number = site_peer(site, peer);
+    site_step(site, (struct region_event){.type = REGION_PEER_HELLO,
+                                          .peer = number,
+                                          .asked_us = site->asked_us[number],
+                                          .granted = answer != NULL && answer->granted,
+                                          .abstains = answer != NULL && answer->abstains,
+                                          .left_us = answer == NULL ? 0 : answer->left_us,
+                                          .held = held,
+                                          .held_count = held_count});
+}
+
 void site_hello(struct site *site, const char *peer, const struct region_held *held, size_t held_count)
 {
-    site_step(site,
-              (struct region_event){
-                  .type = REGION_PEER_HELLO, .peer = site_peer(site, peer), .held = held, .held_count = held_count});
+    hello(site, peer, held, held_count, NULL);
 }
 
 void site_peer_down(struct site *site, const char *peer)
@@ -468,6 +496,11 @@ enum region_log_state site_state(const struct site *site, uint32_t log)
 
 void site_meet(struct site *to, const struct site *from)
 {
+    site_meet_granting(to, from, NULL);
+}
+
+void site_meet_granting(struct site *to, const struct site *from, const struct region_lease_answer *answer)
+{
     struct region_held held[SITE_LOGS_MAX] = {0};
     size_t count = region_log_count(from->region);
     for (uint32_t i = 0; i < count; i++) {
@@ -476,8 +509,9 @@ void site_meet(struct site *to, const struct site *from)
         memcpy(held[i].origin, status.origin, sizeof(status.origin));
         held[i].size = status.size;
         held[i].checkpoint = buf_bytes(&from->logs[i].note);
+        held[i].obeyed = answer == NULL ? 0 : answer->obeyed[i];
     }
-    site_hello(to, from->config.region, held, count);
+    hello(to, from->config.region, held, count, answer);
 }
 
 void site_send_blocks(struct site *to, const struct site *from, const char *region)
@@ -575,6 +609,15 @@ void site_prepare(struct site *site, struct order *order)
 void site_decide(struct site *site, struct order *order)
 {
     site_step(site, (struct region_event){.type = REGION_COMMAND, .command = &order->command});
+    const struct region_lease_answer said = {.granted = true, .abstains = site->abstains};
+    bool failover = order->command.control != NULL && order->command.control->type == REGION_FAILOVER;
+    for (size_t i = 0; failover && i < site->config.peer_count; i++) {
+        struct region_peer_status status;
+        region_peer_status(site->region, i, &status);
+        if (order->answers == 0 && status.up &&
+            strcmp(site->config.peers[i].region, order->command.control->region) != 0)
+            hello(site, site->config.peers[i].region, NULL, 0, &said); /* as nothing has changed */
+    }
 }
 
 void site_submit(struct site *site, struct order *order)

@@ -44,6 +44,8 @@ struct site {
     struct note_signer log_signer, cosign_signer;
     struct region_update update; /* of the last step */
     struct time_now now;
+    uint64_t asked_us[REGION_PEERS_MAX]; /* when each peer was last asked by an effect */
+    bool abstains;                       /* what peers say when they are asked before a failover */
     struct site_log logs[SITE_LOGS_MAX]; /* by the region's log number */
 };
 
@@ -66,6 +68,9 @@ void site_free(struct site *site);
 struct site *site_alone(void);
 /* eu, with these peers, that accepts because all peers said hello and hold nothing. */
 struct site *site_accepting(const char *peers);
+
+/* The same, not accepting yet, when context "bank" has these rules. */
+struct site *site_new_ruled(const char *region, const char *peers, const struct context_rules *rules);
 
 /* The same when context "bank" has this policy: a region that waits for its peers, and eu that accepts. */
 struct site *site_new_promising(const char *region, const char *peers, const struct promises *policy);
@@ -104,6 +109,8 @@ enum region_log_state site_state(const struct site *site, uint32_t log);
 
 /* `from` says hello to `to`, with all logs that it holds. */
 void site_meet(struct site *to, const struct site *from);
+/* The same, with what `from` answers about leases. */
+void site_meet_granting(struct site *to, const struct site *from, const struct region_lease_answer *answer);
 /* `from` sends the durable blocks of a region's log that `to` lacks, on the pull from it. */
 void site_send_blocks(struct site *to, const struct site *from, const char *region);
 /* `from` sends its stored checkpoint of that log. */

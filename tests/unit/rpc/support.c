@@ -377,12 +377,27 @@ static int evidence(struct rpc_backend *backend, bool resolved, evidence_fn *eac
     return evidence_each(disk_posix(), stage_of(backend)->folder, resolved, each, context, err);
 }
 
+static int lease(struct rpc_backend *backend, const char *peer_region, const struct region_lease_question *question,
+                 struct region_lease_answer *ret, struct err *err)
+{
+    (void)backend;
+    (void)err;
+    bool about_eu = strcmp(question->about, "eu") == 0;
+    *ret = (struct region_lease_answer){.granted = strcmp(peer_region, "eu") != 0,
+                                        .abstains = about_eu && question->abstain,
+                                        .left_us = about_eu ? question->lease_us : 0,
+                                        .log_count = 1,
+                                        .obeyed = {7}};
+    return 0;
+}
+
 static const struct rpc_backend_ops OPS = {
     .evidence = evidence,
     .submit = submit,
     .give_up = give_up,
     .freshness = freshness,
     .check_tail = check_tail,
+    .lease = lease,
     .log_count = log_count,
     .log_at = log_at,
     .wait_change = wait_change,

@@ -64,7 +64,7 @@ void fence_decided(struct node *node, const struct region_command *command)
 {
     struct world *world = node->world;
     const struct region_result *result = command->results;
-    if (world->contexts[0].rules.isolation != ISOLATION_FENCE || command->refusal.code != 0)
+    if (world->contexts[0].rules.isolation != ISOLATION_FENCE || command->refusal.code != 0 || command->queued)
         return;
     for (size_t w = 0; w < command->write_count; w++) {
         const struct region_stream_write *write = &command->writes[w];

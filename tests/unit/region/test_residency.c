@@ -290,7 +290,7 @@ static int ask(struct site *site, struct wish *wish, enum region_control_type ty
                                             .forced = true};
     snprintf(wish->control.region, sizeof(wish->control.region), "%s", region);
     wish->order.command.control = &wish->control;
-    site_step(site, (struct region_event){.type = REGION_COMMAND, .command = &wish->order.command});
+    site_decide(site, &wish->order);
     return wish->order.command.refusal.code;
 }
 

@@ -21,8 +21,8 @@ static void fill_events(struct bytes encoded, struct region_new_event *events, s
     *ret_count = count;
 }
 
-/* payload lives as long as the arena. */
-static int fill_command(const struct index_queued *queued, struct bytes payload, struct arena *arena,
+/* names and payload live as long as the arena. */
+static int fill_command(const struct index_queued *names, struct bytes payload, struct arena *arena,
                         struct region_command *command, struct err *err)
 {
     size_t write_count = 0;
@@ -37,8 +37,8 @@ static int fill_command(const struct index_queued *queued, struct bytes payload,
         return err_no_memory(err, "a queued command");
     struct queued_write said;
     for (size_t i = 0; queued_next_write(&payload, &said); i++) {
-        writes[i] = (struct region_stream_write){.context = bytes_of_string(queued->context),
-                                                 .partition = bytes_of_string(queued->partition),
+        writes[i] = (struct region_stream_write){.context = bytes_of_string(names->context),
+                                                 .partition = bytes_of_string(names->partition),
                                                  .stream = said.stream,
                                                  .expectation = said.expectation,
                                                  .expected_version = said.expected_version,
@@ -64,10 +64,11 @@ int queued_command_read(struct log *log, const struct index_queued *queued, stru
     if (code == 0)
         code = frame_parse(encoded, &frame, err);
     void *copy = code == 0 ? arena_copy(arena, frame.payload.data, frame.payload.size_bytes) : NULL;
-    if (code == 0 && copy == NULL)
+    const struct index_queued *names = copy == NULL ? NULL : arena_copy(arena, queued, sizeof(*queued));
+    if (code == 0 && names == NULL)
         code = err_no_memory(err, "a queued command");
     if (code == 0)
-        code = fill_command(queued, bytes_of(copy, frame.payload.size_bytes), arena, command, err);
+        code = fill_command(names, bytes_of(copy, frame.payload.size_bytes), arena, command, err);
     block_release(block);
     return code;
 }

@@ -124,6 +124,8 @@ static bool is_explained(const struct plan *plan, const char *text)
         return plan->outside < SIM_NODES_MAX;
     bool damaged = plan->enabled[FAULT_GARBLE] || plan->enabled[FAULT_FORGE];
     bool disordered = plan->enabled[FAULT_DUPLICATE] || plan->enabled[FAULT_REORDER];
+    if (strstr(text, "is lost; ") != NULL)
+        return true; /* assisted failover: whoever does not answer for long enough */
     if (strstr(text, "is FENCED") != NULL)
         return true; /* any fault, and the pause between two leases, may keep a region from getting one */
     if (strstr(text, "does not fit log") != NULL)

@@ -69,6 +69,8 @@ void fence_decided(struct node *node, const struct region_command *command)
     for (size_t w = 0; w < command->write_count; w++) {
         const struct region_stream_write *write = &command->writes[w];
         bool accepted = false;
+        if (write->event_count == 0)
+            continue; /* a decision that appends nothing */
         for (size_t i = 0; i < write->event_count; i++, result++)
             accepted = accepted || !result->duplicate;
         struct authority_now now;

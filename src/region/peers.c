@@ -167,14 +167,14 @@ static bool is_reachable(const struct region *region, const struct region_log *l
  * it; of a log of this region's own that has ended what reachable peers hold. */
 static uint64_t needed_size(const struct region *region, const struct region_log *log)
 {
-    uint64_t needed = 0;
-    if (log->state == REGION_LOG_MIRRORING && is_reachable(region, log, log->owner))
-        return log->start_size;
-    for (size_t i = 0; log->state == REGION_LOG_RETIRED && i < region->config.peer_count; i++) {
-        if (region->peers[i].up && log->held[i] > needed)
-            needed = log->held[i];
+    uint64_t held = 0;
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        if (region->peers[i].up && log->held[i] > held)
+            held = log->held[i];
     }
-    return needed;
+    if (log->state == REGION_LOG_MIRRORING && is_reachable(region, log, log->owner))
+        return held < log->start_size ? held : log->start_size; /* the owner may have lost its disk since */
+    return log->state == REGION_LOG_RETIRED ? held : 0;
 }
 
 static const struct region_log *still_catching_up(const struct region *region)

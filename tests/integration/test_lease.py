@@ -46,7 +46,7 @@ def test_a_home_that_is_cut_off_stops_within_its_lease_and_says_who_is_missing(l
     wait_until(lambda: 'context bank is FENCED' in eu.said(), 'the alarm')
     us.process.send_signal(signal.SIGCONT)
     wait_until(lambda: refusal() is None, 'eu to accept again')
-    assert 'fenced, lease held, ' in check('tally', 'status', '--server', eu.address)
+    wait_until(lambda: 'fenced, lease held, ' in check('tally', 'status', '--server', eu.address), 'eu to hold a lease for good')
 
 
 def test_nobody_else_starts_before_a_stopped_home_has_no_lease_and_the_home_accepts_nothing_when_it_goes_on(lab):

@@ -165,8 +165,8 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(lab):
     size = eu.size()
     assert 'would be version 1' in context('create', 'pay', '--default-home', 'eu', '--dry-run', at=eu)
     assert denied('show', 'pay', at=eu)
-    said = context('set', 'bank', '--topology', 'multi-home', '--type', 'Counted=accept,commutative', '--dry-run', at=eu)
-    assert 'would be version 2; nothing was written' in said and 'home-affinity -> multi-home' in said and 'Counted=accept,commutative' in said
+    said = context('set', 'bank', '--failover', 'assisted', '--type', 'Counted=accept,override', '--dry-run', at=eu)
+    assert 'would be version 2; nothing was written' in said and 'manual -> assisted' in said and 'Counted=accept,override' in said
     told = json.loads(context('set', 'bank', '--failover', 'assisted', '--dry-run', '--json', at=eu))
     assert told['version'] == 2 and told['dry_run'] and told['changes'] == [{'what': 'failover', 'before': 'manual', 'after': 'assisted'}]
     assert eu.size() == size and version('bank', eu) == 1
@@ -180,6 +180,8 @@ def test_what_would_break_a_promise_is_refused_with_the_reason(lab):
                              (['--peers', 2], 'asks for 2 peers, the cluster has 1'),
                              (['--type', 'Counted=commutative'], 'not multi-home'),
                              (['--isolation', 'fence'], 'needs lease_ms'),
+                             (['--topology', 'multi-home'], 'not there yet'),
+                             (['--failover', 'automatic'], 'choose assisted'),
                              (['--topology', 'round'], 'none of home-affinity')):
         assert words in denied('set', 'bank', *arguments, at=eu)
     assert version('bank', eu) == 1

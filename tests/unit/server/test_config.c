@@ -142,11 +142,12 @@ Test(server_config, rules_for_late_events_are_taken_and_checked)
 
 Test(server_config, rules_about_homes_are_taken_and_checked)
 {
-    static const char rules[] = "contexts:\n  - name: bank\n    default_home: eu\n    topology: multi-home\n"
+    static const char rules[] = "contexts:\n  - name: bank\n    default_home: eu\n    topology: home-affinity\n"
                                 "    isolation: fence\n    lease_ms: 3000\n    failover: assisted\n"
                                 "    payload_regions: [eu, us]\n    event_types:\n"
-                                "      - type: CardFrozen\n        override: true\n"
-                                "      - type: Counted\n        commutative: true\n";
+                                "      - type: CardFrozen\n        override: true\n";
+    static const char many[] = "contexts:\n  - name: bank\n    default_home: eu\n    topology: multi-home\n";
+    static const char automatic[] = "contexts:\n  - name: bank\n    default_home: eu\n    failover: automatic\n";
     static const char stranger[] = "contexts:\n  - name: bank\n    default_home: eu\n    payload_regions: [eu, mars]\n";
     static const char endless[] = "contexts:\n  - name: bank\n    default_home: eu\n    isolation: fence\n"
                                   "    lease_ms: 99999999999\n";
@@ -154,16 +155,17 @@ Test(server_config, rules_about_homes_are_taken_and_checked)
     struct err err = {0};
     cr_assert_eq(load(head, peers, rules, &config, &err), 0, "%s", err.message);
     const struct context *bank = &config->contexts[0];
-    cr_expect_eq(bank->rules.topology, TOPOLOGY_MULTI_HOME);
+    cr_expect_eq(bank->rules.topology, TOPOLOGY_HOME_AFFINITY);
     cr_expect_eq(bank->rules.isolation, ISOLATION_FENCE);
     cr_expect_eq(bank->rules.lease_ms, 3000);
     cr_expect_eq(bank->rules.failover, FAILOVER_ASSISTED);
     cr_expect_eq(bank->rules.payload_region_count, 2);
     cr_expect_str_eq(bank->rules.payload_regions[1], "us");
     cr_expect(context_type_find(bank, BYTES_LITERAL("CardFrozen"))->override);
-    cr_expect(context_type_find(bank, BYTES_LITERAL("Counted"))->commutative);
     cr_expect_null(context_type_find(bank, BYTES_LITERAL("Paid")));
     server_config_free(config);
+    refused(head, peers, many, ERR_UNSUPPORTED, "home-affinity");
+    refused(head, peers, automatic, ERR_UNSUPPORTED, "assisted");
     refused(head, peers, stranger, ERR_INVALID, "mars");
     refused(head, peers, endless, ERR_INVALID, "lease_ms");
 }

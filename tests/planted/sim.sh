@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 make --no-print-directory MODE=planted build/planted/bin/tally-sim
 sim=build/planted/bin/tally-sim
 jobs=$(nproc)
-seeds=800
+seeds=4000
 
 "$sim" --seeds 30 --jobs "$jobs" > /dev/null || { echo 'seeds fail without a planted bug' >&2; exit 1; }
 count=0

@@ -473,11 +473,13 @@ static void drop_response(struct world *world, struct task *task)
     mem_free(task->data);
 }
 
-/* Accepted, and not told so, because copies were not made in time. */
-static bool is_accepted_late(const struct region_command *command)
+/* Accepted, and not told so, because copies were not made in time, or because the lease had ended. */
+static bool is_accepted_late(const struct world *world, const struct region_command *command)
 {
     int code = command->refusal.code;
-    return code == ERR_TIMEOUT || (code == ERR_WRONG_HOME && command->copies > 0);
+    bool fenced = world->contexts[0].rules.isolation == ISOLATION_FENCE;
+    return code == ERR_TIMEOUT || (code == ERR_WRONG_HOME && command->copies > 0) ||
+           (fenced && (code == ERR_UNAVAILABLE || code == ERR_WRONG_HOME) && command->ticket > 0);
 }
 
 void clients_answered(struct node *node, struct request *request)
@@ -489,7 +491,7 @@ void clients_answered(struct node *node, struct request *request)
                 code == 0 ? "" : request->command.refusal.err.message);
     if (code == 0)
         take_results(node, op, &request->command);
-    else if (!is_accepted_late(&request->command))
+    else if (!is_accepted_late(world, &request->command))
         op->refused++;
     if (world_fault(world, FAULT_LOSS, world->plan.message_fault_ppm))
         return;

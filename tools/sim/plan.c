@@ -119,6 +119,7 @@ static void draw_copies(struct world *world)
     if (world->node_count < 2 || !world_chance(world, 350000))
         return;
     durability->peers = (uint32_t)world_between(world, 1, world->node_count - 1);
+    world->plan.limits.commands_pending = 0; /* who decides about late and queued events waits for copies for ever */
     world->plan.peer_timeout_us = 4 * world->plan.hello_interval_us; /* else there may never be enough peers at once */
     world->plan.call_timeout_us = 3 * SIM_S;
     durability->when_away = world_chance(world, 500000) ? AWAY_REFUSE : AWAY_DEGRADE;
@@ -146,6 +147,11 @@ void plan_draw(struct world *world)
     world->plan.projections = world_chance(world, 250000);
     if (world->node_count > 1 && world_chance(world, 700000))
         world->plan.operate_every_us = world_between(world, 200, 6000) * SIM_MS;
+    if (world->plan.accept_isolated)
+        world->plan.operate_every_us = 0; /* README.md, limits: a log does not say which one it continues */
+    if (world->plan.operate_every_us > 0)
+        world->plan.limits.unindexed_entries =
+            0; /* README.md, limits: logs that wait may fill what is tiny, for ever */
     if (world_chance(world, 500000))
         world->plan.define_every_us = world_between(world, 300, 8000) * SIM_MS;
     for (size_t i = 0; i < world->node_count; i++) {

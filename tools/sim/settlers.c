@@ -226,6 +226,9 @@ void settlers_answered(struct node *node, struct request *request)
     const struct region_refusal *refusal = &request->command.refusal;
     world_trace(world, node, "%s of %zu late events: %s", settlement_name(settle->settlement), settle->item_count,
                 refusal->code == 0 ? "done" : refusal->err.message);
+    if (refusal->code == ERR_ID_REUSED && settle->item_count == 1 && world->unacceptable_count < SIM_UNACCEPTABLE_MAX)
+        world->unacceptable[world->unacceptable_count++] =
+            (struct sim_place){.log = truth_number(world, settle->items[0].origin), .index = settle->items[0].index};
     for (size_t i = 0; refusal->code == 0 && i < settle->item_count; i++) {
         const struct region_settle_item *item = &settle->items[i];
         if (!is_decided(world, item, settle->settlement))
@@ -234,15 +237,35 @@ void settlers_answered(struct node *node, struct request *request)
     }
 }
 
+/* What cannot be accepted again, because its id was given to something else, waits for a person. */
+static bool waits_for_people(const struct world *world, const struct policy_decision *decision)
+{
+    size_t log = truth_number(world, decision->origin);
+    for (size_t i = 0; i < world->unacceptable_count; i++) {
+        if (world->unacceptable[i].log == log && world->unacceptable[i].index == decision->place.index)
+            return true;
+    }
+    return false;
+}
+
+static size_t first_to_settle(const struct world *world, const struct page *page)
+{
+    size_t at = 0;
+    while (at < page->count && waits_for_people(world, &page->decisions[at]))
+        at++;
+    return at;
+}
+
 bool settlers_done(struct world *world, char *why, size_t why_size)
 {
     for (size_t i = 0; i < world->node_count; i++) {
         struct page page = {.count = 0};
         if (world->core[i])
             find_page(&world->nodes[i], &page);
-        if (page.count > 0) {
+        size_t first = first_to_settle(world, &page);
+        if (first < page.count) {
             snprintf(why, why_size, "entry %llu of %.100s is late, and not settled as its context says",
-                     (unsigned long long)page.decisions[0].place.index, page.decisions[0].origin);
+                     (unsigned long long)page.decisions[first].place.index, page.decisions[first].origin);
             return false;
         }
     }

@@ -275,6 +275,13 @@ struct definers {
     struct definers_made *made;
 };
 
+struct sim_place {
+    size_t log; /* in the truth */
+    uint64_t index;
+};
+
+enum { SIM_UNACCEPTABLE_MAX = 64 };
+
 struct world {
     uint64_t seed;
     struct prng prng;
@@ -299,6 +306,8 @@ struct world {
     struct clients *clients;
     struct readers *readers;
     struct definers definers;
+    struct sim_place unacceptable[SIM_UNACCEPTABLE_MAX]; /* late events whose ids were given to something else */
+    size_t unacceptable_count;
     struct fence *fence;
     char temporary[64]; /* the folder of the run, "" when there is none */
     bool healing;

@@ -127,11 +127,14 @@ static void draw_copies(struct world *world)
         durability->peers = (uint32_t)world->node_count - 2;
 }
 
-/* Leases too short for the links that are drawn keep homes from accepting for most of the time, which is no bug. */
+/* Leases too short for the links that are drawn keep homes from accepting for most of the time, which is no bug. Runs
+ * in which regions begin new lives have none (README.md, limits). */
 static void draw_fence(struct world *world)
 {
     struct context_rules *rules = &world->contexts[0].rules;
-    if (world->node_count == 1 || !world_chance(world, 400000))
+    const bool *enabled = world->plan.enabled;
+    bool lives = enabled[FAULT_LOST_LOGS] || enabled[FAULT_OLD_BACKUP] || world->plan.accept_isolated;
+    if (world->node_count == 1 || !world_chance(world, 400000) || lives)
         return;
     rules->isolation = ISOLATION_FENCE;
     world->plan.fault_every_us *= 4; /* the rest is faults enough */
@@ -147,8 +150,6 @@ void plan_draw(struct world *world)
     world->plan.projections = world_chance(world, 250000);
     if (world->node_count > 1 && world_chance(world, 700000))
         world->plan.operate_every_us = world_between(world, 200, 6000) * SIM_MS;
-    if (world->plan.accept_isolated)
-        world->plan.operate_every_us = 0; /* README.md, limits: a log does not say which one it continues */
     if (world->plan.operate_every_us > 0)
         world->plan.limits.unindexed_entries =
             0; /* README.md, limits: logs that wait may fill what is tiny, for ever */

@@ -595,24 +595,26 @@ static int sim_sync_dir(struct disk *seam, const char *path, struct err *err)
     return 0;
 }
 
+enum { LISTED_MAX = 4096 }; /* in one folder */
+
 static int sim_list(struct disk *seam, const char *path, disk_list_fn *each, void *context, struct err *err)
 {
     struct sim_disk *disk = disk_of(seam);
-    char names[256][PATH_MAX_BYTES];
-    bool folders[256];
+    char names[LISTED_MAX][PATH_MAX_BYTES];
+    bool folders[LISTED_MAX];
     size_t count = 0;
     if (disk->stopped)
         return fail_stopped(err);
     if (get_name(&disk->now, path) == NULL)
         return err_set(err, ERR_NOT_FOUND, "cannot list folder %s: not there", path);
-    for (size_t i = 0; i < disk->now.count && count < 256; i++) {
+    for (size_t i = 0; i < disk->now.count && count < LISTED_MAX; i++) {
         const struct name *name = &disk->now.items[i];
         if (!lies_in(name->path, path))
             continue;
         copy_string(names[count], PATH_MAX_BYTES, name->path + strlen(path) + 1);
         folders[count++] = name->inode == NULL;
     }
-    INVARIANT(count < 256);
+    INVARIANT(count < LISTED_MAX);
     int code = 0;
     for (size_t i = 0; code == 0 && i < count; i++)
         code = each(context, names[i], folders[i]);

@@ -5,6 +5,7 @@ A Copy is a log in memory that can be damaged in any way before it is written.
 import base64
 import copy
 import hashlib
+import struct
 import sys
 from pathlib import Path
 
@@ -184,6 +185,17 @@ class Copy:
 
 
 # --- Logs of a cluster, with changes of authority --------------------------------------------------------------------
+
+def as_sent(segment):
+    """A segment's header and blocks, without what is a matter of one file: which blocks were written together, and their checksums over it (src/log/FORMAT.md)."""
+    parts, at = [segment[:4096]], 4096
+    while segment[at:at + 4] == b'TBK1':
+        size, shape = struct.unpack_from('<II', segment, at + 4)
+        parts.append((size, shape & 0x1FFFF, segment[at + 16:at + 32 + size]))
+        at += -(-(32 + size) // 4096) * 4096
+    assert not segment[at:].strip(b'\0'), f'something that is no block stands at byte {at}'
+    return parts
+
 
 def texts(*fields):
     """Fields of a message in canonical form: (number, text or number), defaults left out."""

@@ -4,6 +4,7 @@ import shutil
 import threading
 
 from harness import Client, batch, check, event, read, read_log, refused, run, wait_until, write
+from ledger_files import as_sent
 
 
 def fill(region, count, stream='s', partition=None):
@@ -268,7 +269,7 @@ def pair_of_big_logs(lab, count=16):
 
 
 def files_of(folder):
-    return {file.name: file.read_bytes() for file in sorted(folder.glob('*.seg'))}
+    return {file.name: as_sent(file.read_bytes()) for file in sorted(folder.glob('*.seg'))}
 
 
 def test_damage_is_repaired_from_a_peer_byte_for_byte(lab):

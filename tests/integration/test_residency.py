@@ -3,7 +3,7 @@ import json
 import shutil
 
 from harness import VERIFIED, batch, check, event, read, read_log, refused, run, wait_until, write
-from ledger_files import Key
+from ledger_files import Key, as_sent
 from test_replication import HostilePeer, cosign_key, pull_as
 
 SECRET = b'the-secret-of-frankfurt'
@@ -356,7 +356,7 @@ def test_a_repair_brings_no_payload_where_it_may_not_be(lab):
     assert done.returncode == 1 and 'without its payload, and region uk is to hold it' in done.stderr, done.stderr
     assert segment.read_bytes() == bytes(content)
     check('tally', 'repair', '--data', uk.folder, '--from', eu.address)
-    assert segment.read_bytes().rstrip(b'\0') == whole.rstrip(b'\0')
+    assert as_sent(segment.read_bytes()) == as_sent(whole)
     us.stop()
     (us.folder / 'evidence' / 'eu-1.damaged.9').write_bytes(whole)
     found = audit(us, clean=False)['violations']

@@ -421,6 +421,9 @@ void region_log_status(const struct region *region, uint32_t log, struct region_
             ret->known_size = from->held[i];
     }
     (void)incarnation_lost(region, log, &ret->lost_from, &ret->lost_to);
+    uint32_t number = 0;
+    if (index_log(region->index, bytes_of_string(from->origin), &number, NULL) == 0)
+        ret->queued_open = index_queue_open(region->index, number).count;
 }
 
 void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret)

@@ -223,6 +223,7 @@ static int status(struct rpc_backend *backend, struct rpc_status *ret, struct er
         ret->logs[i].state = i == 0 ? REGION_LOG_ACCEPTING : REGION_LOG_MIRRORING;
         ret->logs[i].size = log_durable_size(stage->logs[i]);
         ret->logs[i].known_size = ret->logs[i].size + 2;
+        ret->logs[i].queued_open = 9;
     }
     ret->peer_count = 1;
     ret->peers[0] = (struct region_peer_status){.up = true, .heard = true, .mirrored_size = 1};

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "support/files.h"
 
 /* --- Blocks --- */
 
@@ -468,9 +469,7 @@ void stage_init(struct stage *stage)
     pthread_mutex_init(&stage->mutex, NULL);
     pthread_cond_init(&stage->changed, NULL);
     buf_init(&stage->note, NOTE_MAX_BYTES);
-    const char *parent = getenv("TMPDIR");
-    snprintf(stage->folder, sizeof(stage->folder), "%s/tally-rpc-XXXXXX", parent == NULL ? "/tmp" : parent);
-    cr_assert_not_null(mkdtemp(stage->folder));
+    files_temp_folder_within(stage->folder, sizeof(stage->folder));
     stage_add_log(stage);
     struct err err = {0};
     cr_assert_eq(rpc_server_start(&stage->backend, "127.0.0.1:0", &stage->server, &stage->port, &err), 0, "%s",

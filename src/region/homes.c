@@ -262,8 +262,10 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
         lease_obeyed(region, log, event, &before, region_before, let_go_to_it);
     if (creations != region->homes.authority.definitions.creations)
         note_governed(region, log, event);
-    if (event->kind == CONTROL_CONTEXT_DEFINED)
+    if (event->kind == CONTROL_CONTEXT_DEFINED) {
         lease_know_contexts(region);
+        region->assist_at_us = 0; /* its failover may be another one now */
+    }
     if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
         code = add_take(region, event->context, event->partition, epoch, log, event->index + 1);
     return code;

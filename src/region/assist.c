@@ -68,8 +68,11 @@ void assist_watch(struct region *region, struct region_update *update)
     region->assist_at_us = REGION_NEVER;
     for (size_t i = 0; i < context_count(region_contexts(region)); i++) {
         const struct context *context = context_at(region_contexts(region), i);
-        if (context == NULL || context->rules.failover == FAILOVER_MANUAL)
+        if (context == NULL || context->rules.failover == FAILOVER_MANUAL) {
+            region->states[i].advice[0] = '\0'; /* it may have been another before */
+            region->states[i].ready = false;
             continue;
+        }
         region->assist_at_us = region->now.mono_us + LOOK_EVERY_US;
         if (report == NULL && (report = mem_alloc(sizeof(*report))) == NULL)
             return; /* looked at again in a while */

@@ -1,7 +1,6 @@
-"""A real etcd of one member on loopback, in a test's own folder: started, paused, killed and started again, and asked over the same gateway that regions use."""
+"""A real etcd of one member on loopback, in a test's own folder: started, killed and started again, and asked over the same gateway that regions use."""
 import base64
 import json
-import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -51,14 +50,9 @@ class Etcd:
         found = self.ask('kv/range', key=base64.b64encode(prefix.encode()).decode(), range_end=base64.b64encode(end.encode()).decode())
         return {text(kv['key'])[len(prefix):]: text(kv.get('value', '')) for kv in found.get('kvs', [])}
 
-    def remove(self, key, prefix='/tallystick/bank/'):
-        self.ask('kv/deleterange', key=base64.b64encode((prefix + key).encode()).decode())
-
-    def pause(self):
-        self.process.send_signal(signal.SIGSTOP)
-
-    def go_on(self):
-        self.process.send_signal(signal.SIGCONT)
+    def revision(self, key, prefix='/tallystick/bank/'):
+        """That the key was created by."""
+        return int(self.ask('kv/range', key=base64.b64encode((prefix + key).encode()).decode())['kvs'][0]['create_revision'])
 
     def kill(self):
         self.process.kill()

@@ -316,8 +316,8 @@ static json_t *outcome_json(const struct outcome *outcome)
     for (size_t i = 0; i < outcome->cluster->copy_count; i++)
         json_array_append_new(logs, log_json(&outcome->cluster->copies[i]->report));
     json_t *object =
-        json_pack("{s:s, s:i, s:s, s:b, s:b, s:o}", "verdict", verdict_name(outcome->verdict), "exit_code",
-                  (int)outcome->verdict, "message", outcome->message, "signatures_checked",
+        json_pack("{s:s, s:i, s:o, s:b, s:b, s:o}", "verdict", verdict_name(outcome->verdict), "exit_code",
+                  (int)outcome->verdict, "message", shown_json(outcome->message), "signatures_checked",
                   outcome->arguments->demands.policy != NULL, "judged", outcome->judge != NULL, "logs", logs);
     if (object != NULL && outcome->judge != NULL)
         judge_json(outcome, object);

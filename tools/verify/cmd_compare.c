@@ -21,10 +21,11 @@ static json_t *comparison_json(const struct comparison *comparison, const struct
     json_t *leaves = json_array();
     for (size_t i = 0; comparison->has_hashes && i < 2; i++)
         json_array_append_new(leaves, hash_json(&comparison->leaves[i]));
-    return json_pack("{s:s, s:s, s:b, s:I, s:o, s:o, s:s}", "a", a->report.path, "b", b->report.path, "compared",
-                     (int)comparison->compared, "common_size", (json_int_t)comparison->common_size, "first_difference",
+    return json_pack("{s:o, s:o, s:b, s:I, s:o, s:o, s:o}", "a", shown_json(a->report.path), "b",
+                     shown_json(b->report.path), "compared", (int)comparison->compared, "common_size",
+                     (json_int_t)comparison->common_size, "first_difference",
                      comparison->differs ? json_integer((json_int_t)comparison->first_difference) : json_null(),
-                     "leaves", leaves, "message", comparison->message);
+                     "leaves", leaves, "message", shown_json(comparison->message));
 }
 
 static size_t longest(const struct copy *copies, size_t count)
@@ -63,8 +64,8 @@ static enum verdict compare_all(const struct arguments *arguments, struct copy *
         json_t *reports = json_array();
         for (size_t i = 0; i < count; i++)
             json_array_append_new(reports, log_json(&copies[i].report));
-        print_json(json_pack("{s:s, s:i, s:s, s:o, s:o, s:o}", "verdict", verdict_name(verdict), "exit_code",
-                             (int)verdict, "message", first_bad.message, "first_difference",
+        print_json(json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "verdict", verdict_name(verdict), "exit_code",
+                             (int)verdict, "message", shown_json(first_bad.message), "first_difference",
                              first_bad.differs ? json_integer((json_int_t)first_bad.first_difference) : json_null(),
                              "comparisons", list, "copies", reports));
         mem_free(comparison);

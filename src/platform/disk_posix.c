@@ -41,8 +41,8 @@ static int open_retry(const char *path, int flags, mode_t mode)
     return fd;
 }
 
-/* A pipe or a device under a file's name would be read for ever, and a pipe keeps whoever opens it waiting for the
- * other end. O_NONBLOCK, which means nothing for files, lets the question be asked. */
+/* Whoever reads may be shown anything under a file's name. A device has no end, and a pipe keeps whoever opens it
+ * waiting for its other end; O_NONBLOCK, which means nothing for files, lets the question be asked. */
 static int check_regular(int fd, const char *path, struct err *err)
 {
     struct stat status;
@@ -79,7 +79,7 @@ static int posix_open(struct disk *disk, const char *path, unsigned flags, struc
         return code;
     }
     file->write_fd = file->read_fd;
-    int code = check_regular(file->read_fd, path, err);
+    int code = (flags & DISK_WRITE) ? 0 : check_regular(file->read_fd, path, err);
     if (code != 0) {
         posix_close((struct disk_file *)(void *)file);
         return code;
@@ -157,6 +157,8 @@ static int posix_size(struct disk_file *base, uint64_t *ret_size, struct err *er
     struct stat status;
     if (fstat(file->read_fd, &status) != 0)
         return err_errno(err, errno, "cannot stat %s", file->path);
+    if (!S_ISREG(status.st_mode))
+        return err_set(err, ERR_INVALID, "%s is not a regular file", file->path);
     *ret_size = (uint64_t)status.st_size;
     return 0;
 }

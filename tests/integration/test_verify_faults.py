@@ -662,6 +662,7 @@ def test_other_peoples_tlogs_are_verified_with_their_key(lab):
 def serve_by(lab, handle):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = 'HTTP/1.1'
+        wbufsize = 64 * 1024  # headers and body leave together
 
         def do_GET(self):
             try:
@@ -689,7 +690,7 @@ def serve(lab, folder):
 def serve_with(lab, Handler):
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     lab.at_end(lambda: (server.shutdown(), server.server_close()))
     return f'http://127.0.0.1:{server.server_address[1]}'
 
@@ -715,6 +716,10 @@ def test_copies_of_any_kind_are_compared_and_the_first_difference_is_named(lab):
                 done = verify(lab, a, one, other, '--json', command='compare')
                 report = json.loads(done.stdout)
                 assert done.returncode == VIOLATION and report['first_difference'] == place, (place, one, other, report['message'])
+                where = {p['copy']: (p['file'], p['offset'], base64.b64decode(p['leaf'])) for p in report['comparisons'][0]['places']}
+                tile = ('tile/0/002.p/8' if place >= 512 else f'tile/0/00{place // 256}', place % 256 * 32)
+                assert where[str(one)] == ((f'{0:020d}.seg', 4096) if one == folder else tile) + (a.leaves()[place],), (place, one, where)
+                assert where[str(other)] == ((f'{0:020d}.seg', 4096) if other == others[0] else tile) + (b.leaves()[place],), (place, other, where)
     assert verify(lab, a, folder, 'http://127.0.0.1:1', command='compare').returncode == UNREADABLE
 
 

@@ -349,8 +349,11 @@ def test_a_log_that_was_rolled_back_or_rewritten_as_a_whole_is_found_with_state(
     assert newer.notes['checkpoint'] in done.stdout and other.notes['checkpoint'] in done.stdout, done.stdout
     assert other.notes['checkpoint'] in (lab.folder / 'state.evidence').read_text()
     assert state.read_text() == before, 'a violation is not remembered as if it were true'
-    state.write_text(before.replace('"size": 10', '"size": 11'))
-    assert verify(lab, newer, paths['newer'], '--state', state).returncode == UNREADABLE
+    twice = json.loads(before)
+    twice['logs'] *= 2
+    for damaged in (before.replace('"size": 10', '"size": 11'), before.replace('"size": 10', f'"size": {2 ** 63 - 1}'), json.dumps(twice), '[' * 100000):
+        state.write_text(damaged)
+        assert verify(lab, newer, paths['newer'], '--state', state).returncode == UNREADABLE, damaged[:200]
 
 
 def test_resuming_reads_only_what_is_new_and_still_compares_the_root(lab):

@@ -255,6 +255,8 @@ FAULTS = [
     ('an epoch that falls', epoch_falls, VIOLATION, 5, 'epoch 2 after epoch 3', []),
     # Files.
     ('a segment that was renamed', rename(SEGMENTS[1], f'{8:020d}.seg'), VIOLATION, 7, 'renamed', []),
+    ('the first segment under another name', after(lambda f: (f / SEGMENTS[0]).rename(f / f'{1:020d}.seg')), VIOLATION, None, 'renamed', []),
+    ('a sealed segment with a byte more', after(lambda f: (f / SEGMENTS[0]).write_bytes((f / SEGMENTS[0]).read_bytes() + b'x')), VIOLATION, 7, '', []),
     ('the first segment gone', after(lambda f: (f / SEGMENTS[0]).unlink()), VIOLATION, 0, 'entries are missing', []),
     ('the last segment gone', after(lambda f: (f / SEGMENTS[1]).unlink()), UNREADABLE, 7, 'missing', []),
     ('a hole between blocks', after(overwrite(SEGMENTS[0], 4096, bytes(4096))), VIOLATION, 0, 'a block is missing', []),

@@ -167,7 +167,7 @@ uint64_t index_sequence(struct index *index);
 
 /* Whether the entry may be applied now: false for an entry that begins an epoch and rests on what is not applied yet.
  * One that is malformed is ready: it will be ignored. Applying thread. */
-bool index_ready(struct index *index, const struct index_entry *entry);
+bool index_ready(struct index *index, uint32_t log, const struct index_entry *entry);
 
 /* Applies the next `count` entries of one log; entries[0].entry->index must be the applied size, they follow each
  * other; if the first begins an epoch, all do and are ready; another one that stands alone (control_stands_alone) is

@@ -123,10 +123,11 @@ static bool awaits_us(const struct region *region, struct bytes context, struct 
     return true;
 }
 
-int homes_load(struct region *region, struct err *err)
+/* What is let go to this region, by all that was applied: taken once the index has applied so much of the log. */
+static int find_takes(struct region *region, uint32_t log, uint64_t needed_size)
 {
     const struct context_table *contexts = region_contexts(region);
-    int code = index_authority(region->index, &region->homes.authority, err);
+    int code = 0;
     for (size_t i = 0; code == 0 && i < context_count(contexts); i++) {
         if (context_at(contexts, i) == NULL)
             continue;
@@ -136,9 +137,17 @@ int homes_load(struct region *region, struct err *err)
         while (code == 0 && authority_partition_next(&region->homes.authority, context, &at, &partition)) {
             uint64_t epoch = 0;
             if (awaits_us(region, context, partition, &epoch))
-                code = add_take(region, context, partition, epoch, 0, 0);
+                code = add_take(region, context, partition, epoch, log, needed_size);
         }
     }
+    return code;
+}
+
+int homes_load(struct region *region, struct err *err)
+{
+    int code = index_authority(region->index, &region->homes.authority, err);
+    if (code == 0)
+        code = find_takes(region, 0, 0);
     return code == ERR_NO_MEMORY ? err_no_memory(err, "the homes of partitions") : code;
 }
 
@@ -174,7 +183,8 @@ int homes_received(struct region *region, uint32_t log, const struct chain_entry
 void homes_indexed(struct region *region, uint32_t log)
 {
     uint64_t indexed_size = region->logs[log]->indexed_size;
-    if (indexed_size < region->homes.governed[log] || (log == 0 && indexed_size < region->homes.own_end))
+    if (indexed_size < region->homes.governed[log] || indexed_size < region->homes.continued[log] ||
+        (log == 0 && indexed_size < region->homes.own_end))
         overlay_evict_indexed(&region->overlay);
 }
 
@@ -215,7 +225,7 @@ bool homes_await(const struct region *region, const struct origin *origin)
         if (queue_empty(changes))
             continue;
         const struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
-        if (parse_change(region, log, change, &event, NULL) == 0 && control_begins_epoch(event.kind) &&
+        if (parse_change(region, log, change, &event, NULL) == 0 && control_rests(event.kind) &&
             position_get(&event.change.basis, origin->region, origin->incarnation) > 0)
             return true;
     }
@@ -234,11 +244,24 @@ struct position homes_position(const struct region *region, bool indexed)
     return position;
 }
 
-/* Contexts came to be, or to be no more: until the index has the change, too, nothing is decided about those that were
- * created. */
-static void note_governed(struct region *region, uint32_t log, const struct authority_event *event)
+/* How far the changes of each log are applied, in their order: what rests on more waits, also where it is durable. */
+static struct position obeyed_position(const struct region *region)
 {
-    uint64_t *end = &region->homes.governed[log];
+    struct position position = homes_position(region, false);
+    for (uint32_t log = 0; log < region->log_count && region->homes.change_count > 0; log++) {
+        const struct region_log *of = region->logs[log];
+        if (queue_empty(&region->homes.changes[log]) || homes_first_change(region, log) >= of->durable_size)
+            continue;
+        int code = position_set(&position, of->parts.region, of->parts.incarnation, homes_first_change(region, log));
+        INVARIANT(code == 0); /* it makes no component more */
+    }
+    return position;
+}
+
+/* Contexts came to be, or to be no more: until the index has the change, too, nothing is decided about those that were
+ * created. A life has left entries behind: until the index has that, too, nothing is decided at all. */
+static void note(struct region *region, uint64_t *end, uint32_t log, const struct authority_event *event)
+{
     if (*end <= event->index)
         *end = event->index + 1;
     if (region->logs[log]->indexed_size > event->index)
@@ -261,7 +284,11 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
     if (code == 0 && control_begins_epoch(event->kind))
         lease_obeyed(region, log, event, &before, region_before, let_go_to_it);
     if (creations != region->homes.authority.definitions.creations)
-        note_governed(region, log, event);
+        note(region, &region->homes.governed[log], log, event);
+    if (event->kind == CONTROL_LOG_CONTINUED && log != 0)
+        note(region, &region->homes.continued[log], log, event);
+    if (code == 0 && event->kind == CONTROL_LOG_CONTINUED)
+        code = find_takes(region, log, event->index + 1);
     if (event->kind == CONTROL_CONTEXT_DEFINED)
         lease_know_contexts(region);
     if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
@@ -303,7 +330,7 @@ static bool apply_next(struct region *region, uint32_t log, const struct positio
     if (log != 0 && change->index >= region->logs[log]->durable_size)
         return false;
     int code = parse_change(region, log, change, &event, &err);
-    if (code == 0 && log != 0 && !authority_ready(&event, durable))
+    if (code == 0 && log != 0 && !authority_ready(&region->homes.authority, &event, durable))
         return false;
     if (code == 0)
         code = put_to_table(region, log, &event);
@@ -325,8 +352,9 @@ bool homes_waits(const struct region *region, uint32_t log, struct homes_wait *r
     if (queue_empty(changes))
         return false;
     const struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
-    struct position durable = homes_position(region, false);
-    if (parse_change(region, log, change, &event, NULL) != 0 || authority_ready(&event, &durable))
+    struct position durable = obeyed_position(region);
+    if (parse_change(region, log, change, &event, NULL) != 0 ||
+        authority_ready(&region->homes.authority, &event, &durable))
         return false;
     const struct position *basis = &event.change.basis;
     for (size_t i = 0; i < basis->count; i++) {
@@ -360,7 +388,7 @@ void homes_apply(struct region *region, struct region_update *update)
 {
     bool moved = region->homes.change_count > 0;
     while (moved) {
-        struct position durable = homes_position(region, false);
+        struct position durable = obeyed_position(region);
         moved = false;
         for (uint32_t log = 0; log < region->log_count; log++) {
             while (update->effect_count + REGION_EFFECTS_SLACK / 2 < update->effect_capacity &&
@@ -386,13 +414,15 @@ int homes_append(struct region *region, enum control_kind kind, struct bytes con
     return code;
 }
 
-/* Whether the index has applied all that is here of the earlier logs of the region that this log is of. */
+/* Whether the index has applied all that is here, and not left behind, of the earlier logs of the region that this log
+ * is of. */
 static bool earlier_logs_are_indexed(const struct region *region, const struct region_log *of)
 {
     for (size_t i = 1; i < region->log_count; i++) {
         const struct region_log *log = region->logs[i];
+        uint64_t end = authority_lived_end(&region->homes.authority, log->parts.region, log->parts.incarnation);
         if (log->owner == of->owner && log->parts.incarnation < of->parts.incarnation &&
-            log->indexed_size < log->durable_size)
+            log->indexed_size < (log->durable_size < end ? log->durable_size : end))
             return false;
     }
     return true;
@@ -527,6 +557,15 @@ static bool context_is_indexed(const struct region *region, struct bytes name)
     return indexed;
 }
 
+/* Whether the index has applied what this region knows of lives: what they have left behind, and what counts again. */
+static bool lives_are_indexed(const struct region *region)
+{
+    bool indexed = true;
+    for (size_t i = 0; i < region->log_count; i++)
+        indexed = indexed && region->logs[i]->indexed_size >= region->homes.continued[i];
+    return indexed;
+}
+
 /* Whether the index has applied the change that made this region the home. */
 static bool is_indexed(const struct region *region, const struct authority_now *now)
 {
@@ -553,6 +592,10 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
                        "context \"%.*s\" goes on; retry",
                        homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
                        (const char *)write->context.data);
+    if (!lives_are_indexed(region))
+        return err_set(&refusal->err, ERR_UNAVAILABLE,
+                       "a region has begun a new log just now, and the index of this region does not show yet what of "
+                       "its earlier ones counts; retry");
     if (!is_indexed(region, &now))
         return err_set(&refusal->err, ERR_UNAVAILABLE,
                        "this region has just become the home of partition \"%.*s\" of context \"%.*s\", and its index "

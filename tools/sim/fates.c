@@ -72,8 +72,6 @@ bool fates_wait_for_others(struct world *world)
     for (size_t i = 0; i < world->node_count; i++) {
         all = all && world->core[i];
         waits = waits || (world->core[i] && world->nodes[i].must_restore);
-        for (size_t other = 0; world->core[i] && other < world->node_count; other++)
-            waits = waits || !truth_knows_lives(&world->nodes[i], other);
         for (size_t log = 0; world->core[i] && log < truth_log_count(world); log++) {
             uint64_t size = node_durable_size(&world->nodes[i], truth_origin(world, log));
             held[log] = size > held[log] ? size : held[log];

@@ -368,17 +368,20 @@ static struct site *eu_begins_again(bool indexed)
     eu = site_next_life(eu, indexed);
     site_tick(eu, 0);
     site_hello(eu, "us", NULL, 0);
-    cr_assert(region_accepting(eu->region));
+    cr_assert_eq(region_accepting(eu->region), indexed);
     return eu;
 }
 
-Test(homes, a_home_decides_only_once_its_earlier_logs_are_indexed)
+Test(homes, a_new_log_begins_once_the_index_has_the_earlier_ones_and_says_what_it_continues)
 {
     struct site *eu = eu_begins_again(false);
+    struct region_log_status status;
     struct order order;
-    cr_assert_eq(try_append(eu, "s", 2, &order), ERR_UNAVAILABLE);
-    cr_assert_not_null(strstr(order.command.refusal.err.message, "earlier logs"));
+    region_log_status(eu->region, 0, &status);
+    cr_assert_not_null(strstr(status.detail, "continues log demo/eu/1"), "%s", status.detail);
     site_indexed(eu, 1);
+    site_tick(eu, 0);
+    cr_assert(region_accepting(eu->region));
     cr_assert_eq(try_append(eu, "s", 2, &order), 0, "%s", order.command.refusal.err.message);
     cr_assert_eq(order.results[0].stream_version, 1, "the stream goes on");
     site_free(eu);

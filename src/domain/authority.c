@@ -526,6 +526,8 @@ int authority_now(const struct authority_table *table, struct bytes context, str
         release = find_release(&history, history.all, NULL, now.epoch, now.region);
     now.released = release != NULL;
     now.successor = release == NULL ? "" : release->successor;
+    now.release_incarnation = release == NULL ? 0 : release->incarnation;
+    now.release_index = release == NULL ? 0 : release->index;
     *ret = now;
     return 0;
 }

@@ -107,8 +107,9 @@ uint64_t authority_lived_end(const struct authority_table *table, const char *re
  * the table is asked anything. */
 int authority_apply(struct authority_table *table, const struct authority_event *event, struct err *err) MUST_USE;
 
-/* The home now: the region whose change is in force. `released`: it has let go, and only `successor` may take. Texts
- * are valid until the next authority_apply. ERR_NOT_FOUND when there is no such context. */
+/* The home now: the region whose change is in force. `released`: it has let go, and only `successor` may take; the
+ * release is in a log of `region`. Texts are valid until the next authority_apply. ERR_NOT_FOUND when there is no such
+ * context. */
 struct authority_now {
     const char *region;
     uint64_t epoch;
@@ -117,6 +118,8 @@ struct authority_now {
     bool released;
     bool unfenced; /* begun by a seizure whose home accepts without a lease */
     const char *successor;
+    uint64_t release_incarnation; /* released: of the log with the release, and its place there */
+    uint64_t release_index;
 };
 int authority_now(const struct authority_table *table, struct bytes context, struct bytes partition,
                   struct authority_now *ret, struct err *err) MUST_USE;

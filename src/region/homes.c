@@ -45,9 +45,7 @@ struct homes_change {
 
 struct homes_take {
     struct queue_link link;
-    uint32_t log;         /* of the release */
-    uint64_t needed_size; /* the index must have applied so much of it */
-    uint64_t epoch;       /* that was released */
+    uint64_t epoch; /* that was released */
     size_t context_size;
     size_t partition_size;
     uint8_t bytes[]; /* context, partition */
@@ -80,14 +78,11 @@ void homes_free(struct homes *homes)
 
 /* --- Takes --- */
 
-static int add_take(struct region *region, struct bytes context, struct bytes partition, uint64_t epoch, uint32_t log,
-                    uint64_t needed_size)
+static int add_take(struct region *region, struct bytes context, struct bytes partition, uint64_t epoch)
 {
     struct homes_take *take = mem_alloc(sizeof(*take) + context.size_bytes + partition.size_bytes);
     if (take == NULL)
         return ERR_NO_MEMORY;
-    take->log = log;
-    take->needed_size = needed_size;
     take->epoch = epoch;
     take->context_size = context.size_bytes;
     take->partition_size = partition.size_bytes;
@@ -113,32 +108,38 @@ bool homes_may_own(const struct region *region, const char *name, struct bytes c
     return residency_allows(region_contexts(region), bytes_of_string(name), context);
 }
 
-static bool awaits_us(const struct region *region, struct bytes context, struct bytes partition, uint64_t *ret_epoch)
+/* Whether the partition is let go to this region, which may take it. */
+static bool awaits_us(const struct region *region, struct bytes context, struct bytes partition,
+                      struct authority_now *ret)
 {
-    struct authority_now now;
-    if (authority_now(&region->homes.authority, context, partition, &now, NULL) != 0 || !now.released ||
-        strcmp(now.successor, region->config.region) != 0 || !homes_may_own(region, region->config.region, context))
-        return false;
-    *ret_epoch = now.epoch;
-    return true;
+    return authority_now(&region->homes.authority, context, partition, ret, NULL) == 0 && ret->released &&
+           strcmp(ret->successor, region->config.region) == 0 && homes_may_own(region, region->config.region, context);
 }
 
-/* What is let go to this region, by all that was applied: taken once the index has applied so much of the log. */
-static int find_takes(struct region *region, uint32_t log, uint64_t needed_size)
+static int find_take(struct region *region, struct bytes context, struct bytes partition)
+{
+    struct authority_now now;
+    return awaits_us(region, context, partition, &now) ? add_take(region, context, partition, now.epoch) : 0;
+}
+
+/* Of all that is governed apart in a context. */
+static int find_takes_in(struct region *region, struct bytes context)
+{
+    struct bytes partition;
+    size_t at = 0;
+    int code = 0;
+    while (code == 0 && authority_partition_next(&region->homes.authority, context, &at, &partition))
+        code = find_take(region, context, partition);
+    return code;
+}
+
+static int find_takes(struct region *region)
 {
     const struct context_table *contexts = region_contexts(region);
     int code = 0;
     for (size_t i = 0; code == 0 && i < context_count(contexts); i++) {
-        if (context_at(contexts, i) == NULL)
-            continue;
-        struct bytes context = bytes_of_string(context_at(contexts, i)->name);
-        struct bytes partition;
-        size_t at = 0;
-        while (code == 0 && authority_partition_next(&region->homes.authority, context, &at, &partition)) {
-            uint64_t epoch = 0;
-            if (awaits_us(region, context, partition, &epoch))
-                code = add_take(region, context, partition, epoch, log, needed_size);
-        }
+        if (context_at(contexts, i) != NULL)
+            code = find_takes_in(region, bytes_of_string(context_at(contexts, i)->name));
     }
     return code;
 }
@@ -147,7 +148,7 @@ int homes_load(struct region *region, struct err *err)
 {
     int code = index_authority(region->index, &region->homes.authority, err);
     if (code == 0)
-        code = find_takes(region, 0, 0);
+        code = find_takes(region);
     return code == ERR_NO_MEMORY ? err_no_memory(err, "the homes of partitions") : code;
 }
 
@@ -268,10 +269,22 @@ static void note(struct region *region, uint64_t *end, uint32_t log, const struc
         overlay_evict_indexed(&region->overlay);
 }
 
+/* What a change lets this region take. A release of "*" is one of each partition that follows it and has changes of its
+ * own, too; and one that comes to have some is taken by itself from then on. */
+static int find_takes_by(struct region *region, const struct authority_event *event)
+{
+    bool to_us = bytes_equal(event->change.successor, bytes_of_string(region->config.region));
+    if (event->kind == CONTROL_LOG_CONTINUED)
+        return find_takes(region);
+    if (event->kind == CONTROL_AUTHORITY_RELEASED && to_us &&
+        bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS)))
+        return find_takes_in(region, event->context);
+    bool may = control_begins_epoch(event->kind) || (event->kind == CONTROL_AUTHORITY_RELEASED && to_us);
+    return may ? find_take(region, event->context, event->partition) : 0;
+}
+
 static int put_to_table(struct region *region, uint32_t log, const struct authority_event *event)
 {
-    bool to_us = event->kind == CONTROL_AUTHORITY_RELEASED &&
-                 bytes_equal(event->change.successor, bytes_of_string(region->config.region));
     struct authority_now before;
     char region_before[POSITION_REGION_MAX_BYTES + 1];
     if (authority_now(&region->homes.authority, event->context, event->partition, &before, NULL) != 0)
@@ -280,20 +293,15 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
     bool let_go_to_it = before.released && strcmp(before.successor, event->region) == 0;
     uint64_t creations = region->homes.authority.definitions.creations;
     int code = authority_apply(&region->homes.authority, event, NULL);
-    uint64_t epoch = 0;
     if (code == 0 && control_begins_epoch(event->kind))
         lease_obeyed(region, log, event, &before, region_before, let_go_to_it);
     if (creations != region->homes.authority.definitions.creations)
         note(region, &region->homes.governed[log], log, event);
     if (event->kind == CONTROL_LOG_CONTINUED && log != 0)
         note(region, &region->homes.continued[log], log, event);
-    if (code == 0 && event->kind == CONTROL_LOG_CONTINUED)
-        code = find_takes(region, log, event->index + 1);
     if (event->kind == CONTROL_CONTEXT_DEFINED)
         lease_know_contexts(region);
-    if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
-        code = add_take(region, event->context, event->partition, epoch, log, event->index + 1);
-    return code;
+    return code == 0 ? find_takes_by(region, event) : code;
 }
 
 static void warn_of_release(const struct region *region, uint32_t log, const struct authority_event *event,
@@ -428,38 +436,69 @@ static bool earlier_logs_are_indexed(const struct region *region, const struct r
     return true;
 }
 
-/* Whether the index has applied the release and everything before it. */
-static bool take_is_ready(const struct region *region, const struct homes_take *take)
+/* Whether the index has applied what this region knows of lives: what they have left behind, and what counts again. */
+static bool lives_are_indexed(const struct region *region)
 {
-    const struct region_log *log = region->logs[take->log];
-    return (log->indexed_size >= take->needed_size && earlier_logs_are_indexed(region, log)) || PLANTED(take_at_once);
+    bool indexed = true;
+    for (size_t i = 0; i < region->log_count; i++)
+        indexed = indexed && region->logs[i]->indexed_size >= region->homes.continued[i];
+    return indexed;
 }
 
-static int take_one(struct region *region, const struct homes_take *take, const struct control_authority *change)
+/* Whether the index has applied the release and everything before it. */
+static bool take_is_ready(const struct region *region, const struct authority_now *now)
 {
-    uint64_t epoch = 0;
-    if (!awaits_us(region, take_context(take), take_partition(take), &epoch) || epoch != take->epoch)
-        return 0; /* overtaken by another change */
-    return homes_append(region, CONTROL_AUTHORITY_TAKEN, take_context(take), take_partition(take), epoch + 1, change,
-                        NULL);
+    for (size_t i = 0; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (log->parts.incarnation == now->release_incarnation && strcmp(log->parts.region, now->region) == 0)
+            return (log->indexed_size > now->release_index && lives_are_indexed(region) &&
+                    earlier_logs_are_indexed(region, log)) ||
+                   PLANTED(take_at_once);
+    }
+    return false;
+}
+
+/* Whether it was overtaken by another change: then there is nothing to take. */
+static bool is_overtaken(const struct region *region, const struct homes_take *take, struct authority_now *ret)
+{
+    return !awaits_us(region, take_context(take), take_partition(take), ret) || ret->epoch != take->epoch;
+}
+
+static bool first_is_ready(const struct region *region)
+{
+    const struct homes_take *first = QUEUE_ITEM(region->homes.takes.next, struct homes_take, link);
+    struct authority_now now;
+    return is_overtaken(region, first, &now) || take_is_ready(region, &now);
+}
+
+/* ERR_BUSY: not yet. */
+static int take_one(struct region *region, const struct homes_take *take, const struct position *basis)
+{
+    struct authority_now now;
+    if (is_overtaken(region, take, &now))
+        return 0;
+    if (!take_is_ready(region, &now))
+        return ERR_BUSY;
+    const struct control_authority change = {
+        .basis = *basis, .previous = bytes_of_string(now.region), .actor = BYTES_LITERAL("handover")};
+    int code = sequencer_control_room(region, 1, CONTROL_PAYLOAD_MAX_BYTES, NULL);
+    return code == 0 ? homes_append(region, CONTROL_AUTHORITY_TAKEN, take_context(take), take_partition(take),
+                                    now.epoch + 1, &change, NULL)
+                     : code;
 }
 
 static void take_released(struct region *region, struct region_update *update)
 {
     struct queue_link *takes = &region->homes.takes;
-    if (queue_empty(takes) || region_own(region)->state != REGION_LOG_ACCEPTING ||
-        !take_is_ready(region, QUEUE_ITEM(takes->next, struct homes_take, link)))
+    size_t taken = 0;
+    if (queue_empty(takes) || region_own(region)->state != REGION_LOG_ACCEPTING || !first_is_ready(region))
         return;
     struct position basis = homes_position(region, true);
     overlay_evict_indexed(&region->overlay);
-    for (size_t i = 0; i < TAKES_AT_ONCE_MAX && !queue_empty(takes); i++) {
+    for (; taken < TAKES_AT_ONCE_MAX && !queue_empty(takes); taken++) {
         struct homes_take *take = QUEUE_ITEM(takes->next, struct homes_take, link);
-        struct control_authority change = {.basis = basis,
-                                           .previous = bytes_of_string(region->logs[take->log]->parts.region),
-                                           .actor = BYTES_LITERAL("handover")};
-        if (!take_is_ready(region, take) || sequencer_control_room(region, 1, CONTROL_PAYLOAD_MAX_BYTES, NULL) != 0 ||
-            take_one(region, take, &change) != 0)
-            break; /* room or memory: tried again when the disk has caught up */
+        if (take_one(region, take, &basis) != 0)
+            break; /* until the index, the disk or memory allows it */
         queue_remove(&take->link);
         mem_free(take);
         region->homes.take_count--;
@@ -554,15 +593,6 @@ static bool context_is_indexed(const struct region *region, struct bytes name)
     bool indexed = true;
     for (size_t i = 0; context != NULL && context->created != NULL && i < region->log_count; i++)
         indexed = indexed && region->logs[i]->indexed_size >= region->homes.governed[i];
-    return indexed;
-}
-
-/* Whether the index has applied what this region knows of lives: what they have left behind, and what counts again. */
-static bool lives_are_indexed(const struct region *region)
-{
-    bool indexed = true;
-    for (size_t i = 0; i < region->log_count; i++)
-        indexed = indexed && region->logs[i]->indexed_size >= region->homes.continued[i];
     return indexed;
 }
 

@@ -59,7 +59,9 @@ static int posix_open(struct disk *disk, const char *path, unsigned flags, struc
     *file = (struct posix_file){.disk = disk, .durable = (flags & DISK_DURABLE) != 0};
     memcpy(file->path, path, path_size);
 
-    int mode_flags = (flags & DISK_WRITE) ? O_RDWR : O_RDONLY;
+    /* O_NONBLOCK: a pipe in the place of a file, in a folder from somebody else, is not waited for. It has no size, and
+     * cannot be read at an offset. */
+    int mode_flags = ((flags & DISK_WRITE) ? O_RDWR : O_RDONLY) | O_NONBLOCK;
     mode_flags |= (flags & DISK_CREATE) ? O_CREAT : 0;
     mode_flags |= (flags & DISK_EXCLUSIVE) ? O_EXCL : 0;
     file->read_fd = open_retry(path, mode_flags, (flags & DISK_PRIVATE) ? 0600 : 0644);

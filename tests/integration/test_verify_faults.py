@@ -2,6 +2,7 @@
 import base64
 import http.server
 import json
+import os
 import threading
 
 from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, run
@@ -155,6 +156,16 @@ def rotated(*signers, policy, size=10):
     return plant
 
 
+def first_segment(folder):
+    return min(folder.glob('*.seg'))
+
+
+def pipe_for_segment(folder):
+    name = first_segment(folder)
+    name.unlink()
+    os.mkfifo(name)
+
+
 # Name, how it is planted, exit code, first bad index (None: none is named), words that the report must have, more arguments.
 FAULTS = [
     ('nothing', lambda c: None, VERIFIED, None, 'VERIFIED', []),
@@ -207,6 +218,10 @@ FAULTS = [
     ('a retired key signs alone, and is still listed', rotated('old', policy=('old', 'new')), VIOLATION, 6, 'retired at entry 6', []),
     ('a retired key signs beside the new one', rotated('old', 'new', policy=('new', 'old')), VIOLATION, 6, 'retired at entry 6', []),
     ('an epoch that falls', epoch_falls, VIOLATION, 5, 'epoch 2 after epoch 3', []),
+    ('a pipe in the place of a segment', lambda c: c.after.append(pipe_for_segment), UNREADABLE, None, '', []),
+    ('a segment under another name', lambda c: c.after.append(lambda f: first_segment(f).rename(f / f'{1:020d}.seg')), VIOLATION, None, 'renamed', []),
+    ('a segment that is gone', lambda c: c.after.append(lambda f: first_segment(f).unlink()), VIOLATION, 0, 'missing', []),
+    ('a sealed segment with a byte more', lambda c: c.after.append(lambda f: first_segment(f).write_bytes(first_segment(f).read_bytes() + b'x')), VIOLATION, 7, '', []),
 ]
 
 

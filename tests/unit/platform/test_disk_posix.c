@@ -206,6 +206,18 @@ Test(disk_posix, open_takes_no_part_of_a_path_that_is_a_file)
     cr_assert_eq(disk_open(disk, files_join(path, "below", below), DISK_READ, &file, &err), ERR_NOT_FOUND);
 }
 
+Test(disk_posix, a_pipe_in_the_place_of_a_file_is_not_waited_for)
+{
+    struct disk_file *file;
+    uint64_t size;
+    size_t got;
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(disk_open(disk, path, 0, &file, &err), 0);
+    cr_expect_neq(disk_size(file, &size, &err), 0);
+    cr_expect_neq(disk_read(file, 0, pages, PAGE, &got, &err), 0);
+    disk_close(file);
+}
+
 Test(disk_posix, running_out_of_memory_opens_nothing)
 {
     struct disk_file *file = NULL;

@@ -266,6 +266,11 @@ bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index)
     return !begun;
 }
 
+bool atlas_left_behind(const struct atlas *atlas, size_t log, uint64_t index)
+{
+    return left_behind(atlas->world, atlas->applied, log, index);
+}
+
 /* The first release of an epoch by the region that holds it, for whoever knows so much of each log. */
 static const struct truth_change *release_of(const struct atlas *atlas, size_t partition, uint64_t epoch, size_t node,
                                              const uint64_t *known)

@@ -278,6 +278,7 @@ static void count_states(const struct subject *subject)
         for (uint64_t i = 0; i < atlas_applied(subject->atlas, log); i++) {
             if (world->truth->logs[log].entries[i].op != NULL && atlas_late(subject->atlas, log, i))
                 world->counts.states[state_of(subject, log, i)]++;
+            world->counts.left_behind += atlas_left_behind(subject->atlas, log, i);
         }
     }
 }

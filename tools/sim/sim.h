@@ -250,7 +250,7 @@ struct counts {
     uint64_t checkpoints, cosignatures, reads, projected, proofs;
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
-    uint64_t lives, entries_lost;
+    uint64_t lives, entries_lost, left_behind;
     uint64_t copied, degraded;                   /* events acknowledged on as many copies as asked for, or fewer */
     uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */

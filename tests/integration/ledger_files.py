@@ -255,6 +255,10 @@ class Ledger(Copy):
     def seize(self, epoch, basis, partition='*', context='bank'):
         return self.control('$AuthoritySeized', change_payload(basis=basis, reason='it lost power', forced=True), epoch, partition, context)
 
+    def goes_on(self, basis, reason=''):
+        """The first entry of a later log: what it continues of earlier ones."""
+        return self.control('$LogContinued', change_payload(basis=basis, actor='', reason=reason), 1, '*', '$system')
+
     def settle(self, log, index, epoch, partition='p', settlement=3):
         payload = settled_payload(log.region, index, log.items[index]['id'], settlement, log.incarnation)
         return self.control('$LateSettled', payload, epoch, partition)

@@ -105,6 +105,40 @@ def a_new_incarnation_at_home(eu, us, ap):
     return TAIL + 3, 0, again
 
 
+def a_new_log_that_leaves_a_tail_behind(eu, us, ap):
+    """ap had the last two entries of eu/1, and was away when eu went on without them."""
+    again = Ledger('eu', 2, begin=300)
+    again.goes_on('eu@4')
+    again.event(4)
+    return 4 + 3, 2, again
+
+
+def a_release_that_was_left_behind(eu, us, ap):
+    eu.release(1, 'us')                       # 6
+    again = Ledger('eu', 2, begin=300)
+    again.goes_on('eu@6', 'entries 6 to 6 of bank/eu/1 are lost')
+    again.event(TAIL)
+    return TAIL + 3, 0, again
+
+
+def a_seizure_that_knows_nothing_of_the_new_log(eu, us, ap):
+    again = Ledger('eu', 2, begin=300)
+    again.goes_on('eu@3')
+    again.event(3)                            # late: the seizure does not name eu/2
+    us.seize(2, 'eu@5,us@2')                  # what eu/2 left behind counts as far as this says
+    us.event(5, 2)
+    return 5 + 3, 1 + 1, again
+
+
+def a_log_that_continues_what_is_lost_is_left_behind(eu, us, ap):
+    lost, again = Ledger('eu', 2, begin=300), Ledger('eu', 3, begin=600)
+    lost.goes_on('eu@9')
+    lost.event(9)
+    again.goes_on('eu@6')
+    again.event(TAIL)
+    return TAIL + 3, 1, lost, again
+
+
 def one_id_at_two_homes(eu, us, ap):
     """Each home accepted it before it knew of the other: an item for reconciliation, not a violation."""
     us.event(2, 1, 'q', 't', id=eu_id(eu, 0))
@@ -156,7 +190,8 @@ def eu_id(eu, index):
 
 
 HONEST = [nothing_happens, handover, handover_of_one_partition, failover_with_a_late_tail, split_brain, return_and_handback, settlement,
-          a_new_incarnation_at_home, one_id_at_two_homes, keys_are_replaced, a_context_that_is_created, payloads_stay_in_two_regions,
+          a_new_incarnation_at_home, a_new_log_that_leaves_a_tail_behind, a_release_that_was_left_behind, a_seizure_that_knows_nothing_of_the_new_log,
+          a_log_that_continues_what_is_lost_is_left_behind, one_id_at_two_homes, keys_are_replaced, a_context_that_is_created, payloads_stay_in_two_regions,
           overrides_that_the_logs_allow]
 
 
@@ -336,6 +371,22 @@ def not_the_home_that_the_creation_says(eu, us, ap):
     us.event(0, partition='r', context='shop')
 
 
+def a_continuation_in_the_middle(eu, us, ap):
+    us.goes_on('')
+
+
+def a_continuation_of_another_log_than_its_region_s(eu, us, ap):
+    again = Ledger('eu', 2, begin=300)
+    again.goes_on('us@1')
+    return again,
+
+
+def a_continuation_of_more_than_there_is(eu, us, ap):
+    again = Ledger('eu', 2, begin=300)
+    again.goes_on('eu@7')
+    return again,
+
+
 # How, the rule, the log and index of the first violation, words of the message.
 FAULTS = [
     (an_epoch_that_nobody_began, 'epoch', 'bank/us/1', 2, 'epoch 7 of bank/p, which nobody began'),
@@ -357,6 +408,9 @@ FAULTS = [
     (a_malformed_change, 'payload', 'bank/us/1', 2, '$AuthoritySeized is malformed'),
     (a_malformed_change_of_keys, 'payload', 'bank/us/1', 2, '$KeyRotated is malformed'),
     (a_malformed_decision, 'payload', 'bank/eu/1', 6, '$LateSettled is malformed'),
+    (a_continuation_in_the_middle, 'payload', 'bank/us/1', 2, '$LogContinued is malformed'),
+    (a_continuation_of_another_log_than_its_region_s, 'payload', 'bank/eu/2', 0, '$LogContinued is malformed'),
+    (a_continuation_of_more_than_there_is, 'basis', 'bank/eu/2', 0, '7 entries of bank/eu/1, which has 6'),
     (a_change_to_epoch_1, 'payload', 'bank/us/1', 2, 'epoch 1, which cannot be'),
     (one_version_twice, 'version', 'bank/eu/1', 6, 'as entry 3 of bank/eu/1'),
     (one_version_twice_in_two_logs, 'version', 'bank/us/1', 3, 'as entry 5 of bank/eu/1'),
@@ -444,7 +498,7 @@ def test_a_split_brain_in_which_the_loser_was_succeeded_breaks_no_rule(lab):
 def test_every_violation_is_named_with_log_index_file_and_rule(lab):
     for plant, rule, log, index, words in FAULTS:
         ledgers = cluster()
-        plant(*ledgers)
+        ledgers += tuple(plant(*ledgers) or ())
         folder = write_all(ledgers, lab.folder / plant.__name__)
         code, report = authority(lab, folder, *trust(lab, *ledgers))
         first = report['first_violation']

@@ -86,8 +86,6 @@ bool fates_wait_for_others(struct world *world)
     for (size_t i = 0; i < world->node_count; i++) {
         all = all && world->core[i];
         waits = waits || (world->core[i] && world->nodes[i].must_restore);
-        for (size_t other = 0; world->core[i] && other < world->node_count; other++)
-            waits = waits || !truth_knows_lives(&world->nodes[i], other);
         for (size_t log = 0; world->core[i] && log < truth_log_count(world); log++) {
             waits = waits || is_unknown_life(world, log);
             uint64_t size = node_durable_size(&world->nodes[i], truth_origin(world, log));
@@ -295,6 +293,7 @@ static void count_states(const struct subject *subject)
         for (uint64_t i = 0; i < atlas_applied(subject->atlas, log); i++) {
             if (world->truth->logs[log].entries[i].op != NULL && atlas_late(subject->atlas, log, i))
                 world->counts.states[state_of(subject, log, i)]++;
+            world->counts.left_behind += atlas_left_behind(subject->atlas, log, i);
         }
     }
 }

@@ -160,7 +160,9 @@ static void print_change(const struct outcome *outcome, const struct change *cha
         printf(", to %.*s", SHOWN(said.successor));
     else if (position_format(&said.basis, &basis) == 0)
         printf(", basis %.*s%s", SHOWN(buf_bytes(&basis)),
-               change->counts ? "" : ", does NOT count: another change goes before it");
+               change->counts                          ? ""
+               : change->kind == CONTROL_LOG_CONTINUED ? ", does NOT count: a later log does not continue it"
+                                                       : ", does NOT count: another change goes before it");
     if (change->late_entry_count > 0)
         printf(", %" PRIu64 " entries late because of it", change->late_entry_count);
     printf(" (%.*s%s%.*s%s)\n", SHOWN(said.actor), said.reason.size_bytes == 0 ? "" : ": ", SHOWN(said.reason),

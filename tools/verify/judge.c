@@ -194,6 +194,8 @@ static bool in_good_faith(const struct share *share, const struct entry *entry)
 static void judge_basis(struct judge *judge, const struct authority_event *event, size_t log)
 {
     const struct position *basis = &event->change.basis;
+    if (changes_left_behind(&judge->changes, log, event->index))
+        return; /* its region lost what it rests on, and goes on without it */
     for (size_t i = 0; i < basis->count; i++) {
         const struct position_log *part = &basis->logs[i];
         size_t at = cluster_find(judge->cluster, part->region, part->incarnation);
@@ -340,6 +342,22 @@ static void judge_control(struct judge *judge, const struct share *share, const 
         judge_change(judge, share, entry, &event, log);
     else
         judge_decision(judge, share, entry, log);
+}
+
+/* What a log continues is its region's own affair: it has to hold it. */
+static void judge_continued(struct judge *judge, const struct chain_entry *item, size_t log)
+{
+    const struct entry *entry = &item->entry;
+    struct err reason = {0};
+    struct authority_event event;
+    if (!item->frame.has_payload)
+        cannot_judge(judge, "the payload of control entry %" PRIu64 " of %s is not here", entry->index,
+                     origin_of(judge, log));
+    else if (authority_event_of(entry, item->frame.payload, &judge->cluster->logs[log].origin, &event, &reason) != 0)
+        violate(judge, RULE_PAYLOAD, log, entry->index, "%s is malformed: %s", control_type(control_kind_of(entry)),
+                reason.message);
+    else
+        judge_basis(judge, &event, log);
 }
 
 /* A change of keys is about the region itself: no home has to allow it. */
@@ -518,6 +536,10 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
         return 0;
     if (control && control_kind_of(entry) == CONTROL_UNKNOWN) {
         judge->unknown_control_count++;
+        return 0;
+    }
+    if (control && control_kind_of(entry) == CONTROL_LOG_CONTINUED) {
+        judge_continued(judge, item, log);
         return 0;
     }
     if (control && control_is_key(control_kind_of(entry))) {

@@ -428,8 +428,7 @@ static void submit(struct append_call *call, struct append_job *job, struct batc
 {
     *batch = (struct batch){.call = call, .job = job, .note = {.arrive = on_decided}};
     if (call->method == APPEND_UNARY && job->forward) {
-        batch->message = call->preparing_message;
-        call->preparing_message = (struct call_message){0};
+        call_message_move(&call->preparing_message, &batch->message);
     }
     job->append.done = on_done;
     job->append.context = batch;
@@ -506,8 +505,7 @@ static bool take_message(struct append_call *call)
     size_t size_bytes = call->message.bytes.size_bytes;
     if (!call->has_message || call->preparing || !has_room(call, size_bytes))
         return false;
-    call->preparing_message = call->message;
-    call->message = (struct call_message){0};
+    call_message_move(&call->message, &call->preparing_message);
     call->has_message = false;
     call->preparing = true;
     call->in_flight++;

@@ -133,6 +133,18 @@ void call_message_free(struct call_message *message)
     *message = (struct call_message){0};
 }
 
+static struct bytes slice_bytes(const grpc_slice *slice)
+{
+    return bytes_of(GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice));
+}
+
+void call_message_move(struct call_message *from, struct call_message *to)
+{
+    to->slice = from->slice;
+    to->bytes = slice_bytes(&to->slice);
+    *from = (struct call_message){0};
+}
+
 void call_message_take(grpc_byte_buffer *received, struct call_message *ret)
 {
     grpc_byte_buffer_reader reader;
@@ -141,7 +153,7 @@ void call_message_take(grpc_byte_buffer *received, struct call_message *ret)
     ret->slice = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
     grpc_byte_buffer_destroy(received);
-    ret->bytes = bytes_of(GRPC_SLICE_START_PTR(ret->slice), GRPC_SLICE_LENGTH(ret->slice));
+    ret->bytes = slice_bytes(&ret->slice);
 }
 
 int call_read(struct call *call, struct call_message *ret, struct err *err)

@@ -59,6 +59,8 @@ struct call_message {
     grpc_slice slice;
 };
 void call_message_free(struct call_message *message);
+/* To another place: a short message lies inside the struct, so that it must not be copied by assignment. */
+void call_message_move(struct call_message *from, struct call_message *to);
 /* Takes over what gRPC received. */
 void call_message_take(grpc_byte_buffer *received, struct call_message *ret);
 /* The packed bytes, in a slice that the caller owns. */

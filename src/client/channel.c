@@ -87,6 +87,7 @@ struct channel_call {
     struct queue_link link;
     void *context;
     bool unary;
+    bool asking;  /* the read under way writes too */
     bool reading; /* CHANNEL_READ is owed */
     grpc_byte_buffer *received;
     grpc_byte_buffer *sending;
@@ -569,6 +570,11 @@ static bool note_event(struct channel_call *call, enum call_tag tag, enum channe
         *ret = CHANNEL_WRITTEN;
         return true;
     case CALL_READ:
+        if (call->asking) {
+            grpc_byte_buffer_destroy(call->sending);
+            call->sending = NULL;
+            call->asking = false;
+        }
         call->reading = call->received == NULL && !call->ended;
         *ret = CHANNEL_READ;
         return !call->reading;
@@ -637,6 +643,22 @@ void channel_queue_read(struct channel_call *call)
 {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->received};
     call_start(call, &op, 1, CALL_READ);
+}
+
+int channel_queue_ask(struct channel_call *call, struct bytes message, struct err *err)
+{
+    PRE(call->sending == NULL);
+    int rc = message_check(message, err);
+    if (rc != 0)
+        return rc;
+    call->sending = message_make(message);
+    call->asking = true;
+    grpc_op ops[] = {
+        {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = call->sending},
+        {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->received},
+    };
+    call_start(call, ops, sizeof(ops) / sizeof(ops[0]), CALL_READ);
+    return 0;
 }
 
 int channel_queue_unary(struct channel_queue *queue, struct channel *channel, const char *method, struct bytes request,

@@ -73,6 +73,9 @@ int channel_queue_open(struct channel_queue *queue, struct channel *channel, con
 int channel_queue_write(struct channel_call *call, struct bytes message, struct err *err) MUST_USE;
 /* Starts to read; at CHANNEL_READ channel_queue_take has the message, and may be called once. */
 void channel_queue_read(struct channel_call *call);
+/* Both at once, for who waits for the answer: CHANNEL_READ when it is there. Costs less: a read that waits before there
+ * is anything to send makes gRPC send a packet that only says so. */
+int channel_queue_ask(struct channel_call *call, struct bytes message, struct err *err) MUST_USE;
 /* One request, one response: CHANNEL_READ when it is there; then channel_queue_take, which also frees the call. */
 int channel_queue_unary(struct channel_queue *queue, struct channel *channel, const char *method, struct bytes request,
                         uint64_t timeout_ms, void *context, struct err *err) MUST_USE;

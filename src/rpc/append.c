@@ -12,7 +12,6 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "platform/clock.h"
 #include "rpc/held.h"
 #include "rpc/operation.h"
 
@@ -33,7 +32,7 @@ static struct bytes binary(ProtobufCBinaryData data)
 }
 
 static int convert_events(const Tally__V1__StreamWrite *from, size_t write_number, struct region_stream_write *to,
-                          const uint8_t *salts, struct err *err)
+                          struct err *err)
 {
     for (size_t i = 0; i < from->n_events; i++) {
         const Tally__V1__NewEvent *event = from->events[i];
@@ -42,7 +41,6 @@ static int convert_events(const Tally__V1__StreamWrite *from, size_t write_numbe
                            write_number, i, event->id.len, ENTRY_ID_SIZE);
         struct region_new_event *new_event = &to->events[i];
         memcpy(new_event->id, event->id.data, ENTRY_ID_SIZE);
-        memcpy(new_event->salt, salts + i * ENTRY_SALT_SIZE, ENTRY_SALT_SIZE);
         new_event->type = text(event->type);
         new_event->content_type = text(event->content_type);
         new_event->metadata = binary(event->metadata);
@@ -109,11 +107,9 @@ static int convert(struct append_job *job, const Tally__V1__AppendRequest *reque
         return code;
     struct region_stream_write *writes = arena_alloc_zero(arena, request->n_writes, sizeof(*writes));
     struct region_new_event *events = arena_alloc_zero(arena, event_count, sizeof(*events));
-    uint8_t *salts = arena_alloc_zero(arena, event_count, ENTRY_SALT_SIZE);
     command->results = arena_alloc_zero(arena, event_count, sizeof(*command->results));
-    if (writes == NULL || events == NULL || salts == NULL || command->results == NULL)
+    if (writes == NULL || events == NULL || command->results == NULL)
         return err_no_memory(err, "the request's events");
-    entropy_fill(salts, event_count * ENTRY_SALT_SIZE);
     command->writes = writes;
     for (size_t i = 0; i < request->n_writes && code == 0; i++) {
         const Tally__V1__StreamWrite *from = request->writes[i];
@@ -126,9 +122,8 @@ static int convert(struct append_job *job, const Tally__V1__AppendRequest *reque
         command->refusal.write_number = i;
         code = convert_expectation(from, i, &writes[i], err);
         if (code == 0)
-            code = convert_events(from, i, &writes[i], salts, err);
+            code = convert_events(from, i, &writes[i], err);
         events += from->n_events;
-        salts += from->n_events * ENTRY_SALT_SIZE;
     }
     return code;
 }
@@ -186,7 +181,15 @@ void append_job_free(struct append_job *job)
     mem_free(job);
 }
 
-void append_job_prepare(struct append_job *job, struct rpc_backend *backend, struct sha256 *sha)
+static void draw_salts(struct region_command *command, struct entropy_pool *entropy)
+{
+    for (size_t w = 0; w < command->write_count; w++) {
+        for (size_t i = 0; i < command->writes[w].event_count; i++)
+            entropy_take(entropy, command->writes[w].events[i].salt, ENTRY_SALT_SIZE);
+    }
+}
+
+void append_job_prepare(struct append_job *job, struct rpc_backend *backend, struct append_tools *tools)
 {
     struct region_command *command = &job->append.command;
     struct err err = {0};
@@ -195,7 +198,8 @@ void append_job_prepare(struct append_job *job, struct rpc_backend *backend, str
     command->refusal.write_number = 0;
     if (region_command_check(command, &command->refusal) != 0)
         return;
-    int code = region_command_prepare(command, sha, backend->index, &err);
+    draw_salts(command, &tools->entropy);
+    int code = region_command_prepare(command, tools->sha, backend->index, &err);
     if (code != 0)
         refuse(command, code, &err);
 }

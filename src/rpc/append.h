@@ -2,6 +2,7 @@
 #ifndef RPC_APPEND_H
 #define RPC_APPEND_H
 
+#include "platform/clock.h"
 #include "rpc/call.h"
 
 enum {
@@ -16,13 +17,20 @@ struct append_job {
     size_t size_bytes; /* of the request */
 };
 
+/* What a thread that prepares jobs has at hand. */
+struct append_tools {
+    struct sha256 *sha;
+    struct entropy_pool entropy;
+};
+
 /* Decodes the request; encoded is not needed afterwards. A bad request gives a job that is refused already: only memory
  * can fail. The caller owns the job. Any thread, as the next ones. */
 int append_job_new(struct bytes encoded, struct append_job **ret, struct err *err) MUST_USE;
 /* The region must be done with it. NULL is fine. */
 void append_job_free(struct append_job *job);
-/* Checks it, hashes and looks up, unless it is refused already; what fails becomes the refusal. May wait for a disk. */
-void append_job_prepare(struct append_job *job, struct rpc_backend *backend, struct sha256 *sha);
+/* Checks it, draws salts, hashes and looks up, unless it is refused already; what fails becomes the refusal. May wait
+ * for a disk. */
+void append_job_prepare(struct append_job *job, struct rpc_backend *backend, struct append_tools *tools);
 /* Hands it to the region, unless it is refused already. True: append.done will be called. False: it will not, the job
  * is refused. */
 bool append_job_submit(struct append_job *job, struct rpc_backend *backend) MUST_USE;

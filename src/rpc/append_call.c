@@ -12,6 +12,11 @@
  * client. A call of Append has one message, and its answer goes out together with the status. A batch that is to be
  * forwarded (forward.h) waits for the home on a thread of its own.
  *
+ * Reading ahead costs a packet each time: a read that waits lets gRPC tell the client at once that there is room for
+ * more. So for a client that always waits for its answer, the next read starts together with the answer and is part of
+ * the same packet. Who sends ahead is found out by trying: some messages are read ahead, and when one of them comes
+ * before the answer to the one before, the following are too.
+ *
  * Everything that happens sets what it is about and then calls `advance`, which starts all that can be started now and
  * frees the call when nothing is left. So the order in which things come does not matter.
  *
@@ -40,6 +45,8 @@
 enum {
     IN_FLIGHT_MAX_BYTES = 4 * REGION_REQUEST_MAX_BYTES,
     IN_PLACE_MAX_BYTES = 16 * 1024, /* what takes longer to prepare than handing it over */
+    AHEAD_MESSAGES = 8,
+    AHEAD_TRY_EVERY = 16, /* of a client that waits for its answers, so often a message is read ahead all the same */
     REFUSE_TIMEOUT_MS = 100,        /* a refusal that could not be sent for so long is given up */
 };
 
@@ -74,6 +81,10 @@ struct append_call {
     grpc_byte_buffer *received; /* where gRPC writes */
     bool has_message;           /* one was read, and waits */
     struct call_message message;
+    bool reads_with_answer; /* the read under way, of which the write is a part */
+    bool reads_ahead; /* the next message is read before what was taken is answered */
+    unsigned ahead;   /* messages that may come one by one until the client counts as waiting for its answers */
+    unsigned taken;   /* messages */
 
     bool preparing; /* another one, and what comes of it: */
     struct call_message preparing_message;
@@ -242,28 +253,60 @@ static void release_room(struct append_call *call, size_t size_bytes)
     call->in_flight_bytes -= size_bytes;
 }
 
+/* Whether the next message may be read now. */
+static bool wants_message(const struct append_call *call)
+{
+    return call->method == APPEND_STREAM && !over(call) && !call->reading && !call->read_all && !call->has_message &&
+           (call->in_flight == 0 || call->reads_ahead);
+}
+
+static grpc_op reading_operation(struct append_call *call)
+{
+    grpc_op operation = {.op = GRPC_OP_RECV_MESSAGE};
+    operation.data.recv_message.recv_message = &call->received;
+    call->reading = true;
+    return operation;
+}
+
+static void start_reading(struct append_call *call)
+{
+    grpc_op operation = reading_operation(call);
+    start(call, &operation, 1, &call->read);
+}
+
 static void write_message(struct append_call *call, const ProtobufCMessage *message, size_t size_bytes)
 {
-    grpc_op operations[2];
+    grpc_op operations[3];
     grpc_slice slice = call_pack(message);
     size_t count = add_headers(call, operations);
     call->sending = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
     operations[count] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE};
-    operations[count].data.send_message.send_message = call->sending;
+    operations[count++].data.send_message.send_message = call->sending;
     call->writing = true;
     call->writing_bytes = size_bytes;
-    start(call, operations, count + 1, &call->written);
+    struct appender_tag *tag = &call->written;
+    if (call->in_flight == 1 && !call->reads_ahead && !call->reading && !call->read_all) {
+        operations[count++] = reading_operation(call);
+        call->reads_with_answer = true;
+        tag = &call->read; /* announced when both are done */
+    }
+    start(call, operations, count, tag);
+}
+
+static void finish_writing(struct append_call *call)
+{
+    call->writing = false;
+    grpc_byte_buffer_destroy(call->sending);
+    call->sending = NULL;
+    release_room(call, call->writing_bytes);
 }
 
 static void on_written(struct appender_tag *tag, bool success)
 {
     struct append_call *call = QUEUE_ITEM(tag, struct append_call, written);
     struct err err = {0};
-    call->writing = false;
-    grpc_byte_buffer_destroy(call->sending);
-    call->sending = NULL;
-    release_room(call, call->writing_bytes);
+    finish_writing(call);
     if (!success && !over(call))
         fail(call, err_set(&err, ERR_CANCELLED, "the caller is gone"), &err);
     advance(call);
@@ -387,19 +430,14 @@ static bool answer_next(struct append_call *call)
 
 /* --- Messages --- */
 
-static void start_reading(struct append_call *call)
-{
-    grpc_op operation = {.op = GRPC_OP_RECV_MESSAGE};
-    operation.data.recv_message.recv_message = &call->received;
-    call->reading = true;
-    start(call, &operation, 1, &call->read);
-}
-
 static void on_read(struct appender_tag *tag, bool success)
 {
     struct append_call *call = QUEUE_ITEM(tag, struct append_call, read);
     (void)success; /* a failure is the end of messages; the close notice says the rest */
     call->reading = false;
+    if (call->reads_with_answer)
+        finish_writing(call);
+    call->reads_with_answer = false;
     if (call->received == NULL) {
         call->read_all = true;
     } else {
@@ -437,11 +475,11 @@ static void submit(struct append_call *call, struct append_job *job, struct batc
 }
 
 /* Any thread: nobody else touches what is being prepared. */
-static void prepare(struct append_call *call, struct sha256 *sha)
+static void prepare(struct append_call *call, struct append_tools *tools)
 {
     call->job_code = append_job_new(call->preparing_message.bytes, &call->job, &call->job_err);
     if (call->job_code == 0)
-        append_job_prepare(call->job, call->appender->backend, sha);
+        append_job_prepare(call->job, call->appender->backend, tools);
 }
 
 /* Nothing more is taken from the client; what was taken is answered first. */
@@ -487,10 +525,10 @@ static void on_prepared(struct appender_note *note)
 }
 
 /* On a helper's thread. */
-static void prepare_elsewhere(struct appender_task *task, struct sha256 *sha)
+static void prepare_elsewhere(struct appender_task *task, struct append_tools *tools)
 {
     struct append_call *call = QUEUE_ITEM(task, struct append_call, task);
-    prepare(call, sha);
+    prepare(call, tools);
     appender_post(call->appender, &call->prepared);
 }
 
@@ -498,6 +536,15 @@ static bool has_room(const struct append_call *call, size_t size_bytes)
 {
     return call->in_flight == 0 || (call->in_flight < RPC_APPENDS_IN_FLIGHT_MAX &&
                                     call->in_flight_bytes + size_bytes <= IN_FLIGHT_MAX_BYTES);
+}
+
+static void look_ahead(struct append_call *call)
+{
+    if (call->in_flight > 0)
+        call->ahead = AHEAD_MESSAGES;
+    else if (call->ahead > 0)
+        call->ahead--;
+    call->reads_ahead = call->ahead > 0 || ++call->taken % AHEAD_TRY_EVERY == 0;
 }
 
 static bool take_message(struct append_call *call)
@@ -508,16 +555,15 @@ static bool take_message(struct append_call *call)
     call_message_move(&call->message, &call->preparing_message);
     call->has_message = false;
     call->preparing = true;
+    look_ahead(call);
     call->in_flight++;
     call->in_flight_bytes += size_bytes;
     if (size_bytes > IN_PLACE_MAX_BYTES) {
         appender_help(call->appender, &call->task);
     } else {
-        prepare(call, call->appender->sha);
+        prepare(call, &call->appender->tools);
         take_prepared(call);
     }
-    if (call->method == APPEND_STREAM && !call->read_all)
-        start_reading(call);
     return true;
 }
 
@@ -550,6 +596,8 @@ static void advance(struct append_call *call)
         if (over(call) || call->code != 0)
             drop_message(call);
         moved = take_message(call);
+        if (wants_message(call))
+            start_reading(call);
         moved = answer_next(call) || moved;
     }
     if (!over(call) && call->read_all && !call->has_message && !call->preparing && !call->writing &&
@@ -590,6 +638,7 @@ bool append_call_request(struct appender *appender, enum append_method method)
         return false;
     call->appender = appender;
     call->method = method;
+    call->ahead = AHEAD_MESSAGES;
     call->bound.complete = on_bound;
     call->closed.complete = on_closed;
     call->read.complete = on_read;

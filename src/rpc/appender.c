@@ -36,7 +36,7 @@ enum { HELPERS = 4, REFUSALS_MAX = 64, TICK_MS = 50 };
 
 struct helper {
     struct mailbox *tasks;
-    struct sha256 *sha;
+    struct append_tools tools;
     pthread_t thread;
 };
 
@@ -183,7 +183,7 @@ static void *help(void *context)
     struct helper *helper = context;
     void *task = NULL;
     while (mailbox_receive(helper->tasks, &task, 1, UINT64_MAX) == 1)
-        ((struct appender_task *)task)->run(task, helper->sha);
+        ((struct appender_task *)task)->run(task, &helper->tools);
     return NULL;
 }
 
@@ -226,12 +226,13 @@ static void quit(struct appender_note *note)
 
 static bool alloc_parts(struct appender_thread *thread)
 {
-    thread->appender.sha = sha256_new();
+    thread->appender.tools.sha = sha256_new();
     thread->tasks = mailbox_new(RPC_CALLS_MAX);
-    bool good = thread->appender.sha != NULL && thread->tasks != NULL;
+    bool good = thread->appender.tools.sha != NULL && thread->tasks != NULL;
     for (size_t i = 0; i < HELPERS; i++) {
-        thread->helpers[i] = (struct helper){.tasks = thread->tasks, .sha = sha256_new()};
-        good = good && thread->helpers[i].sha != NULL;
+        thread->helpers[i].tasks = thread->tasks;
+        thread->helpers[i].tools.sha = sha256_new();
+        good = good && thread->helpers[i].tools.sha != NULL;
     }
     return good;
 }
@@ -239,9 +240,9 @@ static bool alloc_parts(struct appender_thread *thread)
 static void free_parts(struct appender_thread *thread)
 {
     for (size_t i = 0; i < HELPERS; i++)
-        sha256_free(thread->helpers[i].sha);
+        sha256_free(thread->helpers[i].tools.sha);
     mailbox_free(thread->tasks);
-    sha256_free(thread->appender.sha);
+    sha256_free(thread->appender.tools.sha);
     mem_free(thread);
 }
 

@@ -7,9 +7,8 @@
 #include <grpc/grpc.h>
 
 #include "base/queue.h"
-#include "crypto/sha256.h"
 #include "platform/inbox.h"
-#include "rpc/rpc.h"
+#include "rpc/append.h"
 
 enum append_method { APPEND_UNARY, APPEND_STREAM, APPEND_METHODS };
 
@@ -27,14 +26,14 @@ struct appender_note {
 
 /* Something for a helper: `run` may take its time, and ends by posting a note. */
 struct appender_task {
-    void (*run)(struct appender_task *task, struct sha256 *sha);
+    void (*run)(struct appender_task *task, struct append_tools *tools);
 };
 
 /* What is known to the calls. Of the appender's thread, unless it says otherwise. */
 struct appender {
     struct rpc_server *server;   /* any thread */
     struct rpc_backend *backend; /* any thread */
-    struct sha256 *sha;
+    struct append_tools tools;
     struct queue_link calls; /* those that have a client */
     size_t restless;         /* calls that want append_call_tick: those that are ending */
     size_t refusing;         /* calls that are being refused */

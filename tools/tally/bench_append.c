@@ -105,6 +105,8 @@ static int send_batch(struct caller *caller, uint64_t now_us)
     if (caller->call == NULL)
         return channel_queue_unary(append->queue, caller->channel, "/tally.v1.Ledger/Append", request,
                                    config->timeout_ms, caller, &append->failure);
+    if (config->in_flight == 1)
+        return channel_queue_ask(caller->call, request, &append->failure);
     caller->writing = true;
     return channel_queue_write(caller->call, request, &append->failure);
 }
@@ -181,7 +183,7 @@ static int take_answer(struct caller *caller, struct channel_call *call)
         return rc;
     append->failure = (struct err){0};
     count_answer(caller, &found, clock_now().mono_us);
-    if (caller->call != NULL)
+    if (caller->call != NULL && append->config.in_flight > 1)
         channel_queue_read(caller->call);
     return 0;
 }
@@ -243,7 +245,7 @@ static void *drive(void *context)
     bool timed = append->config.rate != 0;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < append->caller_count; i++) {
-        if (append->callers[i].call != NULL)
+        if (append->callers[i].call != NULL && append->config.in_flight > 1)
             channel_queue_read(append->callers[i].call);
         rc = send_all(&append->callers[i]);
     }

@@ -18,8 +18,8 @@
  * it, touch them.
  *  3. Writes never look at the status: a failed one says that the call is over, and the reader learns why.
  *
- * Calls that share a queue (channel_queue) are the same, but for who collects: the tags lead to the call, and one thread
- * takes them as they come. A read without a message is reported once CALL_STATUS has come too.
+ * Calls that share a queue (channel_queue) are the same, but for who collects: the tags lead to the call, and one
+ * thread takes them as they come. A read without a message is reported once CALL_STATUS has come too.
  *
  * What the server says went wrong is in the trailing metadata "tally-error-bin" (an ErrorDetail). It is a hint from
  * outside: it is decoded under a memory ceiling, and an unknown number falls back to the gRPC status. */

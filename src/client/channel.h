@@ -1,7 +1,7 @@
 /* The client side of gRPC: what the client library and a region's pulls from its peers share. On gRPC core's C API.
  *
- * A channel connects by itself, and again after a loss. Calls are blocking, each with a completion queue of its own; who
- * has many under way lets them share a queue, from which one thread takes what has happened. */
+ * A channel connects by itself, and again after a loss. Calls are blocking, each with a completion queue of its own;
+ * who has many under way lets them share a queue, from which one thread takes what has happened. */
 #ifndef CLIENT_CHANNEL_H
 #define CLIENT_CHANNEL_H
 

@@ -18,8 +18,8 @@ void clock_sleep_us(uint64_t duration_us);
  * whole batch at once. Dies if the kernel cannot give any. Any thread. */
 void entropy_fill(void *out, size_t size_bytes);
 
-/* For who draws a few bytes again and again: they come from the kernel a poolful at a time, and are given out once. Zeroed
- * at first; for one thread. */
+/* For who draws a few bytes again and again: they come from the kernel a poolful at a time, and are given out once.
+ * Zeroed at first; for one thread. */
 enum { ENTROPY_POOL_BYTES = 1024 };
 struct entropy_pool {
     uint8_t bytes[ENTROPY_POOL_BYTES];

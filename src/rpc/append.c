@@ -204,17 +204,6 @@ void append_job_prepare(struct append_job *job, struct rpc_backend *backend, str
         refuse(command, code, &err);
 }
 
-bool append_job_submit(struct append_job *job, struct rpc_backend *backend)
-{
-    struct err err = {0};
-    if (job->append.command.refusal.code != 0)
-        return false;
-    int code = backend->ops->submit(backend, &job->append, &err);
-    if (code != 0)
-        refuse(&job->append.command, code, &err);
-    return code == 0;
-}
-
 /* --- The answer --- */
 
 /* What building an answer needs at hand. */

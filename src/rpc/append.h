@@ -31,9 +31,6 @@ void append_job_free(struct append_job *job);
 /* Checks it, draws salts, hashes and looks up, unless it is refused already; what fails becomes the refusal. May wait
  * for a disk. */
 void append_job_prepare(struct append_job *job, struct rpc_backend *backend, struct append_tools *tools);
-/* Hands it to the region, unless it is refused already. True: append.done will be called. False: it will not, the job
- * is refused. */
-bool append_job_submit(struct append_job *job, struct rpc_backend *backend) MUST_USE;
 /* When the region accepted: the answer, in the job's arena. */
 int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally__V1__AppendResponse *ret,
                       struct err *err) MUST_USE;

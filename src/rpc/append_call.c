@@ -24,12 +24,12 @@
  *  1. At most one operation of each kind is with gRPC: reading, writing, ending, and the close notice from the start.
  *     Memory that gRPC writes to is the call's, and the call is freed only when all have come back.
  *  2. A batch that was submitted is in `batches` until the region is done with it, whatever becomes of the client.
- *  3. The call is over when its status has been sent (`ending`) or the client has gone before that (`gone`; gRPC needs no
- *     status then). From then on no message is taken and no answer written; what is decided is dropped.
+ *  3. The call is over when its status has been sent (`ending`) or the client has gone before that (`gone`; gRPC needs
+ * no status then). From then on no message is taken and no answer written; what is decided is dropped.
  *
  * A client that takes no bytes can hold up a write for as long as its connection lives (keepalive ends a dead one), but
- * not a status: when that could not be sent for a while the call is cancelled, which completes whatever is pending. When
- * nobody waits for an answer any more the region is told (give_up), until it has taken note. */
+ * not a status: when that could not be sent for a while the call is cancelled, which completes whatever is pending.
+ * When nobody waits for an answer any more the region is told (give_up), until it has taken note. */
 #include "rpc/append_call.h"
 
 #include <grpc/byte_buffer.h>
@@ -46,8 +46,8 @@ enum {
     IN_FLIGHT_MAX_BYTES = 4 * REGION_REQUEST_MAX_BYTES,
     IN_PLACE_MAX_BYTES = 16 * 1024, /* what takes longer to prepare than handing it over */
     AHEAD_MESSAGES = 8,
-    AHEAD_TRY_EVERY = 16, /* of a client that waits for its answers, so often a message is read ahead all the same */
-    REFUSE_TIMEOUT_MS = 100,        /* a refusal that could not be sent for so long is given up */
+    AHEAD_TRY_EVERY = 16,    /* of a client that waits for its answers, so often a message is read ahead all the same */
+    REFUSE_TIMEOUT_MS = 100, /* a refusal that could not be sent for so long is given up */
 };
 
 /* In the job's arena. */
@@ -82,9 +82,9 @@ struct append_call {
     bool has_message;           /* one was read, and waits */
     struct call_message message;
     bool reads_with_answer; /* the read under way, of which the write is a part */
-    bool reads_ahead; /* the next message is read before what was taken is answered */
-    unsigned ahead;   /* messages that may come one by one until the client counts as waiting for its answers */
-    unsigned taken;   /* messages */
+    bool reads_ahead;       /* the next message is read before what was taken is answered */
+    unsigned ahead;         /* messages that may come one by one until the client counts as waiting for its answers */
+    unsigned taken;         /* messages */
 
     bool preparing; /* another one, and what comes of it: */
     struct call_message preparing_message;
@@ -179,6 +179,7 @@ static void on_ended(struct appender_tag *tag, bool success)
 static void give_up_batches(struct append_call *call)
 {
     struct rpc_backend *backend = call->appender->backend;
+    appender_flush(call->appender); /* so that the region knows them */
     for (struct queue_link *link = call->batches.next; link != &call->batches; link = link->next) {
         struct batch *batch = QUEUE_ITEM(link, struct batch, link);
         if (!batch->decided && !batch->given_up && !batch->forwarded)
@@ -471,7 +472,9 @@ static void submit(struct append_call *call, struct append_job *job, struct batc
     job->append.done = on_done;
     job->append.context = batch;
     queue_push_back(&call->batches, &batch->link);
-    batch->decided = !append_job_submit(job, call->appender->backend);
+    batch->decided = job->append.command.refusal.code != 0;
+    if (!batch->decided)
+        appender_submit(call->appender, &job->append);
 }
 
 /* Any thread: nobody else touches what is being prepared. */
@@ -505,8 +508,8 @@ static void take_prepared(struct append_call *call)
         stop_reading(call, call->job_code != 0 ? call->job_code : err_no_memory(&call->job_err, "an append"),
                      &call->job_err);
     else if (call->method == APPEND_UNARY && backend->ops->stopping(backend))
-        stop_reading(call,
-                     err_set(&err, ERR_UNAVAILABLE, "the server is stopping; try again soon, or another region"), &err);
+        stop_reading(call, err_set(&err, ERR_UNAVAILABLE, "the server is stopping; try again soon, or another region"),
+                     &err);
     else if (!over(call))
         submit(call, job, batch);
     if (batch == NULL || batch->call == NULL) {
@@ -534,8 +537,8 @@ static void prepare_elsewhere(struct appender_task *task, struct append_tools *t
 
 static bool has_room(const struct append_call *call, size_t size_bytes)
 {
-    return call->in_flight == 0 || (call->in_flight < RPC_APPENDS_IN_FLIGHT_MAX &&
-                                    call->in_flight_bytes + size_bytes <= IN_FLIGHT_MAX_BYTES);
+    return call->in_flight == 0 ||
+           (call->in_flight < RPC_APPENDS_IN_FLIGHT_MAX && call->in_flight_bytes + size_bytes <= IN_FLIGHT_MAX_BYTES);
 }
 
 static void look_ahead(struct append_call *call)

@@ -2,8 +2,8 @@
  *
  * With a thread for each call, an append of one event cost some sixty microseconds of processor time, of which most
  * went into handing over: gRPC's poller woke the call's reader, the sequencer the thread that answers, and each call
- * wrote by itself. Here the thread that reads a connection also decodes what came, submits it, and starts the answers of
- * all that became durable together. Per group commit it is woken once, not per event.
+ * wrote by itself. Here the thread that reads a connection also decodes what came, submits it, and starts the answers
+ * of all that became durable together. Per group commit it is woken once, not per event.
  *
  * One poller. gRPC (epoll1) lets one of the threads that wait on its queues poll for all, and hands that duty to the
  * next whenever the first has something to do. So a second waiting thread costs two switches an event without being of
@@ -16,6 +16,10 @@
  *
  *   inbox_doze, wait on the queue, inbox_rise: `called` says that the bell is still to be heard; until it was, the
  *   thread does not doze again, but may wait, because the bell will end the wait
+ *
+ * Commands go to the region together, as many as came in one read of a connection: one message, one wake-up of the
+ * sequencer, and one block of the log for them. They are handed over when nothing else is there to be read, before
+ * answers are written, and at READY_MAX.
  *
  * What takes long is left to helpers: decoding and hashing of large requests, so that one call's megabytes do not delay
  * others' events, and so that several calls' batches use several processors.
@@ -32,7 +36,7 @@
 #include "platform/mailbox.h"
 #include "rpc/append_call.h"
 
-enum { HELPERS = 4, REFUSALS_MAX = 64, TICK_MS = 50 };
+enum { HELPERS = 4, REFUSALS_MAX = 64, READY_MAX = 64, TICK_MS = 50 };
 
 struct helper {
     struct mailbox *tasks;
@@ -51,6 +55,8 @@ struct appender_thread {
     bool quit;
     bool is_stopping;
     uint64_t next_tick_us;
+    struct rpc_append *ready[READY_MAX];
+    size_t ready_count;
     struct inbox inbox;
     grpc_channel *nowhere;
     grpc_call *bell;
@@ -90,9 +96,33 @@ void appender_post(struct appender *appender, struct appender_note *note)
     inbox_post(&of(appender)->inbox, &note->item);
 }
 
+void appender_flush(struct appender *appender)
+{
+    struct appender_thread *thread = of(appender);
+    struct err err = {0};
+    size_t count = thread->ready_count;
+    thread->ready_count = 0;
+    size_t taken = count == 0 ? 0 : appender->backend->ops->submit(appender->backend, thread->ready, count, &err);
+    for (size_t i = taken; i < count; i++) {
+        thread->ready[i]->command.refusal.code = err.code;
+        thread->ready[i]->command.refusal.err = err;
+        rpc_append_done(thread->ready[i]);
+    }
+}
+
+void appender_submit(struct appender *appender, struct rpc_append *append)
+{
+    struct appender_thread *thread = of(appender);
+    thread->ready[thread->ready_count++] = append;
+    if (thread->ready_count == READY_MAX)
+        appender_flush(appender);
+}
+
 static void take_notes(struct appender_thread *thread)
 {
     struct inbox_item *item = inbox_take(&thread->inbox);
+    if (item != NULL)
+        appender_flush(&thread->appender); /* answers take a while: the region has something to do meanwhile */
     while (item != NULL) {
         struct appender_note *note = (struct appender_note *)(void *)item;
         item = item->next; /* first: the note may be gone after it has arrived */
@@ -106,9 +136,8 @@ void appender_request(struct appender *appender, enum append_method method, grpc
                       grpc_metadata_array *metadata, struct appender_tag *tag)
 {
     struct appender_thread *thread = of(appender);
-    grpc_call_error code =
-        grpc_server_request_registered_call(thread->core, thread->methods[method], call, deadline, metadata, NULL,
-                                            thread->queue, thread->queue, tag);
+    grpc_call_error code = grpc_server_request_registered_call(thread->core, thread->methods[method], call, deadline,
+                                                               metadata, NULL, thread->queue, thread->queue, tag);
     INVARIANT(code == GRPC_CALL_OK);
 }
 
@@ -145,6 +174,13 @@ static void tick(struct appender_thread *thread)
         append_call_tick(append_call_of(link), now_us);
 }
 
+static void complete(grpc_event event)
+{
+    struct appender_tag *tag = event.tag;
+    if (event.type == GRPC_OP_COMPLETE)
+        tag->complete(tag, event.success != 0);
+}
+
 static void wait_for_event(struct appender_thread *thread, bool ticking)
 {
     gpr_timespec until = gpr_inf_future(GPR_CLOCK_MONOTONIC);
@@ -156,10 +192,18 @@ static void wait_for_event(struct appender_thread *thread, bool ticking)
     grpc_event event = grpc_completion_queue_next(thread->queue, until, NULL);
     if (dozing)
         thread->called = inbox_rise(&thread->inbox);
-    if (event.type == GRPC_OP_COMPLETE) {
-        struct appender_tag *tag = event.tag;
-        tag->complete(tag, event.success != 0);
-    }
+    complete(event);
+}
+
+/* While commands are ready for the region: takes what is there, and only when nothing is hands them over. */
+static void take_event_or_flush(struct appender_thread *thread)
+{
+    gpr_timespec at_once = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    grpc_event event = grpc_completion_queue_next(thread->queue, at_once, NULL);
+    if (event.type == GRPC_OP_COMPLETE)
+        complete(event);
+    else
+        appender_flush(&thread->appender);
 }
 
 static void *run(void *context)
@@ -171,7 +215,10 @@ static void *run(void *context)
         bool ticking = wants_ticks(thread);
         if (ticking)
             tick(thread);
-        wait_for_event(thread, ticking);
+        if (thread->ready_count > 0)
+            take_event_or_flush(thread);
+        else
+            wait_for_event(thread, ticking);
     }
     return NULL;
 }

@@ -58,9 +58,14 @@ grpc_completion_queue *appender_queue(struct appender *appender);
 
 /* Any thread; what the note is part of may be gone when it returns. */
 void appender_post(struct appender *appender, struct appender_note *note);
-/* Gives a task to the helpers, on the appender's thread. Each call may have one. */
+/* Hands it to the region, together with others that follow at once: append->done is called, on any thread, also when
+ * it could not be handed over, with the reason as its refusal. On the appender's thread, as the next ones. */
+void appender_submit(struct appender *appender, struct rpc_append *append);
+/* What was submitted is with the region when this returns. */
+void appender_flush(struct appender *appender);
+/* Gives a task to the helpers. Each call may have one. */
 void appender_help(struct appender *appender, struct appender_task *task);
-/* Asks core for the next call of a method, on the appender's thread: announced under the tag. */
+/* Asks core for the next call of a method: announced under the tag. */
 void appender_request(struct appender *appender, enum append_method method, grpc_call **call, gpr_timespec *deadline,
                       grpc_metadata_array *metadata, struct appender_tag *tag);
 /* It has come, or, without success, none will come any more. */

@@ -139,9 +139,9 @@ static int ask_home(struct append_job *job, struct channel *channel, struct byte
     struct err why = {0};
     int code = add_hop(encoded, job->hops + 1, &request, err);
     if (code == 0) {
-        code = channel_unary(channel, "/tally.v1.Ledger/Append", buf_bytes(&request),
-                             timeout_ms < FORWARD_TIMEOUT_MS ? timeout_ms : FORWARD_TIMEOUT_MS, &response, &detail,
-                             &why);
+        code =
+            channel_unary(channel, "/tally.v1.Ledger/Append", buf_bytes(&request),
+                          timeout_ms < FORWARD_TIMEOUT_MS ? timeout_ms : FORWARD_TIMEOUT_MS, &response, &detail, &why);
         *ret_refused = code != 0 && detail.size_bytes > 0;
         if (code == 0)
             code = answer_as_home(job, buf_bytes(&response), ret, err);

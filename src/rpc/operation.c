@@ -41,10 +41,10 @@ void operation_decide(struct rpc_backend *backend, struct rpc_append *append)
     INVARIANT(sem_init(&decided, 0, 0) == 0);
     append->done = post;
     append->context = &decided;
-    int code = backend->ops->submit(backend, append, &err);
-    if (code != 0)
-        refuse(&append->command, code, &err);
-    while (code == 0 && sem_wait(&decided) != 0) {
+    bool submitted = backend->ops->submit(backend, &append, 1, &err) == 1;
+    if (!submitted)
+        refuse(&append->command, err.code, &err);
+    while (submitted && sem_wait(&decided) != 0) {
         INVARIANT(errno == EINTR);
     }
     INVARIANT(sem_destroy(&decided) == 0);

@@ -10,8 +10,8 @@
  * over between threads (appender.h, append_call.h). Everything else is plain blocking code: an acceptor takes the other
  * calls and gives each to a thread of its own, with a completion queue that its thread waits on; bidirectional calls
  * have a second thread for reading. What is hot there (reads, replication) sends whole blocks, so threads are few. At
- * most RPC_CALLS_MAX calls run, of both kinds together, and RPC_CALLS_RESERVED more for peers and health checks; what is
- * over that is answered RESOURCE_EXHAUSTED. */
+ * most RPC_CALLS_MAX calls run, of both kinds together, and RPC_CALLS_RESERVED more for peers and health checks; what
+ * is over that is answered RESOURCE_EXHAUSTED. */
 #ifndef RPC_RPC_H
 #define RPC_RPC_H
 
@@ -47,7 +47,8 @@ struct rpc_append {
     struct arena arena;            /* everything that the command points to */
     /* Called once, on any thread, which it must not hold up. The append may be gone when it returns. */
     void (*done)(struct rpc_append *append);
-    void *context; /* for done */
+    void *context;           /* for done */
+    struct rpc_append *next; /* the backend's, from submit until done */
 };
 
 /* The backend calls this, from any thread, once it is done with append->command. */
@@ -145,9 +146,10 @@ static inline hlc rpc_passed_time(uint64_t wall_us)
 struct rpc_backend;
 
 struct rpc_backend_ops {
-    /* Hands append->command to the region: ERR_BUSY when its queue is full, ERR_UNAVAILABLE when it is stopping; then
-     * done is not called. Does not wait. */
-    int (*submit)(struct rpc_backend *backend, struct rpc_append *append, struct err *err);
+    /* Hands commands to the region, in that order, and returns how many: when fewer than count (1 or more), err says
+     * why, ERR_BUSY (its queue is full), ERR_UNAVAILABLE (it is stopping) or ERR_NO_MEMORY, and done is not called for
+     * the rest. Does not wait. Together they cost the region's thread one wake-up. */
+    size_t (*submit)(struct rpc_backend *backend, struct rpc_append *const *appends, size_t count, struct err *err);
     /* Nobody waits for the command with that number any more: if it waits for copies alone, done is called soon. */
     int (*give_up)(struct rpc_backend *backend, uint64_t number, struct err *err);
     /* Logs held: 0 is the own one. They stay open until rpc_server_stop has returned. log_at: NULL past the end. */

@@ -354,9 +354,8 @@ static void init_sync(struct rpc_server *server)
 /* For the acceptor: the appender's thread polls. */
 static grpc_completion_queue *create_queue(void)
 {
-    grpc_completion_queue_attributes attributes = {.version = GRPC_CQ_CURRENT_VERSION,
-                                                   .cq_completion_type = GRPC_CQ_NEXT,
-                                                   .cq_polling_type = GRPC_CQ_NON_POLLING};
+    grpc_completion_queue_attributes attributes = {
+        .version = GRPC_CQ_CURRENT_VERSION, .cq_completion_type = GRPC_CQ_NEXT, .cq_polling_type = GRPC_CQ_NON_POLLING};
     return grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes, NULL);
 }
 

@@ -1,8 +1,8 @@
 /* The append load: callers that send prepared batches and wait for durable answers.
  *
  * A caller is a call of its own on one of a few connections, with so many batches under way; --unary makes each batch a
- * call of its own instead. One thread drives all of them, on one queue (client/channel.h): client and server often share
- * the machine that is measured, and with a thread for each caller most of the load's cost is handing over.
+ * call of its own instead. One thread drives all of them, on one queue (client/channel.h): client and server often
+ * share the machine that is measured, and with a thread for each caller most of the load's cost is handing over.
  *
  * Without a rate the loop is closed: a batch is due when the one that it had to wait for was answered. With a rate it
  * is open: batch n is due n intervals after the start, whatever the server does, and its latency is counted from when
@@ -31,8 +31,8 @@ struct caller {
     struct channel *channel;
     struct channel_call *call; /* NULL with --unary */
     struct load *load;
-    uint64_t *due_us; /* ring of in_flight times */
-    uint64_t due;     /* batches that may be sent by now; without a rate all may */
+    uint64_t *due_us;    /* ring of in_flight times */
+    uint64_t due;        /* batches that may be sent by now; without a rate all may */
     uint64_t first_turn; /* the number of its first batch among all callers' */
     uint64_t sent;
     uint64_t answered;
@@ -234,7 +234,8 @@ static int handle(const struct channel_event *event)
 static bool goes_on(const struct bench_append *append, uint64_t now_us)
 {
     const struct bench_config *config = &append->config;
-    bool over = atomic_load(&append->stop) || (config->seconds != 0 && now_us - append->start_us >= config->seconds * 1000000) ||
+    bool over = atomic_load(&append->stop) ||
+                (config->seconds != 0 && now_us - append->start_us >= config->seconds * 1000000) ||
                 (config->events != 0 && append->batches_taken * config->batch >= config->events);
     return append->under_way > 0 || !over;
 }

@@ -172,7 +172,8 @@ static int take_logs(struct region *region, const struct region_log_found *found
             region->logs[log]->state = REGION_LOG_FORKED;
             copy_string(region->logs[log]->detail, sizeof(region->logs[log]->detail), found[i].forked);
         }
-        if (code == 0 && found[i].chain.last_time > region->last_time && i == 0 && !PLANTED(forget_time))
+        if (code == 0 && found[i].chain.last_time > region->last_time && region->logs[log]->owner == REGION_NO_PEER &&
+            !PLANTED(forget_time))
             region->last_time = found[i].chain.last_time;
     }
     if (code == 0)

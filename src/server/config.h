@@ -31,6 +31,7 @@ struct server_config {
     size_t database_count;
     struct projection_server databases[PROJECTION_SERVERS_MAX]; /* that projections may lie in */
     struct etcd_config etcd;                                    /* endpoint_count 0: none */
+    char etcd_files[3][DISK_PATH_MAX_BYTES];                    /* etcd.ca_file, cert_file and key_file point here */
     struct region_config region;
 };
 

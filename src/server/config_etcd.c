@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 enum { TEXT_MAX = 1023, LEASE_DEFAULT_S = 10 };
+static_assert((int)TEXT_MAX < (int)DISK_PATH_MAX_BYTES, "a path that was read fits");
 
 #define OPTIONAL_TEXT(key, member)                                                                                     \
     CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_etcd, member, 1, TEXT_MAX)
@@ -47,6 +48,18 @@ static int check_prefix(const char *prefix, struct err *err)
     return 0;
 }
 
+static int take_file(struct server_config *config, const char *path, size_t number, const char **ret, struct err *err)
+{
+    if (path == NULL)
+        return 0;
+    char *out = config->etcd_files[number];
+    *ret = out;
+    if (path[0] != '/')
+        return disk_join(out, config->folder, path, err);
+    copy_string(out, sizeof(config->etcd_files[number]), path); /* it fits: the reader's limit for texts is lower */
+    return 0;
+}
+
 static int take(struct server_config *config, const struct file_etcd *from, struct err *err)
 {
     struct etcd_config *etcd = &config->etcd;
@@ -54,10 +67,7 @@ static int take(struct server_config *config, const struct file_etcd *from, stru
     *etcd = (struct etcd_config){.prefix = from->prefix == NULL ? "/tallystick" : from->prefix,
                                  .cluster = config->region.cluster,
                                  .region = config->region.region,
-                                 .lease_s = from->lease_s == NULL ? LEASE_DEFAULT_S : *from->lease_s,
-                                 .ca_file = from->ca_file,
-                                 .cert_file = from->cert_file,
-                                 .key_file = from->key_file};
+                                 .lease_s = from->lease_s == NULL ? LEASE_DEFAULT_S : *from->lease_s};
     for (unsigned i = 0; code == 0 && i < from->endpoints_count; i++) {
         code = check_endpoint(from->endpoints[i], err);
         etcd->endpoints[etcd->endpoint_count++] = from->endpoints[i];
@@ -69,6 +79,12 @@ static int take(struct server_config *config, const struct file_etcd *from, stru
             err_set(err, ERR_INVALID, "lease_s must be %d to %d seconds", (int)ETCD_LEASE_MIN_S, (int)ETCD_LEASE_MAX_S);
     if (code == 0 && (from->cert_file == NULL) != (from->key_file == NULL))
         code = err_set(err, ERR_INVALID, "cert_file and key_file belong together");
+    if (code == 0)
+        code = take_file(config, from->ca_file, 0, &etcd->ca_file, err);
+    if (code == 0)
+        code = take_file(config, from->cert_file, 1, &etcd->cert_file, err);
+    if (code == 0)
+        code = take_file(config, from->key_file, 2, &etcd->key_file, err);
     return code == 0 ? 0 : err_wrap(err, code, "etcd");
 }
 

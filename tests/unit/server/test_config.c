@@ -175,10 +175,11 @@ Test(server_config, etcd_is_taken_with_its_defaults)
     static const char least[] = "etcd:\n  endpoints: [http://10.0.0.1:2379, https://etcd.example]\n"
                                 "contexts:\n  - name: bank\n    default_home: eu\n    failover: automatic\n";
     static const char most[] = "etcd:\n  endpoints: ['https://[::1]:2379']\n  prefix: /ledger/a.b-c_d\n  lease_s: 600\n"
-                               "  ca_file: ca.pem\n  cert_file: me.pem\n  key_file: me.key\n"
+                               "  ca_file: /etc/ca.pem\n  cert_file: me.pem\n  key_file: me.key\n"
                                "contexts:\n  - name: bank\n    default_home: eu\n";
     struct server_config *config = NULL;
     struct err err = {0};
+    char path[DISK_PATH_MAX_BYTES];
     cr_assert_eq(load(head, peers, least, &config, &err), 0, "%s", err.message);
     cr_expect_eq(config->etcd.endpoint_count, 2);
     cr_expect_str_eq(config->etcd.endpoints[1], "https://etcd.example");
@@ -191,7 +192,9 @@ Test(server_config, etcd_is_taken_with_its_defaults)
     cr_assert_eq(load(head, peers, most, &config, &err), 0, "%s", err.message);
     cr_expect_str_eq(config->etcd.prefix, "/ledger/a.b-c_d");
     cr_expect_eq(config->etcd.lease_s, 600);
-    cr_expect_str_eq(config->etcd.key_file, "me.key");
+    path_of("me.key", path);
+    cr_expect_str_eq(config->etcd.key_file, path);
+    cr_expect_str_eq(config->etcd.ca_file, "/etc/ca.pem");
     server_config_free(config);
 }
 

@@ -193,6 +193,7 @@ TEST_SUPPORT := $(wildcard tests/support/*.c)
 support = $(if $(filter base,$(1)),$(filter-out %/fault_disk.c,$(TEST_SUPPORT)),$(TEST_SUPPORT))
 # What a module's tests need to run beside them. A test that is to end by an assert cannot remove its folder, so all are made in one that is removed here.
 UNIT_BESIDE_projection := bash tests/support/postgres.sh
+UNIT_BESIDE_outside := bash tests/support/etcd.sh
 define UNIT_PROGRAM
 $(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(call support,$(1))) $(call archives,$(call upto,$(1)))
 	@mkdir -p $$(@D)

@@ -190,7 +190,7 @@ MODULE ?= $(UNIT_MODULES)
 
 TEST_SUPPORT := $(wildcard tests/support/*.c)
 support = $(if $(filter base,$(1)),$(filter-out %/fault_disk.c,$(TEST_SUPPORT)),$(TEST_SUPPORT))
-# What a module's tests need to run beside them.
+# What a module's tests need to run beside them. A test that is to end by an assert cannot remove its folder, so all are made in one that is removed here.
 UNIT_BESIDE_projection := bash tests/support/postgres.sh
 define UNIT_PROGRAM
 $(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(call support,$(1))) $(call archives,$(call upto,$(1)))
@@ -200,7 +200,8 @@ $(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c
 .PHONY: unit-$(1)
 unit-$(1): $(B)/tests/unit-$(1)
 	$$(call say,TEST,$$<)
-	$$(Q)$(SAN_ENV) $$(UNIT_BESIDE_$(1)) $$< -j2 2>&1 || { echo "FAILED: rerun with $(SAN_ENV) $$(UNIT_BESIDE_$(1)) $$< --verbose"; exit 1; }
+	$$(Q)folder=$$$$(mktemp -d) && $(SAN_ENV) $$(UNIT_BESIDE_$(1)) env TMPDIR=$$$$folder $$< -j2 2>&1; code=$$$$?; rm -rf "$$$$folder"; \
+	[ $$$$code = 0 ] || { echo "FAILED: rerun with $(SAN_ENV) $$(UNIT_BESIDE_$(1)) $$< --verbose"; exit 1; }
 endef
 $(foreach m,$(UNIT_MODULES),$(eval $(call UNIT_PROGRAM,$(m))))
 

@@ -303,6 +303,7 @@ struct tally_log_status {
     uint64_t lag;             /* entries that the source is known to have and this region has not */
     uint64_t lost_from;       /* entries lost_from to lost_to - 1 were signed, and nobody that was heard of … */
     uint64_t lost_to;         /* … holds them; equal when there are none */
+    uint64_t queued_open;     /* commands in it that wait for their homes, as far as the index has applied it */
     const char *state;
     const char *detail;
 };

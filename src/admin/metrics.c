@@ -48,6 +48,11 @@ static double log_lag(const struct sample *sample)
     return log->known_size > log->size ? (double)(log->known_size - log->size) : 0;
 }
 
+static double log_queued(const struct sample *sample)
+{
+    return (double)sample->status->logs[sample->at].queued_open;
+}
+
 static double log_forked(const struct sample *sample)
 {
     return sample->status->logs[sample->at].state == REGION_LOG_FORKED;
@@ -65,6 +70,7 @@ static const struct family log_families[] = {
     {"tally_log_published_entries", "gauge", "Entries that a peer has cosigned.", log_published},
     {"tally_log_tiles_entries", "gauge", "Entries that the Merkle tiles cover.", log_tiles},
     {"tally_log_lag_entries", "gauge", "Entries known to exist elsewhere that are not here.", log_lag},
+    {"tally_log_queued_commands", "gauge", "Commands in the log that wait for their homes.", log_queued},
     {"tally_log_forked", "gauge", "1 when two histories of the log were seen.", log_forked},
     {"tally_log_damaged", "gauge", "1 when the log's tiles cannot be made.", log_damaged},
 };

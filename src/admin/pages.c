@@ -142,12 +142,12 @@ static json_t *logs_json(struct admin *admin, const struct admin_status *status)
         if (admin->backend->ops->checkpoint(admin->backend, i, NULL, &shown, NULL) != 0)
             shown = 0;
         (void)json_array_append_new(
-            logs,
-            json_pack("{s:s,s:b,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", log->origin, "own", i == 0, "state",
-                      region_log_state_name(log->state), "detail", log->detail, "size", number(log->size),
-                      "indexed_size", number(log->indexed_size), "checkpoint_size", number(log->checkpoint_size),
-                      "published_size", number(log->published_size), "tiles_size", number(status->tiles_sizes[i]),
-                      "shown_size", number(shown), "lag", number(behind(log->known_size, log->size))));
+            logs, json_pack("{s:s,s:b,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", log->origin, "own", i == 0,
+                            "state", region_log_state_name(log->state), "detail", log->detail, "size",
+                            number(log->size), "indexed_size", number(log->indexed_size), "checkpoint_size",
+                            number(log->checkpoint_size), "published_size", number(log->published_size), "tiles_size",
+                            number(status->tiles_sizes[i]), "shown_size", number(shown), "lag",
+                            number(behind(log->known_size, log->size)), "queued_open", number(log->queued_open)));
     }
     return logs;
 }

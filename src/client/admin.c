@@ -44,6 +44,7 @@ static bool logs_fill(const Tally__V1__StatusResponse *from, struct arena *arena
             .lag = log->lag,
             .lost_from = log->lost_from,
             .lost_to = log->lost_to,
+            .queued_open = log->queued_open,
             .state = log->state,
             .detail = log->detail,
         };

@@ -1,12 +1,12 @@
 /* The fold of authority (authority.h).
  *
  * A partition keeps every claim that it heard of, ordered by (epoch, time, region, incarnation, index), and of each
- * epoch and region the earliest release. Nothing is ever dropped, so the table after a set of events is the same
+ * epoch and log the earliest release. Nothing is ever dropped, so the table after a set of events is the same
  * whatever their order and however often each came.
  *
  * Which claims win is asked at every look-up, not stored. The history of a partition is walked from its end: the first
  * claim of the highest epoch, below it the first of those that this one rests on, and so on. Most look-ups are about
- * the present epoch and take one step.
+ * the present epoch and take one step. Of what lives leave behind each step counts what the claim above it knew.
  *
  * Failure: memory is had before anything is changed. */
 #include "domain/authority.h"
@@ -14,14 +14,15 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/planted.h"
-#include "domain/definition.h"
 
 enum { KEY_MAX_BYTES = 1 + 2 * ENTRY_NAME_MAX_BYTES, FIRST_CAPACITY = 2, RELEASES_MAX = 64 };
 
-/* The earliest release of an epoch by one region. */
+/* The earliest release of an epoch in one log. */
 struct release {
     uint64_t epoch;
     char region[POSITION_REGION_MAX_BYTES + 1];
+    uint64_t incarnation;
+    uint64_t index;
     char successor[POSITION_REGION_MAX_BYTES + 1];
     hlc time;
 };
@@ -45,7 +46,7 @@ struct authority_partition {
     struct claim *claims; /* ascending by (epoch, time, region, incarnation, index) */
     size_t release_count;
     size_t release_capacity;
-    struct release *releases; /* ascending by (epoch, region) */
+    struct release *releases; /* ascending by (epoch, region, incarnation) */
 };
 
 void authority_table_init(struct authority_table *table, const struct context_table *configuration)
@@ -53,6 +54,7 @@ void authority_table_init(struct authority_table *table, const struct context_ta
     definitions_init(&table->definitions, configuration);
     table->contexts = &table->definitions.table;
     map_init(&table->partitions, AUTHORITY_PARTITIONS_MAX, NULL);
+    lives_init(&table->lives);
 }
 
 static void free_partition(struct authority_partition *partition)
@@ -72,6 +74,7 @@ void authority_table_free(struct authority_table *table)
     while (map_next(&table->partitions, &at, &key, &value))
         free_partition(value);
     map_free(&table->partitions);
+    lives_free(&table->lives);
     definitions_free(&table->definitions);
 }
 
@@ -127,20 +130,20 @@ static int compare_claims(const struct claim *a, const struct claim *b)
     return order != 0 ? order : compare_numbers(a->index, b->index);
 }
 
-static uint64_t basis_size(const struct claim *claim, const char *region, uint64_t incarnation)
+static struct resting resting_of(const struct claim *claim)
 {
-    for (size_t i = 0; i < claim->basis_count; i++) {
-        if (strcmp(claim->basis[i].region, region) == 0 && claim->basis[i].incarnation == incarnation)
-            return claim->basis[i].size;
-    }
-    return 0;
+    return (struct resting){.region = claim->region,
+                            .incarnation = claim->incarnation,
+                            .index = claim->index,
+                            .basis_count = claim->basis_count,
+                            .basis = claim->basis};
 }
 
 /* The end of what a claim takes over from a log. */
 static uint64_t end_in(const struct claim *claim, const char *region, uint64_t incarnation)
 {
-    bool own_log = strcmp(claim->region, region) == 0 && claim->incarnation == incarnation;
-    return own_log ? claim->index : basis_size(claim, region, incarnation);
+    const struct resting resting = resting_of(claim);
+    return resting_end(&resting, region, incarnation);
 }
 
 /* Whether whoever made `claim` knew the other one. */
@@ -156,12 +159,14 @@ static bool rests_on(const struct claim *claim, const struct claim *other)
 struct history {
     const struct authority_partition *own;
     const struct authority_partition *all;
+    const struct lives *lives;
+    const struct resting *more; /* a life that the table does not have yet, or NULL */
 };
 
 static struct history history_of(const struct authority_table *table, struct bytes context, struct bytes partition)
 {
     const struct bytes star = bytes_of_string(CONTROL_ALL_PARTITIONS);
-    struct history history = {.own = find(table, context, partition)};
+    struct history history = {.own = find(table, context, partition), .lives = &table->lives};
     if (!bytes_equal(partition, star) && !context_has_home(table->contexts, context, partition))
         history.all = find(table, context, star);
     return history;
@@ -175,6 +180,24 @@ static bool speaks_of(const struct claim *all, const struct authority_partition 
             return false;
     }
     return true;
+}
+
+/* What counts of a log under the epoch below `above`, a claim of the history, or at its end (NULL), by the lives that
+ * whoever made that claim knew. */
+static uint64_t lived_end(const struct history *history, const struct claim *above, const char *region,
+                          uint64_t incarnation)
+{
+    struct resting resting;
+    if (above != NULL)
+        resting = resting_of(above);
+    return lives_end(history->lives, history->more, above == NULL ? NULL : &resting, region, incarnation);
+}
+
+/* Whether a claim counts for whoever made the one above it: it was known, and not left behind. */
+static bool is_below(const struct history *history, const struct claim *claim, const struct claim *above)
+{
+    return (above == NULL || rests_on(above, claim)) &&
+           claim->index < lived_end(history, above, claim->region, claim->incarnation);
 }
 
 /* The step down from a claim of the history; from its end (NULL) to the claim that is in force. NULL at the bottom. */
@@ -192,7 +215,7 @@ static const struct claim *step_down(const struct history *history, const struct
         if (best != NULL && claim->epoch < best->epoch)
             break;
         *(take_own ? &own_left : &all_left) -= 1;
-        if ((above == NULL || rests_on(above, claim)) && (take_own || speaks_of(claim, history->own)) &&
+        if (is_below(history, claim, above) && (take_own || speaks_of(claim, history->own)) &&
             (best == NULL || compare_claims(claim, best) < 0))
             best = claim;
     }
@@ -204,58 +227,18 @@ static bool is_of(const struct authority_partition *record, const struct claim *
     return record != NULL && claim >= record->claims && claim < record->claims + record->count;
 }
 
-/* --- Events --- */
+/* --- Readiness --- */
 
-static int parse_payload(struct bytes payload, struct authority_event *event, struct err *err)
+bool authority_ready(const struct authority_table *table, const struct authority_event *event,
+                     const struct position *applied)
 {
-    struct definition definition;
-    if (event->kind != CONTROL_CONTEXT_DEFINED)
-        return control_authority_parse(event->kind, payload, &event->change, err);
-    int code = definition_parse(payload, &definition, err);
-    event->definition = payload;
-    return code;
+    return !control_rests(event->kind) || position_covers(applied, &event->change.basis) ||
+           event->index >= authority_lived_end(table, event->region, event->incarnation);
 }
 
-/* Whether the entry stands where an event of its kind may stand. */
-static int check_place(const struct entry *entry, enum control_kind kind, struct err *err)
+uint64_t authority_lived_end(const struct authority_table *table, const char *region, uint64_t incarnation)
 {
-    uint64_t least = control_begins_epoch(kind) ? CONTEXT_EPOCH_FIRST + 1 : CONTEXT_EPOCH_FIRST;
-    if (entry->epoch < least || entry->epoch > AUTHORITY_EPOCH_MAX)
-        return err_set(err, ERR_CORRUPT, "an authority event names epoch %llu, which cannot be",
-                       (unsigned long long)entry->epoch);
-    if (kind == CONTROL_CONTEXT_DEFINED &&
-        (!bytes_equal(entry->context, bytes_of_string(CONTEXT_SYSTEM)) || control_name_reserved(entry->partition)))
-        return err_set(err, ERR_CORRUPT, "the definition of a context stands where it cannot");
-    return 0;
-}
-
-int authority_event_of(const struct entry *entry, struct bytes payload, const struct origin *origin,
-                       struct authority_event *ret, struct err *err)
-{
-    struct authority_event event = {.kind = control_kind_of(entry)};
-    if (!control_governs(event.kind)) {
-        ret->kind = CONTROL_UNKNOWN;
-        return 0;
-    }
-    int code = parse_payload(payload, &event, err);
-    if (code == 0)
-        code = check_place(entry, event.kind, err);
-    if (code != 0)
-        return code;
-    event.context = entry->context;
-    event.partition = entry->partition;
-    event.epoch = entry->epoch;
-    event.region = origin->region;
-    event.incarnation = origin->incarnation;
-    event.index = entry->index;
-    event.time = entry->time;
-    *ret = event;
-    return 0;
-}
-
-bool authority_ready(const struct authority_event *event, const struct position *applied)
-{
-    return !control_begins_epoch(event->kind) || position_covers(applied, &event->change.basis);
+    return lives_end(&table->lives, NULL, NULL, region, incarnation);
 }
 
 /* --- Applying --- */
@@ -341,32 +324,52 @@ static int add_claim(struct authority_partition *partition, const struct authori
     return 0;
 }
 
-/* Where the release of an epoch by a region is, or belongs. */
-static size_t place_of_release(const struct authority_partition *partition, uint64_t epoch, const char *region)
+/* Where the release of an epoch in a log is, or belongs. */
+static size_t place_of_release(const struct authority_partition *partition, uint64_t epoch, const char *region,
+                               uint64_t incarnation)
 {
     size_t at = partition->release_count;
-    while (at > 0 &&
-           (partition->releases[at - 1].epoch > epoch ||
-            (partition->releases[at - 1].epoch == epoch && strcmp(partition->releases[at - 1].region, region) >= 0)))
-        at--;
+    for (; at > 0; at--) {
+        const struct release *before = &partition->releases[at - 1];
+        int order = compare_numbers(before->epoch, epoch);
+        if (order == 0)
+            order = strcmp(before->region, region);
+        if (order == 0)
+            order = compare_numbers(before->incarnation, incarnation);
+        if (order < 0)
+            break;
+    }
     return at;
 }
 
-static const struct release *find_release(const struct authority_partition *partition, uint64_t epoch,
-                                          const char *region)
+static int compare_releases(const struct release *a, const struct release *b)
 {
+    int order = compare_numbers(a->time, b->time);
+    return order != 0 ? order : strcmp(a->successor, b->successor);
+}
+
+/* The earliest release of an epoch by a region that counts for whoever made the claim above it. */
+static const struct release *find_release(const struct history *history, const struct authority_partition *partition,
+                                          const struct claim *above, uint64_t epoch, const char *region)
+{
+    const struct release *first = NULL;
     if (partition == NULL)
         return NULL;
-    size_t at = place_of_release(partition, epoch, region);
-    bool found = at < partition->release_count && partition->releases[at].epoch == epoch &&
-                 strcmp(partition->releases[at].region, region) == 0;
-    return found ? &partition->releases[at] : NULL;
+    for (size_t at = place_of_release(partition, epoch, region, 0); at < partition->release_count; at++) {
+        const struct release *release = &partition->releases[at];
+        if (release->epoch != epoch || strcmp(release->region, region) != 0)
+            break;
+        if (release->index < lived_end(history, above, region, release->incarnation) &&
+            (first == NULL || compare_releases(release, first) < 0))
+            first = release;
+    }
+    return first;
 }
 
 static size_t count_releases(const struct authority_partition *partition, uint64_t epoch)
 {
     size_t count = 0;
-    for (size_t at = place_of_release(partition, epoch, "");
+    for (size_t at = place_of_release(partition, epoch, "", 0);
          at < partition->release_count && partition->releases[at].epoch == epoch; at++)
         count++;
     return count;
@@ -375,19 +378,20 @@ static size_t count_releases(const struct authority_partition *partition, uint64
 static int add_release(struct authority_partition *partition, const struct authority_event *event, struct err *err)
 {
     PRE(event->change.successor.size_bytes <= POSITION_REGION_MAX_BYTES);
-    struct release made = {.epoch = event->epoch, .time = event->time};
+    struct release made = {
+        .epoch = event->epoch, .incarnation = event->incarnation, .index = event->index, .time = event->time};
     copy_string(made.region, sizeof(made.region), event->region);
     memcpy(made.successor, event->change.successor.data, event->change.successor.size_bytes);
-    size_t at = place_of_release(partition, made.epoch, made.region);
-    if (find_release(partition, made.epoch, made.region) != NULL) {
-        struct release *known = &partition->releases[at];
-        int order = compare_numbers(known->time, made.time);
-        if (order > 0 || (order == 0 && strcmp(known->successor, made.successor) > 0))
+    size_t at = place_of_release(partition, made.epoch, made.region, made.incarnation);
+    struct release *known = at < partition->release_count ? &partition->releases[at] : NULL;
+    if (known != NULL && known->epoch == made.epoch && strcmp(known->region, made.region) == 0 &&
+        known->incarnation == made.incarnation) {
+        if (compare_releases(&made, known) < 0)
             *known = made;
         return 0;
     }
     if (count_releases(partition, made.epoch) == RELEASES_MAX)
-        return err_set(err, ERR_TOO_LARGE, "more than %d regions released one epoch", RELEASES_MAX);
+        return err_set(err, ERR_TOO_LARGE, "more than %d logs release one epoch", RELEASES_MAX);
     void *releases = partition->releases;
     int code = make_room(&releases, &partition->release_capacity, partition->release_count, sizeof(made), err);
     partition->releases = releases;
@@ -404,6 +408,14 @@ static bool is_of_system(const struct authority_event *event)
     return bytes_equal(event->context, bytes_of_string(CONTEXT_SYSTEM));
 }
 
+static struct resting life_of(const struct authority_event *event)
+{
+    return (struct resting){.region = event->region,
+                            .incarnation = event->incarnation,
+                            .basis_count = event->change.basis.count,
+                            .basis = event->change.basis.logs};
+}
+
 int authority_apply(struct authority_table *table, const struct authority_event *event, struct err *err)
 {
     PRE(control_governs(event->kind));
@@ -411,6 +423,11 @@ int authority_apply(struct authority_table *table, const struct authority_event 
     struct authority_partition *partition = NULL;
     if (event->kind == CONTROL_CONTEXT_DEFINED)
         return definitions_add(&table->definitions, table, event, err);
+    if (event->kind == CONTROL_LOG_CONTINUED) {
+        const struct resting life = life_of(event);
+        int added = lives_add(&table->lives, &life, err);
+        return added == 0 ? definitions_refresh(&table->definitions, table, err) : added;
+    }
     int code = find_or_add(table, event, &partition, err);
     if (code == 0)
         code =
@@ -437,11 +454,13 @@ int authority_now(const struct authority_table *table, struct bytes context, str
         now.index = claim->index;
         now.unfenced = claim->unfenced;
     }
-    const struct release *release = find_release(history.own, now.epoch, now.region);
+    const struct release *release = find_release(&history, history.own, NULL, now.epoch, now.region);
     if (release == NULL && (claim == NULL || is_of(history.all, claim)))
-        release = find_release(history.all, now.epoch, now.region);
+        release = find_release(&history, history.all, NULL, now.epoch, now.region);
     now.released = release != NULL;
     now.successor = release == NULL ? "" : release->successor;
+    now.release_incarnation = release == NULL ? 0 : release->incarnation;
+    now.release_index = release == NULL ? 0 : release->index;
     *ret = now;
     return 0;
 }
@@ -484,9 +503,11 @@ struct authority_span authority_span(const struct authority_table *table, struct
 {
     struct history history = history_of(table, context, partition);
     struct authority_span span = {.begin = 0, .end = UINT64_MAX};
+    const struct claim *above = NULL;
     const struct claim *claim = step_down(&history, NULL);
-    for (; claim != NULL && claim->epoch > epoch; claim = step_down(&history, claim))
+    for (; claim != NULL && claim->epoch > epoch; above = claim, claim = step_down(&history, claim))
         span.end = least_of(span.end, end_in(claim, region, incarnation));
+    span.end = least_of(span.end, lived_end(&history, above, region, incarnation));
     if (claim != NULL && claim->epoch == epoch && strcmp(claim->region, region) == 0)
         span.begin = begin_in(claim, incarnation);
     else if (epoch != CONTEXT_EPOCH_FIRST || !is_first_home(table, context, partition, region))
@@ -536,15 +557,22 @@ static uint64_t bounds_of(const struct history *history, const struct claim *cla
     uint64_t least = UINT64_MAX;
     for (; claim != NULL; claim = step_down(history, claim)) {
         least = least_of(least, end_in(claim, region, incarnation));
+        least = least_of(least, lived_end(history, claim, region, incarnation));
         if (strcmp(claim->region, region) == 0)
             least = least_of(least, begin_in(claim, incarnation));
     }
     return least;
 }
 
+/* Nothing when two ends are one, else the lower one: what lies between counts by one of them alone. */
+static uint64_t differ_from(uint64_t a, uint64_t b)
+{
+    return a == b ? UINT64_MAX : least_of(a, b);
+}
+
 /* What a claim changes in one history. Nothing, unless it comes to be the one in force. If it rests on the one that
- * was, only what lies beyond its basis; else the history is another one from here on, and whatever either says of a log
- * may have changed. */
+ * was, only what lies beyond its basis, and what lives have left behind that it does not know of; else the history is
+ * another one from here on, and whatever either says of a log may have changed. */
 static uint64_t affected_in(const struct history *history, const struct claim *made, const char *region,
                             uint64_t incarnation)
 {
@@ -552,13 +580,52 @@ static uint64_t affected_in(const struct history *history, const struct claim *m
     if (before != NULL &&
         (made->epoch < before->epoch || (made->epoch == before->epoch && compare_claims(made, before) >= 0)))
         return UINT64_MAX;
+    if (!is_below(history, made, NULL))
+        return UINT64_MAX;
     uint64_t least = end_in(made, region, incarnation);
     if (strcmp(made->region, region) == 0)
         least = least_of(least, begin_in(made, incarnation)); /* a later incarnation may have gone on under it */
-    if (before == NULL || (made->epoch > before->epoch && rests_on(made, before)))
+    least = least_of(least, differ_from(lived_end(history, NULL, region, incarnation),
+                                        lived_end(history, made, region, incarnation)));
+    if (step_down(history, made) == before)
         return least;
+    least = least_of(least, lived_end(history, made, region, incarnation));
     least = least_of(least, bounds_of(history, before, region, incarnation));
     return least_of(least, bounds_of(history, step_down(history, made), region, incarnation));
+}
+
+/* What a life changes in one history: where a change of homes was left behind, or is left behind no more, whatever
+ * either history says. */
+static uint64_t affected_by_life(const struct history *before, const struct resting *life, const char *region,
+                                 uint64_t incarnation)
+{
+    struct history after = *before;
+    after.more = life;
+    const struct claim *was = step_down(before, NULL);
+    const struct claim *is = step_down(&after, NULL);
+    if (was == is)
+        return UINT64_MAX;
+    uint64_t ends =
+        least_of(lived_end(before, NULL, region, incarnation), lived_end(&after, NULL, region, incarnation));
+    return least_of(ends,
+                    least_of(bounds_of(before, was, region, incarnation), bounds_of(&after, is, region, incarnation)));
+}
+
+static uint64_t affected_by_lives(const struct authority_table *table, const struct resting *life, const char *region,
+                                  uint64_t incarnation)
+{
+    uint64_t least = differ_from(lives_end(&table->lives, NULL, NULL, region, incarnation),
+                                 lives_end(&table->lives, life, NULL, region, incarnation));
+    size_t at = 0;
+    struct bytes key;
+    void *value = NULL;
+    while (map_next(&table->partitions, &at, &key, &value)) {
+        struct bytes context = bytes_of(key.data + 1, key.data[0]);
+        struct bytes partition = bytes_of(key.data + 1 + key.data[0], key.size_bytes - 1 - key.data[0]);
+        struct history history = history_of(table, context, partition);
+        least = least_of(least, affected_by_life(&history, life, region, incarnation));
+    }
+    return least;
 }
 
 /* A change of "*" in the histories of the partitions that have claims of their own, which it does not know. */
@@ -572,7 +639,7 @@ static uint64_t affected_own(const struct authority_table *table, struct bytes c
     void *value = NULL;
     while (map_next(&table->partitions, &at, &key, &value)) {
         struct bytes partition = bytes_of(key.data + 1 + key.data[0], key.size_bytes - 1 - key.data[0]);
-        struct history history = {.own = value, .all = star};
+        struct history history = {.own = value, .all = star, .lives = &table->lives};
         if (value != star && bytes_equal(bytes_of(key.data + 1, key.data[0]), context) &&
             !context_has_home(table->contexts, context, partition) && speaks_of(made, value))
             least = least_of(least, affected_in(&history, made, region, incarnation));
@@ -583,6 +650,10 @@ static uint64_t affected_own(const struct authority_table *table, struct bytes c
 uint64_t authority_own_affected_from(const struct authority_table *table, const struct authority_event *event,
                                      const char *region, uint64_t incarnation)
 {
+    if (event->kind == CONTROL_LOG_CONTINUED) {
+        const struct resting life = life_of(event);
+        return affected_by_lives(table, &life, region, incarnation);
+    }
     if (!control_begins_epoch(event->kind))
         return UINT64_MAX;
     struct claim made = claim_of(event);
@@ -606,6 +677,8 @@ bool authority_concerns(const struct authority_table *table, const struct author
                         const struct entry *entry)
 {
     bool all = bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS));
+    if (event->kind == CONTROL_LOG_CONTINUED)
+        return true;
     if (is_of_system(event) && (all || bytes_equal(event->partition, entry->context)) &&
         (event->kind == CONTROL_CONTEXT_DEFINED || definitions_know(&table->definitions, entry->context)))
         return true;
@@ -615,11 +688,15 @@ bool authority_concerns(const struct authority_table *table, const struct author
 
 /* --- Walking --- */
 
-static bool is_in(const struct history *history, const struct claim *wanted)
+/* Whether the claim is in the history; *ret_above is the one above it, NULL at the end. */
+static bool is_in(const struct history *history, const struct claim *wanted, const struct claim **ret_above)
 {
     const struct claim *claim = step_down(history, NULL);
-    while (claim != NULL && claim->epoch > wanted->epoch)
+    *ret_above = NULL;
+    while (claim != NULL && claim->epoch > wanted->epoch) {
+        *ret_above = claim;
         claim = step_down(history, claim);
+    }
     return claim == wanted;
 }
 
@@ -633,7 +710,8 @@ bool authority_next(const struct authority_table *table, struct authority_walk *
         struct bytes context = bytes_of(key.data + 1, key.data[0]);
         struct bytes name = bytes_of(key.data + 1 + context.size_bytes, key.size_bytes - 1 - context.size_bytes);
         struct history history = history_of(table, context, name);
-        while (at->epoch < partition->count && !is_in(&history, &partition->claims[at->epoch]))
+        const struct claim *above = NULL;
+        while (at->epoch < partition->count && !is_in(&history, &partition->claims[at->epoch], &above))
             at->epoch++;
         if (at->epoch == partition->count) {
             at->partition = next;
@@ -641,7 +719,7 @@ bool authority_next(const struct authority_table *table, struct authority_walk *
             continue;
         }
         const struct claim *claim = &partition->claims[at->epoch++];
-        const struct release *release = find_release(partition, claim->epoch, claim->region);
+        const struct release *release = find_release(&history, partition, above, claim->epoch, claim->region);
         *ret = (struct authority_record){.context = context,
                                          .partition = name,
                                          .epoch = claim->epoch,

@@ -14,15 +14,21 @@
  *   An entry of partition p, accepted by region r under epoch e at index i of log L, is LATE if
  *     (a) r did not begin epoch e in the history of p, or
  *     (b) a change in the history of p with a higher epoch has a basis whose component for L is i or less
- *         (a log that the basis does not name counts as 0: a new incarnation, for one).
+ *         (a log that the basis does not name counts as 0: a new incarnation, for one), or
+ *     (c) a later life of r has left it behind (domain/lives.h), which whoever made the next change in the history of p
+ *         knew of, or there is no next change.
+ *
+ * Changes of homes and releases that a life has left behind count for nothing, by the same measure: they are not in the
+ * history below a change whose maker knew of the life, nor, when there is none, at its end.
  *
  * Partition "*" holds the changes of all partitions that have none of their own. A change of "*" is one of partition p,
  * too, unless the context gives p a home, or whoever made it knew of a change of p's own: from then on p goes its own
  * way. Two that did not know of each other compete like any others.
  *
- * Order (rule 2). A change may be applied only once everything below its basis has been applied; what follows the
- * change in its log waits too. Bases refer only to what the writer had applied, so this cannot deadlock. Changes may be
- * applied in any order that keeps this rule, twice or more: the table is the same.
+ * Order (rule 2). A change, or a life, may be applied only once everything below its basis has been applied; what
+ * follows it in its log waits too. What a life has left behind waits for nothing: in which order it comes makes no
+ * difference, and what it rests on may be lost. Bases refer only to what the writer had applied, so this cannot
+ * deadlock. Changes may be applied in any order that keeps this rule, twice or more: the table is the same.
  *
  * What a change makes late may have been applied before: whoever keeps derived data must take that back before it goes
  * on. authority_affected_from tells from where on in each log, authority_is_late what. The reverse happens, too: when
@@ -41,6 +47,7 @@
 #include "domain/context.h"
 #include "domain/control.h"
 #include "domain/definitions.h"
+#include "domain/lives.h"
 #include "domain/position.h"
 
 enum {
@@ -70,6 +77,7 @@ struct authority_table {
     const struct context_table *contexts; /* the contexts now: the table's own, below */
     struct definitions definitions;
     struct map partitions; /* context and partition -> struct authority_partition */
+    struct lives lives;
 };
 
 /* configuration gives contexts and their homes of epoch 1, and outlives the table; definitions that are applied change
@@ -80,21 +88,28 @@ void authority_table_free(struct authority_table *table);
 /* Fills ret from an entry and its payload. Returns 0 and kind CONTROL_UNKNOWN when it is neither an authority event nor
  * the definition of a context. ERR_CORRUPT when its payload is not what control_authority_encode or definition_encode
  * writes, or its epoch cannot be (a change begins epoch 2 or more; none is above AUTHORITY_EPOCH_MAX), or a definition
- * does not stand in "$system" under a name that a context may have: folds ignore such an event, all alike, and raise an
- * alarm. */
+ * does not stand in "$system" under a name that a context may have, or a continuation is not the first entry of a later
+ * log than its region's first, or names other logs than earlier ones of its region: folds ignore such an event, all
+ * alike, and raise an alarm. */
 int authority_event_of(const struct entry *entry, struct bytes payload, const struct origin *origin,
                        struct authority_event *ret, struct err *err) MUST_USE;
 
-/* Whether everything that the event rests on is below `applied`. Always true for a release and a definition. */
-bool authority_ready(const struct authority_event *event, const struct position *applied);
+/* Whether everything that the event rests on is below `applied`, or the event was left behind by a life that the table
+ * has. Always true for a release and a definition. */
+bool authority_ready(const struct authority_table *table, const struct authority_event *event,
+                     const struct position *applied);
+
+/* From which index on entries of this log were left behind by a later life of its region; UINT64_MAX: none. */
+uint64_t authority_lived_end(const struct authority_table *table, const char *region, uint64_t incarnation);
 
 /* Applies one event. The same event again changes nothing. Events of contexts that the table does not know are kept all
  * the same. ERR_NO_MEMORY, ERR_TOO_LARGE (limits above, and of definitions.h): the event is to be applied again before
  * the table is asked anything. */
 int authority_apply(struct authority_table *table, const struct authority_event *event, struct err *err) MUST_USE;
 
-/* The home now: the region whose change is in force. `released`: it has let go, and only `successor` may take. Texts
- * are valid until the next authority_apply. ERR_NOT_FOUND when there is no such context. */
+/* The home now: the region whose change is in force. `released`: it has let go, and only `successor` may take; the
+ * release is in a log of `region`. Texts are valid until the next authority_apply. ERR_NOT_FOUND when there is no such
+ * context. */
 struct authority_now {
     const char *region;
     uint64_t epoch;
@@ -103,6 +118,8 @@ struct authority_now {
     bool released;
     bool unfenced; /* begun by a seizure whose home accepts without a lease */
     const char *successor;
+    uint64_t release_incarnation; /* released: of the log with the release, and its place there */
+    uint64_t release_index;
 };
 int authority_now(const struct authority_table *table, struct bytes context, struct bytes partition,
                   struct authority_now *ret, struct err *err) MUST_USE;

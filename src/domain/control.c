@@ -20,6 +20,7 @@ static const struct {
     {CONTROL_COMMAND_REFUSED, "$CommandRefused"},
     {CONTROL_OVERRIDE_MADE, "$OverrideMade"},
     {CONTROL_CONTEXT_DEFINED, "$ContextDefined"},
+    {CONTROL_LOG_CONTINUED, "$LogContinued"},
 };
 
 enum { KIND_COUNT = sizeof(kinds) / sizeof(kinds[0]) };
@@ -50,9 +51,14 @@ bool control_begins_epoch(enum control_kind kind)
     return kind == CONTROL_AUTHORITY_TAKEN || kind == CONTROL_AUTHORITY_SEIZED;
 }
 
+bool control_rests(enum control_kind kind)
+{
+    return control_begins_epoch(kind) || kind == CONTROL_LOG_CONTINUED;
+}
+
 bool control_is_authority(enum control_kind kind)
 {
-    return kind == CONTROL_AUTHORITY_RELEASED || control_begins_epoch(kind);
+    return kind == CONTROL_AUTHORITY_RELEASED || control_rests(kind);
 }
 
 bool control_governs(enum control_kind kind)
@@ -62,7 +68,7 @@ bool control_governs(enum control_kind kind)
 
 bool control_stands_alone(enum control_kind kind)
 {
-    return control_begins_epoch(kind) || kind == CONTROL_CONTEXT_DEFINED;
+    return control_rests(kind) || kind == CONTROL_CONTEXT_DEFINED;
 }
 
 bool control_is_key(enum control_kind kind)
@@ -121,7 +127,9 @@ static int check_authority_texts(const struct control_authority *authority, stru
 static bool shape_fits(enum control_kind kind, const struct control_authority *authority)
 {
     bool release = kind == CONTROL_AUTHORITY_RELEASED;
-    return (authority->successor.size_bytes > 0) == release && (authority->basis.count == 0 || !release) &&
+    bool people = authority->previous.size_bytes > 0 || authority->actor.size_bytes > 0 || authority->forced;
+    return (kind != CONTROL_LOG_CONTINUED || !people) && (authority->successor.size_bytes > 0) == release &&
+           (authority->basis.count == 0 || !release) &&
            (!authority->unfenced || (kind == CONTROL_AUTHORITY_SEIZED && authority->forced));
 }
 
@@ -186,7 +194,7 @@ int control_authority_encode(enum control_kind kind, const struct control_author
     if (!shape_fits(kind, authority))
         return err_set(err, ERR_INVALID,
                        "a release names its successor and has no basis; a change names no successor; only a "
-                       "forced seizure is unfenced");
+                       "forced seizure is unfenced; a continuation has a basis and a reason, and nothing else");
     code = fields_put_text(out, 1, authority->successor);
     if (code == 0)
         code = put_basis(out, &authority->basis);

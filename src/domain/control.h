@@ -47,16 +47,20 @@ enum control_kind {
     CONTROL_COMMAND_REFUSED,  /* likewise */
     CONTROL_OVERRIDE_MADE,    /* by a region that is not the home: why the overrides that follow were accepted there */
     CONTROL_CONTEXT_DEFINED,  /* domain/definition.h */
+    CONTROL_LOG_CONTINUED,    /* the first entry of a log that is not its region's first: domain/lives.h */
 };
 
 /* By flag and type. */
 enum control_kind control_kind_of(const struct entry *entry);
 /* "$AuthorityReleased", …; kind is not CONTROL_UNKNOWN. */
 const char *control_type(enum control_kind kind);
+/* Released, taken, seized, or continued: has a struct control_authority. */
 bool control_is_authority(enum control_kind kind);
 bool control_is_key(enum control_kind kind);
-/* Taken or seized: has a basis, begins an epoch. */
+/* Taken or seized. */
 bool control_begins_epoch(enum control_kind kind);
+/* Taken, seized, or continued: has a basis, and counts once that is there. */
+bool control_rests(enum control_kind kind);
 /* Accepted or refused: decides a queued command. */
 bool control_decides_command(enum control_kind kind);
 /* Authority events, and definitions of contexts: what the fold of domain/authority.h takes. */
@@ -67,18 +71,20 @@ bool control_stands_alone(enum control_kind kind);
 /* Whether a name is kept for the system. */
 bool control_name_reserved(struct bytes name);
 
-/* Payload of the three authority events. Texts are borrowed: from the payload after control_authority_parse.
+/* Payload of the four authority events. Texts are borrowed: from the payload after control_authority_parse.
  *   released: successor. The home of entry.epoch stops; only the successor may take.
  *   taken, seized: basis. The appending region is home from entry.epoch on, which is one more than the epoch it knew.
- */
+ *   continued: basis, which names earlier logs of the appending region alone, and a reason. In context "$system",
+ *   partition "*", epoch 1. */
 struct control_authority {
     struct bytes successor; /* region; released only */
-    struct position basis;  /* taken and seized: the position that the new epoch rests on */
-    struct bytes previous;  /* region that was the home, for people */
-    struct bytes actor;     /* who asked: "operator", "automatic", … */
-    struct bytes reason;    /* why, in words */
-    bool forced;            /* readiness checks had failed, and the actor went on */
-    bool unfenced;          /* seized: the home of this epoch accepts without a lease (region/lease.h) */
+    struct position
+        basis; /* taken and seized: the position that the new epoch rests on; continued: that the log does */
+    struct bytes previous; /* region that was the home, for people */
+    struct bytes actor;    /* who asked: "operator", "automatic", … */
+    struct bytes reason;   /* why, in words */
+    bool forced;           /* readiness checks had failed, and the actor went on */
+    bool unfenced;         /* seized: the home of this epoch accepts without a lease (region/lease.h) */
 };
 
 /* What became of one late event, decided at the present home of its partition (entry.epoch). */

@@ -37,11 +37,13 @@ static bool stands_alone(const struct entry *entry)
 
 /* --- Rule 2 --- */
 
-bool index_ready(struct index *index, const struct index_entry *entry)
+bool index_ready(struct index *index, uint32_t log, const struct index_entry *entry)
 {
     struct control_authority change;
     enum control_kind kind = control_kind_of(entry->entry);
-    if (!control_begins_epoch(kind) || control_authority_parse(kind, entry->payload, &change, NULL) != 0)
+    const struct origin *origin = logs_parsed_origin(&index->logs, log);
+    if (!control_rests(kind) || control_authority_parse(kind, entry->payload, &change, NULL) != 0 ||
+        entry->entry->index >= authority_lived_end(&index->table, origin->region, origin->incarnation))
         return true;
     for (size_t i = 0; i < change.basis.count; i++) {
         const struct position_log *needed = &change.basis.logs[i];
@@ -158,7 +160,7 @@ static int apply_changes(struct index *index, uint32_t log, const struct index_e
 {
     for (size_t i = 0; i < count; i++) {
         PRE(count == 1 || control_begins_epoch(control_kind_of(entries[i].entry)));
-        PRE(index_ready(index, &entries[i]));
+        PRE(index_ready(index, log, &entries[i]));
     }
     bool items = index_late_count(index) > 0 || index->queued_count > 0;
     lock_table(index);

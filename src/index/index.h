@@ -20,9 +20,9 @@
  *     ($CommandAccepted, $CommandRefused) counts: one that is not late.
  *
  * Order (rule 2 of domain/authority.h). Entries of one log are applied in order; logs interleave freely, but an entry
- * that begins an epoch waits for its basis (index_ready). Such an entry stands in a call with its like, and a
- * definition of a context in a call of its own; both are announced before: the caller hands what becomes late by them
- * to index_demote. reconcile/applier.h does all this; nobody else applies.
+ * that begins an epoch, or a new log, waits for its basis (index_ready). One that begins an epoch stands in a call with
+ * its like, one that begins a log, or defines a context, in a call of its own; all are announced before: the caller
+ * hands what becomes late by them to index_demote. reconcile/applier.h does all this; nobody else applies.
  *
  * Threads: one thread applies and demotes; any number look up, concurrently. A look-up sees every apply that returned
  * before it began. */
@@ -165,9 +165,9 @@ uint64_t index_applied_size(struct index *index, uint32_t log);
  * reading sequence s saw everything up to s. */
 uint64_t index_sequence(struct index *index);
 
-/* Whether the entry may be applied now: false for an entry that begins an epoch and rests on what is not applied yet.
- * One that is malformed is ready: it will be ignored. Applying thread. */
-bool index_ready(struct index *index, const struct index_entry *entry);
+/* Whether the next entry of the log may be applied now: false for one that rests on what is not applied yet, unless a
+ * later life of its region has left it behind. One that is malformed is ready: it will be ignored. Applying thread. */
+bool index_ready(struct index *index, uint32_t log, const struct index_entry *entry);
 
 /* Applies the next `count` entries of one log; entries[0].entry->index must be the applied size, they follow each
  * other; if the first begins an epoch, all do and are ready; another one that stands alone (control_stands_alone) is

@@ -145,6 +145,15 @@ static void wait_for(const struct step *step, const struct authority_event *even
     INVARIANT(!"something that is not reached");
 }
 
+/* What a life has left behind waits no more. */
+static void forget_waits(struct generation *generation)
+{
+    for (size_t i = 0; i < sizeof(generation->pauses) / sizeof(generation->pauses[0]); i++) {
+        if (generation->pauses[i].why == PAUSE_BASIS)
+            generation->pauses[i].why = PAUSE_NONE;
+    }
+}
+
 /* --- Conflicts --- */
 
 static bool is_concerned(const struct generation *generation, const struct authority_event *event,
@@ -300,6 +309,8 @@ static int apply_alone(struct step *step, const struct item *item, const struct 
         code = authority_apply(&generation->table, event, err);
     if (code == 0)
         code = apply_item(step, item, true, err);
+    if (code == 0 && event->kind == CONTROL_LOG_CONTINUED)
+        forget_waits(generation);
     generation->current = code == 0;
     return code;
 }
@@ -315,7 +326,7 @@ static int apply_authority(struct step *step, const struct item *item, const str
         code = projection_db_knows(generation->db, step->name, event->index, &known, err);
     if (code != 0)
         return code;
-    bool ready = authority_ready(event, &position);
+    bool ready = authority_ready(&generation->table, event, &position);
     if (ready && known)
         return apply_item(step, item, false, err);
     if (!control_stands_alone(event->kind)) {

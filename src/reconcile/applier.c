@@ -272,12 +272,13 @@ static int join_run(struct applier *applier, struct log *const *logs, size_t log
 
 /* Whether the next entry of the block goes on with the run. Who is the home of "$system" decides about entries of other
  * contexts, too: such changes stand alone, and so do definitions. */
-static bool goes_on(const struct applier *applier, const struct entry *entry, const struct index_entry *item)
+static bool goes_on(const struct applier *applier, uint32_t number, const struct entry *entry,
+                    const struct index_entry *item)
 {
     const struct run *run = &applier->run;
     return run->count < RUN_MAX && control_begins_epoch(control_kind_of(&run->entries[0])) &&
            control_begins_epoch(control_kind_of(entry)) && bytes_equal(entry->context, run->entries[0].context) &&
-           !bytes_equal(entry->context, bytes_of_string(CONTEXT_SYSTEM)) && index_ready(applier->index, item);
+           !bytes_equal(entry->context, bytes_of_string(CONTEXT_SYSTEM)) && index_ready(applier->index, number, item);
 }
 
 static int apply_run(struct applier *applier, struct log *const *logs, size_t log_count, size_t at, uint32_t number,
@@ -300,11 +301,15 @@ static int apply_run(struct applier *applier, struct log *const *logs, size_t lo
         more = code == 0 && elements.size_bytes > 0;
         if (more)
             code = next_entry(applier, &elements, 0, &entry, &item, err);
-        more = more && code == 0 && goes_on(applier, &entry, &item);
+        more = more && code == 0 && goes_on(applier, number, &entry, &item);
     }
     if (code == 0 && !PLANTED(demote_nothing))
         code = demote_all(applier, logs, from, log_count, progress, err);
-    return code == 0 ? index_apply(applier->index, number, run->items, run->count, err) : code;
+    if (code == 0)
+        code = index_apply(applier->index, number, run->items, run->count, err);
+    if (code == 0 && run->event.kind == CONTROL_LOG_CONTINUED)
+        memset(applier->waiting, 0, sizeof(applier->waiting)); /* what is left behind waits no more */
+    return code;
 }
 
 /* Adds what the block has from `from` on to the batch: up to an entry that begins an epoch, and then *ret_more is
@@ -327,7 +332,7 @@ static int gather_block(struct applier *applier, struct log *const *logs, size_t
             *ret_more = false;
             if (batch->count > 0)
                 return 0;
-            if (!index_ready(applier->index, item))
+            if (!index_ready(applier->index, number, item))
                 return wait_for(applier, logs, log_count, at, item, err);
             return apply_run(applier, logs, log_count, at, number, item, elements, progress, err);
         }

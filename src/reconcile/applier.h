@@ -2,7 +2,8 @@
  * domain/authority.h). The server's indexer thread and the simulator both run it.
  *
  * It takes the logs in turn, a block or some small ones at a time, each from the index's own applied size. A log whose
- * next entry begins an epoch waits until everything that the entry rests on is applied; the other logs go on. Before
+ * next entry begins an epoch, or the log itself after an earlier one, waits until everything that the entry rests on is
+ * applied, or is not needed any more (domain/lives.h); the other logs go on. Before
  * such an entry is applied, the entries that it makes late are read again from the logs and taken back (index_demote).
  *
  * It keeps nothing that must survive: after a crash a new applier goes on where the index says. Memory is bounded by

@@ -311,9 +311,9 @@ static void check_accepting(const struct region *region, struct region_failover_
 {
     const struct region_log *own = region_own(region);
     bool accepting = own->state == REGION_LOG_ACCEPTING;
-    add_check(report, "accepting", accepting, "this region %s%s%.200s",
+    add_check(report, "accepting", accepting, "this region %s%s%s%.200s",
               accepting ? "accepts" : "does not accept: ", accepting ? "" : region_log_state_name(own->state),
-              own->detail);
+              own->detail[0] == '\0' ? "" : ": ", own->detail);
     report->checks[report->check_count - 1].passes_by_itself = !accepting;
 }
 

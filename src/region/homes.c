@@ -45,9 +45,7 @@ struct homes_change {
 
 struct homes_take {
     struct queue_link link;
-    uint32_t log;         /* of the release */
-    uint64_t needed_size; /* the index must have applied so much of it */
-    uint64_t epoch;       /* that was released */
+    uint64_t epoch; /* that was released */
     size_t context_size;
     size_t partition_size;
     uint8_t bytes[]; /* context, partition */
@@ -80,14 +78,11 @@ void homes_free(struct homes *homes)
 
 /* --- Takes --- */
 
-static int add_take(struct region *region, struct bytes context, struct bytes partition, uint64_t epoch, uint32_t log,
-                    uint64_t needed_size)
+static int add_take(struct region *region, struct bytes context, struct bytes partition, uint64_t epoch)
 {
     struct homes_take *take = mem_alloc(sizeof(*take) + context.size_bytes + partition.size_bytes);
     if (take == NULL)
         return ERR_NO_MEMORY;
-    take->log = log;
-    take->needed_size = needed_size;
     take->epoch = epoch;
     take->context_size = context.size_bytes;
     take->partition_size = partition.size_bytes;
@@ -113,32 +108,47 @@ bool homes_may_own(const struct region *region, const char *name, struct bytes c
     return residency_allows(region_contexts(region), bytes_of_string(name), context);
 }
 
-static bool awaits_us(const struct region *region, struct bytes context, struct bytes partition, uint64_t *ret_epoch)
+/* Whether the partition is let go to this region, which may take it. */
+static bool awaits_us(const struct region *region, struct bytes context, struct bytes partition,
+                      struct authority_now *ret)
+{
+    return authority_now(&region->homes.authority, context, partition, ret, NULL) == 0 && ret->released &&
+           strcmp(ret->successor, region->config.region) == 0 && homes_may_own(region, region->config.region, context);
+}
+
+static int find_take(struct region *region, struct bytes context, struct bytes partition)
 {
     struct authority_now now;
-    if (authority_now(&region->homes.authority, context, partition, &now, NULL) != 0 || !now.released ||
-        strcmp(now.successor, region->config.region) != 0 || !homes_may_own(region, region->config.region, context))
-        return false;
-    *ret_epoch = now.epoch;
-    return true;
+    return awaits_us(region, context, partition, &now) ? add_take(region, context, partition, now.epoch) : 0;
+}
+
+/* Of all that is governed apart in a context. */
+static int find_takes_in(struct region *region, struct bytes context)
+{
+    struct bytes partition;
+    size_t at = 0;
+    int code = 0;
+    while (code == 0 && authority_partition_next(&region->homes.authority, context, &at, &partition))
+        code = find_take(region, context, partition);
+    return code;
+}
+
+static int find_takes(struct region *region)
+{
+    const struct context_table *contexts = region_contexts(region);
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < context_count(contexts); i++) {
+        if (context_at(contexts, i) != NULL)
+            code = find_takes_in(region, bytes_of_string(context_at(contexts, i)->name));
+    }
+    return code;
 }
 
 int homes_load(struct region *region, struct err *err)
 {
-    const struct context_table *contexts = region_contexts(region);
     int code = index_authority(region->index, &region->homes.authority, err);
-    for (size_t i = 0; code == 0 && i < context_count(contexts); i++) {
-        if (context_at(contexts, i) == NULL)
-            continue;
-        struct bytes context = bytes_of_string(context_at(contexts, i)->name);
-        struct bytes partition;
-        size_t at = 0;
-        while (code == 0 && authority_partition_next(&region->homes.authority, context, &at, &partition)) {
-            uint64_t epoch = 0;
-            if (awaits_us(region, context, partition, &epoch))
-                code = add_take(region, context, partition, epoch, 0, 0);
-        }
-    }
+    if (code == 0)
+        code = find_takes(region);
     return code == ERR_NO_MEMORY ? err_no_memory(err, "the homes of partitions") : code;
 }
 
@@ -174,7 +184,8 @@ int homes_received(struct region *region, uint32_t log, const struct chain_entry
 void homes_indexed(struct region *region, uint32_t log)
 {
     uint64_t indexed_size = region->logs[log]->indexed_size;
-    if (indexed_size < region->homes.governed[log] || (log == 0 && indexed_size < region->homes.own_end))
+    if (indexed_size < region->homes.governed[log] || indexed_size < region->homes.continued[log] ||
+        (log == 0 && indexed_size < region->homes.own_end))
         overlay_evict_indexed(&region->overlay);
 }
 
@@ -215,7 +226,7 @@ bool homes_await(const struct region *region, const struct origin *origin)
         if (queue_empty(changes))
             continue;
         const struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
-        if (parse_change(region, log, change, &event, NULL) == 0 && control_begins_epoch(event.kind) &&
+        if (parse_change(region, log, change, &event, NULL) == 0 && control_rests(event.kind) &&
             position_get(&event.change.basis, origin->region, origin->incarnation) > 0)
             return true;
     }
@@ -234,21 +245,46 @@ struct position homes_position(const struct region *region, bool indexed)
     return position;
 }
 
-/* Contexts came to be, or to be no more: until the index has the change, too, nothing is decided about those that were
- * created. */
-static void note_governed(struct region *region, uint32_t log, const struct authority_event *event)
+/* How far the changes of each log are applied, in their order: what rests on more waits, also where it is durable. */
+static struct position obeyed_position(const struct region *region)
 {
-    uint64_t *end = &region->homes.governed[log];
+    struct position position = homes_position(region, false);
+    for (uint32_t log = 0; log < region->log_count && region->homes.change_count > 0; log++) {
+        const struct region_log *of = region->logs[log];
+        if (queue_empty(&region->homes.changes[log]) || homes_first_change(region, log) >= of->durable_size)
+            continue;
+        int code = position_set(&position, of->parts.region, of->parts.incarnation, homes_first_change(region, log));
+        INVARIANT(code == 0); /* it makes no component more */
+    }
+    return position;
+}
+
+/* Contexts came to be, or to be no more: until the index has the change, too, nothing is decided about those that were
+ * created. A life has left entries behind: until the index has that, too, nothing is decided at all. */
+static void note(struct region *region, uint64_t *end, uint32_t log, const struct authority_event *event)
+{
     if (*end <= event->index)
         *end = event->index + 1;
     if (region->logs[log]->indexed_size > event->index)
         overlay_evict_indexed(&region->overlay);
 }
 
+/* What a change lets this region take. A release of "*" is one of each partition that follows it and has changes of its
+ * own, too; and one that comes to have some is taken by itself from then on. */
+static int find_takes_by(struct region *region, const struct authority_event *event)
+{
+    bool to_us = bytes_equal(event->change.successor, bytes_of_string(region->config.region));
+    if (event->kind == CONTROL_LOG_CONTINUED)
+        return find_takes(region);
+    if (event->kind == CONTROL_AUTHORITY_RELEASED && to_us &&
+        bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS)))
+        return find_takes_in(region, event->context);
+    bool may = control_begins_epoch(event->kind) || (event->kind == CONTROL_AUTHORITY_RELEASED && to_us);
+    return may ? find_take(region, event->context, event->partition) : 0;
+}
+
 static int put_to_table(struct region *region, uint32_t log, const struct authority_event *event)
 {
-    bool to_us = event->kind == CONTROL_AUTHORITY_RELEASED &&
-                 bytes_equal(event->change.successor, bytes_of_string(region->config.region));
     struct authority_now before;
     char region_before[POSITION_REGION_MAX_BYTES + 1];
     if (authority_now(&region->homes.authority, event->context, event->partition, &before, NULL) != 0)
@@ -257,16 +293,15 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
     bool let_go_to_it = before.released && strcmp(before.successor, event->region) == 0;
     uint64_t creations = region->homes.authority.definitions.creations;
     int code = authority_apply(&region->homes.authority, event, NULL);
-    uint64_t epoch = 0;
     if (code == 0 && control_begins_epoch(event->kind))
         lease_obeyed(region, log, event, &before, region_before, let_go_to_it);
     if (creations != region->homes.authority.definitions.creations)
-        note_governed(region, log, event);
+        note(region, &region->homes.governed[log], log, event);
+    if (event->kind == CONTROL_LOG_CONTINUED && log != 0)
+        note(region, &region->homes.continued[log], log, event);
     if (event->kind == CONTROL_CONTEXT_DEFINED)
         lease_know_contexts(region);
-    if (code == 0 && to_us && awaits_us(region, event->context, event->partition, &epoch) && epoch == event->epoch)
-        code = add_take(region, event->context, event->partition, epoch, log, event->index + 1);
-    return code;
+    return code == 0 ? find_takes_by(region, event) : code;
 }
 
 static void warn_of_release(const struct region *region, uint32_t log, const struct authority_event *event,
@@ -303,7 +338,7 @@ static bool apply_next(struct region *region, uint32_t log, const struct positio
     if (log != 0 && change->index >= region->logs[log]->durable_size)
         return false;
     int code = parse_change(region, log, change, &event, &err);
-    if (code == 0 && log != 0 && !authority_ready(&event, durable))
+    if (code == 0 && log != 0 && !authority_ready(&region->homes.authority, &event, durable))
         return false;
     if (code == 0)
         code = put_to_table(region, log, &event);
@@ -325,8 +360,9 @@ bool homes_waits(const struct region *region, uint32_t log, struct homes_wait *r
     if (queue_empty(changes))
         return false;
     const struct homes_change *change = QUEUE_ITEM(changes->next, struct homes_change, link);
-    struct position durable = homes_position(region, false);
-    if (parse_change(region, log, change, &event, NULL) != 0 || authority_ready(&event, &durable))
+    struct position durable = obeyed_position(region);
+    if (parse_change(region, log, change, &event, NULL) != 0 ||
+        authority_ready(&region->homes.authority, &event, &durable))
         return false;
     const struct position *basis = &event.change.basis;
     for (size_t i = 0; i < basis->count; i++) {
@@ -360,7 +396,7 @@ void homes_apply(struct region *region, struct region_update *update)
 {
     bool moved = region->homes.change_count > 0;
     while (moved) {
-        struct position durable = homes_position(region, false);
+        struct position durable = obeyed_position(region);
         moved = false;
         for (uint32_t log = 0; log < region->log_count; log++) {
             while (update->effect_count + REGION_EFFECTS_SLACK / 2 < update->effect_capacity &&
@@ -386,50 +422,83 @@ int homes_append(struct region *region, enum control_kind kind, struct bytes con
     return code;
 }
 
-/* Whether the index has applied all that is here of the earlier logs of the region that this log is of. */
+/* Whether the index has applied all that is here, and not left behind, of the earlier logs of the region that this log
+ * is of. */
 static bool earlier_logs_are_indexed(const struct region *region, const struct region_log *of)
 {
     for (size_t i = 1; i < region->log_count; i++) {
         const struct region_log *log = region->logs[i];
+        uint64_t end = authority_lived_end(&region->homes.authority, log->parts.region, log->parts.incarnation);
         if (log->owner == of->owner && log->parts.incarnation < of->parts.incarnation &&
-            log->indexed_size < log->durable_size)
+            log->indexed_size < (log->durable_size < end ? log->durable_size : end))
             return false;
     }
     return true;
 }
 
-/* Whether the index has applied the release and everything before it. */
-static bool take_is_ready(const struct region *region, const struct homes_take *take)
+/* Whether the index has applied what this region knows of lives: what they have left behind, and what counts again. */
+static bool lives_are_indexed(const struct region *region)
 {
-    const struct region_log *log = region->logs[take->log];
-    return (log->indexed_size >= take->needed_size && earlier_logs_are_indexed(region, log)) || PLANTED(take_at_once);
+    bool indexed = true;
+    for (size_t i = 0; i < region->log_count; i++)
+        indexed = indexed && region->logs[i]->indexed_size >= region->homes.continued[i];
+    return indexed;
 }
 
-static int take_one(struct region *region, const struct homes_take *take, const struct control_authority *change)
+/* Whether the index has applied the release and everything before it. */
+static bool take_is_ready(const struct region *region, const struct authority_now *now)
 {
-    uint64_t epoch = 0;
-    if (!awaits_us(region, take_context(take), take_partition(take), &epoch) || epoch != take->epoch)
-        return 0; /* overtaken by another change */
-    return homes_append(region, CONTROL_AUTHORITY_TAKEN, take_context(take), take_partition(take), epoch + 1, change,
-                        NULL);
+    for (size_t i = 0; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (log->parts.incarnation == now->release_incarnation && strcmp(log->parts.region, now->region) == 0)
+            return (log->indexed_size > now->release_index && lives_are_indexed(region) &&
+                    earlier_logs_are_indexed(region, log)) ||
+                   PLANTED(take_at_once);
+    }
+    return false;
+}
+
+/* Whether it was overtaken by another change: then there is nothing to take. */
+static bool is_overtaken(const struct region *region, const struct homes_take *take, struct authority_now *ret)
+{
+    return !awaits_us(region, take_context(take), take_partition(take), ret) || ret->epoch != take->epoch;
+}
+
+static bool first_is_ready(const struct region *region)
+{
+    const struct homes_take *first = QUEUE_ITEM(region->homes.takes.next, struct homes_take, link);
+    struct authority_now now;
+    return is_overtaken(region, first, &now) || take_is_ready(region, &now);
+}
+
+/* ERR_BUSY: not yet. */
+static int take_one(struct region *region, const struct homes_take *take, const struct position *basis)
+{
+    struct authority_now now;
+    if (is_overtaken(region, take, &now))
+        return 0;
+    if (!take_is_ready(region, &now))
+        return ERR_BUSY;
+    const struct control_authority change = {
+        .basis = *basis, .previous = bytes_of_string(now.region), .actor = BYTES_LITERAL("handover")};
+    int code = sequencer_control_room(region, 1, CONTROL_PAYLOAD_MAX_BYTES, NULL);
+    return code == 0 ? homes_append(region, CONTROL_AUTHORITY_TAKEN, take_context(take), take_partition(take),
+                                    now.epoch + 1, &change, NULL)
+                     : code;
 }
 
 static void take_released(struct region *region, struct region_update *update)
 {
     struct queue_link *takes = &region->homes.takes;
-    if (queue_empty(takes) || region_own(region)->state != REGION_LOG_ACCEPTING ||
-        !take_is_ready(region, QUEUE_ITEM(takes->next, struct homes_take, link)))
+    size_t taken = 0;
+    if (queue_empty(takes) || region_own(region)->state != REGION_LOG_ACCEPTING || !first_is_ready(region))
         return;
     struct position basis = homes_position(region, true);
     overlay_evict_indexed(&region->overlay);
-    for (size_t i = 0; i < TAKES_AT_ONCE_MAX && !queue_empty(takes); i++) {
+    for (; taken < TAKES_AT_ONCE_MAX && !queue_empty(takes); taken++) {
         struct homes_take *take = QUEUE_ITEM(takes->next, struct homes_take, link);
-        struct control_authority change = {.basis = basis,
-                                           .previous = bytes_of_string(region->logs[take->log]->parts.region),
-                                           .actor = BYTES_LITERAL("handover")};
-        if (!take_is_ready(region, take) || sequencer_control_room(region, 1, CONTROL_PAYLOAD_MAX_BYTES, NULL) != 0 ||
-            take_one(region, take, &change) != 0)
-            break; /* room or memory: tried again when the disk has caught up */
+        if (take_one(region, take, &basis) != 0)
+            break; /* until the index, the disk or memory allows it */
         queue_remove(&take->link);
         mem_free(take);
         region->homes.take_count--;
@@ -553,6 +622,10 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
                        "context \"%.*s\" goes on; retry",
                        homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
                        (const char *)write->context.data);
+    if (!lives_are_indexed(region))
+        return err_set(&refusal->err, ERR_UNAVAILABLE,
+                       "a region has begun a new log just now, and the index of this region does not show yet what of "
+                       "its earlier ones counts; retry");
     if (!is_indexed(region, &now))
         return err_set(&refusal->err, ERR_UNAVAILABLE,
                        "this region has just become the home of partition \"%.*s\" of context \"%.*s\", and its index "

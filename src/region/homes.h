@@ -26,8 +26,9 @@ struct homes {
     size_t log_change_count[REGION_LOGS_MAX];
     struct queue_link takes; /* released to this region, to be taken: struct homes_take */
     size_t take_count;
-    uint64_t own_end;                   /* past the last change in the own log, or further */
-    uint64_t governed[REGION_LOGS_MAX]; /* past the last applied change of a log by which contexts came or went */
+    uint64_t own_end;                    /* past the last change in the own log, or further */
+    uint64_t governed[REGION_LOGS_MAX];  /* past the last applied change of a log by which contexts came or went */
+    uint64_t continued[REGION_LOGS_MAX]; /* past the entry of a log that says what it continues, once that is applied */
 };
 
 struct region_log;

@@ -15,7 +15,18 @@
  *
  * The number. When every peer has told what it holds, it is the largest number that anybody knows, plus one. When not
  * (a region that accepts in isolation), or when the region was restored, an earlier life may have used that one, and an
- * old backup would not know of it; so the number is then the time in seconds, which no earlier life has used.
+ * old backup would not know of it; so the number is then the time in seconds, which no earlier life has used while
+ * clocks go forward.
+ *
+ * What the new log says. Its first entry, $LogContinued, names how much of each earlier log of the region it rests on:
+ * what the region's index has applied when it begins to accept (domain/lives.h). Others apply the new log only once
+ * they have so much of the earlier ones; and what turns up of these beyond it, with a peer who was away, is late in
+ * every region alike. So nothing that is lost, or away, can count beside what the region accepts since. An earlier log
+ * that waits for entries that nobody within reach has is gone on from where it waits.
+ *
+ * And when what a log says that it continues is lost: the region held it when it wrote that, and then lost its disk,
+ * while a peer had the new log and not the end of the earlier one. Nobody could apply the new log, so it ends, too, and
+ * the next one rests on what is there. What the log between had is late then, and waits for nothing.
  *
  * Nothing is switched inside the core. It says REGION_BEGIN_INCARNATION and does nothing more; its caller makes the
  * new log durable and then a new region, whose own log is the new one. A region of an incarnation that was begun just
@@ -27,8 +38,9 @@
  *  2. A log whose known size is above what is here and at the peers that were heard is not gone on with.
  *  3. A later incarnation that a peer holds is taken over, never skipped: its entries may have been acknowledged. A
  *     restored region pulls it back, too, before that log ends like the backup's.
- *  4. What reachable peers hold of this region's earlier logs is here before anything is accepted (peers.c): it counts
- *     under the epochs that the new log goes on with. */
+ *  4. What reachable peers hold of this region's earlier logs is here before anything is accepted (peers.c), and the
+ *     index has applied it: else it would be late.
+ *  5. A log that is not its region's first accepts nothing before it has said what it continues. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -91,11 +103,15 @@ static void begin(struct region *region, uint64_t number, bool fresh, const char
     snprintf(effect->text, sizeof(effect->text), "%s", why);
 }
 
-/* A number that no life of this region has used, as far as can be told without asking everybody. */
+/* A number that no life of this region has used, as far as can be told without asking everybody. When the clock was set
+ * back since this log began, the next numbers may be those of lives that are not remembered: one of a million is taken,
+ * by the clock's microseconds. */
 static uint64_t unused_number(const struct region *region)
 {
     uint64_t seconds = region->now.wall_us / SECOND_US;
-    return seconds > region->config.incarnation ? seconds : region->config.incarnation + 1;
+    if (seconds > region->config.incarnation)
+        return seconds;
+    return region->config.incarnation + 1 + region->now.wall_us % SECOND_US;
 }
 
 static bool waited_long_enough(const struct region *region)
@@ -190,6 +206,143 @@ static void wait_restored(struct region *region)
              "answered");
 }
 
+/* --- What a new log continues --- */
+
+static bool is_earlier(const struct region *region, const struct region_log *log)
+{
+    return log != region_own(region) && names_this_region(region, &log->parts) &&
+           log->parts.incarnation < region->config.incarnation;
+}
+
+/* Whether somebody said to hold what the log waits for. */
+static bool is_within_reach(const struct region *region, const struct homes_wait *wait)
+{
+    for (size_t i = 0; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (log->parts.incarnation != wait->incarnation || strcmp(log->parts.region, wait->region) != 0)
+            continue;
+        for (size_t peer = 0; peer < region->config.peer_count; peer++) {
+            if (log->held[peer] >= wait->size)
+                return true;
+        }
+        return log->durable_size >= wait->size; /* the index is on its way, or that log waits itself */
+    }
+    return false;
+}
+
+/* An earlier log that the index has not applied, and that is worth waiting for. */
+static const struct region_log *still_to_index(const struct region *region)
+{
+    for (uint32_t i = 1; i < region->log_count; i++) {
+        struct homes_wait wait;
+        const struct region_log *log = region->logs[i];
+        if (!is_earlier(region, log) || log->indexed_size >= log->durable_size)
+            continue;
+        if (!homes_waits(region, i, &wait) || log->indexed_size < wait.index || is_within_reach(region, &wait) ||
+            !all_heard(region))
+            return log;
+    }
+    return NULL;
+}
+
+/* Says what is known to be lost, as far as there is room. */
+static void describe_lost(const struct region *region, char *out, size_t size)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (uint32_t i = 1; i < region->log_count && used < size; i++) {
+        uint64_t from = 0;
+        uint64_t to = 0;
+        if (incarnation_lost(region, i, &from, &to))
+            used +=
+                (size_t)snprintf(out + used, size - used, "%sentries %llu to %llu of %s are lost", used > 0 ? "; " : "",
+                                 (unsigned long long)from, (unsigned long long)to - 1, region->logs[i]->origin);
+    }
+}
+
+static int append_continued(struct region *region)
+{
+    char lost[CONTROL_REASON_MAX_BYTES + 1];
+    struct control_authority change = {.basis.count = 0};
+    int code = 0;
+    for (size_t i = 1; code == 0 && i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (is_earlier(region, log))
+            code = position_set(&change.basis, log->parts.region, log->parts.incarnation, log->indexed_size);
+    }
+    describe_lost(region, lost, sizeof(lost));
+    change.reason = bytes_of_string(lost);
+    if (code == 0)
+        code = sequencer_control_room(region, 1, CONTROL_PAYLOAD_MAX_BYTES, NULL);
+    return code == 0 ? homes_append(region, CONTROL_LOG_CONTINUED, bytes_of_string(CONTROL_SYSTEM_CONTEXT),
+                                    bytes_of_string(CONTROL_ALL_PARTITIONS), CONTEXT_EPOCH_FIRST, &change, NULL)
+                     : code;
+}
+
+bool incarnation_continued(struct region *region, struct region_update *update)
+{
+    struct region_log *own = region_own(region);
+    if (region->config.incarnation == 1 || mirror_size(&own->mirror) > 0)
+        return true;
+    const struct region_log *behind = waited_long_enough(region) ? NULL : still_to_index(region);
+    if (behind != NULL) {
+        own->state = REGION_LOG_WAITING;
+        snprintf(own->detail, sizeof(own->detail),
+                 "it continues log %s, of which the index has applied %llu of %llu entries", behind->origin,
+                 (unsigned long long)behind->indexed_size, (unsigned long long)behind->durable_size);
+        return false;
+    }
+    if (append_continued(region) != 0)
+        return false; /* for want of memory: tried again at the next step */
+    homes_apply(region, update);
+    sequencer_flush(region, update);
+    return true;
+}
+
+/* A part of what the own log continues that is not here. */
+static bool lacks_continued(const struct region *region, struct position_log *ret, uint64_t *ret_have)
+{
+    struct resting life;
+    if (!lives_find(&region->homes.authority.lives, region->config.region, region->config.incarnation, &life))
+        return false;
+    struct position durable = homes_position(region, false);
+    for (size_t i = 0; i < life.basis_count; i++) {
+        *ret = life.basis[i];
+        *ret_have = position_get(&durable, ret->region, ret->incarnation);
+        if (*ret_have < ret->size)
+            return true;
+    }
+    return false;
+}
+
+/* The own log came back, and what it says that it continues did not. */
+static bool end_for_earlier(struct region *region, struct region_update *update)
+{
+    char why[TALLY_ERROR_MESSAGE_MAX_BYTES];
+    struct position_log need;
+    uint64_t have = 0;
+    struct region_log *own = region_own(region);
+    if (!lacks_continued(region, &need, &have))
+        return false;
+    if (must_wait(region)) {
+        own->state = REGION_LOG_WAITING;
+        snprintf(own->detail, sizeof(own->detail),
+                 "it continues %llu entries of %s/%s/%llu, and %llu are here; no peer that answered holds the rest, "
+                 "waiting for the others",
+                 (unsigned long long)need.size, region->config.cluster, need.region,
+                 (unsigned long long)need.incarnation, (unsigned long long)have);
+        return true;
+    }
+    snprintf(why, sizeof(why),
+             "LOST: entries %llu to %llu of log %.63s/%s/%llu, which log %.150s continues, and neither this region nor "
+             "a peer "
+             "that answered holds them; that log ends, too, and a new one begins",
+             (unsigned long long)have, (unsigned long long)need.size - 1, region->config.cluster, need.region,
+             (unsigned long long)need.incarnation, own->origin);
+    begin(region, all_heard(region) ? region->config.incarnation + 1 : unused_number(region), true, why, update);
+    return true;
+}
+
 bool incarnation_must_end(struct region *region, struct region_update *update)
 {
     char why[TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -202,7 +355,7 @@ bool incarnation_must_end(struct region *region, struct region_update *update)
         return true;
     }
     if (own->known_size <= own->durable_size)
-        return false;
+        return end_for_earlier(region, update);
     if (must_wait(region)) {
         own->state = REGION_LOG_WAITING;
         snprintf(own->detail, sizeof(own->detail),

@@ -48,7 +48,9 @@ int life_remember_signed(const struct store *store, const char *origin, struct b
     if (code == 0)
         code = disk_read_file(store->disk, path, &kept, err);
     code = code == ERR_NOT_FOUND ? 0 : code;
-    if (code == 0 && size_of(note) > size_of(buf_bytes(&kept)) && !PLANTED(forget_signed))
+    /* One of the same size is written again: it may be here and not durable, when a sync failed and the process ended.
+     */
+    if (code == 0 && size_of(note) > 0 && size_of(note) >= size_of(buf_bytes(&kept)) && !PLANTED(forget_signed))
         code = disk_replace_file(store->disk, path, note, 0, err);
     buf_free(&kept);
     return code;

@@ -14,7 +14,8 @@ int life_find_incarnation(const struct store *store, const char *region, uint64_
 /* Before the own log is opened: where its segments are gone, notes beside it are kept as what was signed. Disk errors.
  */
 int life_forget_lost_log(const struct store *store, const char *origin, struct err *err) MUST_USE;
-/* Keeps the own log's checkpoint apart from the log, unless a larger one is kept. Before the log's own copy is stored,
+/* Keeps the own log's checkpoint apart from the log, unless a larger one is kept; one of the same size is
+ * written again, and durable then. Before the log's own copy is stored,
  * and so before anybody sees it. Disk errors. */
 int life_remember_signed(const struct store *store, const char *origin, struct bytes note, struct err *err) MUST_USE;
 /* Whether the directory was restored from a backup, and no log was begun since. Disk errors. */

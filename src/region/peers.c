@@ -225,7 +225,7 @@ void peers_decide(struct region *region, struct region_update *update)
                  (unsigned long long)needed_size(region, behind));
         return;
     }
-    if (own->writes_in_flight > 0 || incarnation_must_end(region, update))
+    if (own->writes_in_flight > 0 || incarnation_must_end(region, update) || !incarnation_continued(region, update))
         return;
     own->state = REGION_LOG_ACCEPTING;
     settle_begin(region);

@@ -172,7 +172,8 @@ static int take_logs(struct region *region, const struct region_log_found *found
             region->logs[log]->state = REGION_LOG_FORKED;
             copy_string(region->logs[log]->detail, sizeof(region->logs[log]->detail), found[i].forked);
         }
-        if (code == 0 && found[i].chain.last_time > region->last_time && i == 0 && !PLANTED(forget_time))
+        if (code == 0 && found[i].chain.last_time > region->last_time && region->logs[log]->owner == REGION_NO_PEER &&
+            !PLANTED(forget_time))
             region->last_time = found[i].chain.last_time;
     }
     if (code == 0)
@@ -421,6 +422,9 @@ void region_log_status(const struct region *region, uint32_t log, struct region_
             ret->known_size = from->held[i];
     }
     (void)incarnation_lost(region, log, &ret->lost_from, &ret->lost_to);
+    uint32_t number = 0;
+    if (index_log(region->index, bytes_of_string(from->origin), &number, NULL) == 0)
+        ret->queued_open = index_queue_open(region->index, number).count;
 }
 
 void region_peer_status(const struct region *region, size_t peer, struct region_peer_status *ret)

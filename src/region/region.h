@@ -413,9 +413,10 @@ struct region_log_status {
     uint64_t indexed_size;
     uint64_t checkpoint_size;
     uint64_t published_size;
-    uint64_t known_size; /* largest size any peer is known to hold */
-    uint64_t lost_from;  /* entries lost_from..lost_to-1 were signed, and nobody that was heard holds them; */
-    uint64_t lost_to;    /* equal when none are */
+    uint64_t known_size;  /* largest size any peer is known to hold */
+    uint64_t lost_from;   /* entries lost_from..lost_to-1 were signed, and nobody that was heard holds them; */
+    uint64_t lost_to;     /* equal when none are */
+    uint64_t queued_open; /* commands in it that wait for their homes, as far as the index has applied it */
     char detail[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 

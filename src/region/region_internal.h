@@ -381,6 +381,9 @@ void incarnation_isolated(struct region *region, struct region_update *update);
 bool incarnation_taken_over(struct region *region, struct region_update *update);
 /* The same, and earlier logs hold what they hold, too: true when it must not be gone on with (now or for ever). */
 bool incarnation_must_end(struct region *region, struct region_update *update);
+/* Nothing is in the way of accepting: whether the own log has said what it continues. If not, it does now, or what it
+ * waits for is in its status. */
+bool incarnation_continued(struct region *region, struct region_update *update);
 uint64_t incarnation_deadline_us(const struct region *region);
 /* The range that is known to have existed and that nobody heard of holds. */
 bool incarnation_lost(const struct region *region, uint32_t log, uint64_t *ret_from, uint64_t *ret_to);

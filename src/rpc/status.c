@@ -39,6 +39,7 @@ static int add_logs(Tally__V1__StatusResponse *response, const struct rpc_status
         logs[i].own = i == 0;
         logs[i].lost_from = from->lost_from;
         logs[i].lost_to = from->lost_to;
+        logs[i].queued_open = from->queued_open;
         logs[i].lag = behind(from->known_size, from->size);
         response->logs[i] = &logs[i];
     }

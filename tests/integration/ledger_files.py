@@ -255,13 +255,19 @@ class Ledger(Copy):
     def seize(self, epoch, basis, partition='*', context='bank'):
         return self.control('$AuthoritySeized', change_payload(basis=basis, reason='it lost power', forced=True), epoch, partition, context)
 
+    def goes_on(self, basis, reason=''):
+        """The first entry of a later log: what it continues of earlier ones."""
+        return self.control('$LogContinued', change_payload(basis=basis, actor='', reason=reason), 1, '*', '$system')
+
     def settle(self, log, index, epoch, partition='p', settlement=3):
         payload = settled_payload(log.region, index, log.items[index]['id'], settlement, log.incarnation)
         return self.control('$LateSettled', payload, epoch, partition)
 
-    def define(self, name, version, epoch=1, home='', basis=''):
-        """ContextDefined of proto/tally/v1/control.proto: version 1 says homes and basis."""
-        return self.control('$ContextDefined', texts((1, version), (2, basis), (3, home), (16, 'operator')), epoch, name, '$system')
+    def define(self, name, version, epoch=1, home='', basis='', regions=(), overrides=()):
+        """ContextDefined of proto/tally/v1/control.proto: version 1 says homes and basis. regions: that may hold payloads; overrides: types."""
+        types = [(10, texts((1, type), (3, 1))) for type in sorted(overrides)]
+        payload = texts((1, version), (2, basis), (3, home), *((9, region) for region in sorted(regions)), *types, (16, 'operator'))
+        return self.control('$ContextDefined', payload, epoch, name, '$system')
 
     def write(self, folder):
         count = len(self.items)

@@ -83,7 +83,7 @@ def main():
     try:
         for file in sorted(HERE.glob('test_*.py')):
             module = importlib.import_module(file.stem)
-            for key, test in vars(module).items():
+            for key, test in list(vars(module).items()):
                 name = f'{file.stem[5:]}: {key[5:].replace("_", " ")}'
                 if key.startswith('test_') and (len(sys.argv) < 2 or any(part in name or part in key for part in sys.argv[1:])):
                     runner.run(name, test)

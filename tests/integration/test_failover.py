@@ -2,10 +2,11 @@
 import json
 import signal
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
-from harness import batch, check, event, read_log, run, wait_until, write
+from harness import Client, batch, check, event, read_log, run, wait_until, write
 
-from tally.v1 import control_pb2
+from tally.v1 import control_pb2, operations_pb2
 
 SUMS = '''-- tally: projection sums
 -- tally: schema
@@ -148,3 +149,26 @@ def test_two_regions_agree_after_one_was_lost_while_the_other_hung(lab):
     same_everywhere((eu, us), {'a': sum(range(held)), 'b': 1000})
     assert status(eu)['generation'] == 2
     assert status(us)['generation'] == 1
+
+
+def test_a_change_of_homes_waits_its_turn_and_says_so(lab):
+    eu, us = lab.cluster('eu', 'us')
+    for region in (eu, us):
+        region.start(accepting=False)
+    for region in (eu, us):
+        region.wait_accepting()
+    names = [f'p{i}' for i in range(400)]
+    eu.client().append(batch(*[write(name, event(), partition=name) for name in [*names, 'other']]))
+    us.wait_size(eu.origin, len(names) + 1)
+    us.process.send_signal(signal.SIGSTOP)
+    command = ('tally', 'handover', 'bank', '--to', 'us', '--partition', 'other', '--server', eu.address)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(Client(eu.address, operations_pb2.DESCRIPTOR, 'Operations').handover, operations_pb2.HandoverRequest(context='bank', partitions=names, to='us'), timeout=60)
+        wait_until(lambda: eu.size() > len(names) + 1 or first.done(), 'the first group to be let go of')
+        assert not first.done(), first.result()
+        done = run(*command, '--timeout-ms', '700')
+        assert done.returncode == 1 and done.stderr.count('waiting: another handover') == 1, done
+        second = pool.submit(check, *command, '--timeout-ms', '60000')
+        us.process.send_signal(signal.SIGCONT)
+        assert first.result().changed == len(names)
+        assert 'let go of' in second.result()

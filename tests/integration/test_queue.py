@@ -58,12 +58,14 @@ def test_a_command_waits_for_its_home_and_is_decided_once(lab):
                queue(us, write('a', again, version=1)), queue(us, write('a', event(b'no'), version=1)), queue(us, write('c', first))]
     assert queue(us, write('a', again, version=1)) == tickets[1], 'the same command again is the same ticket'
     assert [t.state for t in listed(us, open_only=True)] == ['queued'] * 4
+    assert us.log('bank/us/1').queued_open == 4 and '4 commands in it wait for the home' in check('tally', 'status', '--server', us.address)
     assert ticket(us, tickets[0]).home == 'eu' and not read(us.client(), 'a', from_version=1)
     us.kill()
     restart_together(us, eu)
 
     assert [ticket(us, name, wait_ms=20000).state for name in tickets] == ['accepted', 'accepted', 'refused', 'refused']
     same_queue((eu, us))
+    assert us.log('bank/us/1').queued_open == 0
     for region in (eu, us):
         shown = [ticket(region, name) for name in tickets]
         assert [(r.origin, r.stream_version, r.duplicate) for r in shown[0].results] == [('bank/eu/1', 1, False), ('bank/eu/1', 0, False)]

@@ -3,7 +3,7 @@ import json
 import shutil
 import threading
 
-from harness import Client, batch, check, event, read, read_log, refused, run, wait_until, write
+from harness import Client, batch, check, event, operations_pb2, read, read_log, refused, run, wait_until, write
 from ledger_files import as_sent
 
 
@@ -25,6 +25,10 @@ def lose_disk(region):
 
 def own_log(region):
     return next(log for log in region.status().logs if log.own)
+
+
+def late_of(region):
+    return region.operations().list_late(operations_pb2.ListLateRequest()).items
 
 
 # --- Incarnations ----------------------------------------------------------------------------------------------------
@@ -60,7 +64,7 @@ def test_a_tail_that_was_signed_and_nobody_holds_ends_the_log(lab):
     us.start(accepting=False)
     eu.start()
     own = own_log(eu)
-    assert own.origin == 'bank/eu/2' and own.size == 0, own
+    assert own.origin == 'bank/eu/2' and own.size <= 1, own
     old = eu.log('bank/eu/1')
     wait_until(lambda: eu.log('bank/eu/1').lost_to == 250, 'the lost range')
     old = eu.log('bank/eu/1')
@@ -71,15 +75,19 @@ def test_a_tail_that_was_signed_and_nobody_holds_ends_the_log(lab):
     assert next(log for log in told['logs'] if log['origin'] == 'bank/eu/1')['lost_to'] == 250
     # The new log works, is copied, signed and verified with the same key.
     answer = eu.client().append(batch(write('s-eu-0', version=99)))
-    assert answer.origin == 'bank/eu/2' and answer.results[0].stream_version == 100 and answer.results[0].index == 0
-    us.wait_size('bank/eu/2', 1)
-    wait_until(lambda: us.log('bank/eu/2').checkpoint_size == 1, 'the mirror\'s checkpoint')
-    wait_until(lambda: eu.log('bank/eu/2').published_size == 1, 'publication')
+    assert answer.origin == 'bank/eu/2' and answer.results[0].stream_version == 100 and answer.results[0].index == 1
+    us.wait_size('bank/eu/2', 2)
+    wait_until(lambda: us.log('bank/eu/2').checkpoint_size == 2, 'the mirror\'s checkpoint')
+    wait_until(lambda: eu.log('bank/eu/2').published_size == 2, 'publication')
     assert len(read(us.client(), 's-eu-0')) == 101
+    # Its first entry says what it continues.
+    first = read_log(us.client(), 'bank/eu/2')[0]
+    assert (first.entry.type, first.entry.context) == ('$LogContinued', '$system')
+    assert b'eu@200' in first.payload and b'entries 200 to 249 of bank/eu/1 are lost' in first.payload, first.payload
     # A restart goes on with the new log, and still knows what is lost.
     eu.kill()
     eu.start()
-    assert own_log(eu).origin == 'bank/eu/2' and own_log(eu).size == 1
+    assert own_log(eu).origin == 'bank/eu/2' and own_log(eu).size == 2
     wait_until(lambda: eu.log('bank/eu/1').lost_to == 250, 'the lost range')
     for region in (eu, us):
         region.stop()
@@ -99,15 +107,15 @@ def test_a_disk_lost_in_a_later_incarnation_comes_back_whole(lab):
     us.start(accepting=False)
     eu.start()
     fill(eu, 30, 'new')
-    us.wait_size('bank/eu/2', 30)
+    us.wait_size('bank/eu/2', 31)
     eu.kill()
     lose_disk(eu)
     eu.start()
     own = own_log(eu)
-    assert (own.origin, own.size) == ('bank/eu/2', 30), own
+    assert (own.origin, own.size) == ('bank/eu/2', 31), own
     eu.wait_size('bank/eu/1', 100)
     assert eu.log('bank/eu/1').state == 'retired'
-    assert eu.client().append(batch(write('after'))).results[0].index == 30
+    assert eu.client().append(batch(write('after'))).results[0].index == 31
 
 
 def test_a_range_that_was_lost_comes_back_with_the_peer_that_has_it(lab):
@@ -149,9 +157,9 @@ def test_with_no_peer_reachable_fence_waits_and_accept_begins_a_new_log(lab):
     assert eu.log('bank/eu/1').size == 100 and eu.log('bank/eu/1').lost_to == 0
     assert eu.client().append(batch(write('s-eu-0', version=99))).results[0].stream_version == 100
     us.start(accepting=False)
-    us.wait_size(own.origin, 1)
+    us.wait_size(own.origin, 2)
     us.wait_accepting()
-    assert [e.entry.index for e in read_log(us.client(), own.origin)] == [0]
+    assert [e.entry.type for e in read_log(us.client(), own.origin)] == ['$LogContinued', 'Happened']
 
 
 def test_a_region_of_one_that_lost_its_log_begins_a_new_one(lab):
@@ -163,7 +171,7 @@ def test_a_region_of_one_that_lost_its_log_begins_a_new_one(lab):
     eu.start()
     assert own_log(eu).origin == 'bank/eu/2'
     old = eu.log('bank/eu/1')
-    assert eu.client().append(batch(write('s'))).results[0].index == 0
+    assert eu.client().append(batch(write('s'))).results[0].index == 1
     assert 'entries 0 to 9' in eu.said()
     assert old is None or old.lost_to == 10
 
@@ -432,8 +440,8 @@ def test_an_old_backup_never_makes_two_histories(lab):
     eu.wait_accepting()
     own = own_log(eu).origin
     assert own != 'bank/eu/1' and eu.log('bank/eu/1').size == 250
-    assert eu.client().append(batch(write('after'))).results[0].index == 0
-    us.wait_size(own, 1)
+    assert eu.client().append(batch(write('after'))).results[0].index == 1
+    us.wait_size(own, 2)
     assert read_log(us.client(), 'bank/eu/1') == read_log(eu.client(), 'bank/eu/1') == before
     for region in (eu, us):
         region.stop()
@@ -457,9 +465,12 @@ def test_an_old_backup_in_isolation_begins_a_new_log_when_told_to_accept(lab):
     assert own != 'bank/eu/1'
     fill(eu, 10, 'new')
     us.start(accepting=False)
-    us.wait_size(own, 10)
-    eu.wait_size('bank/eu/1', 150)  # what the backup did not have comes back, as what it was
+    us.wait_size(own, 11)
+    eu.wait_size('bank/eu/1', 150)  # what the backup did not have comes back, too late
     assert eu.log('bank/eu/1').state == 'retired' and us.status().health == eu.status().health == 'ok'
+    for region in (eu, us):
+        wait_until(lambda: len(late_of(region)) == 50, 'what the new log goes on without to be late')
+        assert {(item.place.origin, item.state) for item in late_of(region)} == {('bank/eu/1', 'open')}
 
 
 def test_a_region_of_one_restored_from_a_backup_begins_a_new_log(lab):
@@ -476,5 +487,5 @@ def test_a_region_of_one_restored_from_a_backup_begins_a_new_log(lab):
     fill(eu, 10, 'new')
     eu.kill()
     eu.start()
-    assert (own_log(eu).origin, own_log(eu).size) == (first, 10)
+    assert (own_log(eu).origin, own_log(eu).size) == (first, 11)
     assert not (eu.folder / 'RESTORED').exists()

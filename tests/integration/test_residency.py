@@ -305,6 +305,7 @@ def test_a_copy_without_payloads_does_not_keep_a_promise(lab):
     for region in made:
         region.edit_config(r'^    payload_regions: .*', '    payload_regions: [eu, uk]\n    durability: { peers: 1, when_away: refuse }')
     eu, uk, us = running(made)
+    wait_until(lambda: all(p.connected for p in eu.status().peers), 'eu to hear of its peers')
     secrets(eu, 2)
     assert uk.size('bank/eu/1') == 2
     uk.kill()

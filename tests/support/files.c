@@ -35,6 +35,15 @@ void files_temp_folder(char *out)
     files_temp_folder_in(parent == NULL || parent[0] == '\0' ? "/tmp" : parent, out);
 }
 
+void files_temp_folder_within(char *out, size_t size_bytes)
+{
+    char path[FILES_PATH_MAX];
+    files_temp_folder(path);
+    if (strlen(path) >= size_bytes)
+        die("shorten", path);
+    memcpy(out, path, strlen(path) + 1);
+}
+
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
 {
     (void)status;

@@ -11,6 +11,8 @@ enum { FILES_PATH_MAX = 4096 };
 
 /* A fresh folder in $TMPDIR or /tmp; out holds FILES_PATH_MAX. */
 void files_temp_folder(char *out);
+/* The same, where there is room for less; it must fit. */
+void files_temp_folder_within(char *out, size_t size_bytes);
 void files_temp_folder_in(const char *parent, char *out);
 /* The folder with everything in it. */
 void files_remove_folder(const char *path);

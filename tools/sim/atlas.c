@@ -51,6 +51,42 @@ static uint64_t basis_of(const struct world *world, const struct truth_change *c
     return 0;
 }
 
+/* How much of each log somebody knew who made a claim. */
+static void known_by(const struct world *world, const struct truth_change *claim, uint64_t *sizes)
+{
+    for (size_t log = 0; log < world->truth->log_count; log++)
+        sizes[log] = log == claim->log ? claim->index : basis_of(world, claim, log);
+}
+
+static uint64_t continued(const struct truth_log *life, const struct truth_log *of)
+{
+    return position_get(&life->basis, of->parts.region, of->parts.incarnation);
+}
+
+/* Whether a later life of its region has left the entry behind, for somebody who knows so much of each log: the latest
+ * life that is known counts, and of those before it the latest that it knew, and so on. */
+static bool left_behind(const struct world *world, const uint64_t *sizes, size_t log, uint64_t index)
+{
+    const struct truth *truth = world->truth;
+    const struct truth_log *of = &truth->logs[log];
+    const struct truth_log *life = NULL;
+    do {
+        const struct truth_log *next = NULL;
+        for (size_t i = 0; i < truth->log_count; i++) {
+            const struct truth_log *other = &truth->logs[i];
+            bool known = life == NULL ? sizes[i] > 0 : continued(life, other) > 0;
+            if (other->owner == of->owner && other->continues && known &&
+                (life == NULL || other->parts.incarnation < life->parts.incarnation) &&
+                (next == NULL || other->parts.incarnation > next->parts.incarnation))
+                next = other;
+        }
+        life = next;
+        if (life != NULL && life->parts.incarnation > of->parts.incarnation && index >= continued(life, of))
+            return true;
+    } while (life != NULL);
+    return false;
+}
+
 static bool begins(const struct truth_change *change)
 {
     return change->kind != CONTROL_AUTHORITY_RELEASED;
@@ -60,10 +96,15 @@ static bool apply_log(struct atlas *atlas, const uint64_t *held, size_t log)
 {
     const struct truth *truth = atlas->world->truth;
     uint64_t end = held[log];
+    const struct truth_log *of = &truth->logs[log];
+    if (of->continues && !covers(atlas->world, atlas->applied, &of->basis) &&
+        !left_behind(atlas->world, atlas->applied, log, 0))
+        end = 0;
     for (size_t i = 0; i < truth->change_count; i++) {
         const struct truth_change *change = truth->changes[i];
         if (change->log == log && begins(change) && change->index < end &&
-            !covers(atlas->world, atlas->applied, &change->basis))
+            !covers(atlas->world, atlas->applied, &change->basis) &&
+            !left_behind(atlas->world, atlas->applied, log, change->index))
             end = change->index;
     }
     bool moved = end > atlas->applied[log];
@@ -140,9 +181,13 @@ static const struct truth_change *before(const struct atlas *atlas, size_t parti
 {
     const struct truth *truth = atlas->world->truth;
     const struct truth_change *best = NULL;
+    uint64_t known[TRUTH_LOGS_MAX];
+    memcpy(known, atlas->applied, sizeof(known));
+    if (above != NULL)
+        known_by(atlas->world, above, known);
     for (size_t i = 0; i < truth->change_count; i++) {
         const struct truth_change *claim = truth->changes[i];
-        if (!is_claim_of(atlas, claim, partition) ||
+        if (!is_claim_of(atlas, claim, partition) || left_behind(atlas->world, known, claim->log, claim->index) ||
             (above != NULL && (claim->epoch >= above->epoch || !knew(atlas->world, above, claim))))
             continue;
         if (best == NULL || claim->epoch > best->epoch ||
@@ -200,6 +245,15 @@ bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index)
     const struct truth_entry *entry = &of->entries[index];
     const struct reigns *reigns = &atlas->reigns[entry->partition];
     bool begun = entry->epoch == CONTEXT_EPOCH_FIRST && of->owner == world_first_home(world, entry->partition);
+    const struct truth_change *above = NULL;
+    uint64_t known[TRUTH_LOGS_MAX];
+    for (size_t i = reigns->count; i > 0 && reigns->claims[i - 1]->epoch > entry->epoch; i--)
+        above = reigns->claims[i - 1];
+    memcpy(known, atlas->applied, sizeof(known));
+    if (above != NULL)
+        known_by(world, above, known);
+    if (left_behind(world, known, log, index))
+        return true;
     for (size_t i = 0; i < reigns->count; i++) {
         const struct truth_change *claim = reigns->claims[i];
         const struct truth_log *claims = &world->truth->logs[claim->log];
@@ -212,8 +266,14 @@ bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index)
     return !begun;
 }
 
-/* The first release of an epoch by the region that holds it. */
-static const struct truth_change *release_of(const struct atlas *atlas, size_t partition, uint64_t epoch, size_t node)
+bool atlas_left_behind(const struct atlas *atlas, size_t log, uint64_t index)
+{
+    return left_behind(atlas->world, atlas->applied, log, index);
+}
+
+/* The first release of an epoch by the region that holds it, for whoever knows so much of each log. */
+static const struct truth_change *release_of(const struct atlas *atlas, size_t partition, uint64_t epoch, size_t node,
+                                             const uint64_t *known)
 {
     const struct world *world = atlas->world;
     const struct reigns *reigns = &atlas->reigns[partition];
@@ -225,7 +285,8 @@ static const struct truth_change *release_of(const struct atlas *atlas, size_t p
         const struct truth_change *change = world->truth->changes[i];
         bool names = change->partition == partition || (by_star && change->partition == SIM_ALL_PARTITIONS);
         if (names && !begins(change) && change->epoch == epoch && owner_of(world, change) == node &&
-            change->index < atlas->applied[change->log] && (first == NULL || precedes(world, change, first)))
+            change->index < atlas->applied[change->log] && !left_behind(world, known, change->log, change->index) &&
+            (first == NULL || precedes(world, change, first)))
             first = change;
     }
     return first;
@@ -239,7 +300,7 @@ struct atlas_home atlas_home(const struct atlas *atlas, size_t partition)
         home.node = owner_of(atlas->world, reigns->claims[reigns->count - 1]);
         home.epoch = reigns->claims[reigns->count - 1]->epoch;
     }
-    const struct truth_change *release = release_of(atlas, partition, home.epoch, home.node);
+    const struct truth_change *release = release_of(atlas, partition, home.epoch, home.node, atlas->applied);
     home.released = release != NULL;
     home.successor = release == NULL ? SIM_NODES_MAX : release->successor;
     return home;
@@ -251,7 +312,9 @@ static void check_taking(const struct atlas *atlas, size_t partition, const stru
     struct world *world = atlas->world;
     size_t from = last == NULL ? world_first_home(world, partition) : owner_of(world, last);
     uint64_t epoch = last == NULL ? CONTEXT_EPOCH_FIRST : last->epoch;
-    const struct truth_change *release = release_of(atlas, partition, epoch, from);
+    uint64_t known[TRUTH_LOGS_MAX] = {0};
+    known_by(world, claim, known);
+    const struct truth_change *release = release_of(atlas, partition, epoch, from, known);
     if (epoch + 1 != claim->epoch || release == NULL || release->successor != owner_of(world, claim))
         return; /* it took from one that turned out to have lost */
     if (basis_of(world, claim, release->log) <= release->index)
@@ -334,7 +397,10 @@ bool atlas_has_moved(const struct world *world, size_t partition)
 static const char *breach(const struct node *node, const struct truth_change *change, const struct truth_entry *entry)
 {
     const struct world *world = node->world;
-    if (truth_is_lost(world, change->log, change->index))
+    uint64_t sizes[TRUTH_LOGS_MAX] = {0};
+    for (size_t log = 0; log < world->truth->log_count; log++)
+        sizes[log] = node_durable_size(node, truth_origin(world, log));
+    if (truth_is_lost(world, change->log, change->index) || left_behind(world, sizes, change->log, change->index))
         return NULL;
     bool own = owner_of(world, change) == node->number;
     uint64_t met_at_us = change->met_at_us[node->number];

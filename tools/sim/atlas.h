@@ -14,6 +14,8 @@ void atlas_free(struct atlas *atlas);
 uint64_t atlas_applied(const struct atlas *atlas, size_t log);
 /* Of a client's entry, or a decision, below what can be applied. */
 bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index);
+/* Whether a later log of its region goes on without the entry. */
+bool atlas_left_behind(const struct atlas *atlas, size_t log, uint64_t index);
 
 struct atlas_home {
     size_t node;

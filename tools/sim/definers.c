@@ -4,12 +4,13 @@
  * The truth about contexts is plain here, because "$system" stays where it is: of the definitions in its home's logs
  * the highest version of a name is in force. What must hold:
  *   - versions of a name follow each other in a log, so no two operators made the same one;
- *   - at the end every region, and every index, has the contexts that the definitions it holds say. */
+ *   - at the end every region, and every index, has the contexts that the definitions it can apply say. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "domain/definition.h"
+#include "sim/atlas.h"
 #include "sim/sim.h"
 
 static const char *const names[SIM_DEFINED] = {"bank", "shop", "till"};
@@ -121,25 +122,35 @@ void definers_free(struct world *world)
 
 /* --- At the end --- */
 
-/* The highest version that the region's logs hold; that of the configuration when there is none. */
-static struct definers_made held(const struct node *node, size_t number)
+/* What the region can apply of what it holds: a log that waits for a basis which nobody there has ends where it waits.
+ */
+static struct atlas *atlas_of(struct node *node)
+{
+    uint64_t sizes[TRUTH_LOGS_MAX] = {0};
+    for (size_t log = 0; log < truth_log_count(node->world); log++)
+        sizes[log] = node_durable_size(node, truth_origin(node->world, log));
+    return atlas_new(node->world, sizes);
+}
+
+/* The highest version that can be applied; that of the configuration when there is none. */
+static struct definers_made highest(const struct node *node, const struct atlas *atlas, size_t number)
 {
     const struct definers *definers = &node->world->definers;
     struct definers_made best = {.version = number == 0 ? 1 : 0, .mode = FAILOVER_MANUAL};
     for (size_t i = 0; i < definers->count; i++) {
         const struct definers_made *made = &definers->made[i];
-        if (made->name == number && made->version > best.version &&
-            made->index < node_durable_size(node, truth_origin(node->world, made->log)))
+        if (made->name == number && made->version > best.version && made->index < atlas_applied(atlas, made->log))
             best = *made;
     }
     return best;
 }
 
-static void check_table(struct node *node, const struct context_table *table, const char *what)
+static void check_table(struct node *node, const struct atlas *atlas, const struct context_table *table,
+                        const char *what)
 {
     for (size_t number = 0; number < SIM_DEFINED && !node->world->failed; number++) {
         const struct context *found = context_find(table, bytes_of_string(names[number]));
-        struct definers_made expected = held(node, number);
+        struct definers_made expected = highest(node, atlas, number);
         uint64_t version = found == NULL ? 0 : context_version(found);
         bool fits = version == expected.version && (found == NULL || found->rules.failover == expected.mode);
         if (!fits)
@@ -154,7 +165,9 @@ void definers_check_end(struct world *world)
         struct node *node = &world->nodes[i];
         if (!world->core[i])
             continue;
-        check_table(node, region_contexts(node->region), "the region");
-        check_table(node, index_contexts(node->index), "the index");
+        struct atlas *atlas = atlas_of(node);
+        check_table(node, atlas, region_contexts(node->region), "the region");
+        check_table(node, atlas, index_contexts(node->index), "the index");
+        atlas_free(atlas);
     }
 }

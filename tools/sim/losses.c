@@ -204,6 +204,30 @@ static void cut_off(struct world *world, size_t number, bool cut)
 }
 
 /* numbers[0]: a bit for each victim. */
+static void run_reach(struct world *world, struct task *task)
+{
+    for (size_t i = 0; i < world->node_count; i++) {
+        if ((task->numbers[0] >> i & 1) != 0)
+            cut_off(world, i, false);
+    }
+}
+
+/* Who accepts in isolation is often alone when it comes back with less than it had, and so goes on without what its
+ * peers hold. */
+static void stay_apart(struct world *world, uint64_t victims)
+{
+    uint64_t least_us = world->plan.isolation_wait_us;
+    uint64_t for_us = 0;
+    if (world->plan.accept_isolated && world_chance(world, 500000))
+        for_us = world_between(world, least_us, 2 * least_us + 10 * SIM_S);
+    for (size_t i = 0; for_us > 0 && i < world->node_count; i++) {
+        if ((victims >> i & 1) != 0)
+            cut_off(world, i, true);
+    }
+    world_after(world, for_us + 1, NULL, run_reach)->numbers[0] = victims;
+}
+
+/* numbers[0]: a bit for each victim. */
 static void run_loss(struct world *world, struct task *task)
 {
     bool victims[SIM_NODES_MAX] = {false};
@@ -215,10 +239,7 @@ static void run_loss(struct world *world, struct task *task)
         world->counts.faults[FAULT_LOST_LOGS]++;
         lose_logs(world, victims);
     }
-    for (size_t i = 0; i < world->node_count; i++) {
-        if (victims[i])
-            cut_off(world, i, false);
-    }
+    stay_apart(world, task->numbers[0]);
 }
 
 /* Mostly after a while in which nobody reaches them, so that there is a tail. */
@@ -265,6 +286,7 @@ bool losses_strike_backup(struct world *world)
     truth_forget_signed(world, node->number);
     memcpy(node->was_durable, node->backup_sizes, sizeof(node->was_durable));
     world_trace(world, node, "an operator restores a backup");
+    stay_apart(world, (uint64_t)1 << node->number);
     node_restart_after(node, world_between(world, 10 * SIM_MS, 5 * SIM_S));
     return true;
 }

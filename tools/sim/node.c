@@ -417,7 +417,7 @@ static int find_life(struct node *node, struct err *err)
              (unsigned long long)config->incarnation);
     code = note_verifier_rename(&node->log_signer.verifier, node->origin, err);
     config->fresh = config->incarnation == node->fresh_incarnation;
-    config->accept_isolated = node->world->plan.accept_isolated && node->lives < SIM_LIVES_MAX && !node->must_restore;
+    config->accept_isolated = node->world->plan.accept_isolated && node->lives < SIM_LIVES_MAX;
     return code == 0 ? life_forget_lost_log(&node->store, node->origin, err) : code;
 }
 

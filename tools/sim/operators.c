@@ -27,14 +27,10 @@ static bool look_up(const struct node *node, size_t partition, struct authority_
     return node->up && authority_now(region_authority(node->region), context_of(node->world), name, ret, NULL) == 0;
 }
 
-/* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. Nobody seizes from a region by one that has
- * entries of its present log and lacks the end of an earlier one: what is missing would be late, and what follows it
- * would not (README.md, limits). */
+/* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. */
 void operators_ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced)
 {
     struct world *world = node->world;
-    if (type == REGION_FAILOVER && !truth_knows_lives(node, other))
-        return;
     struct request *request = sim_must(mem_alloc_zero(1, sizeof(*request)));
     struct region_control *control = &request->control;
     *control = (struct region_control){

@@ -127,14 +127,11 @@ static void draw_copies(struct world *world)
         durability->peers = (uint32_t)world->node_count - 2;
 }
 
-/* Leases too short for the links that are drawn keep homes from accepting for most of the time, which is no bug. Runs
- * in which regions begin new lives have none (README.md, limits). */
+/* Leases too short for the links that are drawn keep homes from accepting for most of the time, which is no bug. */
 static void draw_fence(struct world *world)
 {
     struct context_rules *rules = &world->contexts[0].rules;
-    const bool *enabled = world->plan.enabled;
-    bool lives = enabled[FAULT_LOST_LOGS] || enabled[FAULT_OLD_BACKUP] || world->plan.accept_isolated;
-    if (world->node_count == 1 || !world_chance(world, 400000) || lives)
+    if (world->node_count == 1 || !world_chance(world, 400000))
         return;
     rules->isolation = ISOLATION_FENCE;
     world->plan.fault_every_us *= 4; /* the rest is faults enough */

@@ -96,32 +96,15 @@ static void run_subscriber(struct world *world, struct task *task)
 
 /* --- Readers of a stream --- */
 
-/* Whether the index shows all that anybody has of logs that have ended: what a region's present log says may continue
- * them (README.md, limits). */
-static bool shows_earlier_lives(struct world *world, const struct node *node)
-{
-    for (size_t log = 0; log < truth_log_count(world); log++) {
-        uint32_t number = 0;
-        int code = index_log(node->index, bytes_of_string(truth_origin(world, log)), &number, NULL);
-        INVARIANT(code == 0);
-        const char *own = world->nodes[truth_owner(world, log)].origin;
-        if (strcmp(own, truth_origin(world, log)) != 0 &&
-            index_applied_size(node->index, number) < truth_kept_size(world, log))
-            return false;
-    }
-    return true;
-}
-
 static void check_places(struct world *world, struct node *node, const struct index_place *places, size_t count)
 {
-    bool whole = shows_earlier_lives(world, node);
     for (size_t i = 0; i < count; i++) {
         char origin[INDEX_ORIGIN_MAX_BYTES + 1];
         uint8_t id[ENTRY_ID_SIZE];
         uint64_t version = 0;
         int code = index_origin(node->index, places[i].log, origin, NULL);
         INVARIANT(code == 0);
-        if (!truth_entry(world, origin, places[i].index, id, &version) || (version != i && whole))
+        if (!truth_entry(world, origin, places[i].index, id, &version) || version != i)
             world_fail(world, node, "a reader finds version %llu of a stream where version %zu belongs",
                        (unsigned long long)version, i);
         world->counts.reads++;

@@ -39,6 +39,7 @@ static void add_counts(struct counts *to, const struct counts *from)
     for (int i = 0; i <= INDEX_LATE_COMPENSATED; i++)
         to->states[i] += from->states[i];
     to->entries_lost += from->entries_lost;
+    to->left_behind += from->left_behind;
     to->reigns += from->reigns;
 }
 
@@ -103,8 +104,10 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
     for (int i = 0; i <= INDEX_LATE_COMPENSATED; i++)
         printf("%s %s %llu", i == 0 ? "" : ",", index_late_state_name((enum index_late_state)i),
                (unsigned long long)counts->states[i]);
-    printf("\n%llu new incarnations, %llu entries lost with the disks that had them alone\n",
-           (unsigned long long)counts->lives, (unsigned long long)counts->entries_lost);
+    printf("\n%llu new incarnations, which left %llu entries behind; %llu entries lost with the disks that had them "
+           "alone\n",
+           (unsigned long long)counts->lives, (unsigned long long)counts->left_behind,
+           (unsigned long long)counts->entries_lost);
     printf("faults:");
     for (int i = 0; i < FAULT_COUNT; i++)
         printf("%s %s %llu", i == 0 ? "" : ",", fault_names[i], (unsigned long long)counts->faults[i]);
@@ -150,6 +153,7 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "definitions", counts->definitions);
     put(root, "incarnations", counts->lives);
     put(root, "entries_lost", counts->entries_lost);
+    put(root, "entries_left_behind", counts->left_behind);
     put(root, "reigns_behind_leases", counts->reigns);
     for (int i = 0; i < FAULT_COUNT; i++)
         put(faults, fault_names[i], counts->faults[i]);

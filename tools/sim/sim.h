@@ -250,7 +250,7 @@ struct counts {
     uint64_t checkpoints, cosignatures, reads, projected, proofs;
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
-    uint64_t lives, entries_lost;
+    uint64_t lives, entries_lost, left_behind;
     uint64_t copied, degraded;                   /* events acknowledged on as many copies as asked for, or fewer */
     uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
@@ -500,8 +500,6 @@ bool truth_entry(const struct world *world, const char *origin, uint64_t index, 
 size_t truth_log_count(const struct world *world);
 /* The number of a log. */
 size_t truth_number(const struct world *world, const char *origin);
-/* Whether a region that holds something of a later log of another's holds all of its earlier ones that anybody has. */
-bool truth_knows_lives(const struct node *node, size_t owner);
 size_t truth_owner(const struct world *world, size_t log);
 /* Entries of a log from an index on are on no disk any more, and none of them will ever be. told: what was signed of it
  * is remembered, so the range must be reported. */

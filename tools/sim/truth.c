@@ -94,25 +94,6 @@ size_t truth_number(const struct world *world, const char *origin)
     return (size_t)(find_log(world, origin) - world->truth->logs);
 }
 
-bool truth_knows_lives(const struct node *node, size_t owner)
-{
-    struct world *world = node->world;
-    const struct truth *truth = world->truth;
-    for (size_t log = 0; log < truth->log_count; log++) {
-        const struct truth_log *of = &truth->logs[log];
-        bool earlier = false;
-        for (size_t later = 0; later < truth->log_count; later++)
-            earlier = earlier ||
-                      (truth->logs[later].owner == owner && of->owner == owner &&
-                       truth->logs[later].parts.incarnation > of->parts.incarnation && node_held_size(node, later) > 0);
-        for (size_t i = 0; earlier && i < world->node_count; i++) {
-            if (node_held_size(&world->nodes[i], log) > node_held_size(node, log))
-                return false;
-        }
-    }
-    return true;
-}
-
 size_t truth_owner(const struct world *world, size_t log)
 {
     return world->truth->logs[log].owner;
@@ -284,6 +265,35 @@ static void take_cause(struct world *world, const struct truth_log *log, const s
     memcpy(caused->cause, entry->causation_id.data, ENTRY_ID_SIZE);
 }
 
+/* What a log continues: entries of earlier logs of its region, all of which it holds. */
+static void take_continued(struct world *world, struct node *node, struct truth_log *log,
+                           const struct chain_entry *found)
+{
+    struct control_authority parsed;
+    struct err err = {0};
+    if (control_authority_parse(CONTROL_LOG_CONTINUED, found->frame.payload, &parsed, &err) != 0 ||
+        found->entry.index != 0) {
+        world_fail(world, node, "entry %llu of %s does not say what it continues: %s",
+                   (unsigned long long)found->entry.index, log->origin, err.message);
+        return;
+    }
+    log->continues = true;
+    log->basis = parsed.basis;
+    for (size_t i = 0; i < parsed.basis.count; i++) {
+        const struct position_log *part = &parsed.basis.logs[i];
+        struct origin earlier = log->parts;
+        char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+        earlier.incarnation = part->incarnation;
+        origin_format(&earlier, origin);
+        if (strcmp(part->region, log->parts.region) != 0 || part->incarnation >= log->parts.incarnation ||
+            part->size > node_durable_size(node, origin))
+            world_fail(world, node, "%s continues %llu entries of %s.%llu, which is not so", log->origin,
+                       (unsigned long long)part->size, part->region, (unsigned long long)part->incarnation);
+        world_trace(world, node, "%s continues %llu entries of %s", log->origin, (unsigned long long)part->size,
+                    origin);
+    }
+}
+
 /* Changes of homes, decisions, and definitions of contexts are written by the system here; each is what the codec
  * takes. */
 static void take_control(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
@@ -295,6 +305,10 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     struct err err = {0};
     if (kind == CONTROL_CONTEXT_DEFINED) {
         definers_take(node, (size_t)(log - truth->logs), found);
+        return;
+    }
+    if (kind == CONTROL_LOG_CONTINUED) {
+        take_continued(world, node, log, found);
         return;
     }
     if (kind == CONTROL_LATE_SETTLED) {
@@ -390,6 +404,8 @@ static int take_entry(void *context, const struct chain_entry *found, struct err
                                  .epoch = entry->epoch,
                                  .time = entry->time};
     memcpy(kept->id, entry->event_id, ENTRY_ID_SIZE);
+    if (entry->index == 0 && log->parts.incarnation > 1 && control_kind_of(entry) != CONTROL_LOG_CONTINUED)
+        world_fail(world, growing->node, "%s does not say what it continues", log->origin);
     if ((entry->flags & ENTRY_FLAG_CONTROL) != 0)
         take_control(world, growing->node, log, found);
     else

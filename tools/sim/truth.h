@@ -64,6 +64,8 @@ struct truth_log {
     bool told;             /* the range must be reported */
     uint64_t signed_size;  /* the largest size of a checkpoint that was stored … */
     uint64_t signing_size; /* … or that may be */
+    bool continues;        /* its first entry is there, and says so, … */
+    struct position basis; /* … of so much of earlier ones */
     struct truth_entry *entries;
     size_t capacity;
 };

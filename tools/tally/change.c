@@ -1,7 +1,27 @@
 /* What handover and failover share (change.h). */
 #include "change.h"
 
+#include <stdio.h>
+
 #include "output.h"
+#include "platform/clock.h"
+
+struct change_patience change_patience(uint64_t timeout_ms)
+{
+    return (struct change_patience){.until_us = clock_now().mono_us + timeout_ms * 1000};
+}
+
+bool change_again(struct change_patience *patience, int code, const struct err *err)
+{
+    enum { PAUSE_MS = 100 };
+    if (code != ERR_BUSY || clock_now().mono_us >= patience->until_us)
+        return false;
+    if (!patience->told)
+        fprintf(stderr, "waiting: %s\n", err->message);
+    patience->told = true;
+    clock_sleep_ms(PAUSE_MS);
+    return true;
+}
 
 static struct tally_change change_of(const struct change_options *options, const char *context)
 {

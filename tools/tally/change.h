@@ -32,6 +32,18 @@ struct change_options {
         "force", NULL, OPTION_FLAG, &(change).force, "go on although a readiness check fails; needs --reason"          \
     }
 
+/* How long a change is asked for again while the region is busy. Zero-initialised but for until_us. */
+struct change_patience {
+    uint64_t until_us; /* on clock_now().mono_us */
+    bool told;
+};
+
+struct change_patience change_patience(uint64_t timeout_ms);
+
+/* Whether to ask again: the region said ERR_BUSY, so what it waits for ends by itself, and there is time left. Pauses,
+ * and says so on standard error once. */
+bool change_again(struct change_patience *patience, int code, const struct err *err);
+
 /* Does it, and prints what came of it. */
 typedef int change_fn(struct tally_client *client, const struct tally_change *change,
                       const struct change_options *options, struct err *err);

@@ -78,15 +78,12 @@ static int print_failover(const struct tally_failover *failover, bool json, stru
                failover->result.changed == 1 ? "" : "s");
         print_string(failover->result.position);
         putchar('\n');
-    } else {
-        puts("nothing was changed: this was a dry run");
     }
     return 0;
 }
 
 /* --- What is done --- */
 
-/* The evidence is shown even if the seizure is then refused. */
 static int show(struct tally_client *client, const struct tally_change *change, const struct common *common,
                 struct err *err)
 {
@@ -94,30 +91,46 @@ static int show(struct tally_client *client, const struct tally_change *change, 
     int rc = tally_failover(client, change, true, common->timeout_ms, &failover, err);
     if (rc == 0)
         rc = print_failover(failover, common->json, err);
+    if (rc == 0 && !common->json)
+        puts("nothing was changed: this was a dry run");
     tally_failover_free(failover);
     return rc;
 }
 
+/* The evidence is shown even if the seizure is refused. */
+static void show_refused(struct tally_client *client, const struct tally_change *change, const struct common *common,
+                         uint64_t seized)
+{
+    struct tally_failover *failover = NULL;
+    struct err ignored = {0};
+    if (tally_failover(client, change, true, common->timeout_ms, &failover, &ignored) == 0)
+        (void)print_failover(failover, common->json, &ignored);
+    if (!common->json)
+        printf("refused after %" PRIu64 " partition%s had been seized\n", seized, seized == 1 ? "" : "s");
+    tally_failover_free(failover);
+}
+
+/* One block of the log holds only so many changes: asks again until nothing remains. */
 static int seize(struct tally_client *client, const struct tally_change *change, const struct common *common,
                  struct err *err)
 {
+    struct change_patience patience = change_patience(common->timeout_ms);
     struct tally_failover *failover = NULL;
     uint64_t total = 0;
-    uint64_t remaining = 0;
+    bool again = true;
     int rc = 0;
-    do {
+    while (again) {
         tally_failover_free(failover);
         failover = NULL;
         rc = tally_failover(client, change, false, common->timeout_ms, &failover, err);
         total += rc == 0 ? failover->result.changed : 0;
-        remaining = rc == 0 ? failover->result.remaining : 0;
-    } while (remaining > 0);
+        again = rc == 0 ? failover->result.remaining > 0 : change_again(&patience, rc, err);
+    }
     if (rc == 0) {
         failover->result.changed = total;
         rc = print_failover(failover, common->json, err);
     } else {
-        struct err ignored = {0};
-        (void)show(client, change, common, &ignored);
+        show_refused(client, change, common, total);
     }
     tally_failover_free(failover);
     return rc;

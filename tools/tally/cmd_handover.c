@@ -10,12 +10,13 @@
 static int hand_over(struct tally_client *client, const struct tally_change *change, uint64_t timeout_ms,
                      struct tally_changed *ret, struct err *err)
 {
+    struct change_patience patience = change_patience(timeout_ms);
     uint64_t total = 0;
     int rc = 0;
     do {
         rc = tally_handover(client, change, timeout_ms, ret, err);
         total += rc == 0 ? ret->changed : 0;
-    } while (rc == 0 && ret->remaining > 0);
+    } while (rc == 0 ? ret->remaining > 0 : change_again(&patience, rc, err));
     ret->changed = total;
     return rc;
 }

@@ -18,6 +18,9 @@ static void print_logs(const struct tally_status *status)
         printf("%*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %8" PRIu64 "\n",
                (int)(strlen(log->state) < 12 ? 12 - strlen(log->state) : 0), "", log->size, log->indexed_size,
                log->checkpoint_size, log->published_size, log->lag);
+        if (log->queued_open > 0)
+            printf("    %" PRIu64 " command%s in it wait%s for the home (tally ticket list --open)\n", log->queued_open,
+                   log->queued_open == 1 ? "" : "s", log->queued_open == 1 ? "s" : "");
         if (log->detail[0] != '\0') {
             printf("    ");
             print_string(log->detail);
@@ -154,12 +157,13 @@ static json_t *logs_json(const struct tally_status *status)
     for (size_t i = 0; i < status->log_count; i++) {
         const struct tally_log_status *log = &status->logs[i];
         (void)json_array_append_new(
-            logs, json_pack("{s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(log->origin), "own",
-                            log->own, "size", json_number(log->size), "indexed_size", json_number(log->indexed_size),
-                            "checkpoint_size", json_number(log->checkpoint_size), "published_size",
-                            json_number(log->published_size), "lag", json_number(log->lag), "lost_from",
-                            json_number(log->lost_from), "lost_to", json_number(log->lost_to), "state",
-                            json_cstring(log->state), "detail", json_cstring(log->detail)));
+            logs, json_pack("{s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "origin", json_cstring(log->origin),
+                            "own", log->own, "size", json_number(log->size), "indexed_size",
+                            json_number(log->indexed_size), "checkpoint_size", json_number(log->checkpoint_size),
+                            "published_size", json_number(log->published_size), "lag", json_number(log->lag),
+                            "lost_from", json_number(log->lost_from), "lost_to", json_number(log->lost_to),
+                            "queued_open", json_number(log->queued_open), "state", json_cstring(log->state), "detail",
+                            json_cstring(log->detail)));
     }
     return logs;
 }

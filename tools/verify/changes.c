@@ -97,10 +97,25 @@ static int grow(struct changes *changes, struct err *err)
     return 0;
 }
 
+/* Behind those of the same sort, about the same epoch of the same partition. */
+static int put_by_epoch(struct changes *changes, struct change *change, struct err *err)
+{
+    uint8_t key[KEY_MAX_BYTES];
+    bool begin = control_begins_epoch(change->kind);
+    struct change *first = find(changes, begin, change->context, change->partition, change->epoch);
+    while (first != NULL && first->next != NULL)
+        first = first->next;
+    if (first != NULL)
+        first->next = change;
+    else if (map_put(&changes->by_epoch, put_key(begin, change->context, change->partition, change->epoch, key),
+                     change) != 0)
+        return err_no_memory(err, "a change of authority");
+    return 0;
+}
+
 int changes_add(struct changes *changes, size_t log, const struct chain_entry *entry, struct err *err)
 {
     struct authority_event event;
-    uint8_t key[KEY_MAX_BYTES];
     if (!control_governs(control_kind_of(&entry->entry)) || !entry->frame.has_payload ||
         authority_event_of(&entry->entry, entry->frame.payload, &changes->cluster->logs[log].origin, &event, NULL) != 0)
         return 0;
@@ -114,17 +129,12 @@ int changes_add(struct changes *changes, size_t log, const struct chain_entry *e
     struct change *change = new_change(&event, log, entry->frame.payload);
     if (change == NULL)
         return err_no_memory(err, "a change of authority");
-    bool begin = control_begins_epoch(event.kind);
-    struct change *first = find(changes, begin, event.context, event.partition, event.epoch);
-    if (first == NULL &&
-        map_put(&changes->by_epoch, put_key(begin, event.context, event.partition, event.epoch, key), change) != 0) {
+    if (event.kind != CONTROL_LOG_CONTINUED) /* that is about no partition, and begins or releases nothing */
+        code = put_by_epoch(changes, change, err);
+    if (code != 0) {
         mem_free(change);
-        return err_no_memory(err, "a change of authority");
+        return code;
     }
-    while (first != NULL && first->next != NULL)
-        first = first->next;
-    if (first != NULL)
-        first->next = change;
     changes->list[changes->count++] = change;
     return 0;
 }
@@ -133,6 +143,11 @@ void changes_settle(struct changes *changes)
 {
     struct authority_walk at = {0};
     struct authority_record record;
+    for (size_t i = 0; i < changes->count; i++) {
+        struct change *change = changes->list[i];
+        if (change->kind == CONTROL_LOG_CONTINUED)
+            change->counts = !changes_left_behind(changes, change->log, change->index);
+    }
     while (authority_next(&changes->table, &at, &record)) {
         size_t log = cluster_find(changes->cluster, record.region, record.incarnation);
         struct change *change = find(changes, true, record.context, record.partition, record.epoch);
@@ -210,6 +225,28 @@ static uint64_t end_in(const struct changes *changes, const struct change *chang
     return position_get(&said.basis, origin->region, origin->incarnation);
 }
 
+bool changes_left_behind(const struct changes *changes, size_t log, uint64_t index)
+{
+    const struct origin *origin = &changes->cluster->logs[log].origin;
+    return index >= authority_lived_end(&changes->table, origin->region, origin->incarnation);
+}
+
+/* The latest of the lives that have left the entry behind. */
+static struct change *life_that_left(const struct changes *changes, size_t log, uint64_t index)
+{
+    const struct origin *of = &changes->cluster->logs[log].origin;
+    struct change *best = NULL;
+    for (size_t i = 0; i < changes->count; i++) {
+        struct change *change = changes->list[i];
+        const struct origin *origin = &changes->cluster->logs[change->log].origin;
+        if (change->kind == CONTROL_LOG_CONTINUED && change->counts && strcmp(origin->region, of->region) == 0 &&
+            origin->incarnation > of->incarnation && end_in(changes, change, log) <= index &&
+            (best == NULL || origin->incarnation > changes->cluster->logs[best->log].origin.incarnation))
+            best = change;
+    }
+    return best;
+}
+
 struct change *changes_overtaking(const struct changes *changes, struct bytes context, struct bytes partition,
                                   uint64_t epoch, size_t log, uint64_t index)
 {
@@ -224,7 +261,7 @@ struct change *changes_overtaking(const struct changes *changes, struct bytes co
         if ((won || ended) && (best == NULL || change->epoch < best->epoch))
             best = change;
     }
-    return best;
+    return best != NULL ? best : life_that_left(changes, log, index);
 }
 
 bool changes_rest_on(const struct authority_event *event, size_t event_log, const struct change *at,

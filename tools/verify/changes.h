@@ -57,7 +57,9 @@ uint64_t changes_held_from(const struct changes *changes, struct bytes context, 
                            size_t log);
 /* Whether anybody began this epoch, by the contexts or by a change. */
 bool changes_begun(const struct changes *changes, struct bytes context, struct bytes partition, uint64_t epoch);
-/* The change because of which this entry, which is late, is: NULL when there is none. */
+/* Whether a later log of the entry's region goes on without it. */
+bool changes_left_behind(const struct changes *changes, size_t log, uint64_t index);
+/* The change, or the later log, because of which this entry, which is late, is: NULL when there is none. */
 struct change *changes_overtaking(const struct changes *changes, struct bytes context, struct bytes partition,
                                   uint64_t epoch, size_t log, uint64_t index);
 /* Whether `at` is below the basis, or before the event in its own log. */

@@ -1,4 +1,5 @@
 #include "support.h"
+#include "support/files.h"
 
 #include <criterion/criterion.h>
 #include <ftw.h>
@@ -95,8 +96,7 @@ void stage_init(struct stage *stage)
 {
     char folder[300];
     memset(stage, 0, sizeof(*stage));
-    snprintf(stage->folder, sizeof(stage->folder), "/tmp/tally-admin-XXXXXX");
-    cr_assert_not_null(mkdtemp(stage->folder));
+    files_temp_folder_within(stage->folder, sizeof(stage->folder));
     stage->sha = sha256_new();
     buf_init(&stage->note, NOTE_MAX_BYTES);
     make_signer(OWN_ORIGIN, NOTE_KEY_ED25519, 1, &stage->log_signer);

@@ -12,6 +12,7 @@ static void set_up(void)
     stage_init(&stage);
     stage.status.logs[0].size = 1234;
     stage.status.logs[0].known_size = 1240;
+    stage.status.logs[0].queued_open = 3;
     stage.status.peers[0].mirrored_size = 1200;
 }
 
@@ -39,6 +40,7 @@ Test(metrics, have_the_logs_numbers)
 {
     expect_line("\ntally_log_entries{origin=\"bank/eu/1\",own=\"true\"} 1234\n");
     expect_line("\ntally_log_lag_entries{origin=\"bank/eu/1\",own=\"true\"} 6\n");
+    expect_line("\ntally_log_queued_commands{origin=\"bank/eu/1\",own=\"true\"} 3\n");
     expect_line("\ntally_log_forked{origin=\"bank/eu/1\",own=\"true\"} 0\n");
 }
 

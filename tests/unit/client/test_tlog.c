@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "crypto/tile.h"
 #include "log/log.h"
+#include "support/files.h"
 #include "tally/tlog.h"
 
 #define ORIGIN "bank/eu/1"
@@ -53,8 +54,7 @@ static struct fixture *make_log(void)
     struct log_options options = {.segment_size_bytes = LOG_SEGMENT_SIZE_MIN_BYTES};
     struct log_recovery recovery;
     struct log *log = NULL;
-    (void)snprintf(fixture->folder, sizeof(fixture->folder), "/tmp/tally-test-XXXXXX");
-    cr_assert_not_null(mkdtemp(fixture->folder));
+    files_temp_folder_within(fixture->folder, sizeof(fixture->folder));
     (void)snprintf(fixture->log, sizeof(fixture->log), "%s/log", fixture->folder);
     (void)snprintf(fixture->out, sizeof(fixture->out), "%s/out", fixture->folder);
     fixture->sha = sha256_new();

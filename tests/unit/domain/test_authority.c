@@ -283,12 +283,12 @@ Test(authority, a_change_is_ready_once_its_basis_is_applied)
     struct authority_event event = seized("DE", 2, "us", 100, "eu@10,us@5");
     struct position applied;
     cr_assert_eq(position_parse(BYTES_LITERAL("eu@9,us@500"), &applied, NULL), 0);
-    cr_assert_not(authority_ready(&event, &applied));
+    cr_assert_not(authority_ready(&table, &event, &applied));
     cr_assert_eq(position_set(&applied, "eu", 1, 10), 0);
-    cr_assert(authority_ready(&event, &applied));
+    cr_assert(authority_ready(&table, &event, &applied));
     event = released("DE", 1, "eu", "us");
     applied.count = 0;
-    cr_assert(authority_ready(&event, &applied), "a release rests on nothing");
+    cr_assert(authority_ready(&table, &event, &applied), "a release rests on nothing");
 }
 
 Test(authority, an_event_is_read_from_an_entry)

@@ -289,7 +289,7 @@ Test(authority_orders, a_release_is_always_ready)
 {
     struct authority_event event = released("p", 1, "a", 10, "b");
     struct position nothing = {0};
-    cr_assert(authority_ready(&event, &nothing));
+    cr_assert(authority_ready(&table, &event, &nothing));
 }
 
 /* --- Events --- */
@@ -392,22 +392,44 @@ Test(authority_orders, running_out_of_memory_changes_nothing)
 
 /* --- Any order --- */
 
-enum { EVENTS = 14, SIZES = 12, EPOCHS = 5, ROUNDS = 1500 };
+enum { EVENTS = 14, SIZES = 12, EPOCHS = 5, ROUNDS = 1500, LOGS = 9, LIVES = 3 };
 
 static const char *const partition_names[] = {"p", "q", "*"};
 static const char *const region_names[] = {"a", "b", "c"};
 
-/* No two events have one place. */
+static uint64_t life_of(size_t log)
+{
+    return 1 + log / 3;
+}
+
+/* Of every log, or of those of one region before one of its lives. */
+static struct position random_basis(struct prng *prng, const char *region, uint64_t before)
+{
+    struct position basis = {.count = 0};
+    for (size_t log = 0; log < LOGS; log++) {
+        const char *name = region_names[log % 3];
+        uint64_t size = prng_below(prng, SIZES) * prng_below(prng, 2);
+        if (region == NULL || (strcmp(region, name) == 0 && life_of(log) < before))
+            cr_assert_eq(position_set(&basis, name, life_of(log), size), 0);
+    }
+    return basis;
+}
+
+/* The first entry of a later log says what it continues. */
+static struct authority_event continued(const char *region, uint64_t incarnation, struct position basis)
+{
+    return (struct authority_event){.kind = CONTROL_LOG_CONTINUED,
+                                    .context = bytes_of_string(CONTROL_SYSTEM_CONTEXT),
+                                    .partition = BYTES_LITERAL("*"),
+                                    .epoch = 1,
+                                    .region = region,
+                                    .incarnation = incarnation,
+                                    .change = {.basis = basis}};
+}
+
+/* No two events have one place; of one life two may tell different things, which a log cannot. */
 static struct authority_event random_event(struct prng *prng, uint64_t index)
 {
-    char basis[128] = "";
-    size_t used = 0;
-    for (size_t log = 0; log < 6; log++) {
-        uint64_t size = prng_below(prng, SIZES);
-        if (size > 0)
-            used += (size_t)snprintf(basis + used, sizeof(basis) - used, "%s%s%s@%u", used > 0 ? "," : "",
-                                     region_names[log % 3], log < 3 ? "" : ".2", (unsigned)size);
-    }
     const char *partition = partition_names[prng_below(prng, 3)];
     const char *region = region_names[prng_below(prng, 3)];
     hlc time = 1 + prng_below(prng, 6);
@@ -415,8 +437,10 @@ static struct authority_event random_event(struct prng *prng, uint64_t index)
     if (prng_below(prng, 5) == 0)
         event = released(partition, 1 + prng_below(prng, EPOCHS), region, time, region_names[prng_below(prng, 3)]);
     else
-        event = seized(partition, 2 + prng_below(prng, EPOCHS), region, index, time, basis);
-    event.incarnation = 1 + prng_below(prng, 2);
+        event = seized(partition, 2 + prng_below(prng, EPOCHS), region, index, time, "");
+    if (event.kind != CONTROL_AUTHORITY_RELEASED)
+        event.change.basis = random_basis(prng, NULL, 0);
+    event.incarnation = 1 + prng_below(prng, LIVES);
     event.index = index;
     return event;
 }
@@ -435,11 +459,11 @@ static void expect_same(const struct authority_table *one, const struct authorit
         cr_assert_eq(a.released, b.released, "seed %llu", seed);
         cr_assert_str_eq(a.successor, b.successor, "seed %llu", seed);
         for (uint64_t epoch = 1; epoch <= EPOCHS + 1; epoch++) {
-            for (size_t log = 0; log < 6; log++) {
+            for (size_t log = 0; log < LOGS; log++) {
                 struct authority_span s =
-                    authority_span(one, context, partition, epoch, region_names[log % 3], 1 + log / 3);
+                    authority_span(one, context, partition, epoch, region_names[log % 3], life_of(log));
                 struct authority_span t =
-                    authority_span(two, context, partition, epoch, region_names[log % 3], 1 + log / 3);
+                    authority_span(two, context, partition, epoch, region_names[log % 3], life_of(log));
                 cr_assert_eq(s.begin, t.begin, "seed %llu", seed);
                 cr_assert_eq(s.end, t.end, "seed %llu", seed);
             }
@@ -455,7 +479,12 @@ Test(authority_orders, any_order_and_any_repetition_gives_the_same)
         struct authority_table other;
         prng_seed(&prng, seed);
         for (size_t i = 0; i < EVENTS; i++)
-            events[i] = random_event(&prng, i);
+            events[i] = random_event(&prng, 1 + i);
+        for (size_t log = 3; log < LOGS; log++) {
+            const char *region = region_names[log % 3];
+            if (prng_below(&prng, 2) == 0)
+                events[log] = continued(region, life_of(log), random_basis(&prng, region, life_of(log)));
+        }
         tear_down();
         set_up();
         authority_table_init(&other, &known);
@@ -480,15 +509,18 @@ static void expect_affected(const struct authority_table *before, const struct a
                             const struct authority_event *event, size_t log, unsigned long long seed)
 {
     const char *region = region_names[log % 3];
-    uint64_t incarnation = 1 + log / 3;
+    uint64_t incarnation = life_of(log);
+    bool life = event->kind == CONTROL_LOG_CONTINUED;
     uint64_t from = authority_affected_from(before, event, region, incarnation);
     for (size_t p = 0; p < 2; p++) {
         struct bytes partition = bytes_of_string(partition_names[p]);
-        bool concerned = bytes_equal(event->partition, partition) || bytes_equal(event->partition, BYTES_LITERAL("*"));
+        bool concerned =
+            life || bytes_equal(event->partition, partition) || bytes_equal(event->partition, BYTES_LITERAL("*"));
         for (uint64_t epoch = 1; epoch <= EPOCHS + 1; epoch++) {
             for (uint64_t index = 0; index < 2 * SIZES; index++) {
-                bool was = authority_is_late(before, event->context, partition, epoch, region, incarnation, index);
-                bool is = authority_is_late(after, event->context, partition, epoch, region, incarnation, index);
+                bool was =
+                    authority_is_late(before, BYTES_LITERAL("shop"), partition, epoch, region, incarnation, index);
+                bool is = authority_is_late(after, BYTES_LITERAL("shop"), partition, epoch, region, incarnation, index);
                 if (was != is)
                     cr_assert(concerned && index >= from, "seed %llu", seed);
             }
@@ -497,16 +529,21 @@ static void expect_affected(const struct authority_table *before, const struct a
 }
 
 /* Where the next event of each log can be: past those before it, and past what others have rested on. */
-static void place_event(struct prng *prng, struct authority_event *event, uint64_t next[6])
+static void place_event(struct prng *prng, struct authority_event *event, uint64_t next[LOGS])
 {
     size_t own = 0;
-    for (size_t log = 0; log < 6; log++) {
-        uint64_t size = position_get(&event->change.basis, region_names[log % 3], 1 + log / 3);
-        next[log] = size > next[log] ? size : next[log];
-        if (strcmp(event->region, region_names[log % 3]) == 0 && event->incarnation == 1 + log / 3)
+    for (size_t log = 0; log < LOGS; log++) {
+        if (strcmp(event->region, region_names[log % 3]) == 0 && event->incarnation == life_of(log))
             own = log;
     }
-    event->index = next[own] + prng_below(prng, 3);
+    bool begins = next[own] == 0 && event->incarnation > 1 && prng_below(prng, 2) == 0;
+    if (begins)
+        *event = continued(event->region, event->incarnation, random_basis(prng, event->region, event->incarnation));
+    for (size_t log = 0; log < LOGS; log++) {
+        uint64_t size = position_get(&event->change.basis, region_names[log % 3], life_of(log));
+        next[log] = size > next[log] ? size : next[log];
+    }
+    event->index = begins ? 0 : 1 + next[own] + prng_below(prng, 3);
     next[own] = event->index + 1;
 }
 
@@ -515,16 +552,16 @@ Test(authority_orders, nothing_changes_before_the_place_that_a_change_names)
     for (unsigned long long seed = 1; seed <= ROUNDS; seed++) {
         struct prng prng;
         struct authority_table before;
-        uint64_t next[6] = {0};
+        uint64_t next[LOGS] = {0};
         prng_seed(&prng, seed);
         tear_down();
         set_up();
         authority_table_init(&before, &known);
-        for (size_t i = 0; i < 6; i++) {
+        for (size_t i = 0; i < LOGS; i++) {
             struct authority_event event = random_event(&prng, 0);
             place_event(&prng, &event, next);
             apply(event);
-            for (size_t log = 0; log < 6; log++)
+            for (size_t log = 0; log < LOGS; log++)
                 expect_affected(&before, &table, &event, log, seed);
             cr_assert_eq(authority_apply(&before, &event, NULL), 0);
         }

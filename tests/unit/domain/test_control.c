@@ -5,7 +5,8 @@
 #include "domain/control.h"
 
 static const enum control_kind kinds[] = {CONTROL_AUTHORITY_RELEASED, CONTROL_AUTHORITY_TAKEN, CONTROL_AUTHORITY_SEIZED,
-                                          CONTROL_LATE_SETTLED,       CONTROL_KEY_ROTATED,     CONTROL_KEY_RETIRED};
+                                          CONTROL_LATE_SETTLED,       CONTROL_KEY_ROTATED,     CONTROL_KEY_RETIRED,
+                                          CONTROL_LOG_CONTINUED};
 
 static struct position position_of(const char *text)
 {

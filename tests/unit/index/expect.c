@@ -34,7 +34,7 @@ static bool precedes(const struct view *a, const struct view *b)
 static void make_model(struct model *model, const struct history *history, struct index *index,
                        const size_t sizes[HISTORY_LOGS])
 {
-    static const size_t by_origin[HISTORY_LOGS] = {0, 3, 1, 2};
+    static const size_t by_origin[HISTORY_LOGS] = {0, 3, 4, 1, 2};
     struct authority_table table;
     history_authority(history, sizes, &table);
     *model = (struct model){.history = history, .index = index};

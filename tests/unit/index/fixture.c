@@ -6,11 +6,11 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "support/files.h"
 
 void folder_make(char out[FOLDER_MAX_BYTES])
 {
-    snprintf(out, FOLDER_MAX_BYTES, "/tmp/tally-index-XXXXXX");
-    cr_assert_not_null(mkdtemp(out));
+    files_temp_folder_within(out, FOLDER_MAX_BYTES);
 }
 
 static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *walk)

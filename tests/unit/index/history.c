@@ -10,7 +10,7 @@
 
 enum { EPOCHS = 5, TRIES = 20, CLOCK_SKEW = 60 };
 
-const char *const history_origins[HISTORY_LOGS] = {"t/a/1", "t/b/1", "t/c/1", "t/a/2"};
+const char *const history_origins[HISTORY_LOGS] = {"t/a/1", "t/b/1", "t/c/1", "t/a/2", "t/a/3"};
 static const char *const partitions[] = {"p", "q", "r", "*"};
 static const struct context_home homes[] = {{"q", "b"}};
 static const struct context configured[] = {
@@ -326,11 +326,12 @@ static void judge_queued(struct history *history, struct history_actor *actor)
     appended(history, actor, made);
 }
 
-static bool covered(const struct history_actor *actor, const struct history_entry *entry)
+static bool covered(const struct history_actor *actor, size_t of_log, const struct history_entry *entry)
 {
     struct control_authority authority;
     enum control_kind kind = control_kind_of(&entry->entry);
-    if (!control_begins_epoch(kind))
+    struct origin of = history_origin(of_log);
+    if (!control_rests(kind) || entry->entry.index >= authority_lived_end(&actor->table, of.region, of.incarnation))
         return true;
     cr_assert_eq(control_authority_parse(kind, buf_bytes(&entry->payload), &authority, NULL), 0);
     for (size_t log = 0; log < HISTORY_LOGS; log++) {
@@ -341,16 +342,71 @@ static bool covered(const struct history_actor *actor, const struct history_entr
     return true;
 }
 
+/* Takes in the next entry of a log, if it may. */
+static bool see(const struct history *history, struct history_actor *actor, size_t log)
+{
+    const struct history_entry *next = &history->entries[log][actor->seen[log]];
+    if (!covered(actor, log, next))
+        return false;
+    learn(&actor->table, log, next);
+    actor->seen[log]++;
+    return true;
+}
+
 static void replicate(struct history *history, struct history_actor *actor)
 {
     size_t log = below(history, HISTORY_LOGS);
     for (size_t n = 1 + below(history, 8); n > 0 && actor->seen[log] < history->counts[log]; n--) {
-        const struct history_entry *next = &history->entries[log][actor->seen[log]];
-        if (!covered(actor, next))
+        if (!see(history, actor, log))
             return;
-        learn(&actor->table, log, next);
-        actor->seen[log]++;
     }
+}
+
+/* The actor has lost all but so much of each log, and knows what follows from that. */
+static void lose(const struct history *history, struct history_actor *actor, const size_t left[HISTORY_LOGS])
+{
+    bool moved = true;
+    authority_table_free(&actor->table);
+    authority_table_init(&actor->table, &history_contexts);
+    memset(actor->seen, 0, sizeof(actor->seen));
+    while (moved) {
+        moved = false;
+        for (size_t log = 0; log < HISTORY_LOGS; log++) {
+            while (actor->seen[log] < left[log] && see(history, actor, log))
+                moved = true;
+        }
+    }
+}
+
+/* The region that has the log goes on in the next one, mostly without the end of some of its own. It says what it
+ * continues, unless an earlier version wrote the log: then nothing of it was lost. */
+static void begin_life(struct history *history, size_t log)
+{
+    struct history_actor *actor = &history->actors[0];
+    struct control_authority life = {.basis.count = 0};
+    struct origin of = history_origin(log);
+    size_t left[HISTORY_LOGS];
+    memcpy(left, actor->seen, sizeof(left));
+    if (history->seed % 4 != 3) {
+        for (size_t i = 0; i < HISTORY_LOGS; i++) {
+            if (strcmp(history_origin(i).region, of.region) == 0 && below(history, 3) != 0)
+                left[i] -= below(history, left[i] + 1) / (1 + below(history, 6));
+        }
+        lose(history, actor, left);
+    }
+    actor->log = log;
+    if (history->seed % 4 == 3)
+        return;
+    struct history_entry *made =
+        new_entry(history, actor, CONTEXT_SYSTEM, "*", CONTEXT_EPOCH_FIRST, control_type(CONTROL_LOG_CONTINUED));
+    for (size_t i = 0; i < HISTORY_LOGS; i++) {
+        struct origin origin = history_origin(i);
+        if (i != log && strcmp(origin.region, of.region) == 0)
+            cr_assert_eq(position_set(&life.basis, origin.region, origin.incarnation, actor->seen[i]), 0);
+    }
+    make_control(history, made);
+    cr_assert_eq(control_authority_encode(CONTROL_LOG_CONTINUED, &life, &made->payload, NULL), 0);
+    appended(history, actor, made);
 }
 
 static void step(struct history *history)
@@ -389,7 +445,9 @@ void history_make(struct history *history, uint64_t seed, size_t steps)
     }
     for (size_t i = 0; i < steps; i++) {
         if (i == steps / 2)
-            history->actors[0].log = 3; /* a new incarnation */
+            begin_life(history, 3);
+        if (i == steps / 4 * 3)
+            begin_life(history, 4);
         step(history);
     }
 }

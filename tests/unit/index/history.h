@@ -1,9 +1,10 @@
 /* Random histories of a cluster, and what an index must answer about any part of one.
  *
- * Three regions append to four logs (one region begins a new incarnation on the way), replicate from each other in the
- * order of rule 2, hand partitions over, seize them (also at the same time, also "*"), decide about what came late, and
- * compensate. Beside context "shop" there is "cart", which is created and changed on the way, perhaps more than once.
- * Streams and ids are few, so that they collide; some entries carry an epoch that nobody gave them.
+ * Three regions append to five logs (one region loses what its newest entries were, and begins a new log, twice on the
+ * way), replicate from each other in the order of rule 2, hand partitions over, seize them (also at the same time, also
+ * "*"), decide about what came late, and compensate. Beside context "shop" there is "cart", which is created and
+ * changed on the way, perhaps more than once. Streams and ids are few, so that they collide; some entries carry an
+ * epoch that nobody gave them.
  *
  * The expected answers are computed from the whole set of entries, without any of the index's shortcuts. */
 #ifndef UNIT_INDEX_HISTORY_H
@@ -13,7 +14,7 @@
 #include "index/index.h"
 
 enum {
-    HISTORY_LOGS = 4,
+    HISTORY_LOGS = 5,
     HISTORY_ACTORS = 3,
     HISTORY_ENTRIES_MAX = 400, /* of one log */
     HISTORY_NAME_BYTES = 16,

@@ -99,7 +99,7 @@ static void apply(struct way *way, size_t log)
     size_t count = 0;
     items[0] = history_item(way->history, log, first);
     bool change = history_stands_alone(way->history, log, first);
-    if (change && !index_ready(way->index, &items[0]))
+    if (change && !index_ready(way->index, way->numbers[log], &items[0]))
         return;
     if (change) {
         demote(way, log);
@@ -211,14 +211,14 @@ Test(history, a_change_that_is_not_ready_or_not_alone_is_our_own_bug)
     struct index *index = index_memory_new(&fixture_contexts);
     struct buf payload;
     buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
-    number(index, "c/b/1");
+    uint32_t log = number(index, "c/b/1");
     struct entry change = seizure_of(0, "a@1", &payload);
     struct entry next = entry_of(1, "order-1", 0, 7);
     struct index_entry items[] = {{.entry = &change, .payload = buf_bytes(&payload)}, {.entry = &next}};
-    cr_assert_not(index_ready(index, &items[0]));
+    cr_assert_not(index_ready(index, log, &items[0]));
     expect_abort(index, items, 1);
     apply_one(index, number(index, "c/a/1"), "order-1", 0, 1);
-    cr_assert(index_ready(index, &items[0]));
+    cr_assert(index_ready(index, log, &items[0]));
     expect_abort(index, items, 2);
     cr_assert_eq(index_apply(index, 0, items, 1, NULL), 0);
     buf_free(&payload);

@@ -10,13 +10,12 @@
 
 #include "base/mem.h"
 #include "crypto/note.h"
+#include "support/files.h"
 
 void fixture_init(struct fixture *fixture)
 {
     *fixture = (struct fixture){.disk = disk_posix(), .options = {.segment_size_bytes = LOG_SEGMENT_SIZE_MIN_BYTES}};
-    const char *parent = getenv("TMPDIR");
-    snprintf(fixture->folder, sizeof(fixture->folder), "%s/tally-log-XXXXXX", parent == NULL ? "/tmp" : parent);
-    cr_assert_not_null(mkdtemp(fixture->folder));
+    files_temp_folder_within(fixture->folder, sizeof(fixture->folder));
     snprintf(fixture->log_folder, sizeof(fixture->log_folder), "%s/log", fixture->folder);
     fixture->sha = sha256_new();
     chain_init(&fixture->chain, fixture->sha, BYTES_LITERAL(TEST_ORIGIN));

@@ -354,7 +354,7 @@ static bool look(struct view *view, size_t at)
     struct authority_event event;
     parse_at(at, index, &entry, &payload, &block);
     cr_assert_eq(authority_event_of(&entry, payload, origin, &event, NULL), 0);
-    bool ready = event.kind == CONTROL_UNKNOWN || authority_ready(&event, &view->seen);
+    bool ready = event.kind == CONTROL_UNKNOWN || authority_ready(&view->table, &event, &view->seen);
     if (ready && event.kind != CONTROL_UNKNOWN)
         cr_assert_eq(authority_apply(&view->table, &event, NULL), 0);
     block_release(block);

@@ -412,7 +412,7 @@ static bool apply_element(struct site *site, uint32_t number, uint64_t noted, st
               (unsigned long long)entry.index);
     if (entry.index < index_applied_size(site->index, number))
         return true;
-    if (!index_ready(site->index, &item))
+    if (!index_ready(site->index, number, &item))
         return false;
     cr_assert_eq(index_apply(site->index, number, &item, 1, NULL), 0);
     return true;

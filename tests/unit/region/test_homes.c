@@ -368,17 +368,24 @@ static struct site *eu_begins_again(bool indexed)
     eu = site_next_life(eu, indexed);
     site_tick(eu, 0);
     site_hello(eu, "us", NULL, 0);
-    cr_assert(region_accepting(eu->region));
+    cr_assert_eq(region_accepting(eu->region), indexed);
     return eu;
 }
 
-Test(homes, a_home_decides_only_once_its_earlier_logs_are_indexed)
+Test(homes, a_new_log_begins_once_the_index_has_the_earlier_ones_and_says_what_it_continues)
 {
     struct site *eu = eu_begins_again(false);
+    struct region_log_status status;
     struct order order;
-    cr_assert_eq(try_append(eu, "s", 2, &order), ERR_UNAVAILABLE);
-    cr_assert_not_null(strstr(order.command.refusal.err.message, "earlier logs"));
+    region_log_status(eu->region, 0, &status);
+    cr_assert_not_null(strstr(status.detail, "continues log demo/eu/1"), "%s", status.detail);
     site_indexed(eu, 1);
+    site_tick(eu, 0);
+    cr_assert(region_accepting(eu->region));
+    struct resting life;
+    cr_assert(lives_find(&region_authority(eu->region)->lives, "eu", 2, &life));
+    cr_assert_eq(life.basis_count, 1);
+    cr_assert_eq(resting_end(&life, "eu", 1), 1);
     cr_assert_eq(try_append(eu, "s", 2, &order), 0, "%s", order.command.refusal.err.message);
     cr_assert_eq(order.results[0].stream_version, 1, "the stream goes on");
     site_free(eu);
@@ -395,39 +402,115 @@ Test(homes, a_partition_is_handed_over_only_to_one_that_holds_the_earlier_logs)
     site_free(eu);
 }
 
+/* The first block of a log, made here. */
+struct made {
+    struct sha256 *sha;
+    struct chain chain;
+    struct block *block;
+};
+
+static struct made block_of(struct sha256 *sha, const char *origin)
+{
+    struct made made = {.sha = sha};
+    chain_init(&made.chain, sha, bytes_of_string(origin));
+    cr_assert_eq(block_new(0, made.chain.log_id, &made.block, NULL), 0);
+    return made;
+}
+
+static void add_change(struct made *made, enum control_kind kind, const char *partition, uint64_t epoch,
+                       const struct control_authority *change)
+{
+    struct buf payload, encoded;
+    uint64_t index = made->chain.range.size;
+    buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
+    buf_init(&encoded, ENTRY_MAX_BYTES);
+    cr_assert_eq(control_authority_encode(kind, change, &payload, NULL), 0);
+    struct frame frame = {.payload = buf_bytes(&payload), .has_payload = true, .salt = {1}};
+    struct entry entry = {.index = index,
+                          .time = 1 + index,
+                          .event_id = {1, (uint8_t)index},
+                          .epoch = epoch,
+                          .flags = ENTRY_FLAG_CONTROL,
+                          .context = BYTES_LITERAL("bank"),
+                          .partition = bytes_of_string(partition),
+                          .stream = BYTES_LITERAL(CONTROL_STREAM),
+                          .type = bytes_of_string(control_type(kind)),
+                          .prev = made->chain.prev,
+                          .payload_size_bytes = payload.size_bytes,
+                          .payload_commitment = entry_payload_commitment(made->sha, frame.salt, buf_bytes(&payload))};
+    memcpy(entry.log_id, made->chain.log_id, ENTRY_LOG_ID_SIZE);
+    memcpy(entry.event_id + 8, made->chain.log_id, ENTRY_LOG_ID_SIZE);
+    cr_assert_eq(entry_encode(&entry, &encoded, NULL), 0);
+    frame.entry = buf_bytes(&encoded);
+    cr_assert_eq(block_add(made->block, &frame, NULL), 0);
+    chain_append(&made->chain, made->sha, frame.entry, entry.time);
+    buf_free(&encoded);
+    buf_free(&payload);
+}
+
+/* The log of a peer has the block, and this site receives it and makes it durable. */
+static void receive(struct site *site, const char *peer, struct made *made)
+{
+    struct region_held held = {.size = made->chain.range.size};
+    snprintf(held.origin, sizeof(held.origin), "demo/%s/1", peer);
+    site_hello(site, peer, &held, 1);
+    uint32_t log = site_log_number(site, peer);
+    block_seal(made->block);
+    site_step(site, (struct region_event){
+                        .type = REGION_PULL_BLOCK, .peer = site_peer(site, peer), .log = log, .block = made->block});
+    block_release(made->block);
+    cr_assert_eq(site_count(site, REGION_ALARM), 0);
+    site_written_all(site, log);
+}
+
 /* The first block of us's log: it seizes what eu has, on this basis. */
 static struct block *seizure_of_us(struct sha256 *sha, const char *basis)
 {
     struct control_authority change = {.previous = BYTES_LITERAL("eu"), .actor = BYTES_LITERAL("test")};
-    struct chain chain;
-    struct buf payload, encoded;
-    struct block *block = NULL;
-    chain_init(&chain, sha, BYTES_LITERAL("demo/us/1"));
-    buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
-    buf_init(&encoded, ENTRY_MAX_BYTES);
+    struct made made = block_of(sha, "demo/us/1");
     cr_assert_eq(position_parse(bytes_of_string(basis), &change.basis, NULL), 0);
-    cr_assert_eq(control_authority_encode(CONTROL_AUTHORITY_SEIZED, &change, &payload, NULL), 0);
-    struct frame frame = {.payload = buf_bytes(&payload), .has_payload = true, .salt = {1}};
-    struct entry entry = {.time = 1,
-                          .event_id = {1},
-                          .epoch = 2,
-                          .flags = ENTRY_FLAG_CONTROL,
-                          .context = BYTES_LITERAL("bank"),
-                          .partition = BYTES_LITERAL("north"),
-                          .stream = BYTES_LITERAL(CONTROL_STREAM),
-                          .type = bytes_of_string(control_type(CONTROL_AUTHORITY_SEIZED)),
-                          .prev = chain.prev,
-                          .payload_size_bytes = payload.size_bytes,
-                          .payload_commitment = entry_payload_commitment(sha, frame.salt, buf_bytes(&payload))};
-    memcpy(entry.log_id, chain.log_id, ENTRY_LOG_ID_SIZE);
-    cr_assert_eq(entry_encode(&entry, &encoded, NULL), 0);
-    frame.entry = buf_bytes(&encoded);
-    cr_assert_eq(block_new(0, chain.log_id, &block, NULL), 0);
-    cr_assert_eq(block_add(block, &frame, NULL), 0);
-    block_seal(block);
-    buf_free(&encoded);
-    buf_free(&payload);
-    return block;
+    add_change(&made, CONTROL_AUTHORITY_SEIZED, "north", 2, &change);
+    block_seal(made.block);
+    return made.block;
+}
+
+/* ap seized "north" in vain; eu, which knew nothing of that, hands over everything, under a higher epoch. */
+static void hand_over_what_was_seized_in_vain(bool before)
+{
+    struct site *us = site_new("us", "eu ap");
+    const struct control_authority seizure = {.actor = BYTES_LITERAL("test")};
+    const struct control_authority release = {.successor = BYTES_LITERAL("us"), .actor = BYTES_LITERAL("test")};
+    struct made of_ap = block_of(us->sha, "demo/ap/1");
+    struct made of_eu = block_of(us->sha, "demo/eu/1");
+    add_change(&of_ap, CONTROL_AUTHORITY_SEIZED, "north", 2, &seizure);
+    add_change(&of_eu, CONTROL_AUTHORITY_SEIZED, "*", 3, &seizure);
+    add_change(&of_eu, CONTROL_AUTHORITY_RELEASED, "*", 3, &release);
+    site_tick(us, 0);
+    site_hello(us, "eu", NULL, 0);
+    site_hello(us, "ap", NULL, 0);
+    cr_assert(region_accepting(us->region));
+    if (before)
+        receive(us, "ap", &of_ap);
+    receive(us, "eu", &of_eu);
+    if (!before)
+        receive(us, "ap", &of_ap);
+    cr_assert(home_of(us, "north").released);
+    site_indexed(us, site_log_number(us, "ap"));
+    site_indexed(us, site_log_number(us, "eu"));
+    cr_expect_str_eq(home_of(us, "south").region, "us");
+    cr_expect_str_eq(home_of(us, "north").region, "us", "\"*\" speaks of it no more, so it is taken by itself");
+    cr_expect_eq(home_of(us, "north").epoch, 4);
+    site_free(us);
+}
+
+Test(homes, a_partition_that_another_seized_in_vain_is_taken_with_all_the_others)
+{
+    hand_over_what_was_seized_in_vain(true);
+}
+
+Test(homes, a_partition_that_turns_out_to_be_seized_in_vain_is_taken_too)
+{
+    hand_over_what_was_seized_in_vain(false);
 }
 
 Test(homes, a_log_that_a_change_rests_on_is_kept_though_only_another_peer_names_it)

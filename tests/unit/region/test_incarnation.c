@@ -92,6 +92,49 @@ static void start(uint64_t signed_size)
     buf_free(&note);
 }
 
+/* An own log, incarnation 2, of one entry, which says how much of the first log it continues. */
+static void start_continuing(const char *basis)
+{
+    struct region_log_found found = {.origin = "bank/eu/2"};
+    struct control_authority change = {.basis.count = 0};
+    struct buf payload, encoded;
+    struct block *block = NULL;
+    struct chain chain;
+    struct err err = {0};
+    config.incarnation = 2;
+    cr_assert_eq(note_verifier_rename(&log_signer.verifier, found.origin, NULL), 0);
+    chain_init(&chain, sha, bytes_of_string(found.origin));
+    buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
+    buf_init(&encoded, ENTRY_MAX_BYTES);
+    cr_assert_eq(position_parse(bytes_of_string(basis), &change.basis, NULL), 0);
+    cr_assert_eq(control_authority_encode(CONTROL_LOG_CONTINUED, &change, &payload, NULL), 0);
+    struct frame frame = {.payload = buf_bytes(&payload), .has_payload = true, .salt = {1}};
+    struct entry entry = {.time = 1,
+                          .event_id = {1},
+                          .epoch = CONTEXT_EPOCH_FIRST,
+                          .flags = ENTRY_FLAG_CONTROL,
+                          .context = BYTES_LITERAL(CONTROL_SYSTEM_CONTEXT),
+                          .partition = BYTES_LITERAL(CONTROL_ALL_PARTITIONS),
+                          .stream = BYTES_LITERAL(CONTROL_STREAM),
+                          .type = bytes_of_string(control_type(CONTROL_LOG_CONTINUED)),
+                          .prev = chain.prev,
+                          .payload_size_bytes = payload.size_bytes,
+                          .payload_commitment = entry_payload_commitment(sha, frame.salt, buf_bytes(&payload))};
+    memcpy(entry.log_id, chain.log_id, ENTRY_LOG_ID_SIZE);
+    cr_assert_eq(entry_encode(&entry, &encoded, NULL), 0);
+    frame.entry = buf_bytes(&encoded);
+    cr_assert_eq(block_new(0, chain.log_id, &block, NULL), 0);
+    cr_assert_eq(block_add(block, &frame, NULL), 0);
+    block_seal(block);
+    chain_append(&chain, sha, frame.entry, entry.time);
+    found.chain = chain;
+    cr_assert_eq(region_new(&config, &found, 1, memory, &region, &err), 0, "%s", err.message);
+    cr_assert_eq(region_found_block(region, 0, block, &err), 0, "%s", err.message);
+    block_release(block);
+    buf_free(&encoded);
+    buf_free(&payload);
+}
+
 static void step(struct region_event event)
 {
     event.now = (struct time_now){.mono_us = now_us, .wall_us = 1700000000ull * SECOND_US + now_us};
@@ -134,6 +177,15 @@ static bool begun_fresh(void)
             return update.effects[i].fresh;
     }
     return false;
+}
+
+static const char *begun_why(void)
+{
+    for (size_t i = 0; i < update.effect_count; i++) {
+        if (update.effects[i].type == REGION_BEGIN_INCARNATION)
+            return update.effects[i].text;
+    }
+    return "";
 }
 
 static enum region_log_state own_state(void)
@@ -246,6 +298,19 @@ Test(incarnation, a_fresh_one_needs_nobody_to_tell_but_looks_whether_anybody_is_
     cr_expect(region_accepting(region));
 }
 
+Test(incarnation, where_the_clock_was_set_back_the_next_numbers_are_left_out)
+{
+    config.accept_isolated = true;
+    config.incarnation = 1800000000;
+    start(0);
+    misses(0);
+    misses(1);
+    now_us += WAIT_US + 1234;
+    tick();
+    cr_expect_eq(begun(), 1800000001 + now_us % SECOND_US);
+    cr_expect_gt(begun(), 1800000001, "which an earlier life may have used");
+}
+
 Test(incarnation, a_later_one_that_a_peer_holds_is_taken_over)
 {
     start(7);
@@ -253,6 +318,77 @@ Test(incarnation, a_later_one_that_a_peer_holds_is_taken_over)
     hears(1, "bank/eu/2", 3, bytes_of(NULL, 0));
     cr_expect_eq(begun(), 4);
     cr_expect_not(begun_fresh());
+}
+
+/* --- What it continues --- */
+
+Test(incarnation, a_later_log_says_what_it_continues_before_anything_else)
+{
+    struct resting life;
+    config.incarnation = 2;
+    start(0);
+    hears(0, "", 0, bytes_of(NULL, 0));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_assert(region_accepting(region));
+    cr_assert(lives_find(&region_authority(region)->lives, "eu", 2, &life));
+    cr_assert_eq(life.basis_count, 0, "it knows of no earlier one");
+    size_t writes = 0;
+    for (size_t i = 0; i < update.effect_count; i++) {
+        const struct region_effect *effect = &update.effects[i];
+        if (effect->type != REGION_WRITE)
+            continue;
+        writes++;
+        cr_assert_eq(effect->block->first_index, 0);
+        cr_assert_eq(effect->block->entry_count, 1);
+    }
+    cr_assert_eq(writes, 1);
+}
+
+Test(incarnation, the_first_log_of_a_region_continues_nothing)
+{
+    struct resting life;
+    start(0);
+    hears(0, "", 0, bytes_of(NULL, 0));
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_assert(region_accepting(region));
+    cr_assert_not(lives_find(&region_authority(region)->lives, "eu", 1, &life));
+}
+
+Test(incarnation, a_log_that_continues_what_nobody_has_ends_too)
+{
+    start_continuing("eu@9");
+    hears(0, "bank/eu/1", 0, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 0);
+    hears(1, "bank/eu/2", 1, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 3);
+    cr_expect(begun_fresh());
+    cr_expect_not_null(strstr(begun_why(), "LOST: entries 0 to 8 of log bank/eu/1"), "%s", begun_why());
+}
+
+Test(incarnation, what_a_log_continues_is_waited_for_while_a_peer_is_away)
+{
+    struct region_log_status status;
+    start_continuing("eu@9");
+    hears(0, "", 0, bytes_of(NULL, 0));
+    misses(1);
+    now_us += 100 * WAIT_US;
+    tick();
+    cr_expect_eq(begun(), 0);
+    cr_expect_eq(own_state(), REGION_LOG_WAITING);
+    region_log_status(region, 0, &status);
+    cr_expect_not_null(strstr(status.detail, "continues 9 entries of bank/eu/1"), "%s", status.detail);
+    hears(1, "bank/eu/1", 9, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 0, "it is pulled");
+    cr_expect_not(region_accepting(region));
+}
+
+Test(incarnation, a_log_that_continues_what_is_here_goes_on)
+{
+    start_continuing("");
+    hears(0, "", 0, bytes_of(NULL, 0));
+    hears(1, "bank/eu/2", 1, bytes_of(NULL, 0));
+    cr_expect_eq(begun(), 0);
+    cr_expect(region_accepting(region));
 }
 
 Test(incarnation, a_number_that_leaves_no_room_for_others_is_not_believed)

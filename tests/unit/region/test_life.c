@@ -115,6 +115,21 @@ Test(life, what_was_signed_is_remembered_and_never_goes_back)
     cr_assert_eq(remembered(), 9);
 }
 
+Test(life, a_note_of_the_size_that_is_remembered_is_written_again)
+{
+    struct buf note = note_of(5);
+    struct buf kept;
+    (void)found();
+    remember(5);
+    cr_assert_eq(buf_append(&note, BYTES_LITERAL("\xe2\x80\x94 other AAAAAAAA\n")), 0);
+    cr_assert_eq(life_remember_signed(&store, "demo/eu/1", buf_bytes(&note), NULL), 0);
+    buf_init(&kept, NOTE_MAX_BYTES);
+    cr_assert_eq(disk_read_file(disk_posix(), path_of("signed/eu-1"), &kept, NULL), 0);
+    cr_assert(bytes_equal(buf_bytes(&kept), buf_bytes(&note)), "what is there may not be durable");
+    buf_free(&kept);
+    buf_free(&note);
+}
+
 Test(life, notes_beside_a_log_that_is_gone_become_what_is_remembered)
 {
     struct buf note = note_of(12);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "support/files.h"
 
 /* --- Blocks --- */
 
@@ -227,6 +228,7 @@ static int status(struct rpc_backend *backend, struct rpc_status *ret, struct er
         ret->logs[i].state = i == 0 ? REGION_LOG_ACCEPTING : REGION_LOG_MIRRORING;
         ret->logs[i].size = log_durable_size(stage->logs[i]);
         ret->logs[i].known_size = ret->logs[i].size + 2;
+        ret->logs[i].queued_open = 9;
     }
     ret->peer_count = 1;
     ret->peers[0] = (struct region_peer_status){.up = true, .heard = true, .mirrored_size = 1};
@@ -471,9 +473,7 @@ void stage_init(struct stage *stage)
     pthread_mutex_init(&stage->mutex, NULL);
     pthread_cond_init(&stage->changed, NULL);
     buf_init(&stage->note, NOTE_MAX_BYTES);
-    const char *parent = getenv("TMPDIR");
-    snprintf(stage->folder, sizeof(stage->folder), "%s/tally-rpc-XXXXXX", parent == NULL ? "/tmp" : parent);
-    cr_assert_not_null(mkdtemp(stage->folder));
+    files_temp_folder_within(stage->folder, sizeof(stage->folder));
     stage_add_log(stage);
     struct err err = {0};
     cr_assert_eq(rpc_server_start(&stage->backend, "127.0.0.1:0", &stage->server, &stage->port, &err), 0, "%s",

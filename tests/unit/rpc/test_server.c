@@ -216,6 +216,7 @@ Test(server, status_tells_logs_peers_contexts_and_position)
     cr_expect_not(response->logs[1]->own);
     cr_expect_str_eq(response->logs[0]->state, "accepting");
     cr_expect_eq(response->logs[0]->lag, 2);
+    cr_expect_eq(response->logs[0]->queued_open, 9);
     cr_assert_eq(response->n_peers, 1);
     cr_expect_str_eq(response->peers[0]->region, "us");
     cr_expect_eq(response->peers[0]->last_contact_ms_ago, 2000);

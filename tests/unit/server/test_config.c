@@ -7,6 +7,7 @@
 
 #include "crypto/keyfile.h"
 #include "server/config.h"
+#include "support/files.h"
 
 static char folder[64];
 
@@ -55,8 +56,7 @@ static void add_peer_keys(const char *log_name, const char *cosign_name)
 static void set_up(void)
 {
     char path[DISK_PATH_MAX_BYTES];
-    snprintf(folder, sizeof(folder), "/tmp/tally-config-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
+    files_temp_folder_within(folder, sizeof(folder));
     path_of("keys", path);
     cr_assert_eq(disk_make_dir(disk_posix(), path, NULL), 0);
     make_key("keys/log.key", "bank/eu/1", NOTE_KEY_ED25519, 1);

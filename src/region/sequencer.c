@@ -248,13 +248,24 @@ static int is_repetition(struct region *region, const struct region_command *com
     return 0;
 }
 
-int sequencer_write(struct region *region, struct region_command *command, struct region_stream_write *write,
-                    struct region_result *results)
+/* Event `event` of write `write` is next: when nothing from it on has been announced to the overlay, some are. */
+static void look_ahead(const struct region *region, const struct region_command *command, size_t write, size_t event,
+                       struct command_cursor *ahead)
+{
+    struct index_asked asked[COMMAND_AHEAD_EVENTS];
+    if (ahead->write == write && ahead->event == event)
+        overlay_ahead(&region->overlay, asked, command_ahead(command, ahead, asked));
+}
+
+/* number: of the write in its command, as *ahead counts. */
+static int decide_write(struct region *region, struct region_command *command, struct region_stream_write *write,
+                        size_t number, struct command_cursor *ahead, struct region_result *results)
 {
     struct region_refusal *refusal = &command->refusal;
     struct stream_state state = {.exists = false};
     uint64_t epoch = 0;
     bool repetition = false;
+    look_ahead(region, command, number, 0, ahead);
     int code = is_repetition(region, command, write, &repetition, &refusal->err);
     if (code == 0 && !repetition)
         code = homes_decide(region, write, &epoch, refusal);
@@ -265,6 +276,7 @@ int sequencer_write(struct region *region, struct region_command *command, struc
     if (code == 0 && !repetition)
         code = check_version(write, &state, refusal);
     for (size_t i = 0; code == 0 && i < write->event_count; i++) {
+        look_ahead(region, command, number, i, ahead);
         code = decide_event(region, command, write, &write->events[i], epoch, &state, &results[i]);
         if (code == 0 && results[i].duplicate && !repetition && write->expectation != STREAM_ANY)
             code = err_set(&refusal->err, ERR_VERSION_CONFLICT,
@@ -274,6 +286,13 @@ int sequencer_write(struct region *region, struct region_command *command, struc
     }
     write->epoch = epoch;
     return code;
+}
+
+int sequencer_write(struct region *region, struct region_command *command, struct region_stream_write *write,
+                    struct region_result *results)
+{
+    struct command_cursor nothing_ahead = {.write = SIZE_MAX};
+    return decide_write(region, command, write, 0, &nothing_ahead, results);
 }
 
 /* --- Blocks --- */
@@ -440,10 +459,11 @@ int sequencer_writes(struct region *region, struct region_command *command)
 {
     struct region_refusal *refusal = &command->refusal;
     struct region_result *results = command->results;
+    struct command_cursor ahead = {0};
     int code = 0;
     for (size_t i = 0; code == 0 && i < command->write_count; i++) {
         refusal->write_number = i;
-        code = sequencer_write(region, command, &command->writes[i], results);
+        code = decide_write(region, command, &command->writes[i], i, &ahead, results);
         results += command->writes[i].event_count;
     }
     return code == 0 ? bounds_decide(region, command) : code;

@@ -62,6 +62,13 @@ size_t block_room_bytes(const struct block *block)
     return (size_t)BLOCK_HEADER_BYTES + BLOCK_BODY_MAX_BYTES - block->size_bytes;
 }
 
+int block_reserve(struct block *block, size_t size_bytes, struct err *err)
+{
+    size_t room = block_room_bytes(block);
+    int code = reserve(block, block->size_bytes + (uint32_t)(size_bytes < room ? size_bytes : room));
+    return code == 0 ? 0 : err_no_memory(err, "a block");
+}
+
 int block_add(struct block *block, const struct frame *frame, struct err *err)
 {
     PRE(block->padded_size_bytes == 0); /* not sealed */

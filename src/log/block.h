@@ -54,6 +54,8 @@ struct block {
  * caller owns one reference. ERR_NO_MEMORY. */
 int block_new(uint64_t first_index, const uint8_t log_id[ENTRY_LOG_ID_SIZE], struct block **ret,
               struct err *err) MUST_USE;
+/* Gets memory for so many more bytes of elements at once, at most what the body may have. ERR_NO_MEMORY. */
+int block_reserve(struct block *block, size_t size_bytes, struct err *err) MUST_USE;
 /* Room left in the body. */
 size_t block_room_bytes(const struct block *block);
 /* Appends one element made from the parts. ERR_TOO_LARGE when it does not fit any more (bytes or count), ERR_NO_MEMORY;

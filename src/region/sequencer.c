@@ -159,8 +159,8 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
     if (code == ERR_NO_MEMORY)
         code = err_no_memory(err, "an entry");
     if (code == 0) {
-        block_note_fingerprint(region->open_block, fingerprint);
-        chain_append(chain, region->sha, buf_bytes(&encoded), entry->time);
+        struct hash leaf = chain_append(chain, region->sha, frame.entry, entry->time);
+        block_note(region->open_block, fingerprint, &leaf);
         region->last_time = entry->time;
     }
     buf_free(&encoded);

@@ -133,6 +133,7 @@ struct region {
     struct region_config config;
     struct index *index;
     struct sha256 *sha;
+    struct buf encoded;      /* the entry that is being appended; kept, so that each need not ask for memory */
     struct keyring own_keys; /* of the own log and its earlier incarnations */
     size_t key_changes_told; /* of config.key_changes: known to be in a log */
     struct overlay overlay;

@@ -56,6 +56,7 @@ struct batch {
     struct append_call *call;
     struct append_job *job;
     struct appender_note note; /* it is decided, or has been forwarded */
+    bool submitted;            /* by a helper */
     bool decided;
     bool given_up;
     bool forwarded;              /* with this outcome: */
@@ -88,9 +89,9 @@ struct append_call {
 
     bool preparing; /* another one, and what comes of it: */
     struct call_message preparing_message;
-    struct append_job *job;
-    int job_code;
-    struct err job_err;
+    struct batch *batch;
+    int batch_code; /* why there is none */
+    struct err batch_err;
     struct appender_task task;
     struct appender_note prepared;
 
@@ -463,26 +464,25 @@ static void on_decided(struct appender_note *note)
     advance(batch->call);
 }
 
-static void submit(struct append_call *call, struct append_job *job, struct batch *batch)
-{
-    *batch = (struct batch){.call = call, .job = job, .note = {.arrive = on_decided}};
-    if (call->method == APPEND_UNARY && job->forward) {
-        call_message_move(&call->preparing_message, &batch->message);
-    }
-    job->append.done = on_done;
-    job->append.context = batch;
-    queue_push_back(&call->batches, &batch->link);
-    batch->decided = job->append.command.refusal.code != 0;
-    if (!batch->decided)
-        appender_submit(call->appender, &job->append);
-}
-
-/* Any thread: nobody else touches what is being prepared. */
+/* Makes call->batch of call->preparing_message. Any thread: nobody else touches these meanwhile. */
 static void prepare(struct append_call *call, struct append_tools *tools)
 {
-    call->job_code = append_job_new(call->preparing_message.bytes, &call->job, &call->job_err);
-    if (call->job_code == 0)
-        append_job_prepare(call->job, call->appender->backend, tools);
+    struct append_job *job = NULL;
+    call->batch = NULL;
+    call->batch_code = append_job_new(call->preparing_message.bytes, &job, &call->batch_err);
+    if (call->batch_code != 0)
+        return;
+    call->batch = arena_alloc_zero(&job->append.arena, 1, sizeof(*call->batch));
+    if (call->batch == NULL) {
+        call->batch_code = err_no_memory(&call->batch_err, "an append");
+        append_job_free(job);
+        return;
+    }
+    *call->batch = (struct batch){.call = call, .job = job, .note = {.arrive = on_decided}};
+    job->append.done = on_done;
+    job->append.context = call->batch;
+    append_job_prepare(job, call->appender->backend, tools);
+    call->batch->decided = job->append.command.refusal.code != 0;
 }
 
 /* Nothing more is taken from the client; what was taken is answered first. */
@@ -493,27 +493,42 @@ static void stop_reading(struct append_call *call, int code, const struct err *e
     call->err = *err;
 }
 
-static void take_prepared(struct append_call *call)
+/* Whether it is too late to submit what a call of Append brought. Any thread. */
+static bool too_late(const struct append_call *call)
 {
     struct rpc_backend *backend = call->appender->backend;
-    struct append_job *job = call->job;
-    struct batch *batch = NULL;
+    return call->method == APPEND_UNARY && backend->ops->stopping(backend);
+}
+
+/* The batch is among those of the call from now on, and with the region unless it is refused. */
+static void keep(struct append_call *call, struct batch *batch)
+{
+    if (call->method == APPEND_UNARY && batch->job->forward)
+        call_message_move(&call->preparing_message, &batch->message);
+    queue_push_back(&call->batches, &batch->link);
+    if (batch->submitted && over(call))
+        give_up_batches(call);
+    else if (!batch->submitted && !batch->decided)
+        appender_submit(call->appender, &batch->job->append);
+}
+
+static void take_prepared(struct append_call *call)
+{
+    struct batch *batch = call->batch;
     struct err err = {0};
     size_t size_bytes = call->preparing_message.bytes.size_bytes;
+    bool kept = batch != NULL && (batch->submitted || (!over(call) && !too_late(call)));
     call->preparing = false;
-    call->job = NULL;
-    if (job != NULL)
-        batch = arena_alloc_zero(&job->append.arena, 1, sizeof(*batch));
+    call->batch = NULL;
     if (batch == NULL)
-        stop_reading(call, call->job_code != 0 ? call->job_code : err_no_memory(&call->job_err, "an append"),
-                     &call->job_err);
-    else if (call->method == APPEND_UNARY && backend->ops->stopping(backend))
+        stop_reading(call, call->batch_code, &call->batch_err);
+    else if (kept)
+        keep(call, batch);
+    else
         stop_reading(call, err_set(&err, ERR_UNAVAILABLE, "the server is stopping; try again soon, or another region"),
                      &err);
-    else if (!over(call))
-        submit(call, job, batch);
-    if (batch == NULL || batch->call == NULL) {
-        append_job_free(job);
+    if (!kept) {
+        append_job_free(batch == NULL ? NULL : batch->job);
         release_room(call, size_bytes);
     }
     if (call->preparing_message.bytes.data != NULL)
@@ -527,11 +542,20 @@ static void on_prepared(struct appender_note *note)
     advance(call);
 }
 
-/* On a helper's thread. */
+/* On a helper's thread. It submits too, which spares a large batch one way through the appender; so the region may be
+ * done with the batch before it is among those of the call. */
 static void prepare_elsewhere(struct appender_task *task, struct append_tools *tools)
 {
     struct append_call *call = QUEUE_ITEM(task, struct append_call, task);
+    struct rpc_backend *backend = call->appender->backend;
     prepare(call, tools);
+    if (call->batch != NULL && !call->batch->decided && !too_late(call)) {
+        struct rpc_append *append = &call->batch->job->append;
+        struct err err = {0};
+        call->batch->submitted = true;
+        if (backend->ops->submit(backend, &append, 1, &err) != 1)
+            appender_refuse(append, &err);
+    }
     appender_post(call->appender, &call->prepared);
 }
 
@@ -562,6 +586,7 @@ static bool take_message(struct append_call *call)
     call->in_flight++;
     call->in_flight_bytes += size_bytes;
     if (size_bytes > IN_PLACE_MAX_BYTES) {
+        appender_flush(call->appender); /* what this call submitted before comes before it */
         appender_help(call->appender, &call->task);
     } else {
         prepare(call, &call->appender->tools);

@@ -57,6 +57,7 @@ struct appender_thread {
     uint64_t next_tick_us;
     struct rpc_append *ready[READY_MAX];
     size_t ready_count;
+    size_t ready_turns; /* events that were taken since the first of them was ready */
     struct inbox inbox;
     grpc_channel *nowhere;
     grpc_call *bell;
@@ -96,18 +97,23 @@ void appender_post(struct appender *appender, struct appender_note *note)
     inbox_post(&of(appender)->inbox, &note->item);
 }
 
+void appender_refuse(struct rpc_append *append, const struct err *err)
+{
+    append->command.refusal.code = err->code;
+    append->command.refusal.err = *err;
+    rpc_append_done(append);
+}
+
 void appender_flush(struct appender *appender)
 {
     struct appender_thread *thread = of(appender);
     struct err err = {0};
     size_t count = thread->ready_count;
     thread->ready_count = 0;
+    thread->ready_turns = 0;
     size_t taken = count == 0 ? 0 : appender->backend->ops->submit(appender->backend, thread->ready, count, &err);
-    for (size_t i = taken; i < count; i++) {
-        thread->ready[i]->command.refusal.code = err.code;
-        thread->ready[i]->command.refusal.err = err;
-        rpc_append_done(thread->ready[i]);
-    }
+    for (size_t i = taken; i < count; i++)
+        appender_refuse(thread->ready[i], &err);
 }
 
 void appender_submit(struct appender *appender, struct rpc_append *append)
@@ -200,9 +206,8 @@ static void take_event_or_flush(struct appender_thread *thread)
 {
     gpr_timespec at_once = gpr_inf_past(GPR_CLOCK_MONOTONIC);
     grpc_event event = grpc_completion_queue_next(thread->queue, at_once, NULL);
-    if (event.type == GRPC_OP_COMPLETE)
-        complete(event);
-    else
+    complete(event);
+    if (event.type != GRPC_OP_COMPLETE || ++thread->ready_turns == READY_MAX)
         appender_flush(&thread->appender);
 }
 

@@ -61,6 +61,8 @@ void appender_post(struct appender *appender, struct appender_note *note);
 /* Hands it to the region, together with others that follow at once: append->done is called, on any thread, also when
  * it could not be handed over, with the reason as its refusal. On the appender's thread, as the next ones. */
 void appender_submit(struct appender *appender, struct rpc_append *append);
+/* Any thread: the answer to an append that could not be handed to the region. */
+void appender_refuse(struct rpc_append *append, const struct err *err);
 /* What was submitted is with the region when this returns. */
 void appender_flush(struct appender *appender);
 /* Gives a task to the helpers. Each call may have one. */

@@ -1,4 +1,4 @@
-/* Blocking calls on gRPC core's C API.
+/* Calls on gRPC core's C API.
  *
  * gRPC core is asynchronous: operations are started in batches under a tag, and their completion appears on a
  * completion queue. Here each call has a queue of its own, of the "pluck" kind, so that two threads of one call can
@@ -18,6 +18,9 @@
  * it, touch them.
  *  3. Writes never look at the status: a failed one says that the call is over, and the reader learns why.
  *
+ * Calls that share a queue (channel_queue) are the same, but for who collects: the tags lead to the call, and one
+ * thread takes them as they come. A read without a message is reported once CALL_STATUS has come too.
+ *
  * What the server says went wrong is in the trailing metadata "tally-error-bin" (an ErrorDetail). It is a hint from
  * outside: it is decoded under a memory ceiling, and an unknown number falls back to the gRPC status. */
 #include "client/channel.h"
@@ -33,6 +36,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/queue.h"
 #include "client/decode.h"
 #include "tally/v1/ledger.pb-c.h"
 
@@ -56,17 +60,37 @@ struct channel {
 
 enum call_tag { CALL_OPEN, CALL_STATUS, CALL_READ, CALL_WRITE, CALL_TAGS };
 
+struct channel_queue {
+    grpc_completion_queue *grpc;
+    struct queue_link calls;
+};
+
+/* Its address is the tag. */
+struct call_mark {
+    struct channel_call *call;
+    enum call_tag tag;
+};
+
 struct channel_call {
     struct channel *channel;
     grpc_completion_queue *queue;
     grpc_call *grpc;
-    char tags[CALL_TAGS]; /* their addresses are the tags */
-    bool ended;           /* CALL_STATUS was collected */
+    struct call_mark marks[CALL_TAGS];
+    bool ended; /* CALL_STATUS was collected */
     atomic_bool cancelled;
     grpc_metadata_array headers;
     grpc_metadata_array trailers;
     grpc_status_code status;
     grpc_slice status_text;
+
+    /* Of a call on a shared queue: */
+    struct queue_link link;
+    void *context;
+    bool unary;
+    bool asking;  /* the read under way writes too */
+    bool reading; /* CHANNEL_READ is owed */
+    grpc_byte_buffer *received;
+    grpc_byte_buffer *sending;
 };
 
 /* --- Addresses --- */
@@ -312,7 +336,7 @@ static gpr_timespec deadline_after(uint64_t timeout_ms)
 static bool call_collect(struct channel_call *call, enum call_tag tag)
 {
     grpc_event event =
-        grpc_completion_queue_pluck(call->queue, &call->tags[tag], gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        grpc_completion_queue_pluck(call->queue, &call->marks[tag], gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
     INVARIANT(event.type == GRPC_OP_COMPLETE);
     return event.success != 0;
 }
@@ -320,22 +344,25 @@ static bool call_collect(struct channel_call *call, enum call_tag tag)
 /* Fails only for batches that are against the rules, which would be our own mistake. */
 static void call_start(struct channel_call *call, const grpc_op *ops, size_t count, enum call_tag tag)
 {
-    grpc_call_error error = grpc_call_start_batch(call->grpc, ops, count, &call->tags[tag], NULL);
+    grpc_call_error error = grpc_call_start_batch(call->grpc, ops, count, &call->marks[tag], NULL);
     INVARIANT(error == GRPC_CALL_OK);
 }
 
-static int call_new(struct channel *channel, const char *method, uint64_t timeout_ms, struct channel_call **ret,
-                    struct err *err)
+/* The call has a queue of its own when queue is NULL. */
+static int call_new(struct channel *channel, struct channel_queue *queue, const char *method, uint64_t timeout_ms,
+                    struct channel_call **ret, struct err *err)
 {
     struct channel_call *call = mem_alloc_zero(1, sizeof(*call));
     if (call == NULL)
         return err_no_memory(err, "a call");
     grpc_slice name = grpc_slice_from_copied_string(method);
     call->channel = channel;
-    call->queue = grpc_completion_queue_create_for_pluck(NULL);
+    call->queue = queue != NULL ? queue->grpc : grpc_completion_queue_create_for_pluck(NULL);
     call->grpc = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, call->queue, name, NULL,
                                           deadline_after(timeout_ms), NULL);
     grpc_slice_unref(name);
+    for (enum call_tag tag = 0; tag < CALL_TAGS; tag++)
+        call->marks[tag] = (struct call_mark){.call = call, .tag = tag};
     atomic_init(&call->cancelled, false);
     call->status_text = grpc_empty_slice();
     grpc_metadata_array_init(&call->headers);
@@ -344,14 +371,25 @@ static int call_new(struct channel *channel, const char *method, uint64_t timeou
     return 0;
 }
 
-static void call_free(struct channel_call *call)
+/* Leaves the queue alone. */
+static void call_free_shared(struct channel_call *call)
 {
+    if (call->sending != NULL)
+        grpc_byte_buffer_destroy(call->sending);
+    if (call->received != NULL)
+        grpc_byte_buffer_destroy(call->received);
     grpc_slice_unref(call->status_text);
     grpc_metadata_array_destroy(&call->trailers);
     grpc_metadata_array_destroy(&call->headers);
     grpc_call_unref(call->grpc);
-    grpc_completion_queue_destroy(call->queue);
     mem_free(call);
+}
+
+static void call_free(struct channel_call *call)
+{
+    grpc_completion_queue *queue = call->queue;
+    call_free_shared(call);
+    grpc_completion_queue_destroy(queue);
 }
 
 static grpc_op op_status(struct channel_call *call)
@@ -363,47 +401,49 @@ static grpc_op op_status(struct channel_call *call)
     return op;
 }
 
+static void start_unary(struct channel_call *call, struct bytes request)
+{
+    call->sending = message_make(request);
+    grpc_op ops[] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA},
+        {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = call->sending},
+        {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
+        {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &call->headers},
+        {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->received},
+        op_status(call),
+    };
+    call_start(call, ops, sizeof(ops) / sizeof(ops[0]), CALL_STATUS);
+}
+
+static int take_unary(struct channel_call *call, struct buf *out, struct buf *detail, struct err *err)
+{
+    if (call->status != GRPC_STATUS_OK)
+        return call_outcome(call, detail, err);
+    if (call->received == NULL)
+        return err_set(err, ERR_CORRUPT, "%s answered without a message", call->channel->address);
+    grpc_byte_buffer *message = call->received;
+    call->received = NULL;
+    return message_take(message, out, err);
+}
+
 int channel_unary(struct channel *channel, const char *method, struct bytes request, uint64_t timeout_ms,
                   struct buf *out, struct buf *detail, struct err *err)
 {
     struct channel_call *call = NULL;
     int rc = message_check(request, err);
     if (rc == 0)
-        rc = call_new(channel, method, timeout_ms, &call, err);
+        rc = call_new(channel, NULL, method, timeout_ms, &call, err);
     if (rc != 0)
         return rc;
-    grpc_byte_buffer *sent = message_make(request);
-    grpc_byte_buffer *received = NULL;
-    grpc_op ops[] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA},
-        {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = sent},
-        {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
-        {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &call->headers},
-        {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &received},
-        op_status(call),
-    };
-    call_start(call, ops, sizeof(ops) / sizeof(ops[0]), CALL_STATUS);
+    start_unary(call, request);
     (void)call_collect(call, CALL_STATUS);
-    grpc_byte_buffer_destroy(sent);
-    if (call->status != GRPC_STATUS_OK)
-        rc = call_outcome(call, detail, err);
-    else if (received == NULL)
-        rc = err_set(err, ERR_CORRUPT, "%s answered %s without a message", channel->address, method);
-    if (rc == 0)
-        rc = message_take(received, out, err);
-    else if (received != NULL)
-        grpc_byte_buffer_destroy(received);
+    rc = take_unary(call, out, detail, err);
     call_free(call);
     return rc;
 }
 
-int channel_call_open(struct channel *channel, const char *method, uint64_t timeout_ms, struct channel_call **ret,
-                      struct err *err)
+static void start_stream(struct channel_call *call)
 {
-    struct channel_call *call = NULL;
-    int rc = call_new(channel, method, timeout_ms, &call, err);
-    if (rc != 0)
-        return rc;
     grpc_op status = op_status(call);
     call_start(call, &status, 1, CALL_STATUS);
     grpc_op open[] = {
@@ -411,6 +451,16 @@ int channel_call_open(struct channel *channel, const char *method, uint64_t time
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &call->headers},
     };
     call_start(call, open, sizeof(open) / sizeof(open[0]), CALL_OPEN);
+}
+
+int channel_call_open(struct channel *channel, const char *method, uint64_t timeout_ms, struct channel_call **ret,
+                      struct err *err)
+{
+    struct channel_call *call = NULL;
+    int rc = call_new(channel, NULL, method, timeout_ms, &call, err);
+    if (rc != 0)
+        return rc;
+    start_stream(call);
     *ret = call;
     return 0;
 }
@@ -476,4 +526,168 @@ void channel_call_close(struct channel_call *call)
     if (!call->ended)
         (void)call_collect(call, CALL_STATUS);
     call_free(call);
+}
+
+/* --- Many calls, one thread --- */
+
+int channel_queue_new(struct channel_queue **ret, struct err *err)
+{
+    struct channel_queue *queue = mem_alloc_zero(1, sizeof(*queue));
+    if (queue == NULL)
+        return err_no_memory(err, "a queue of calls");
+    grpc_init();
+    queue->grpc = grpc_completion_queue_create_for_next(NULL);
+    queue_init(&queue->calls);
+    *ret = queue;
+    return 0;
+}
+
+void channel_queue_free(struct channel_queue *queue)
+{
+    if (queue == NULL)
+        return;
+    for (struct queue_link *link = queue->calls.next; link != &queue->calls; link = link->next)
+        (void)grpc_call_cancel(QUEUE_ITEM(link, struct channel_call, link)->grpc, NULL);
+    grpc_completion_queue_shutdown(queue->grpc);
+    gpr_timespec never = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    while (grpc_completion_queue_next(queue->grpc, never, NULL).type != GRPC_QUEUE_SHUTDOWN) {
+    }
+    struct queue_link *link = NULL;
+    while ((link = queue_pop_front(&queue->calls)) != NULL)
+        call_free_shared(QUEUE_ITEM(link, struct channel_call, link));
+    grpc_completion_queue_destroy(queue->grpc);
+    mem_free(queue);
+    grpc_shutdown();
+}
+
+/* Whether this is something to report. */
+static bool note_event(struct channel_call *call, enum call_tag tag, enum channel_happened *ret)
+{
+    switch (tag) {
+    case CALL_WRITE:
+        grpc_byte_buffer_destroy(call->sending);
+        call->sending = NULL;
+        *ret = CHANNEL_WRITTEN;
+        return true;
+    case CALL_READ:
+        if (call->asking) {
+            grpc_byte_buffer_destroy(call->sending);
+            call->sending = NULL;
+            call->asking = false;
+        }
+        call->reading = call->received == NULL && !call->ended;
+        *ret = CHANNEL_READ;
+        return !call->reading;
+    case CALL_STATUS:
+        call->ended = true;
+        *ret = CHANNEL_READ;
+        return call->unary || call->reading;
+    default:
+        return false;
+    }
+}
+
+bool channel_queue_next(struct channel_queue *queue, uint64_t until_mono_us, struct channel_event *ret)
+{
+    gpr_timespec until = until_mono_us > INT64_MAX ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
+                                                   : gpr_time_from_micros((int64_t)until_mono_us, GPR_CLOCK_MONOTONIC);
+    for (;;) {
+        grpc_event event = grpc_completion_queue_next(queue->grpc, until, NULL);
+        if (event.type != GRPC_OP_COMPLETE)
+            return false;
+        const struct call_mark *mark = event.tag;
+        struct channel_call *call = mark->call;
+        if (!note_event(call, mark->tag, &ret->happened))
+            continue;
+        ret->call = call;
+        ret->context = call->context;
+        return true;
+    }
+}
+
+static int open_shared(struct channel_queue *queue, struct channel *channel, const char *method, uint64_t timeout_ms,
+                       void *context, struct channel_call **ret, struct err *err)
+{
+    struct channel_call *call = NULL;
+    int rc = call_new(channel, queue, method, timeout_ms, &call, err);
+    if (rc != 0)
+        return rc;
+    call->context = context;
+    queue_push_back(&queue->calls, &call->link);
+    *ret = call;
+    return 0;
+}
+
+int channel_queue_open(struct channel_queue *queue, struct channel *channel, const char *method, void *context,
+                       struct channel_call **ret, struct err *err)
+{
+    int rc = open_shared(queue, channel, method, 0, context, ret, err);
+    if (rc == 0)
+        start_stream(*ret);
+    return rc;
+}
+
+int channel_queue_write(struct channel_call *call, struct bytes message, struct err *err)
+{
+    PRE(call->sending == NULL);
+    int rc = message_check(message, err);
+    if (rc != 0)
+        return rc;
+    call->sending = message_make(message);
+    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = call->sending};
+    call_start(call, &op, 1, CALL_WRITE);
+    return 0;
+}
+
+void channel_queue_read(struct channel_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->received};
+    call_start(call, &op, 1, CALL_READ);
+}
+
+int channel_queue_ask(struct channel_call *call, struct bytes message, struct err *err)
+{
+    PRE(call->sending == NULL);
+    int rc = message_check(message, err);
+    if (rc != 0)
+        return rc;
+    call->sending = message_make(message);
+    call->asking = true;
+    grpc_op ops[] = {
+        {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = call->sending},
+        {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->received},
+    };
+    call_start(call, ops, sizeof(ops) / sizeof(ops[0]), CALL_READ);
+    return 0;
+}
+
+int channel_queue_unary(struct channel_queue *queue, struct channel *channel, const char *method, struct bytes request,
+                        uint64_t timeout_ms, void *context, struct err *err)
+{
+    struct channel_call *call = NULL;
+    int rc = message_check(request, err);
+    if (rc == 0)
+        rc = open_shared(queue, channel, method, timeout_ms, context, &call, err);
+    if (rc != 0)
+        return rc;
+    call->unary = true;
+    start_unary(call, request);
+    return 0;
+}
+
+int channel_queue_take(struct channel_call *call, struct buf *out, struct buf *detail, struct err *err)
+{
+    grpc_byte_buffer *message = call->received;
+    int rc = 0;
+    if (call->unary) {
+        rc = take_unary(call, out, detail, err);
+        queue_remove(&call->link);
+        call_free_shared(call);
+    } else if (message == NULL) {
+        rc = call_outcome(call, detail, err);
+    } else {
+        call->received = NULL;
+        rc = message_take(message, out, err);
+    }
+    return rc;
 }

@@ -7,6 +7,11 @@
 #include "base/mem.h"
 #include "log/segment.h"
 
+enum {
+    SEGMENT_GROWTH_MAX = 2, /* a repair may group entries into more blocks than there were */
+    SCAN_TRIES_MAX = 2048,  /* at most 16 GiB are read in vain */
+};
+
 struct scan {
     struct disk *disk;
     const char *folder;
@@ -108,10 +113,11 @@ static int judge_rest(struct scan *scan, const char *name, struct segment_walk *
     bool found = false;
     bool dirty = false;
     uint64_t offset = 0;
+    walk->tries_max = SCAN_TRIES_MAX;
     int code =
         segment_walk_search(walk, log_id, scan->result->size, SEARCH_LATER_WRITTEN, &found, &offset, &dirty, err);
     if (code != 0)
-        return code;
+        return code == ERR_CORRUPT ? scan_bad(scan->result, name, walk->offset, code) : code;
     if (!dirty)
         return 0;
     if (last && !found) {
@@ -141,6 +147,11 @@ static int scan_segment(struct scan *scan, uint64_t first_index, bool last, stru
     }
     scan->result->segment_count++;
     code = segment_walk_init(&walk, file, err);
+    if (code == 0 && walk.file_size / SEGMENT_GROWTH_MAX > LOG_SEGMENT_SIZE_MAX_BYTES) {
+        err_set(err, ERR_CORRUPT, "segment %s has %llu bytes, more than any segment", name,
+                (unsigned long long)walk.file_size);
+        code = scan_bad(scan->result, name, 0, ERR_CORRUPT);
+    }
     if (code == 0) {
         struct scan_segment segment = {.name = name, .walk = &walk, .log_id = header.chain.log_id};
         code = scan->visit(scan->context, &segment, scan->result, err);

@@ -191,7 +191,7 @@ int segment_list(struct disk *disk, const char *folder, uint64_t **ret, size_t *
 
 int segment_walk_init(struct segment_walk *walk, struct disk_file *file, struct err *err)
 {
-    *walk = (struct segment_walk){.file = file, .offset = LOG_SEGMENT_HEADER_BYTES};
+    *walk = (struct segment_walk){.file = file, .offset = LOG_SEGMENT_HEADER_BYTES, .tries_max = UINT64_MAX};
     buf_init(&walk->scratch, BLOCK_HEADER_BYTES + BLOCK_BODY_MAX_BYTES);
     return disk_size(file, &walk->file_size, err);
 }
@@ -263,15 +263,19 @@ struct search {
     uint64_t first_index;
     enum segment_search which;
     uint64_t stopped_at; /* offset of what stopped the walk */
+    uint64_t tries;      /* blocks that were read */
 };
 
 /* Looks at one place where a block may start, other than the one that was refused. */
-static int search_at(struct segment_walk *walk, const struct search *search, uint64_t at, bool *ret_found,
-                     struct err *err)
+static int search_at(struct segment_walk *walk, struct search *search, uint64_t at, bool *ret_found, struct err *err)
 {
     struct block_header header;
     struct bytes bytes;
     walk->offset = at;
+    if (peek_header(walk, &header, NULL) == 0 && memcmp(header.log_id, search->log_id, ENTRY_LOG_ID_SIZE) == 0 &&
+        ++search->tries > walk->tries_max)
+        return err_set(err, ERR_CORRUPT, "more than %llu places after it look like blocks and are none",
+                       (unsigned long long)walk->tries_max);
     int checked = segment_walk_next(walk, search->log_id, &header, &bytes, NULL);
     *ret_found =
         checked == 0 && header.first_index >= search->first_index &&
@@ -290,7 +294,7 @@ int segment_walk_search(struct segment_walk *walk, const uint8_t log_id[ENTRY_LO
 {
     uint8_t piece[SEARCH_BYTES];
     uint64_t start = walk->offset;
-    const struct search search = {log_id, first_index, which, start};
+    struct search search = {log_id, first_index, which, start, 0};
     bool dirty = false;
     bool found = false;
     int code = 0;

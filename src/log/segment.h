@@ -44,6 +44,7 @@ struct segment_walk {
     struct disk_file *file;
     uint64_t offset; /* of the next block */
     uint64_t file_size;
+    uint64_t tries_max; /* see segment_walk_search */
     struct buf scratch; /* holds the block at hand */
 };
 
@@ -60,7 +61,10 @@ int segment_walk_header(struct segment_walk *walk, struct block_header *ret_head
 /* After ERR_END or ERR_CORRUPT: looks in the rest of the file, at each place where a block may start, for one that is
  * whole and belongs to this log at or after first_index. *ret_found tells, with its offset; *ret_dirty tells whether
  * the rest holds anything but zeros. A disk may keep the end of a write and lose its beginning: only a block of a
- * later write proves that what stopped the walk was once whole. */
+ * later write proves that what stopped the walk was once whole.
+ *
+ * Each place that has the header of a block of this log and is none costs the reading of a block. Where files may have
+ * been made to keep their reader busy, walk->tries_max says how many such places are looked at; then ERR_CORRUPT. */
 enum segment_search {
     SEARCH_ANY,           /* every whole block counts */
     SEARCH_LATER_WRITTEN, /* only one whose write began behind walk->offset */

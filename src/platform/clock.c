@@ -45,6 +45,18 @@ void entropy_fill(void *out, size_t size_bytes)
     }
 }
 
+void entropy_take(struct entropy_pool *pool, void *out, size_t size_bytes)
+{
+    PRE(size_bytes <= ENTROPY_POOL_BYTES);
+    if (pool->left < size_bytes) {
+        entropy_fill(pool->bytes, ENTROPY_POOL_BYTES);
+        pool->left = ENTROPY_POOL_BYTES;
+    }
+    pool->left -= size_bytes;
+    memcpy(out, pool->bytes + pool->left, size_bytes);
+    memset(pool->bytes + pool->left, 0, size_bytes); /* what was given out is not kept */
+}
+
 void uuid_v7(uint64_t unix_ms, const uint8_t random[10], uint8_t out[16])
 {
     for (int i = 0; i < 6; i++)

@@ -18,6 +18,16 @@ void clock_sleep_us(uint64_t duration_us);
  * whole batch at once. Dies if the kernel cannot give any. Any thread. */
 void entropy_fill(void *out, size_t size_bytes);
 
+/* For who draws a few bytes again and again: they come from the kernel a poolful at a time, and are given out once.
+ * Zeroed at first; for one thread. */
+enum { ENTROPY_POOL_BYTES = 1024 };
+struct entropy_pool {
+    uint8_t bytes[ENTROPY_POOL_BYTES];
+    size_t left;
+};
+/* size_bytes at most ENTROPY_POOL_BYTES. */
+void entropy_take(struct entropy_pool *pool, void *out, size_t size_bytes);
+
 /* A UUIDv7 (RFC 9562 section 5.7) from Unix milliseconds and 10 random bytes. Pure. */
 void uuid_v7(uint64_t unix_ms, const uint8_t random[10], uint8_t out[16]);
 

@@ -63,8 +63,8 @@ struct disk {
 /* The operating system's files. Static storage, any thread, never freed. */
 struct disk *disk_posix(void);
 
-/* *ret is owned by the caller: disk_close. ERR_NOT_FOUND, ERR_EXISTS, ERR_PERMISSION, ERR_NO_SPACE, ERR_IO,
- * ERR_TOO_LARGE (path), ERR_NO_MEMORY. */
+/* *ret is owned by the caller: disk_close. ERR_INVALID for reading what is no file (a folder, a pipe, a device),
+ * ERR_NOT_FOUND, ERR_EXISTS, ERR_PERMISSION, ERR_NO_SPACE, ERR_IO, ERR_TOO_LARGE (path), ERR_NO_MEMORY. */
 int disk_open(struct disk *disk, const char *path, unsigned flags, struct disk_file **ret, struct err *err) MUST_USE;
 /* Never fails: data that must survive was synced before. NULL is fine. */
 void disk_close(struct disk_file *file);

@@ -41,6 +41,16 @@ static int open_retry(const char *path, int flags, mode_t mode)
     return fd;
 }
 
+/* Whoever reads may be shown anything under a file's name. A device has no end, and a pipe keeps whoever opens it
+ * waiting for its other end; O_NONBLOCK, which means nothing for files, lets the question be asked. */
+static int check_regular(int fd, const char *path, struct err *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return err_errno(err, errno, "cannot stat %s", path);
+    return S_ISREG(status.st_mode) ? 0 : err_set(err, ERR_INVALID, "%s is not a regular file", path);
+}
+
 static void posix_close(struct disk_file *file)
 {
     struct posix_file *self = posix(file);
@@ -59,9 +69,7 @@ static int posix_open(struct disk *disk, const char *path, unsigned flags, struc
     *file = (struct posix_file){.disk = disk, .durable = (flags & DISK_DURABLE) != 0};
     memcpy(file->path, path, path_size);
 
-    /* O_NONBLOCK: a pipe in the place of a file, in a folder from somebody else, is not waited for. It has no size, and
-     * cannot be read at an offset. */
-    int mode_flags = ((flags & DISK_WRITE) ? O_RDWR : O_RDONLY) | O_NONBLOCK;
+    int mode_flags = O_NONBLOCK | O_NOCTTY | ((flags & DISK_WRITE) ? O_RDWR : O_RDONLY);
     mode_flags |= (flags & DISK_CREATE) ? O_CREAT : 0;
     mode_flags |= (flags & DISK_EXCLUSIVE) ? O_EXCL : 0;
     file->read_fd = open_retry(path, mode_flags, (flags & DISK_PRIVATE) ? 0600 : 0644);
@@ -71,13 +79,18 @@ static int posix_open(struct disk *disk, const char *path, unsigned flags, struc
         return code;
     }
     file->write_fd = file->read_fd;
+    int code = (flags & DISK_WRITE) ? 0 : check_regular(file->read_fd, path, err);
+    if (code != 0) {
+        posix_close((struct disk_file *)(void *)file);
+        return code;
+    }
     if (file->durable && (flags & DISK_WRITE) != 0) {
         int fd = open_retry(path, O_RDWR | O_DIRECT | O_DSYNC, 0);
         if (fd >= 0) {
             file->write_fd = fd;
             file->direct = true;
         } else if (errno != EINVAL && errno != EOPNOTSUPP) {
-            int code = err_errno(err, errno, "cannot open %s for direct writes", path);
+            code = err_errno(err, errno, "cannot open %s for direct writes", path);
             posix_close((struct disk_file *)(void *)file);
             return code;
         }

@@ -15,7 +15,8 @@
  *
  * The number. When every peer has told what it holds, it is the largest number that anybody knows, plus one. When not
  * (a region that accepts in isolation), or when the region was restored, an earlier life may have used that one, and an
- * old backup would not know of it; so the number is then the time in seconds, which no earlier life has used.
+ * old backup would not know of it; so the number is then the time in seconds, which no earlier life has used while
+ * clocks go forward.
  *
  * What the new log says. Its first entry, $LogContinued, names how much of each earlier log of the region it rests on:
  * what the region's index has applied when it begins to accept (domain/lives.h). Others apply the new log only once
@@ -102,11 +103,15 @@ static void begin(struct region *region, uint64_t number, bool fresh, const char
     snprintf(effect->text, sizeof(effect->text), "%s", why);
 }
 
-/* A number that no life of this region has used, as far as can be told without asking everybody. */
+/* A number that no life of this region has used, as far as can be told without asking everybody. When the clock was set
+ * back since this log began, the next numbers may be those of lives that are not remembered: one of a million is taken,
+ * by the clock's microseconds. */
 static uint64_t unused_number(const struct region *region)
 {
     uint64_t seconds = region->now.wall_us / SECOND_US;
-    return seconds > region->config.incarnation ? seconds : region->config.incarnation + 1;
+    if (seconds > region->config.incarnation)
+        return seconds;
+    return region->config.incarnation + 1 + region->now.wall_us % SECOND_US;
 }
 
 static bool waited_long_enough(const struct region *region)

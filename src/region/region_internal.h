@@ -179,6 +179,16 @@ struct region_effect *region_add(struct region_update *update, enum region_effec
 void region_alarm(struct region_update *update, uint32_t log, struct bytes evidence, const char *format, ...)
     PRINTF_LIKE(4, 5);
 
+/* command.c: the next events of a command, as look-ups to announce (index_ahead). The cursor, zeroed at the start, is
+ * where they end. Returns how many. */
+enum { COMMAND_AHEAD_EVENTS = 16 }; /* enough to wait for memory once, few enough to be in the cache when wanted */
+struct command_cursor {
+    size_t write;
+    size_t event;
+};
+size_t command_ahead(const struct region_command *command, struct command_cursor *cursor,
+                     struct index_asked ret[COMMAND_AHEAD_EVENTS]);
+
 /* sequencer.c */
 void sequencer_command(struct region *region, struct region_command *command, struct region_update *update);
 void sequencer_written(struct region *region, uint64_t size, struct region_update *update);

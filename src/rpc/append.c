@@ -1,30 +1,19 @@
-/* Append: from the bytes of an AppendRequest to the answer.
+/* A batch: from the bytes of an AppendRequest to the answer.
  *
- * Everything that does not depend on order is done here, on the call's own thread: decoding, shape and limits, salts,
+ * Everything that does not depend on order is done here, before the region has it: decoding, shape and limits, salts,
  * commitments, fingerprints and index look-ups. The region then only decides. All memory of a batch comes from one
  * arena that lives as long as the job.
  *
- * Invariant: from a submit that succeeded until rpc_append_done the region owns the command and all it points to. So
- * whoever submitted waits for `done`, even when the client is long gone. */
+ * Invariant: from a submit that succeeded until append.done the region owns the command and all it points to. So
+ * whoever submitted waits for it, even when the client is long gone. */
 #include "rpc/append.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 
-#include "base/assert.h"
 #include "base/mem.h"
-#include "platform/clock.h"
-#include "rpc/forward.h"
 #include "rpc/held.h"
-#include "rpc/methods.h"
 #include "rpc/operation.h"
-
-void rpc_append_done(struct rpc_append *append)
-{
-    struct rpc_waiter *waiter = append->waiter;
-    atomic_store_explicit(&append->done, true, memory_order_release); /* from here on the append may be gone */
-    rpc_waiter_post(waiter);
-}
 
 static void refuse(struct region_command *command, int code, const struct err *err)
 {
@@ -37,13 +26,22 @@ static struct bytes text(const char *string)
     return bytes_of_string(string);
 }
 
+/* Events of a request mostly have the same names. As one string they are compared, here and by the region, where the
+ * cache has them. */
+static struct bytes text_like(const char *string, struct bytes before)
+{
+    struct bytes own = text(string);
+    return bytes_equal(own, before) ? before : own;
+}
+
 static struct bytes binary(ProtobufCBinaryData data)
 {
     return bytes_of(data.data, data.len);
 }
 
+/* before: an event of the request, or one of zeros. */
 static int convert_events(const Tally__V1__StreamWrite *from, size_t write_number, struct region_stream_write *to,
-                          const uint8_t *salts, struct err *err)
+                          const struct region_new_event *before, struct err *err)
 {
     for (size_t i = 0; i < from->n_events; i++) {
         const Tally__V1__NewEvent *event = from->events[i];
@@ -52,9 +50,9 @@ static int convert_events(const Tally__V1__StreamWrite *from, size_t write_numbe
                            write_number, i, event->id.len, ENTRY_ID_SIZE);
         struct region_new_event *new_event = &to->events[i];
         memcpy(new_event->id, event->id.data, ENTRY_ID_SIZE);
-        memcpy(new_event->salt, salts + i * ENTRY_SALT_SIZE, ENTRY_SALT_SIZE);
-        new_event->type = text(event->type);
-        new_event->content_type = text(event->content_type);
+        new_event->type = text_like(event->type, before->type);
+        new_event->content_type = text_like(event->content_type, before->content_type);
+        before = new_event;
         new_event->metadata = binary(event->metadata);
         new_event->payload = binary(event->payload);
         new_event->causation_id = binary(event->causation_id);
@@ -119,16 +117,18 @@ static int convert(struct append_job *job, const Tally__V1__AppendRequest *reque
         return code;
     struct region_stream_write *writes = arena_alloc_zero(arena, request->n_writes, sizeof(*writes));
     struct region_new_event *events = arena_alloc_zero(arena, event_count, sizeof(*events));
-    uint8_t *salts = arena_alloc_zero(arena, event_count, ENTRY_SALT_SIZE);
     command->results = arena_alloc_zero(arena, event_count, sizeof(*command->results));
-    if (writes == NULL || events == NULL || salts == NULL || command->results == NULL)
+    if (writes == NULL || events == NULL || command->results == NULL)
         return err_no_memory(err, "the request's events");
-    entropy_fill(salts, event_count * ENTRY_SALT_SIZE);
     command->writes = writes;
+    const struct region_stream_write no_write = {0};
+    const struct region_new_event no_event = {0};
+    const struct region_new_event *last = &no_event;
     for (size_t i = 0; i < request->n_writes && code == 0; i++) {
         const Tally__V1__StreamWrite *from = request->writes[i];
-        writes[i] = (struct region_stream_write){.context = text(from->context),
-                                                 .partition = text(from->partition),
+        const struct region_stream_write *before = i == 0 ? &no_write : &writes[i - 1];
+        writes[i] = (struct region_stream_write){.context = text_like(from->context, before->context),
+                                                 .partition = text_like(from->partition, before->partition),
                                                  .stream = text(from->stream),
                                                  .event_count = from->n_events,
                                                  .events = events};
@@ -136,9 +136,9 @@ static int convert(struct append_job *job, const Tally__V1__AppendRequest *reque
         command->refusal.write_number = i;
         code = convert_expectation(from, i, &writes[i], err);
         if (code == 0)
-            code = convert_events(from, i, &writes[i], salts, err);
+            code = convert_events(from, i, &writes[i], last, err);
         events += from->n_events;
-        salts += from->n_events * ENTRY_SALT_SIZE;
+        last = from->n_events > 0 ? events - 1 : last;
     }
     return code;
 }
@@ -190,46 +190,33 @@ int append_job_new(struct bytes encoded, struct append_job **ret, struct err *er
 
 void append_job_free(struct append_job *job)
 {
+    if (job == NULL)
+        return;
     arena_free(&job->append.arena);
     mem_free(job);
 }
 
-void append_job_submit(struct append_job *job, struct rpc_backend *backend, struct sha256 *sha)
+static void draw_salts(struct region_command *command, struct entropy_pool *entropy)
+{
+    for (size_t w = 0; w < command->write_count; w++) {
+        for (size_t i = 0; i < command->writes[w].event_count; i++)
+            entropy_take(entropy, command->writes[w].events[i].salt, ENTRY_SALT_SIZE);
+    }
+}
+
+void append_job_prepare(struct append_job *job, struct rpc_backend *backend, struct append_tools *tools)
 {
     struct region_command *command = &job->append.command;
     struct err err = {0};
-    int code = command->refusal.code;
-    if (code == 0) {
-        command->refusal.write_number = 0;
-        code = region_command_check(command, &command->refusal);
-    }
-    if (code == 0) {
-        code = region_command_prepare(command, sha, backend->index, &err);
-        if (code == 0)
-            code = backend->ops->submit(backend, &job->append, &err);
-        if (code == 0)
-            return;
+    if (command->refusal.code != 0)
+        return;
+    command->refusal.write_number = 0;
+    if (region_command_check(command, &command->refusal) != 0)
+        return;
+    draw_salts(command, &tools->entropy);
+    int code = region_command_prepare(command, tools->sha, backend->index, &err);
+    if (code != 0)
         refuse(command, code, &err);
-    }
-    rpc_append_done(&job->append);
-}
-
-void append_job_expect(struct append_job *job, struct rpc_waiter *waiter)
-{
-    job->append.waiter = waiter;
-    rpc_waiter_expect(waiter);
-}
-
-void append_job_wait(struct append_job *job, struct call *call)
-{
-    const struct rpc_backend_ops *ops = call->backend->ops;
-    bool given_up = false;
-    while (!atomic_load_explicit(&job->append.done, memory_order_acquire)) {
-        if (rpc_waiter_take(job->append.waiter, clock_now().mono_us + CALL_POLL_MS * 1000))
-            continue;
-        if (!given_up && call_check(call, NULL) != 0)
-            given_up = ops->give_up(call->backend, job->append.command.number, NULL) == 0;
-    }
 }
 
 /* --- The answer --- */
@@ -349,52 +336,5 @@ int append_job_answer(struct append_job *job, struct rpc_backend *backend, Tally
             code = err_no_memory(err, "an answer");
     }
     buf_free(&position);
-    return code;
-}
-
-/* --- Append --- */
-
-static int run_job(struct call *call, struct append_job *job, struct bytes encoded, struct sha256 *sha, struct err *err)
-{
-    const struct region_command *command = &job->append.command;
-    struct rpc_waiter waiter;
-    rpc_waiter_init(&waiter);
-    append_job_expect(job, &waiter);
-    append_job_submit(job, call->backend, sha);
-    append_job_wait(job, call);
-    rpc_waiter_destroy(&waiter);
-    if (forward_wanted(job))
-        return forward_append(call, job, encoded, err);
-    if (command->refusal.code != 0)
-        return call_fail_refused(call, &command->refusal, command, err);
-    Tally__V1__AppendResponse response;
-    int code = append_job_answer(job, call->backend, &response, err);
-    return code != 0 ? code : call_answer(call, &response.base);
-}
-
-int method_append(struct call *call, struct err *err)
-{
-    struct call_message message;
-    int code = call_read(call, &message, err);
-    if (code == ERR_END)
-        return err_set(err, ERR_INVALID, "the call carries no AppendRequest");
-    if (code != 0)
-        return code;
-    struct append_job *job = NULL;
-    code = append_job_new(message.bytes, &job, err);
-    if (code != 0) {
-        call_message_free(&message);
-        return code;
-    }
-    struct sha256 *sha = sha256_new();
-    if (sha == NULL)
-        code = err_no_memory(err, "a hash");
-    else
-        code = call_check(call, err);
-    if (code == 0)
-        code = run_job(call, job, message.bytes, sha, err);
-    call_message_free(&message);
-    sha256_free(sha);
-    append_job_free(job);
     return code;
 }

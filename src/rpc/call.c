@@ -26,6 +26,16 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
+/* Without polling: the appender's thread drives the connections (appender.h), and with others polling beside it each
+ * event would wake a thread that hands it on. */
+static grpc_completion_queue *create_queue(void)
+{
+    grpc_completion_queue_attributes attributes = {.version = GRPC_CQ_CURRENT_VERSION,
+                                                   .cq_completion_type = GRPC_CQ_PLUCK,
+                                                   .cq_polling_type = GRPC_CQ_NON_POLLING};
+    return grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes, NULL);
+}
+
 struct call *call_new(struct rpc_server *server, struct rpc_backend *backend)
 {
     struct call *call = mem_alloc_zero(1, sizeof(*call));
@@ -33,7 +43,7 @@ struct call *call_new(struct rpc_server *server, struct rpc_backend *backend)
         return NULL;
     call->server = server;
     call->backend = backend;
-    call->queue = grpc_completion_queue_create_for_pluck(NULL);
+    call->queue = create_queue();
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->metadata);
     INVARIANT(pthread_mutex_init(&call->mutex, NULL) == 0);
@@ -117,19 +127,33 @@ int call_wait_change(struct call *call, uint64_t *seen, uint64_t timeout_ms, str
     return 0;
 }
 
-uint64_t call_remaining_ms(const struct call *call, uint64_t most_ms)
-{
-    gpr_timespec deadline = gpr_convert_clock_type(call->details.deadline, GPR_CLOCK_MONOTONIC);
-    if (gpr_time_cmp(deadline, in_ms(most_ms)) >= 0)
-        return most_ms;
-    int32_t left_ms = gpr_time_to_millis(gpr_time_sub(deadline, gpr_now(GPR_CLOCK_MONOTONIC)));
-    return left_ms < 1 ? 1 : (uint64_t)left_ms;
-}
-
 void call_message_free(struct call_message *message)
 {
     grpc_slice_unref(message->slice);
     *message = (struct call_message){0};
+}
+
+static struct bytes slice_bytes(const grpc_slice *slice)
+{
+    return bytes_of(GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice));
+}
+
+void call_message_move(struct call_message *from, struct call_message *to)
+{
+    to->slice = from->slice;
+    to->bytes = slice_bytes(&to->slice);
+    *from = (struct call_message){0};
+}
+
+void call_message_take(grpc_byte_buffer *received, struct call_message *ret)
+{
+    grpc_byte_buffer_reader reader;
+    int readable = grpc_byte_buffer_reader_init(&reader, received);
+    INVARIANT(readable != 0); /* nothing is compressed */
+    ret->slice = grpc_byte_buffer_reader_readall(&reader);
+    grpc_byte_buffer_reader_destroy(&reader);
+    grpc_byte_buffer_destroy(received);
+    ret->bytes = slice_bytes(&ret->slice);
 }
 
 int call_read(struct call *call, struct call_message *ret, struct err *err)
@@ -142,13 +166,7 @@ int call_read(struct call *call, struct call_message *ret, struct err *err)
     if (received == NULL)
         return call_cancelled(call) ? err_set(err, ERR_CANCELLED, "the caller is gone")
                                     : err_set(err, ERR_END, "the caller has no more to say");
-    grpc_byte_buffer_reader reader;
-    int readable = grpc_byte_buffer_reader_init(&reader, received);
-    INVARIANT(readable != 0);
-    ret->slice = grpc_byte_buffer_reader_readall(&reader);
-    grpc_byte_buffer_reader_destroy(&reader);
-    grpc_byte_buffer_destroy(received);
-    ret->bytes = bytes_of(GRPC_SLICE_START_PTR(ret->slice), GRPC_SLICE_LENGTH(ret->slice));
+    call_message_take(received, ret);
     return 0;
 }
 
@@ -191,7 +209,7 @@ int call_write(struct call *call, grpc_slice *slices, size_t slice_count, struct
     return sent ? 0 : err_set(err, ERR_CANCELLED, "the caller is gone");
 }
 
-static grpc_slice pack(const ProtobufCMessage *message)
+grpc_slice call_pack(const ProtobufCMessage *message)
 {
     grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
     protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
@@ -200,14 +218,14 @@ static grpc_slice pack(const ProtobufCMessage *message)
 
 int call_write_message(struct call *call, const ProtobufCMessage *message, struct err *err)
 {
-    grpc_slice slice = pack(message);
+    grpc_slice slice = call_pack(message);
     return call_write(call, &slice, 1, err);
 }
 
 int call_answer(struct call *call, const ProtobufCMessage *message)
 {
     PRE(call->answer == NULL);
-    grpc_slice slice = pack(message);
+    grpc_slice slice = call_pack(message);
     call->answer = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
     return 0;
@@ -241,22 +259,12 @@ static void send_status(struct call *call, int code, const struct err *err)
         operations[count] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE};
         operations[count++].data.send_message.send_message = call->answer;
     }
-    grpc_slice text = grpc_empty_slice();
-    grpc_metadata trailer = {.key = grpc_slice_from_static_string("tally-error-bin"), .value = grpc_empty_slice()};
-    if (code != 0) {
-        if (!call->has_detail)
-            error_detail_init_plain(&call->detail, code, err);
-        text = grpc_slice_from_copied_string(call->detail.refusal.err.message);
-        trailer.value = error_detail_pack(&call->detail);
-    }
-    operations[count] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
-    operations[count].data.send_status_from_server.trailing_metadata_count = code != 0 ? 1 : 0;
-    operations[count].data.send_status_from_server.trailing_metadata = &trailer;
-    operations[count].data.send_status_from_server.status = error_status(code);
-    operations[count].data.send_status_from_server.status_details = &text;
-    start(call, operations, count + 1, &call->tag_status);
-    grpc_slice_unref(text);
-    grpc_slice_unref(trailer.value);
+    if (code != 0 && !call->has_detail)
+        error_detail_init_plain(&call->detail, code, err);
+    struct status_op status;
+    status_op_begin(code == 0 ? NULL : &call->detail, &status, &operations[count++]);
+    start(call, operations, count, &call->tag_status);
+    status_op_end(&status);
 }
 
 void call_finish(struct call *call, int code, const struct err *err, uint64_t timeout_ms)

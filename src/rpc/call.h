@@ -59,6 +59,12 @@ struct call_message {
     grpc_slice slice;
 };
 void call_message_free(struct call_message *message);
+/* To another place: a short message lies inside the struct, so that it must not be copied by assignment. */
+void call_message_move(struct call_message *from, struct call_message *to);
+/* Takes over what gRPC received. */
+void call_message_take(grpc_byte_buffer *received, struct call_message *ret);
+/* The packed bytes, in a slice that the caller owns. */
+grpc_slice call_pack(const ProtobufCMessage *message);
 
 /* Waits for the next message. ERR_END when the client has no more, ERR_CANCELLED when it is gone (or sent more than
  * RPC_MESSAGE_MAX_BYTES). */
@@ -66,9 +72,6 @@ int call_read(struct call *call, struct call_message *ret, struct err *err) MUST
 /* The one request of a call whose client does not stream, decoded into the arena. */
 int call_read_request(struct call *call, const ProtobufCMessageDescriptor *type, struct arena *arena,
                       ProtobufCMessage **ret, struct err *err) MUST_USE;
-
-/* Until the caller's deadline, at most most_ms and at least 1. */
-uint64_t call_remaining_ms(const struct call *call, uint64_t most_ms);
 
 /* Sends the slices as one message and waits until there is room for more (flow control). Takes the slices over, also on
  * failure. ERR_CANCELLED. */

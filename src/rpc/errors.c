@@ -89,3 +89,25 @@ grpc_slice error_detail_pack(const struct error_detail *detail)
     tally__v1__error_detail__pack(&detail->message, GRPC_SLICE_START_PTR(slice));
     return slice;
 }
+
+void status_op_begin(const struct error_detail *detail, struct status_op *ret, grpc_op *operation)
+{
+    *ret = (struct status_op){
+        .text = grpc_empty_slice(),
+        .trailer = {.key = grpc_slice_from_static_string("tally-error-bin"), .value = grpc_empty_slice()}};
+    if (detail != NULL) {
+        ret->text = grpc_slice_from_copied_string(detail->refusal.err.message);
+        ret->trailer.value = error_detail_pack(detail);
+    }
+    *operation = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
+    operation->data.send_status_from_server.trailing_metadata_count = detail != NULL ? 1 : 0;
+    operation->data.send_status_from_server.trailing_metadata = &ret->trailer;
+    operation->data.send_status_from_server.status = error_status(detail == NULL ? 0 : detail->refusal.code);
+    operation->data.send_status_from_server.status_details = &ret->text;
+}
+
+void status_op_end(struct status_op *status)
+{
+    grpc_slice_unref(status->text);
+    grpc_slice_unref(status->trailer.value);
+}

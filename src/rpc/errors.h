@@ -3,8 +3,7 @@
 #ifndef RPC_ERRORS_H
 #define RPC_ERRORS_H
 
-#include <grpc/slice.h>
-#include <grpc/status.h>
+#include <grpc/grpc.h>
 
 #include "region/region.h"
 #include "tally/v1/ledger.pb-c.h"
@@ -28,5 +27,14 @@ void error_detail_init(struct error_detail *detail, const struct region_refusal 
 void error_detail_init_plain(struct error_detail *detail, int code, const struct err *err);
 /* The packed bytes, in a slice that the caller owns. */
 grpc_slice error_detail_pack(const struct error_detail *detail);
+
+/* The operation that ends a call, and what it points to until it was started. */
+struct status_op {
+    grpc_slice text;
+    grpc_metadata trailer;
+};
+/* detail NULL: all is well. Fills *operation, which borrows from *ret. */
+void status_op_begin(const struct error_detail *detail, struct status_op *ret, grpc_op *operation);
+void status_op_end(struct status_op *status);
 
 #endif

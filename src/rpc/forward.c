@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "client/channel.h"
 #include "entry/wire.h"
-#include "rpc/server.h"
 #include "tally/v1/ledger.pb-c.h"
 
 enum { FIELD_HOPS = 4, HOPS_FIELD_MAX_BYTES = 16, DETAIL_MAX_BYTES = 64 * 1024 };
@@ -86,9 +85,8 @@ static void copy_bounded(char *out, size_t capacity, const char *text)
     snprintf(out, capacity, "%s", text);
 }
 
-/* The home's refusal becomes the call's. */
-static int fail_as_home(struct call *call, struct append_job *job, struct bytes encoded, int code,
-                        const struct err *why, struct err *err)
+/* The home's refusal becomes the job's. */
+static void refuse_as_home(struct append_job *job, struct bytes encoded, int code, const struct err *why)
 {
     struct region_refusal refusal = {.code = code, .err = *why};
     struct arena arena;
@@ -106,7 +104,7 @@ static int fail_as_home(struct call *call, struct append_job *job, struct bytes 
             memcpy(refusal.event_id, detail->event_id.data, ENTRY_ID_SIZE);
     }
     arena_free(&arena);
-    return call_fail_refused(call, &refusal, &job->append.command, err);
+    job->append.command.refusal = refusal;
 }
 
 static int add_hop(struct bytes encoded, uint32_t hops, struct buf *out, struct err *err)
@@ -119,19 +117,18 @@ static int add_hop(struct bytes encoded, uint32_t hops, struct buf *out, struct 
     return code == 0 ? 0 : err_no_memory(err, "a forwarded request");
 }
 
-static int answer_as_home(struct call *call, struct append_job *job, struct bytes encoded, struct err *err)
+static int answer_as_home(struct append_job *job, struct bytes encoded, ProtobufCMessage **ret, struct err *err)
 {
-    ProtobufCMessage *message = NULL;
-    int code = message_unpack(&tally__v1__append_response__descriptor, encoded, &job->append.arena, &message, err);
+    int code = message_unpack(&tally__v1__append_response__descriptor, encoded, &job->append.arena, ret, err);
     if (code != 0)
         return err_set(err, ERR_CORRUPT,
                        "region %s, the home, sent an answer that is none; append again, with the same ids",
                        job->append.command.refusal.home_region);
-    return call_answer(call, message);
+    return 0;
 }
 
-static int ask_home(struct call *call, struct append_job *job, struct channel *channel, struct bytes encoded,
-                    struct err *err)
+static int ask_home(struct append_job *job, struct channel *channel, struct bytes encoded, uint64_t timeout_ms,
+                    ProtobufCMessage **ret, bool *ret_refused, struct err *err)
 {
     struct buf request;
     struct buf response;
@@ -142,12 +139,14 @@ static int ask_home(struct call *call, struct append_job *job, struct channel *c
     struct err why = {0};
     int code = add_hop(encoded, job->hops + 1, &request, err);
     if (code == 0) {
-        code = channel_unary(channel, "/tally.v1.Ledger/Append", buf_bytes(&request),
-                             call_remaining_ms(call, FORWARD_TIMEOUT_MS), &response, &detail, &why);
+        code =
+            channel_unary(channel, "/tally.v1.Ledger/Append", buf_bytes(&request),
+                          timeout_ms < FORWARD_TIMEOUT_MS ? timeout_ms : FORWARD_TIMEOUT_MS, &response, &detail, &why);
+        *ret_refused = code != 0 && detail.size_bytes > 0;
         if (code == 0)
-            code = answer_as_home(call, job, buf_bytes(&response), err);
-        else if (detail.size_bytes > 0)
-            code = fail_as_home(call, job, buf_bytes(&detail), code, &why, err);
+            code = answer_as_home(job, buf_bytes(&response), ret, err);
+        else if (*ret_refused)
+            refuse_as_home(job, buf_bytes(&detail), code, &why);
         else
             err_set(err, code, "forwarded to region %s, the home: %.400s", job->append.command.refusal.home_region,
                     why.message);
@@ -158,14 +157,15 @@ static int ask_home(struct call *call, struct append_job *job, struct channel *c
     return code;
 }
 
-int forward_append(struct call *call, struct append_job *job, struct bytes encoded, struct err *err)
+int forward_append(struct forwarder *forwarder, struct append_job *job, struct bytes encoded, uint64_t timeout_ms,
+                   ProtobufCMessage **ret, bool *ret_refused, struct err *err)
 {
-    struct forwarder *forwarder = rpc_server_forwarder(call->server);
     struct channel *channel = NULL;
+    *ret_refused = false;
     int code = take_channel(forwarder, job->append.command.refusal.home_region, &channel, err);
     if (code != 0)
         return code;
-    code = ask_home(call, job, channel, encoded, err);
+    code = ask_home(job, channel, encoded, timeout_ms, ret, ret_refused, err);
     give_back(forwarder);
     return code;
 }

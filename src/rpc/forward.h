@@ -19,9 +19,11 @@ void forwarder_free(struct forwarder *forwarder);
 
 /* Whether this refusal is to be passed on: the caller asked for it, the home is known, and the hops are not used up. */
 bool forward_wanted(const struct append_job *job);
-/* Sends the encoded AppendRequest to the home that the job's refusal names, and answers the call with what comes back.
- * A refusal of the home is the call's, with its detail. Otherwise ERR_BUSY (too many in flight), ERR_UNAVAILABLE (the
- * home cannot be reached), ERR_TIMEOUT (whether it took effect is unknown), ERR_CORRUPT. */
-int forward_append(struct call *call, struct append_job *job, struct bytes encoded, struct err *err) MUST_USE;
+/* Sends the encoded AppendRequest to the home that the job's refusal names, and waits, at most so long (and at most
+ * FORWARD_TIMEOUT_MS). *ret is the home's answer, in the job's arena. A refusal of the home becomes the job's, with
+ * *ret_refused set. Other errors: ERR_BUSY (too many in flight), ERR_UNAVAILABLE (the home cannot be reached),
+ * ERR_TIMEOUT (whether it took effect is unknown), ERR_CORRUPT, ERR_NO_MEMORY. Any thread. */
+int forward_append(struct forwarder *forwarder, struct append_job *job, struct bytes encoded, uint64_t timeout_ms,
+                   ProtobufCMessage **ret, bool *ret_refused, struct err *err) MUST_USE;
 
 #endif

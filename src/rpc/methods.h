@@ -1,11 +1,9 @@
-/* What serves each method: see method_fn in call.h. */
+/* What serves each method: see method_fn in call.h. Append and AppendStream: append_call.h. */
 #ifndef RPC_METHODS_H
 #define RPC_METHODS_H
 
 #include "rpc/call.h"
 
-method_fn method_append;
-method_fn method_append_stream;
 method_fn method_read_stream;
 method_fn method_read_log;
 method_fn method_subscribe;

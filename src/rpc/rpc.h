@@ -5,17 +5,17 @@
  * module knows nothing of threads, configuration or the region's wiring. All of them may be called from any thread, and
  * those that wait say so.
  *
- * Model: one acceptor thread takes calls off the server's completion queue and gives each to a thread of its own (at
- * most RPC_CALLS_MAX, and RPC_CALLS_RESERVED more for
- * peers and health checks; what is over that is answered RESOURCE_EXHAUSTED). A call has a completion queue of its own
- * that its thread waits on; bidirectional calls have a second thread for reading. Plain blocking code, bounded by the
- * number of calls; what is hot (reads, replication) sends whole blocks, so threads are few. */
+ * Model. One thread, the appender, drives all connections and serves Append and AppendStream: their calls are state
+ * machines on one completion queue, because with a thread for each call of one event nearly all time went into handing
+ * over between threads (appender.h, append_call.h). Everything else is plain blocking code: an acceptor takes the other
+ * calls and gives each to a thread of its own, with a completion queue that its thread waits on; bidirectional calls
+ * have a second thread for reading. What is hot there (reads, replication) sends whole blocks, so threads are few. At
+ * most RPC_CALLS_MAX calls run, of both kinds together, and RPC_CALLS_RESERVED more for peers and health checks; what
+ * is over that is answered RESOURCE_EXHAUSTED. */
 #ifndef RPC_RPC_H
 #define RPC_RPC_H
 
 #include <pthread.h>
-#include <semaphore.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -41,33 +41,21 @@ enum {
 
 #define RPC_SERVER_VERSION "0.1.0" /* as Status shows it */
 
-/* What one thread waits on for batches to be done. A semaphore, because whoever posts it does not touch it afterwards,
- * and holds no lock that the woken thread would run into. */
-struct rpc_waiter {
-    sem_t finished;
-    atomic_size_t owed; /* posts that were promised and not taken yet */
-};
-
-void rpc_waiter_init(struct rpc_waiter *waiter);
-/* Takes what is owed first: nobody may post it afterwards. */
-void rpc_waiter_destroy(struct rpc_waiter *waiter);
-/* One more post is to come. Before whoever posts it knows of it. */
-void rpc_waiter_expect(struct rpc_waiter *waiter);
-void rpc_waiter_post(struct rpc_waiter *waiter);
-/* Waits for a post, at most until then on the monotonic clock (UINT64_MAX: however long); false when none came. */
-bool rpc_waiter_take(struct rpc_waiter *waiter, uint64_t until_mono_us);
-
-/* A batch on its way through the region. Owned by the call that it came in on; between submit and done the region has
- * it. */
+/* A batch on its way through the region. Owned by who submits it; between submit and done the region has it. */
 struct rpc_append {
     struct region_command command; /* first: the backend finds the append from the command */
     struct arena arena;            /* everything that the command points to */
-    struct rpc_waiter *waiter;     /* expects this batch */
-    atomic_bool done;
+    /* Called once, on any thread, which it must not hold up. The append may be gone when it returns. */
+    void (*done)(struct rpc_append *append);
+    void *context;           /* for done */
+    struct rpc_append *next; /* the backend's, from submit until done */
 };
 
-/* The backend calls this, from any thread, once it is done with append->command. Posts the waiter. */
-void rpc_append_done(struct rpc_append *append);
+/* The backend calls this, from any thread, once it is done with append->command. */
+static inline void rpc_append_done(struct rpc_append *append)
+{
+    append->done(append);
+}
 
 struct rpc_projection {
     char name[64];
@@ -158,9 +146,10 @@ static inline hlc rpc_passed_time(uint64_t wall_us)
 struct rpc_backend;
 
 struct rpc_backend_ops {
-    /* Hands append->command to the region: ERR_BUSY when its queue is full, ERR_UNAVAILABLE when it is stopping; then
-     * done is not called. Does not wait. */
-    int (*submit)(struct rpc_backend *backend, struct rpc_append *append, struct err *err);
+    /* Hands commands to the region, in that order, and returns how many: when fewer than count (1 or more), err says
+     * why, ERR_BUSY (its queue is full), ERR_UNAVAILABLE (it is stopping) or ERR_NO_MEMORY, and done is not called for
+     * the rest. Does not wait. Together they cost the region's thread one wake-up. */
+    size_t (*submit)(struct rpc_backend *backend, struct rpc_append *const *appends, size_t count, struct err *err);
     /* Nobody waits for the command with that number any more: if it waits for copies alone, done is called soon. */
     int (*give_up)(struct rpc_backend *backend, uint64_t number, struct err *err);
     /* Logs held: 0 is the own one. They stay open until rpc_server_stop has returned. log_at: NULL past the end. */

@@ -1,4 +1,5 @@
-/* The server: one acceptor thread, and a thread for each call.
+/* The server: the appender, which drives all connections and serves appends (appender.h); one acceptor thread for the
+ * other calls, and a thread for each of them.
  *
  * The acceptor keeps one request for a new call open at gRPC's server. What comes in is matched against the method
  * table and given a thread of its own, which begins the call, runs the method and finishes it. Calls of unknown
@@ -11,7 +12,7 @@
  * notice; appends that are under way get their answer.
  *   3. What is left is cancelled, which ends every blocked read and write.
  *   4. When the last call has been freed, gRPC announces that the server is down, and the acceptor ends.
- *   5. The last thread has said goodbye under the mutex; then everything is destroyed. */
+ *   5. The last call has said goodbye under the mutex; then the appender ends, and everything is destroyed. */
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/log.h>
@@ -22,6 +23,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "platform/clock.h"
+#include "rpc/appender.h"
 #include "rpc/descriptors.h"
 #include "rpc/forward.h"
 #include "rpc/methods.h"
@@ -48,8 +50,6 @@ struct method {
 };
 
 static const struct method METHODS[] = {
-    {"/tally.v1.Ledger/Append", method_append, false},
-    {"/tally.v1.Ledger/AppendStream", method_append_stream, false},
     {"/tally.v1.Ledger/ReadStream", method_read_stream, false},
     {"/tally.v1.Ledger/ReadLog", method_read_log, false},
     {"/tally.v1.Ledger/Subscribe", method_subscribe, false},
@@ -87,11 +87,12 @@ static const struct method METHODS[] = {
 struct rpc_server {
     struct rpc_backend *backend;
     grpc_server *core;
-    grpc_completion_queue *queue;
+    struct appender *appender;
+    grpc_completion_queue *queue; /* of the acceptor; does not poll */
     pthread_t acceptor;
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* running, stopping, serving */
-    size_t running;         /* call threads */
+    size_t running;         /* calls */
     bool stopping;
     bool serving;
     struct reflection reflection;
@@ -146,8 +147,7 @@ void rpc_server_set_serving(struct rpc_server *server, bool serving)
 
 /* --- Calls --- */
 
-/* Counts the call in if there is room. */
-static bool take_place(struct rpc_server *server, bool reserved)
+bool rpc_server_take_place(struct rpc_server *server, bool reserved)
 {
     pthread_mutex_lock(&server->mutex);
     bool room = server->running < RPC_CALLS_MAX + (reserved ? RPC_CALLS_RESERVED : 0);
@@ -157,7 +157,7 @@ static bool take_place(struct rpc_server *server, bool reserved)
     return room;
 }
 
-static void give_place_back(struct rpc_server *server)
+void rpc_server_give_place_back(struct rpc_server *server)
 {
     pthread_mutex_lock(&server->mutex);
     server->running--;
@@ -174,7 +174,7 @@ static void *serve_call(void *context)
     int code = call->run(call, &err);
     call_finish(call, code, &err, CALL_FINISH_TIMEOUT_MS);
     call_free(call);
-    give_place_back(server);
+    rpc_server_give_place_back(server);
     return NULL;
 }
 
@@ -186,7 +186,7 @@ static void refuse_call(struct call *call, int code, const struct err *err)
     call_free(call);
 }
 
-static int start_thread(struct call *call)
+int rpc_server_start_thread(void *(*run)(void *context), void *context)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -194,7 +194,7 @@ static int start_thread(struct call *call)
         return ERR_NO_MEMORY;
     pthread_attr_setstacksize(&attributes, CALL_STACK_BYTES);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int code = pthread_create(&thread, &attributes, serve_call, call) == 0 ? 0 : ERR_BUSY;
+    int code = pthread_create(&thread, &attributes, run, context) == 0 ? 0 : ERR_BUSY;
     pthread_attr_destroy(&attributes);
     return code;
 }
@@ -215,16 +215,16 @@ static void dispatch(struct rpc_server *server, struct call *call)
     int code = 0;
     if (method == NULL)
         code = err_set(&err, ERR_UNSUPPORTED, "this server has no such method; server reflection lists what it serves");
-    else if (!take_place(server, method->reserved))
+    else if (!rpc_server_take_place(server, method->reserved))
         code = err_set(&err, ERR_BUSY, "the server has %d calls running, its limit; try again soon", RPC_CALLS_MAX);
     if (code != 0) {
         refuse_call(call, code, &err);
         return;
     }
     call->run = method->run;
-    code = start_thread(call);
+    code = rpc_server_start_thread(serve_call, call);
     if (code != 0) {
-        give_place_back(server);
+        rpc_server_give_place_back(server);
         refuse_call(call, err_set(&err, code, "no thread for this call: too many are running"), &err);
     }
 }
@@ -308,14 +308,21 @@ static int bind_address(struct rpc_server *server, const char *listen, uint16_t 
     return 0;
 }
 
+/* No call is left, and core is down. */
 static void destroy_core(struct rpc_server *server)
 {
+    appender_stop(server->appender);
     grpc_completion_queue_shutdown(server->queue);
     gpr_timespec never = gpr_inf_future(GPR_CLOCK_MONOTONIC);
     while (grpc_completion_queue_next(server->queue, never, NULL).type != GRPC_QUEUE_SHUTDOWN) {
     }
     grpc_server_destroy(server->core);
     grpc_completion_queue_destroy(server->queue);
+    appender_free(server->appender);
+}
+
+static void destroy_rest(struct rpc_server *server)
+{
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->mutex);
     forwarder_free(server->forwarder);
@@ -323,13 +330,15 @@ static void destroy_core(struct rpc_server *server)
     grpc_shutdown();
 }
 
-/* gRPC wants a server shut down even if it never ran. */
-static void shut_down_unstarted(struct rpc_server *server)
+/* gRPC wants a server shut down even if it never ran. Without the appender's thread this one polls. */
+static void shut_down_unstarted(struct rpc_server *server, bool appending)
 {
-    grpc_server_shutdown_and_notify(server->core, server->queue, &server->tag_shutdown);
-    grpc_event event = grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    grpc_completion_queue *queue = appending ? server->queue : appender_queue(server->appender);
+    grpc_server_shutdown_and_notify(server->core, queue, &server->tag_shutdown);
+    grpc_event event = grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     INVARIANT(event.tag == &server->tag_shutdown);
     destroy_core(server);
+    destroy_rest(server);
 }
 
 static void init_sync(struct rpc_server *server)
@@ -340,6 +349,14 @@ static void init_sync(struct rpc_server *server)
     INVARIANT(pthread_mutex_init(&server->mutex, NULL) == 0);
     INVARIANT(pthread_cond_init(&server->changed, &monotonic) == 0);
     pthread_condattr_destroy(&monotonic);
+}
+
+/* For the acceptor: the appender's thread polls. */
+static grpc_completion_queue *create_queue(void)
+{
+    grpc_completion_queue_attributes attributes = {
+        .version = GRPC_CQ_CURRENT_VERSION, .cq_completion_type = GRPC_CQ_NEXT, .cq_polling_type = GRPC_CQ_NON_POLLING};
+    return grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes, NULL);
 }
 
 int rpc_server_start(struct rpc_backend *backend, const char *listen, struct rpc_server **ret, uint16_t *ret_port,
@@ -360,19 +377,28 @@ int rpc_server_start(struct rpc_backend *backend, const char *listen, struct rpc
     if (getenv("GRPC_VERBOSITY") == NULL)
         gpr_set_log_function(log_nothing);
     grpc_init();
-    server->queue = grpc_completion_queue_create_for_next(NULL);
+    code = appender_new(server, backend, &server->appender, err);
+    if (code != 0) {
+        destroy_rest(server);
+        return code;
+    }
     server->core = create_core();
+    appender_attach(server->appender, server->core);
+    server->queue = create_queue();
     grpc_server_register_completion_queue(server->core, server->queue, NULL);
     uint16_t port = 0;
     code = bind_address(server, listen, &port, err);
-    if (code != 0) {
-        shut_down_unstarted(server);
-        return code;
+    bool appending = false;
+    if (code == 0) {
+        grpc_server_start(server->core);
+        code = appender_start(server->appender, err);
+        appending = code == 0;
     }
-    grpc_server_start(server->core);
-    if (pthread_create(&server->acceptor, NULL, accept_calls, server) != 0) {
-        shut_down_unstarted(server);
-        return err_set(err, ERR_BUSY, "no thread for the gRPC server: too many are running");
+    if (appending && pthread_create(&server->acceptor, NULL, accept_calls, server) != 0)
+        code = err_set(err, ERR_BUSY, "no thread for the gRPC server: too many are running");
+    if (code != 0) {
+        shut_down_unstarted(server, appending);
+        return code;
     }
     *ret = server;
     *ret_port = port;
@@ -395,6 +421,7 @@ void rpc_server_stop(struct rpc_server *server)
     server->serving = false;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->mutex);
+    appender_stopping(server->appender);
     grpc_server_shutdown_and_notify(server->core, server->queue, &server->tag_shutdown);
     wait_for_calls(server, clock_now().mono_us + STOP_GRACE_MS * 1000ull);
     grpc_server_cancel_all_calls(server->core);
@@ -404,4 +431,5 @@ void rpc_server_stop(struct rpc_server *server)
         pthread_cond_wait(&server->changed, &server->mutex);
     pthread_mutex_unlock(&server->mutex);
     destroy_core(server);
+    destroy_rest(server);
 }

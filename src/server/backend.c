@@ -8,20 +8,45 @@ static struct server *server_of(struct rpc_backend *backend)
     return (struct server *)(void *)backend; /* its first member */
 }
 
-static int submit(struct rpc_backend *backend, struct rpc_append *append, struct err *err)
+/* How many of so many commands may wait too. */
+static size_t take_room(struct server *server, size_t count)
 {
-    struct server *server = server_of(backend);
+    size_t before = atomic_fetch_add(&server->commands_waiting, count);
+    size_t room = before >= SERVER_COMMANDS_MAX ? 0 : SERVER_COMMANDS_MAX - before;
+    if (count <= room)
+        return count;
+    atomic_fetch_sub(&server->commands_waiting, count - room);
+    return room;
+}
+
+static int send_commands(struct server *server, struct rpc_append *const *appends, size_t count, struct err *err)
+{
     struct message *message = message_new(REGION_COMMAND);
     if (message == NULL)
         return err_no_memory(err, "a command");
-    message->event.command = &append->command;
+    for (size_t i = 0; i < count; i++)
+        appends[i]->next = i + 1 < count ? appends[i + 1] : NULL;
+    message->type = MESSAGE_COMMANDS;
+    message->appends = appends[0];
     int code = mailbox_try_send(server->mail, message);
     if (code != 0)
         message_free(message);
     if (code == ERR_BUSY)
-        return err_set(err, code, "%d requests wait already; retry after a pause", SERVER_MAIL_MAX);
+        return err_set(err, code, "%d messages wait already; retry after a pause", SERVER_MAIL_MAX);
     if (code != 0)
         return err_set(err, ERR_UNAVAILABLE, "region %s is stopping", server->config->region.region);
+    return 0;
+}
+
+static size_t submit(struct rpc_backend *backend, struct rpc_append *const *appends, size_t count, struct err *err)
+{
+    struct server *server = server_of(backend);
+    size_t taken = take_room(server, count);
+    if (taken < count)
+        err_set(err, ERR_BUSY, "%d requests wait already; retry after a pause", SERVER_COMMANDS_MAX);
+    if (taken == 0 || send_commands(server, appends, taken, err) == 0)
+        return taken;
+    atomic_fetch_sub(&server->commands_waiting, taken);
     return 0;
 }
 

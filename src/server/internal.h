@@ -34,12 +34,13 @@
 
 enum {
     SERVER_MAIL_MAX = 8192,
-    SERVER_JOBS_MAX = 16384, /* more than the region can have in flight: sending never waits */
+    SERVER_COMMANDS_MAX = 8192, /* that wait for the sequencer, in fewer messages */
+    SERVER_JOBS_MAX = 16384,    /* more than the region can have in flight: sending never waits */
 };
 
 struct server;
 
-enum message_type { MESSAGE_EVENT, MESSAGE_QUESTION };
+enum message_type { MESSAGE_EVENT, MESSAGE_COMMANDS, MESSAGE_QUESTION };
 
 /* Something to be looked up on the region's thread. Lives on the asking thread's stack until done. */
 struct question {
@@ -65,6 +66,7 @@ struct message {
     struct err err;
     struct buf note;
     struct arena arena;
+    struct rpc_append *appends; /* COMMANDS: in this order, by `next` */
     struct question *question;
 };
 
@@ -105,6 +107,7 @@ struct server {
 
     struct mailbox *mail;
     struct mailbox *jobs;
+    atomic_size_t commands_waiting; /* in mail */
     struct peers *peers;
     struct projector *projector;
     struct drift *drift;

@@ -114,10 +114,24 @@ static void answer(struct server *server, struct question *question)
     pthread_mutex_unlock(&question->mutex);
 }
 
+/* An append may be gone as soon as it is answered. */
+static void decide(struct server *server, struct rpc_append *append, struct region_update *update)
+{
+    struct region_event event = {.type = REGION_COMMAND, .now = clock_now()};
+    while (append != NULL) {
+        event.command = &append->command;
+        append = append->next;
+        step(server, &event, update);
+        atomic_fetch_sub(&server->commands_waiting, 1);
+    }
+}
+
 static void handle(struct server *server, struct message *message, struct region_update *update)
 {
     if (message->type == MESSAGE_QUESTION) {
         answer(server, message->question);
+    } else if (message->type == MESSAGE_COMMANDS) {
+        decide(server, message->appends, update);
     } else {
         message->event.now = clock_now();
         message->event.note = buf_bytes(&message->note);

@@ -11,7 +11,11 @@
 #include "rpc/settle.h"
 #include "server/internal.h"
 
-enum { WAIT_MS = 250, PAUSE_MS = 50 };
+enum {
+    WAIT_MS = 250,
+    PAUSE_MS = 50,
+    GATHER_MS = 5, /* a look at each group commit would cost more than it finds */
+};
 
 struct page {
     struct index_late items[INDEX_LATE_SCAN_MAX];
@@ -131,6 +135,7 @@ void *settler_run(void *context)
             atomic_load(&server->accepting) && all_applied(server) && run_over_items(server, page) == 0)
             looked_at = sequence;
         seen = server_wait_change(server, seen, WAIT_MS);
+        clock_sleep_ms(GATHER_MS);
     }
     mem_free(page);
     return NULL;

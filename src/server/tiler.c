@@ -18,7 +18,13 @@
 #include "crypto/receipt.h"
 #include "server/internal.h"
 
-enum { WAIT_MS = 100, PUBLISH_EVERY_US = 50 * 1000, RETRY_US = 10 * 1000 * 1000, SYNC_EVERY_ENTRIES = 1000 * 1000 };
+enum {
+    WAIT_MS = 100,
+    GATHER_MS = 5, /* small group commits are let gather: a write of tiles for each would cost more than they do */
+    PUBLISH_EVERY_US = 50 * 1000,
+    RETRY_US = 10 * 1000 * 1000,
+    SYNC_EVERY_ENTRIES = 1000 * 1000,
+};
 
 /* What is known of one log. mutex guards the note and the error; the rest is the tiler's. */
 struct tile_view {
@@ -268,8 +274,10 @@ static void *run(void *context)
             moved = step(tiler, i) || moved;
         if (!moved && atomic_load(&tiler->server->stopping))
             clock_sleep_ms(1); /* changes are not waited for any more */
-        if (!moved)
+        if (!moved) {
             seen = server_wait_change(tiler->server, seen, WAIT_MS);
+            clock_sleep_ms(GATHER_MS);
+        }
     }
     return NULL;
 }

@@ -263,9 +263,11 @@ class Ledger(Copy):
         payload = settled_payload(log.region, index, log.items[index]['id'], settlement, log.incarnation)
         return self.control('$LateSettled', payload, epoch, partition)
 
-    def define(self, name, version, epoch=1, home='', basis=''):
-        """ContextDefined of proto/tally/v1/control.proto: version 1 says homes and basis."""
-        return self.control('$ContextDefined', texts((1, version), (2, basis), (3, home), (16, 'operator')), epoch, name, '$system')
+    def define(self, name, version, epoch=1, home='', basis='', regions=(), overrides=()):
+        """ContextDefined of proto/tally/v1/control.proto: version 1 says homes and basis. regions: that may hold payloads; overrides: types."""
+        types = [(10, texts((1, type), (3, 1))) for type in sorted(overrides)]
+        payload = texts((1, version), (2, basis), (3, home), *((9, region) for region in sorted(regions)), *types, (16, 'operator'))
+        return self.control('$ContextDefined', payload, epoch, name, '$system')
 
     def write(self, folder):
         count = len(self.items)

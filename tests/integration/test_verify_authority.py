@@ -14,6 +14,7 @@ partition bank/q home us
 context cards home us
 context $system home eu
 '''
+OVERRIDE = 2  # ENTRY_FLAG_OVERRIDE
 TAIL = 6  # entries of eu's partition p, indexes 0 to 5
 
 
@@ -163,13 +164,35 @@ def a_context_that_is_created(eu, us, ap):
     return TAIL + 2 + 1 + 1, 1
 
 
+def payloads_stay_in_two_regions(eu, us, ap):
+    """ap holds none at first, and takes over once it may."""
+    eu.define('shop', 1, home='eu', regions=('eu', 'us'))     # 6
+    eu.event(0, partition='r', context='shop')                # 7
+    us.seize(2, 'eu@8,us@2', context='shop')                  # 2
+    us.event(1, 2, 'r', context='shop')                       # 3
+    eu.define('shop', 2, regions=('ap', 'eu', 'us'))          # 8
+    ap.seize(3, 'eu@9,us@4', context='shop')
+    ap.event(2, 3, 'r', context='shop')
+    return TAIL + 2 + 3, 0
+
+
+def overrides_that_the_logs_allow(eu, us, ap):
+    """A type that may be overridden in version 2, and not in version 3: what was accepted meanwhile broke no rule."""
+    eu.define('shop', 1, home='eu')
+    eu.define('shop', 2, overrides=('Frozen',))
+    us.add(b'{}', 1, 'r', 'shop', type=b'Frozen', flags=OVERRIDE)
+    eu.define('shop', 3)
+    return TAIL + 2, 0
+
+
 def eu_id(eu, index):
     return eu.items[index]['id']
 
 
 HONEST = [nothing_happens, handover, handover_of_one_partition, failover_with_a_late_tail, split_brain, return_and_handback, settlement,
           a_new_incarnation_at_home, a_new_log_that_leaves_a_tail_behind, a_release_that_was_left_behind, a_seizure_that_knows_nothing_of_the_new_log,
-          a_log_that_continues_what_is_lost_is_left_behind, one_id_at_two_homes, keys_are_replaced, a_context_that_is_created]
+          a_log_that_continues_what_is_lost_is_left_behind, one_id_at_two_homes, keys_are_replaced, a_context_that_is_created, payloads_stay_in_two_regions,
+          overrides_that_the_logs_allow]
 
 
 # --- Histories that do not -------------------------------------------------------------------------------------------
@@ -300,6 +323,49 @@ def a_malformed_definition(eu, us, ap):
     eu.define('shop', 1, home='')
 
 
+def a_version_left_out(eu, us, ap):
+    eu.define('shop', 1, home='ap')
+    eu.define('shop', 3)
+
+
+def a_version_given_twice(eu, us, ap):
+    eu.define('shop', 1, home='ap')
+    eu.define('shop', 2)
+    eu.define('shop', 2)
+
+
+def a_region_that_is_to_forget_payloads(eu, us, ap):
+    eu.define('shop', 1, home='eu', regions=('ap', 'eu'))
+    eu.define('shop', 2, regions=('eu',))
+
+
+def a_first_list_that_leaves_a_region_out(eu, us, ap):
+    """Without a list all regions may hold them."""
+    eu.define('shop', 1, home='eu')
+    eu.define('shop', 2, regions=('eu', 'us'))
+    ap.control('$KeyRotated', key_change_payload(ap.log_key, Key('bank/ap/1', b'\13' * 32)), 1, context='$system')
+
+
+def a_home_without_payloads(eu, us, ap):
+    eu.define('shop', 1, home='eu', regions=('eu',))
+    us.seize(2, 'eu@7,us@2', context='shop')
+
+
+def an_event_where_its_payload_may_not_be(eu, us, ap):
+    eu.define('shop', 1, home='us', regions=('eu',))
+    us.event(0, partition='r', context='shop')
+
+
+def an_override_where_its_payload_may_not_be(eu, us, ap):
+    eu.define('shop', 1, home='eu', regions=('eu',), overrides=('Frozen',))
+    us.add(b'{}', 1, 'r', 'shop', type=b'Frozen', flags=OVERRIDE)
+
+
+def an_override_that_no_version_allows(eu, us, ap):
+    eu.define('shop', 1, home='eu', overrides=('Frozen',))
+    us.add(b'{}', 1, 'r', 'shop', type=b'Paid', flags=OVERRIDE)
+
+
 def not_the_home_that_the_creation_says(eu, us, ap):
     eu.define('shop', 1, home='ap')
     us.event(0, partition='r', context='shop')
@@ -353,6 +419,14 @@ FAULTS = [
     (a_definition_by_another, 'definition', 'bank/ap/1', 0, 'region ap defines context shop under epoch 1'),
     (a_definition_after_the_system_moved, 'definition', 'bank/ap/1', 0, 'under epoch 2 of $system'),
     (a_malformed_definition, 'payload', 'bank/eu/1', 6, '$ContextDefined is malformed'),
+    (a_version_left_out, 'definition', 'bank/eu/1', 7, 'version 3 of context shop, and no definition that counts is version 2'),
+    (a_version_given_twice, 'definition', 'bank/eu/1', 8, 'version 2 of context shop, as entry 7 of bank/eu/1 does'),
+    (a_region_that_is_to_forget_payloads, 'definition', 'bank/eu/1', 7, 'region ap may hold payloads of it'),
+    (a_first_list_that_leaves_a_region_out, 'definition', 'bank/eu/1', 7, 'region ap may hold payloads of it'),
+    (a_home_without_payloads, 'residency', 'bank/us/1', 2, 'region us becomes the home of a partition of context shop'),
+    (an_event_where_its_payload_may_not_be, 'residency', 'bank/us/1', 2, 'region us accepted an event of context shop'),
+    (an_override_where_its_payload_may_not_be, 'residency', 'bank/us/1', 2, 'region us accepted an override in context shop'),
+    (an_override_that_no_version_allows, 'override', 'bank/us/1', 2, 'do not let type Paid'),
     (not_the_home_that_the_creation_says, 'home', 'bank/us/1', 2, 'whose home is ap by the contexts, not us'),
 ]
 
@@ -431,9 +505,48 @@ def test_every_violation_is_named_with_log_index_file_and_rule(lab):
         assert code == VIOLATION and first, (plant.__name__, code, report['message'])
         found = first['rule'], first['log'], first['index']
         assert found == (rule, log, index), (plant.__name__, found, first['message'])
-        assert first['file'] == f'{index - index % 4:020d}.seg', (plant.__name__, first['file'])
+        assert first['file'] == f'{index - index % 4:020d}.seg' and first['offset'] == 4096, (plant.__name__, first)
+        assert first['copy'] == str(folder / 'logs' / log.split('/', 1)[1].replace('/', '-')), (plant.__name__, first['copy'])
         assert words in first['message'] and words in report['message'], (plant.__name__, report['message'])
         assert report['violations'][rule] >= 1, plant.__name__
+
+
+def test_a_payload_where_it_may_not_be_is_named_with_its_copy(lab):
+    """ap may not hold payloads of bank. Its mirror of eu has one all the same, in its second segment; the copies of eu itself are as they should be."""
+    eu, us, ap = ledgers = cluster()
+    homes = HOMES + 'payloads bank in eu\npayloads bank in us\n'
+    at_eu = write_all(ledgers, lab.folder / 'eu')
+
+    def mirror_at_ap(name, *held):
+        mirror = eu.clone()
+        for index, item in enumerate(mirror.items):
+            item['held'] = index in held
+        bank_of_us = us.clone()
+        for item in bank_of_us.items:
+            item['held'] = False
+        return write_all([mirror, bank_of_us, ap], lab.folder / name)
+    sound, bad = mirror_at_ap('sound'), mirror_at_ap('bad', 5)
+    trusted = trust(lab, *ledgers, homes=homes)
+    code, report = authority(lab, f'eu={at_eu}', f'ap={sound}', *trusted)
+    assert code == VERIFIED and report['residency'] == {'asked': True, 'copies_read': 3, 'copies_of_nobody': 0}, report
+    code, report = authority(lab, f'eu={at_eu}', f'ap={bad}', *trusted)
+    first = report['first_violation']
+    assert code == VIOLATION and (first['rule'], first['log'], first['index'], first['offset']) == ('residency', 'bank/eu/1', 5, 4096), report['message']
+    assert first['copy'] == str(bad / 'logs' / 'eu-1') and first['file'] == f'{4:020d}.seg' and 'region ap holds its payload in' in first['message'], first
+    code, report = authority(lab, at_eu, bad, *trusted)
+    assert code == VERIFIED and report['residency']['copies_of_nobody'] == 6, report
+    said = run('tally-verify', 'authority', at_eu, f'ap={sound}', *trusted).stdout
+    assert 'whose 3 copies are was not said (REGION=DIR): NOT checked' in said, said
+    assert authority(lab, f'={at_eu}', *trusted)[0] == UNREADABLE
+
+
+def test_a_change_of_a_context_that_nothing_creates_cannot_be_judged(lab):
+    eu, us, ap = ledgers = cluster()
+    eu.define('shop', 2)
+    folder = write_all(ledgers, lab.folder / 'data')
+    code, report = authority(lab, folder, *trust(lab, *ledgers))
+    assert code == UNREADABLE and 'context shop home REGION' in report['message'], report['message']
+    assert authority(lab, folder, *trust(lab, *ledgers, homes=HOMES + 'context shop home us\n'))[0] == VERIFIED
 
 
 def test_the_report_shows_homes_changes_and_what_lost(lab):
@@ -505,7 +618,9 @@ def test_contexts_are_the_auditors_and_must_be_well_formed(lab):
     ledgers = cluster()
     folder = write_all(ledgers, lab.folder / 'data')
     for text, words in (('context bank home', 'line 1'), ('context bank home eu\nnonsense\n', 'line 2'), ('partition bank/p home eu\n', 'declared before'),
-                        ('context bank home eu\ncontext bank home us\n', 'twice')):
+                        ('context bank home eu\ncontext bank home us\n', 'twice'),
+                        ('context bank home eu\npayloads cards in eu\n', 'line 2'), ('context bank home eu\npayloads bank in us\n', 'must be one of payload_regions'),
+                        ('context bank home eu\npayloads bank in eu\npayloads bank in eu\n', 'twice')):
         code, message = authority(lab, folder, *trust(lab, *ledgers, homes=text))
         assert code == UNREADABLE and words in message, (text, message)
     assert run('tally-verify', 'authority', folder).returncode == USAGE

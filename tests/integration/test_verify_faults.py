@@ -3,9 +3,10 @@ import base64
 import http.server
 import json
 import os
+import subprocess
 import threading
 
-from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, run
+from harness import BIN, UNREADABLE, USAGE, VERIFIED, VIOLATION, run
 from ledger_files import NOW, Copy, Key, golden, key_change_payload
 
 POLICY = 4
@@ -134,6 +135,50 @@ def payload_gone_but_salt_there(c):
     c.items[4]['payload'] = b''
 
 
+SEGMENTS = [f'{first:020d}.seg' for first in (0, 7)]
+
+
+def after(change):
+    return lambda c: c.after.append(change)
+
+
+def cut_file(name, size):
+    """To that size; a larger one makes a hole at the end."""
+    return after(lambda folder: os.truncate(folder / name, size))
+
+
+def rename(old, new):
+    return after(lambda folder: (folder / old).rename(folder / new))
+
+
+def instead(name, make):
+    """Something else under the file's name."""
+    return after(lambda folder: ((folder / name).unlink(), make(folder / name)))
+
+
+def checkpoint_of(change):
+    """A checkpoint that the log's key signed, with a text of another form."""
+    def plant(c):
+        text = change(c.text(10))
+        c.notes['checkpoint'] = text + '\n' + c.log_key.line(text)
+    return plant
+
+
+def two_faults(*plants):
+    def plant(c):
+        for one in plants:
+            one(c)
+    return plant
+
+
+def signed_twice(first, second):
+    """Two lines by the log's key, over these texts."""
+    def make(c):
+        text = c.text(10)
+        return text + '\n' + ''.join(c.log_key.line(text if right else 'another text\n') for right in (first, second))
+    return note('checkpoint', make)
+
+
 WITNESS = Key('bank/asia', b'\7' * 32, 4)
 OTHER_KEY = Key('bank/eu/1', b'\11' * 32)
 
@@ -154,16 +199,6 @@ def rotated(*signers, policy, size=10):
         c.notes['checkpoint.published'] = c.notes['checkpoint'] + c.witness.line(text, NOW - 60)
         c.log_key, *c.other_log_keys = [old if name == 'old' else NEW_KEY for name in policy]
     return plant
-
-
-def first_segment(folder):
-    return min(folder.glob('*.seg'))
-
-
-def pipe_for_segment(folder):
-    name = first_segment(folder)
-    name.unlink()
-    os.mkfifo(name)
 
 
 # Name, how it is planted, exit code, first bad index (None: none is named), words that the report must have, more arguments.
@@ -218,10 +253,44 @@ FAULTS = [
     ('a retired key signs alone, and is still listed', rotated('old', policy=('old', 'new')), VIOLATION, 6, 'retired at entry 6', []),
     ('a retired key signs beside the new one', rotated('old', 'new', policy=('new', 'old')), VIOLATION, 6, 'retired at entry 6', []),
     ('an epoch that falls', epoch_falls, VIOLATION, 5, 'epoch 2 after epoch 3', []),
-    ('a pipe in the place of a segment', lambda c: c.after.append(pipe_for_segment), UNREADABLE, None, '', []),
-    ('a segment under another name', lambda c: c.after.append(lambda f: first_segment(f).rename(f / f'{1:020d}.seg')), VIOLATION, None, 'renamed', []),
-    ('a segment that is gone', lambda c: c.after.append(lambda f: first_segment(f).unlink()), VIOLATION, 0, 'missing', []),
-    ('a sealed segment with a byte more', lambda c: c.after.append(lambda f: first_segment(f).write_bytes(first_segment(f).read_bytes() + b'x')), VIOLATION, 7, '', []),
+    # Files.
+    ('a segment that was renamed', rename(SEGMENTS[1], f'{8:020d}.seg'), VIOLATION, 7, 'renamed', []),
+    ('the first segment under another name', after(lambda f: (f / SEGMENTS[0]).rename(f / f'{1:020d}.seg')), VIOLATION, None, 'renamed', []),
+    ('a sealed segment with a byte more', after(lambda f: (f / SEGMENTS[0]).write_bytes((f / SEGMENTS[0]).read_bytes() + b'x')), VIOLATION, 7, '', []),
+    ('the first segment gone', after(lambda f: (f / SEGMENTS[0]).unlink()), VIOLATION, 0, 'entries are missing', []),
+    ('the last segment gone', after(lambda f: (f / SEGMENTS[1]).unlink()), UNREADABLE, 7, 'missing', []),
+    ('a hole between blocks', after(overwrite(SEGMENTS[0], 4096, bytes(4096))), VIOLATION, 0, 'a block is missing', []),
+    ('bytes after the blocks of a segment that is not the last', after(overwrite(SEGMENTS[0], 12288, b'x' * 5000)), VIOLATION, 7, '', []),
+    ('a segment cut inside its header', cut_file(SEGMENTS[1], 100), VIOLATION, 7, 'not a segment', []),
+    ('a segment cut to nothing', cut_file(SEGMENTS[1], 0), VIOLATION, 7, 'empty', []),
+    ('a segment of a terabyte of nothing', cut_file(SEGMENTS[1], 1 << 40), VIOLATION, 7, 'more than any segment', []),
+    ('a file that is no segment', after(lambda f: (f / 'x.seg').write_bytes(b'a')), VIOLATION, 0, 'not a segment', []),
+    ('a pipe for a segment', instead(SEGMENTS[1], os.mkfifo), UNREADABLE, None, 'not a regular file', []),
+    ('a pipe for the checkpoint', instead('checkpoint', os.mkfifo), UNREADABLE, None, 'not a regular file', []),
+    ('a device for a segment', instead(SEGMENTS[0], lambda p: p.symlink_to('/dev/zero')), UNREADABLE, None, 'not a regular file', []),
+    ('a device for the checkpoint', instead('checkpoint', lambda p: p.symlink_to('/dev/zero')), UNREADABLE, None, 'not a regular file', []),
+    ('a folder for a segment', instead(SEGMENTS[1], lambda p: p.mkdir()), UNREADABLE, 7, 'missing', []),
+    ('a segment that leads to itself', instead(SEGMENTS[1], lambda p: p.symlink_to(p)), UNREADABLE, None, 'cannot open', []),
+    ('a segment behind a link', after(lambda f: ((f / SEGMENTS[1]).rename(f / 'x'), (f / SEGMENTS[1]).symlink_to('x'))), VERIFIED, None, '', []),
+    # Forms of a checkpoint that somebody might take for another.
+    ('an extension line', checkpoint_of(lambda text: text + 'more\n'), VIOLATION, None, 'extension lines', []),
+    ('ends of lines of another system', checkpoint_of(lambda text: text.replace('\n', '\r\n')), VIOLATION, None, 'control characters', []),
+    ('a size with a zero before it', checkpoint_of(lambda text: text.replace('\n10\n', '\n010\n')), VIOLATION, None, 'leading zeros', []),
+    ('a size with a sign', checkpoint_of(lambda text: text.replace('\n10\n', '\n+10\n')), VIOLATION, None, 'decimal number', []),
+    ('a size of 2^63', checkpoint_of(lambda text: text.replace('\n10\n', f'\n{2 ** 63}\n')), UNREADABLE, 12, f'covers {2 ** 63} entries', []),
+    ('a size of 2^64 - 1', checkpoint_of(lambda text: text.replace('\n10\n', f'\n{2 ** 64 - 1}\n')), UNREADABLE, 12, 'missing', []),
+    ('a size of 2^64', checkpoint_of(lambda text: text.replace('\n10\n', f'\n{2 ** 64}\n')), VIOLATION, None, 'decimal number', []),
+    ('no entries, with the root of some', checkpoint_of(lambda text: text.replace('\n10\n', '\n0\n')), VIOLATION, 0, 'that of no entries', []),
+    ('a line repeated', signed_twice(True, True), VERIFIED, None, '', []),
+    ('a line repeated, the second one wrong', signed_twice(True, False), VIOLATION, None, 'does not verify', []),
+    ('a line repeated, the first one wrong', signed_twice(False, True), VIOLATION, None, 'does not verify', []),
+    ('two notes in one file', note('checkpoint', lambda c: c.sign(10) + c.sign(7)), VIOLATION, None, 'not a signed checkpoint', []),
+    ('a note of megabytes', note('checkpoint', lambda c: 'a' * 3000000), VIOLATION, None, 'limit', []),
+    # Two at once: the worse one is told, and of two alike the first.
+    ('two entries', two_faults(stored(8, 'payload', 5), stored(2, 'payload', 5)), VIOLATION, 2, 'commitment', []),
+    ('no quorum, and a tail cut', two_faults(note('checkpoint.published', lambda c: c.sign(7)), cut_to(8)), UNREADABLE, 8, 'missing', []),
+    ('a tail cut, and a forged checkpoint', two_faults(note('checkpoint', bad_signature), cut_to(8)), VIOLATION, None, 'does not verify', []),
+    ('no quorum, and an entry', two_faults(note('checkpoint.published', lambda c: c.sign(7)), stored(4, 'encoded', 75)), VIOLATION, 4, '', []),
 ]
 
 
@@ -282,8 +351,11 @@ def test_a_log_that_was_rolled_back_or_rewritten_as_a_whole_is_found_with_state(
     assert newer.notes['checkpoint'] in done.stdout and other.notes['checkpoint'] in done.stdout, done.stdout
     assert other.notes['checkpoint'] in (lab.folder / 'state.evidence').read_text()
     assert state.read_text() == before, 'a violation is not remembered as if it were true'
-    state.write_text(before.replace('"size": 10', '"size": 11'))
-    assert verify(lab, newer, paths['newer'], '--state', state).returncode == UNREADABLE
+    twice = json.loads(before)
+    twice['logs'] *= 2
+    for damaged in (before.replace('"size": 10', '"size": 11'), before.replace('"size": 10', f'"size": {2 ** 63 - 1}'), json.dumps(twice), '[' * 100000):
+        state.write_text(damaged)
+        assert verify(lab, newer, paths['newer'], '--state', state).returncode == UNREADABLE, damaged[:200]
 
 
 def test_resuming_reads_only_what_is_new_and_still_compares_the_root(lab):
@@ -343,6 +415,31 @@ def swap_files(a, b):
     return change
 
 
+def append_to(name, data):
+    return after(lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + data))
+
+
+def padded(name):
+    """A partial tile that is as large as a full one: only its first hashes are those of entries."""
+    return after(lambda folder: (folder / name).write_bytes((folder / name).read_bytes().ljust(8192, b'x')))
+
+
+def served_full(partial, full):
+    """What a log does that removes partial tiles once the full ones are there."""
+    def change(folder):
+        (folder / full).write_bytes((folder / partial).read_bytes().ljust(8192, b'x') if 'tile/0' in full else
+                                    (folder / partial).read_bytes() + b'\0\1x' * 248)
+        (folder / partial).unlink()
+    return after(change)
+
+
+def tlog_size(size):
+    def plant(c):
+        text = c.text(520).replace('\n520\n', f'\n{size}\n')
+        c.notes['tlog'] = text + '\n' + c.log_key.line(text) + c.witness.line(text, NOW - 60)
+    return plant
+
+
 TLOG_FAULTS = [
     ('nothing', lambda c: None, VERIFIED, None, ''),
     ('a tile of level 0', lambda c: c.after.append(overwrite('tile/0/001', 32 * 9, bytes(32))), VIOLATION, 265, ''),
@@ -355,6 +452,23 @@ TLOG_FAULTS = [
     ('a forged checkpoint', lambda c: c.notes.update(tlog=c.sign(520, NOW, key=OTHER_KEY)), VIOLATION, None, 'not signed'),
     ('another root', lambda c: c.notes.update(tlog=c.sign(520, NOW, text=c.text(519).replace('519', '520'))), VIOLATION, None, 'root'),
     ('a replaced key file', lambda c: c.after.append(lambda f: (f / 'vkey').write_text(OTHER_KEY.vkey)), VERIFIED, None, ''),
+    ('a full bundle with more behind it', append_to('tile/entries/001', b'x'), VIOLATION, 511, 'more after its last entry'),
+    ('a partial bundle with more behind it', append_to('tile/entries/002.p/8', b'\0\1x'), VIOLATION, 519, 'more after its last entry'),
+    ('a bundle cut short', after(lambda f: os.truncate(f / 'tile/entries/001', 40)), VIOLATION, None, 'ends inside'),
+    ('a partial tile of level 0, padded', padded('tile/0/002.p/8'), VIOLATION, 512, 'wrong size'),
+    ('a partial tile of level 1, padded', padded('tile/1/000.p/2'), VIOLATION, None, 'wrong size'),
+    ('full ones in the place of partial ones', two_faults(served_full('tile/0/002.p/8', 'tile/0/002'), served_full('tile/entries/002.p/8', 'tile/entries/002')),
+     VERIFIED, None, ''),
+    ('a full tile that contradicts the partial one it replaces', two_faults(served_full('tile/0/002.p/8', 'tile/0/002'),
+                                                                            after(overwrite('tile/0/002', 32, bytes(32)))), VIOLATION, 513, ''),
+    ('a tile of no bytes', after(lambda f: os.truncate(f / 'tile/0/001', 0)), VIOLATION, 256, 'wrong size'),
+    ('a pipe for a tile', instead('tile/0/001', os.mkfifo), UNREADABLE, 256, 'not a regular file'),
+    ('a folder for a bundle', instead('tile/entries/001', lambda p: p.mkdir()), UNREADABLE, 256, 'not a regular file'),
+    ('a size of one more', tlog_size(521), UNREADABLE, 512, '002.p/9'),
+    ('a size of one less', tlog_size(519), UNREADABLE, 512, '002.p/7'),
+    ('a size of 2^63', tlog_size(2 ** 63), UNREADABLE, 512, ''),
+    ('a size of 2^64 - 1', tlog_size(2 ** 64 - 1), UNREADABLE, 512, ''),
+    ('no entries, with the root of some', tlog_size(0), VIOLATION, 0, 'without entries'),
 ]
 
 
@@ -470,6 +584,74 @@ def test_a_large_tlog_is_resumed_over_http_and_its_upper_tiles_are_compared(lab)
         check_resumed(code, 'hash' if code == VIOLATION else '')
 
 
+def test_a_fault_in_a_bundle_is_named_with_its_offset_and_hashes(lab):
+    c = big()
+    c.after.append(flip('tile/entries/001', c.items[300]['encoded'], 80))
+    found = json.loads(verify(lab, c, c.write_tlog(lab.folder / 'log'), '--json', command='tlog').stdout)['first_bad']
+    assert found['file'] == 'tile/entries/001' and found['offset'] == sum(2 + len(item['encoded']) for item in c.items[256:300]), found
+    assert base64.b64decode(found['expected']) == c.leaves()[300] and base64.b64decode(found['found']) != c.leaves()[300], found
+
+
+def test_a_hostile_server_gets_no_success_and_no_memory(lab):
+    """Each answer is one way to keep a client busy, to fill it, or to make it look elsewhere."""
+    c = big()
+    tlog = c.write_tlog(lab.folder / 'tlog')
+
+    def answer(request, data, size=None, status=200, **headers):
+        request.send_response(status)
+        request.send_header('Content-Length', str(len(data) if size is None else size))
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(data)
+        request.close_connection = size is not None
+
+    def file(request):
+        return (tlog / request.path.lstrip('/')).read_bytes()
+
+    def endless(request):
+        request.send_response(200)
+        request.end_headers()
+        while True:
+            request.wfile.write(b'x' * 65536)
+
+    def endless_headers(request):
+        request.wfile.write(b'HTTP/1.1 200 OK\r\n')
+        while True:
+            request.wfile.write(b'X-More: ' + b'y' * 1000 + b'\r\n')
+
+    def some(part, else_):
+        return lambda request: else_(request) if part in request.path else answer(request, file(request))
+    honest = serve(lab, tlog)
+    cases = [
+        ('redirected to itself', lambda r: answer(r, b'', status=302, Location=r.path), UNREADABLE, 'redirects'),
+        ('redirected to a file', lambda r: answer(r, b'', status=302, Location='file://' + str(tlog / 'checkpoint')), UNREADABLE, 'cannot get'),
+        ('redirected to another place', lambda r: answer(r, b'', status=302, Location=honest + r.path), VERIFIED, ''),
+        ('a checkpoint without end', endless, UNREADABLE, 'larger than'),
+        ('a bundle without end', some('entries', endless), VIOLATION, 'larger than'),
+        ('a tile without end', some('tile/0', endless), VIOLATION, 'larger than'),
+        ('headers without end', endless_headers, UNREADABLE, 'cannot get'),
+        ('a length that is too large', lambda r: answer(r, file(r), size=2 ** 63 - 1), UNREADABLE, 'cannot get'),
+        ('a length that is too small', some('entries', lambda r: answer(r, file(r), size=len(file(r)) - 10)), VIOLATION, 'ends inside'),
+        ('nothing', lambda r: answer(r, b'', status=204), UNREADABLE, '204'),
+        ('another page', lambda r: answer(r, b'<html>Please sign in</html>'), VIOLATION, 'not a signed checkpoint'),
+        ('an error', lambda r: answer(r, b'', status=500), UNREADABLE, '500'),
+    ]
+    for name, handle, code, words in cases:
+        done = verify(lab, c, serve_by(lab, handle), command='tlog')
+        assert done.returncode == code and words in done.stdout, (name, done.returncode, done.stdout)
+        assert ('VERIFIED' in done.stdout) == (code == VERIFIED), (name, done.stdout)
+    text = f'x\n{2 ** 63}\n{base64.b64encode(bytes(32)).decode()}\n'
+    note_of_any_size = (text + '\n' + Key('x', b'\3' * 32).line(text)).encode()
+
+    def invent(request):
+        """A log of 2^63 entries, which takes one tile and one bundle to serve."""
+        answer(request, note_of_any_size if request.path == '/checkpoint' else b'\0\1a' * 256 if 'entries' in request.path else golden.leaf(b'a') * 256)
+    invented = serve_by(lab, invent)
+    assert run('tally-verify', 'compare', invented, invented).returncode == VIOLATION
+    assert run('tally-verify', 'tlog', invented).returncode == VIOLATION
+
+
 def test_other_peoples_tlogs_are_verified_with_their_key(lab):
     vectors = golden.HERE.parent / 'vectors' / 'tessera15'
     policy = lab.folder / 'policy'
@@ -482,6 +664,22 @@ def test_other_peoples_tlogs_are_verified_with_their_key(lab):
         assert done.returncode == code, (older, newer, done.stdout)
 
 
+def serve_by(lab, handle):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = 'HTTP/1.1'
+        wbufsize = 64 * 1024  # headers and body leave together
+
+        def do_GET(self):
+            try:
+                handle(self)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True
+
+        def log_message(self, *_):
+            pass
+    return serve_with(lab, Handler)
+
+
 def serve(lab, folder):
     class Handler(http.server.SimpleHTTPRequestHandler):
         protocol_version = 'HTTP/1.1'
@@ -491,9 +689,13 @@ def serve(lab, folder):
 
         def log_message(self, *_):
             pass
+    return serve_with(lab, Handler)
+
+
+def serve_with(lab, Handler):
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     lab.at_end(lambda: (server.shutdown(), server.server_close()))
     return f'http://127.0.0.1:{server.server_address[1]}'
 
@@ -519,6 +721,10 @@ def test_copies_of_any_kind_are_compared_and_the_first_difference_is_named(lab):
                 done = verify(lab, a, one, other, '--json', command='compare')
                 report = json.loads(done.stdout)
                 assert done.returncode == VIOLATION and report['first_difference'] == place, (place, one, other, report['message'])
+                where = {p['copy']: (p['file'], p['offset'], base64.b64decode(p['leaf'])) for p in report['comparisons'][0]['places']}
+                tile = ('tile/0/002.p/8' if place >= 512 else f'tile/0/00{place // 256}', place % 256 * 32)
+                assert where[str(one)] == ((f'{0:020d}.seg', 4096) if one == folder else tile) + (a.leaves()[place],), (place, one, where)
+                assert where[str(other)] == ((f'{0:020d}.seg', 4096) if other == others[0] else tile) + (b.leaves()[place],), (place, other, where)
     assert verify(lab, a, folder, 'http://127.0.0.1:1', command='compare').returncode == UNREADABLE
 
 
@@ -563,8 +769,13 @@ def test_a_receipt_proves_its_entry_and_nothing_else(lab):
         assert verify(lab, c, receipt, command='proof').returncode == code, index
     receipt.write_text(text.replace('index 6', 'index 7'))
     assert verify(lab, c, receipt, '--entry', files['entry', 6], command='proof').returncode == VIOLATION
-    receipt.write_text(text.replace('index 6', 'index 06'))
-    assert verify(lab, c, receipt, '--entry', files['entry', 6], command='proof').returncode == VIOLATION
+    for number in ('06', '10', '-1', str(2 ** 64 - 1), str(2 ** 64)):
+        receipt.write_text(text.replace('index 6', f'index {number}'))
+        assert verify(lab, c, receipt, '--entry', files['entry', 6], command='proof').returncode == VIOLATION, number
+    receipt.write_text(text)
+    done = verify(lab, c, receipt, '--entry', files['entry', 6], '--require-payloads', command='proof')
+    assert done.returncode == POLICY and 'the payload was asked for' in done.stdout, done.stdout
+    assert verify(lab, c, receipt, '--event', files['event', 6], '--require-payloads', command='proof').returncode == VERIFIED
 
 
 def test_checkpoints_are_judged_by_the_policy_alone(lab):
@@ -619,7 +830,66 @@ def test_projection_digests_are_compared_at_equal_positions_only(lab):
 def test_trust_needs_a_policy_that_parses(lab):
     c = Copy().publish()
     folder = c.write(lab.folder / 'log')
-    for policy in ('', 'quorum none\nquorum none\n', f'log {c.log_key.vkey}x\nquorum none\n', f'log {c.log_key.vkey}\nquorum us\n', 'nonsense\n'):
+    trust = f'log {c.log_key.vkey}\nwitness us {c.witness.vkey}\n'
+    for policy in ('', 'quorum none\nquorum none\n', f'log {c.log_key.vkey}x\nquorum none\n', f'log {c.log_key.vkey}\nquorum us\n', 'nonsense\n',
+                   trust, trust + 'group a any b\ngroup b any a\nquorum a\n', trust + 'group a any a\nquorum a\n', trust + 'group a any nobody\nquorum a\n',
+                   trust + f'witness again {c.witness.vkey}\ngroup a 2 us again\nquorum a\n', trust + 'group a 2 us us\nquorum a\n',
+                   trust + 'group a 0 us\nquorum a\n', trust + 'group a 2 us\nquorum a\n', trust + 'group none any us\nquorum none\n',
+                   f'log {c.log_key.vkey}\nwitness us {c.log_key.vkey}\nquorum us\n', trust.replace('\n', '\r\n') + 'quorum us\r\n'):
         (lab.folder / 'policy').write_text(policy)
         assert run('tally-verify', 'log', folder, '--policy', lab.folder / 'policy').returncode == UNREADABLE, policy
+    for path in (lab.folder, '/dev/zero'):
+        assert run('tally-verify', 'log', folder, '--policy', path).returncode == UNREADABLE, path
+    os.mkfifo(lab.folder / 'pipe')
+    assert run('tally-verify', 'log', folder, '--policy', lab.folder / 'pipe').returncode == UNREADABLE
     assert run('tally-verify', 'log', folder, '--state', lab.folder / 'state').returncode == USAGE
+
+
+def test_an_option_that_a_command_does_nothing_about_is_refused(lab):
+    c = Copy().publish()
+    folder, file = c.write(lab.folder / 'log'), lab.folder / 'note'
+    file.write_text(c.sign(10, NOW - 60))
+    segment = folder / SEGMENTS[0]
+    key = lab.folder / 'key'
+    key.write_text(c.log_key.vkey + '\n')
+    trust = ['--key', key]
+    for arguments in (['segment', segment, *trust], ['segment', segment, '--max-age', '9'], ['projection', file, file, *trust],
+                      ['projection', file, file, '--require-payloads'], ['checkpoint', file, *trust, '--state', lab.folder / 'state'],
+                      ['checkpoint', file, *trust, '--require-payloads'], ['proof', file, *trust, '--state', lab.folder / 'state'],
+                      ['compare', folder, folder, *trust, '--state', lab.folder / 'state', '--resume'], ['log', folder, '--entry', file],
+                      ['log', folder, '--contexts', file]):
+        done = run('tally-verify', *arguments)
+        assert done.returncode == USAGE and 'does nothing about' in done.stderr, (arguments, done.stderr)
+    done = verify(lab, c, c.clone().write_tlog(lab.folder / 'tlog', 10), '--require-payloads', command='tlog')
+    assert done.returncode == POLICY and 'a tlog holds entries only' in done.stdout, done.stdout
+
+
+def test_what_strangers_wrote_does_not_reach_the_terminal_as_commands(lab):
+    """Escapes, C1 controls and marks that turn the direction of writing, in the names that a log and its files have."""
+    wild = 'x\x1b[2K\x7f\u009b31m\u202e'
+    c = Copy()
+    text = c.text(12).replace('bank/eu/1', wild.replace('\x1b', ''))
+    c.notes['tlog'] = text + '\n' + c.log_key.line(text)
+    places = [c.clone().write_tlog(lab.folder / 'tlog'), c.clone().write_tlog(lab.folder / wild)]
+    bad_name = Copy().publish()
+    bad_name.after.append(lambda folder: (folder / (wild + '.seg')).write_bytes(b''))
+    for command, place in (('tlog', places[0]), ('tlog', places[1]), ('log', bad_name.write(lab.folder / 'log')), ('log', lab.folder / (wild + 'nowhere'))):
+        for more in ([], ['--json']):
+            done = run('tally-verify', command, place, *more)
+            said = done.stdout + done.stderr
+            assert '\x1b' not in said and '\x7f' not in said and '\u009b' not in said and '\u202e' not in said, (command, place, said)
+            if more:
+                assert json.loads(done.stdout)['exit_code'] == done.returncode, said
+    done = run('tally-verify', 'log', lab.folder / os.fsdecode(b'\xff\xfe'), '--json')
+    assert done.returncode == UNREADABLE and json.loads(done.stdout)['exit_code'] == UNREADABLE, done.stdout
+
+
+def test_a_report_that_cannot_be_written_is_no_success(lab):
+    c = Copy().publish()
+    policy = lab.folder / 'policy'
+    policy.write_text(c.policy())
+    for more in ([], ['--json']):
+        with open('/dev/full', 'w') as full:
+            done = subprocess.run([BIN / 'tally-verify', 'log', c.clone().write(lab.folder / f'log{len(more)}'), '--policy', policy, '--now', str(NOW), *more],
+                                  stdout=full, stderr=subprocess.DEVNULL, timeout=60)
+        assert done.returncode == UNREADABLE, done.returncode

@@ -64,6 +64,20 @@ static bool indexes_are_up(struct world *world, char *why, size_t why_size)
     return up;
 }
 
+/* Whether some of the core hold a log of a region that is away, and others do not: without a signature of its region
+ * they cannot know a later log for its own (region/incarnation.c). */
+static bool is_unknown_life(struct world *world, size_t log)
+{
+    size_t have = 0;
+    size_t lack = 0;
+    for (size_t i = 0; i < world->node_count; i++) {
+        bool holds = node_durable_size(&world->nodes[i], truth_origin(world, log)) > 0;
+        have += world->core[i] && holds;
+        lack += world->core[i] && !holds;
+    }
+    return have > 0 && lack > 0 && !world->core[truth_owner(world, log)];
+}
+
 bool fates_wait_for_others(struct world *world)
 {
     uint64_t held[TRUTH_LOGS_MAX] = {0};
@@ -73,6 +87,7 @@ bool fates_wait_for_others(struct world *world)
         all = all && world->core[i];
         waits = waits || (world->core[i] && world->nodes[i].must_restore);
         for (size_t log = 0; world->core[i] && log < truth_log_count(world); log++) {
+            waits = waits || is_unknown_life(world, log);
             uint64_t size = node_durable_size(&world->nodes[i], truth_origin(world, log));
             held[log] = size > held[log] ? size : held[log];
         }

@@ -66,6 +66,8 @@ void fence_decided(struct node *node, const struct region_command *command)
     const struct region_result *result = command->results;
     if (world->contexts[0].rules.isolation != ISOLATION_FENCE || command->refusal.code != 0 || command->queued)
         return;
+    if (command->verdict != NULL && command->verdict->already)
+        return; /* decided before, and told again */
     for (size_t w = 0; w < command->write_count; w++) {
         const struct region_stream_write *write = &command->writes[w];
         bool accepted = false;

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "log/segment.h"
 #include "verify/compare.h"
 #include "verify/progress.h"
 
@@ -23,7 +22,8 @@ void cluster_finding(struct cluster *cluster, enum verdict verdict, const char *
     cluster->verdict = verdict;
 }
 
-static int add_copy(const struct demands *demands, const char *path, struct cluster *cluster, struct err *err)
+static int add_copy(const struct demands *demands, const char *path, const char *holder, struct cluster *cluster,
+                    struct err *err)
 {
     if (cluster->copy_count == CLUSTER_COPIES_MAX)
         return err_set(err, ERR_TOO_LARGE, "more than %d copies of logs", CLUSTER_COPIES_MAX);
@@ -34,6 +34,7 @@ static int add_copy(const struct demands *demands, const char *path, struct clus
         mem_free(copy);
         return err_no_memory(err, "a copy of a log");
     }
+    copy_string(cluster->holders[cluster->copy_count], sizeof(cluster->holders[0]), holder);
     cluster->copies[cluster->copy_count++] = copy;
     copy->report.path = kept;
     return copy_open(demands, kept, copy, err);
@@ -41,6 +42,7 @@ static int add_copy(const struct demands *demands, const char *path, struct clus
 
 struct folders {
     const char *parent;
+    const char *holder;
     const struct demands *demands;
     struct cluster *cluster;
     struct err *err;
@@ -55,19 +57,38 @@ static int add_folder(void *context, const char *name, bool is_dir)
         return 0;
     folders->count++;
     int code = disk_join(path, folders->parent, name, folders->err);
-    return code == 0 ? add_copy(folders->demands, path, folders->cluster, folders->err) : code;
+    return code == 0 ? add_copy(folders->demands, path, folders->holder, folders->cluster, folders->err) : code;
+}
+
+/* Takes "REGION=" off the path: a first part without a slash. */
+static int take_holder(const char **path, char *ret_holder, struct err *err)
+{
+    size_t size = strcspn(*path, "=/");
+    ret_holder[0] = '\0';
+    if ((*path)[size] != '=')
+        return 0;
+    if (size == 0 || size > POSITION_REGION_MAX_BYTES)
+        return err_set(err, ERR_INVALID, "%s: before = stands the region that holds the folder (or write ./%s)", *path,
+                       *path);
+    memcpy(ret_holder, *path, size);
+    ret_holder[size] = '\0';
+    *path += size + 1;
+    return 0;
 }
 
 static int add_path(const struct demands *demands, const char *path, struct cluster *cluster, struct err *err)
 {
     char logs[DISK_PATH_MAX_BYTES];
+    char holder[POSITION_REGION_MAX_BYTES + 1];
     uint32_t mode = 0;
-    int code = disk_join(logs, path, "logs", err);
+    int code = take_holder(&path, holder, err);
+    if (code == 0)
+        code = disk_join(logs, path, "logs", err);
     if (code != 0)
         return code;
     if (disk_mode(demands->disk, logs, &mode, NULL) != 0)
-        return add_copy(demands, path, cluster, err);
-    struct folders folders = {.parent = logs, .demands = demands, .cluster = cluster, .err = err};
+        return add_copy(demands, path, holder, cluster, err);
+    struct folders folders = {.parent = logs, .holder = holder, .demands = demands, .cluster = cluster, .err = err};
     code = disk_list(demands->disk, logs, add_folder, &folders, err);
     if (code == 0 && folders.count == 0)
         cluster_finding(cluster, VERDICT_INCOMPLETE, "%s holds no logs", logs);
@@ -185,6 +206,14 @@ size_t cluster_find(const struct cluster *cluster, const char *region, uint64_t 
     return CLUSTER_LOGS_MAX;
 }
 
+size_t cluster_log_of(const struct cluster *cluster, const struct copy *copy)
+{
+    struct origin origin;
+    return origin_parse(bytes_of_string(copy->report.origin), &origin, NULL) == 0
+               ? cluster_find(cluster, origin.region, origin.incarnation)
+               : CLUSTER_LOGS_MAX;
+}
+
 /* --- Reading --- */
 
 struct reading {
@@ -218,21 +247,20 @@ static int on_block(void *context, const struct scan_block *block, struct err *e
     return reading->done ? ERR_END : 0;
 }
 
-static int read_log(const struct cluster *cluster, struct disk *disk, struct reading *reading, struct err *err)
+static int read_one(const struct copy *copy, struct disk *disk, struct reading *reading, struct err *err)
 {
-    const struct cluster_log *log = &cluster->logs[reading->log];
-    const struct log_report *report = &log->copy->report;
+    const struct log_report *report = &copy->report;
     struct scan_result result;
     chain_init(&reading->chain, reading->sha, bytes_of_string(report->origin));
-    reading->size = log->size;
-    reading->done = log->size == 0;
+    reading->size = copy->size;
+    reading->done = copy->size == 0;
     if (reading->done)
         return 0;
     int code = scan_log(disk, report->path, &reading->chain, on_block, reading, &result, err);
     if (reading->each_code != 0 || code == ERR_NO_MEMORY)
         return code;
     struct hash root = merkle_range_root(&reading->chain.range, reading->sha);
-    if (!reading->done || reading->chain.range.size != log->size || !hash_equal(&root, &report->root))
+    if (!reading->done || reading->chain.range.size != copy->size || !hash_equal(&root, &report->root))
         return err_set(err, ERR_IO, "%s changed while it was being read: check a copy that nobody writes to",
                        report->path);
     return 0;
@@ -249,20 +277,25 @@ int cluster_read(const struct cluster *cluster, struct disk *disk, cluster_entry
         total += cluster->logs[i].size;
     progress_begin(&progress, "entries", total);
     for (reading.log = 0; code == 0 && reading.log < cluster->log_count; reading.log++)
-        code = read_log(cluster, disk, &reading, err);
+        code = read_one(cluster->logs[reading.log].copy, disk, &reading, err);
     progress_end(&progress);
     sha256_free(reading.sha);
     return code;
 }
 
-void cluster_segment_of(const struct cluster *cluster, struct disk *disk, size_t log, uint64_t index, char *out)
+int cluster_read_copy(const struct cluster *cluster, size_t copy, struct disk *disk, cluster_entry_fn *each,
+                      void *context, struct err *err)
 {
-    uint64_t *firsts = NULL;
-    size_t count = 0;
-    out[0] = '\0';
-    if (segment_list(disk, cluster->logs[log].copy->report.path, &firsts, &count, NULL) != 0)
-        return;
-    for (size_t i = 0; i < count && firsts[i] <= index; i++)
-        segment_name(firsts[i], out);
-    mem_free(firsts);
+    struct progress progress;
+    struct reading reading = {.sha = sha256_new(),
+                              .progress = &progress,
+                              .log = cluster_log_of(cluster, cluster->copies[copy]),
+                              .each = each,
+                              .context = context};
+    progress_begin(&progress, "entries", cluster->copies[copy]->size);
+    int code = reading.sha == NULL ? err_no_memory(err, "reading a copy")
+                                   : read_one(cluster->copies[copy], disk, &reading, err);
+    progress_end(&progress);
+    sha256_free(reading.sha);
+    return code;
 }

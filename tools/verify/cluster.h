@@ -17,7 +17,8 @@ struct cluster_log {
 
 struct cluster {
     size_t copy_count;
-    struct copy *copies[CLUSTER_COPIES_MAX]; /* owned, and so are their paths */
+    struct copy *copies[CLUSTER_COPIES_MAX];                         /* owned, and so are their paths */
+    char holders[CLUSTER_COPIES_MAX][POSITION_REGION_MAX_BYTES + 1]; /* as the auditor says; "": he does not */
     size_t log_count;
     struct cluster_log logs[CLUSTER_LOGS_MAX]; /* by region, then incarnation */
     bool readable;                             /* every entry of every copy was verified */
@@ -25,9 +26,9 @@ struct cluster {
     char message[VERIFY_MESSAGE_MAX_BYTES];    /* the first finding of the worst kind */
 };
 
-/* Each path is a log's folder, or one with a folder "logs" of such (a data directory, a backup). What is wrong with
- * copies is a finding in *cluster, which is all zeros before; cluster_close in any case. ERR_NO_MEMORY; ERR_TOO_LARGE
- * past the limits. */
+/* Each path is a log's folder, or one with a folder "logs" of such (a data directory, a backup); REGION=PATH says whose
+ * it is. ERR_INVALID for a path that says so in another way. What is wrong with copies is a finding in *cluster, which
+ * is all zeros before; cluster_close in any case. ERR_NO_MEMORY; ERR_TOO_LARGE past the limits. */
 int cluster_open(const struct demands *demands, const char *const *paths, size_t count, struct cluster *cluster,
                  struct err *err) MUST_USE;
 void cluster_close(struct cluster *cluster);
@@ -35,6 +36,8 @@ void cluster_finding(struct cluster *cluster, enum verdict verdict, const char *
 
 /* The number of a log; CLUSTER_LOGS_MAX when it is not here. */
 size_t cluster_find(const struct cluster *cluster, const char *region, uint64_t incarnation);
+/* The number of the log that it is a copy of; likewise. */
+size_t cluster_log_of(const struct cluster *cluster, const struct copy *copy);
 
 /* Calls `each` for every entry, log by log in order of index. Every entry is checked again, and each log must come to
  * the root that was verified: what is judged is what was verified, even if somebody writes to the files meanwhile.
@@ -43,7 +46,8 @@ typedef int cluster_entry_fn(void *context, size_t log, const struct chain_entry
 int cluster_read(const struct cluster *cluster, struct disk *disk, cluster_entry_fn *each, void *context,
                  struct err *err) MUST_USE;
 
-/* The segment that holds an entry; out holds SEGMENT_NAME_BYTES + 1. "" when it cannot be told. */
-void cluster_segment_of(const struct cluster *cluster, struct disk *disk, size_t log, uint64_t index, char *out);
+/* The same for one copy, by its number. */
+int cluster_read_copy(const struct cluster *cluster, size_t copy, struct disk *disk, cluster_entry_fn *each,
+                      void *context, struct err *err) MUST_USE;
 
 #endif

@@ -2,7 +2,6 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
-#include "log/segment.h"
 #include "verify/commands.h"
 #include "verify/judge.h"
 #include "verify/print.h"
@@ -26,7 +25,8 @@ struct outcome {
     const struct judge *judge; /* NULL: nothing was judged */
     enum verdict verdict;
     char message[OUTCOME_MESSAGE_MAX_BYTES];
-    char file[SEGMENT_NAME_BYTES + 1]; /* of the first violation */
+    char file[COPY_FILE_BYTES]; /* of the first violation, where its block begins: */
+    uint64_t offset;
     size_t row_count;
     struct row *rows; /* owned */
 };
@@ -104,10 +104,10 @@ static void conclude(struct outcome *outcome)
     char text[OUTCOME_MESSAGE_MAX_BYTES];
     if (judge != NULL && judge->first.found) {
         const struct violation *first = &judge->first;
-        cluster_segment_of(cluster, judge->disk, first->log, first->index, outcome->file);
-        snprintf(text, sizeof(text), "log %s, index %" PRIu64 ", file %s, rule %s: %s",
-                 cluster->logs[first->log].copy->report.origin, first->index, outcome->file, rule_name(first->rule),
-                 first->message);
+        copy_where(first->copy, first->index, outcome->file, &outcome->offset);
+        snprintf(text, sizeof(text), "log %s, index %" PRIu64 ", file %s, block at offset %" PRIu64 ", rule %s: %s",
+                 cluster->logs[first->log].copy->report.origin, first->index, outcome->file, outcome->offset,
+                 rule_name(first->rule), first->message);
         take(outcome, VERDICT_VIOLATION, text);
     }
     take(outcome, cluster->verdict, cluster->message);
@@ -203,6 +203,11 @@ static void print_verdict(const struct outcome *outcome)
     if (judge->definition_count + judge->late_definition_count > 0)
         printf("contexts      %" PRIu64 " definitions effective, %" PRIu64 " late\n", judge->definition_count,
                judge->late_definition_count);
+    if (judge->residency.asked)
+        printf("residency     %" PRIu64
+               " copies of regions that may not hold all payloads were read for them; whose %" PRIu64
+               " copies are was not said (REGION=DIR): NOT checked\n",
+               judge->residency.copies_read, judge->residency.copies_of_nobody);
     if (judge->unknown_control_count > 0)
         printf("control       %" PRIu64 " control entries are of types that this version does not know: NOT judged\n",
                judge->unknown_control_count);
@@ -305,11 +310,17 @@ static void judge_json(const struct outcome *outcome, json_t *object)
                                   "late_definitions", (json_int_t)judge->late_definition_count));
     json_object_set_new(object, "passes", json_integer((json_int_t)judge->pass_count));
     json_object_set_new(object, "first_violation",
-                        !first->found ? json_null()
-                                      : json_pack("{s:s, s:I, s:s, s:s, s:s}", "log",
-                                                  outcome->cluster->logs[first->log].copy->report.origin, "index",
-                                                  (json_int_t)first->index, "file", outcome->file, "rule",
-                                                  rule_name(first->rule), "message", first->message));
+                        !first->found
+                            ? json_null()
+                            : json_pack("{s:s, s:I, s:o, s:s, s:I, s:s, s:o}", "log",
+                                        outcome->cluster->logs[first->log].copy->report.origin, "index",
+                                        (json_int_t)first->index, "copy", shown_json(first->copy->report.path), "file",
+                                        outcome->file, "offset", (json_int_t)outcome->offset, "rule",
+                                        rule_name(first->rule), "message", shown_json(first->message)));
+    json_object_set_new(object, "residency",
+                        json_pack("{s:b, s:I, s:I}", "asked", (int)judge->residency.asked, "copies_read",
+                                  (json_int_t)judge->residency.copies_read, "copies_of_nobody",
+                                  (json_int_t)judge->residency.copies_of_nobody));
 }
 
 static json_t *outcome_json(const struct outcome *outcome)
@@ -318,8 +329,8 @@ static json_t *outcome_json(const struct outcome *outcome)
     for (size_t i = 0; i < outcome->cluster->copy_count; i++)
         json_array_append_new(logs, log_json(&outcome->cluster->copies[i]->report));
     json_t *object =
-        json_pack("{s:s, s:i, s:s, s:b, s:b, s:o}", "verdict", verdict_name(outcome->verdict), "exit_code",
-                  (int)outcome->verdict, "message", outcome->message, "signatures_checked",
+        json_pack("{s:s, s:i, s:o, s:b, s:b, s:o}", "verdict", verdict_name(outcome->verdict), "exit_code",
+                  (int)outcome->verdict, "message", shown_json(outcome->message), "signatures_checked",
                   outcome->arguments->demands.policy != NULL, "judged", outcome->judge != NULL, "logs", logs);
     if (object != NULL && outcome->judge != NULL)
         judge_json(outcome, object);

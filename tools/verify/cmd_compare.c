@@ -9,22 +9,39 @@
 
 static void print_leaves(const struct comparison *comparison, const struct copy *a, const struct copy *b)
 {
-    char text[BASE64_ENCODED_SIZE(HASH_SIZE) + 1];
-    if (!comparison->has_hashes)
-        return;
-    printf("leaf          %s in %s\n", hash_text(&comparison->leaves[0], text), a->report.path);
-    printf("leaf          %s in %s\n", hash_text(&comparison->leaves[1], text), b->report.path);
+    char text[BASE64_ENCODED_SIZE(HASH_SIZE) + 1], file[COPY_FILE_BYTES];
+    const struct copy *const copies[] = {a, b};
+    for (size_t i = 0; comparison->has_hashes && i < 2; i++) {
+        uint64_t offset = 0;
+        copy_where(copies[i], comparison->first_difference, file, &offset);
+        printf("leaf          %s in %s, %s, offset %" PRIu64 "\n", hash_text(&comparison->leaves[i], text),
+               copies[i]->report.path, file, offset);
+    }
+}
+
+/* Where the first entry that differs is in each copy. */
+static json_t *places_json(const struct comparison *comparison, const struct copy *a, const struct copy *b)
+{
+    const struct copy *const copies[] = {a, b};
+    json_t *places = json_array();
+    for (size_t i = 0; comparison->has_hashes && i < 2; i++) {
+        char file[COPY_FILE_BYTES];
+        uint64_t offset = 0;
+        copy_where(copies[i], comparison->first_difference, file, &offset);
+        json_array_append_new(places,
+                              json_pack("{s:o, s:s, s:I, s:o}", "copy", shown_json(copies[i]->report.path), "file",
+                                        file, "offset", (json_int_t)offset, "leaf", hash_json(&comparison->leaves[i])));
+    }
+    return places;
 }
 
 static json_t *comparison_json(const struct comparison *comparison, const struct copy *a, const struct copy *b)
 {
-    json_t *leaves = json_array();
-    for (size_t i = 0; comparison->has_hashes && i < 2; i++)
-        json_array_append_new(leaves, hash_json(&comparison->leaves[i]));
-    return json_pack("{s:s, s:s, s:b, s:I, s:o, s:o, s:s}", "a", a->report.path, "b", b->report.path, "compared",
-                     (int)comparison->compared, "common_size", (json_int_t)comparison->common_size, "first_difference",
+    return json_pack("{s:o, s:o, s:b, s:I, s:o, s:o, s:o}", "a", shown_json(a->report.path), "b",
+                     shown_json(b->report.path), "compared", (int)comparison->compared, "common_size",
+                     (json_int_t)comparison->common_size, "first_difference",
                      comparison->differs ? json_integer((json_int_t)comparison->first_difference) : json_null(),
-                     "leaves", leaves, "message", comparison->message);
+                     "places", places_json(comparison, a, b), "message", shown_json(comparison->message));
 }
 
 static size_t longest(const struct copy *copies, size_t count)
@@ -63,8 +80,8 @@ static enum verdict compare_all(const struct arguments *arguments, struct copy *
         json_t *reports = json_array();
         for (size_t i = 0; i < count; i++)
             json_array_append_new(reports, log_json(&copies[i].report));
-        print_json(json_pack("{s:s, s:i, s:s, s:o, s:o, s:o}", "verdict", verdict_name(verdict), "exit_code",
-                             (int)verdict, "message", first_bad.message, "first_difference",
+        print_json(json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "verdict", verdict_name(verdict), "exit_code",
+                             (int)verdict, "message", shown_json(first_bad.message), "first_difference",
                              first_bad.differs ? json_integer((json_int_t)first_bad.first_difference) : json_null(),
                              "comparisons", list, "copies", reports));
         mem_free(comparison);

@@ -45,9 +45,9 @@ static void print_note_report(const struct arguments *arguments, const struct lo
     char text[BASE64_ENCODED_SIZE(HASH_SIZE) + 1];
     if (arguments->json) {
         json_t *object = json_pack(
-            "{s:s, s:i, s:s, s:s, s:I, s:o, s:b, s:b, s:I, s:I}", "verdict", verdict_name(report->verdict), "exit_code",
-            (int)report->verdict, "message", report->verdict == VERDICT_VERIFIED ? proven : report->message, "log",
-            report->origin, "size", (json_int_t)note->checkpoint.size, "root", hash_json(&note->checkpoint.root),
+            "{s:s, s:i, s:o, s:s, s:I, s:o, s:b, s:b, s:I, s:I}", "verdict", verdict_name(report->verdict), "exit_code",
+            (int)report->verdict, "message", shown_json(report->verdict == VERDICT_VERIFIED ? proven : report->message),
+            "log", report->origin, "size", (json_int_t)note->checkpoint.size, "root", hash_json(&note->checkpoint.root),
             "signed", (int)note->verdict.log_signed, "quorum_met", (int)(note->judged && note->verdict.quorum_met),
             "newest_cosignature", (json_int_t)note->verdict.newest_cosignature_s, "other_signatures",
             (json_int_t)note->verdict.other_signature_count);
@@ -195,6 +195,9 @@ static enum verdict judge_proof(const struct arguments *arguments, struct sha256
         report_finding(report, AREA_COMPLETENESS, VERDICT_INCOMPLETE, NULL, "%s", err.message);
     else if (report->notes[NOTE_CHECKPOINT].present)
         judge_inclusion(sha, &receipt, entry, report);
+    if (arguments->demands.payloads_required && !payload_checked)
+        report_finding(report, AREA_PAYLOADS, VERDICT_POLICY, NULL,
+                       "the payload was asked for, and is not here: give the event with --event");
     char proven[512];
     snprintf(proven, sizeof(proven), "this is entry %" PRIu64 " of %s%s", receipt.index, report->origin,
              payload_checked ? ", with this payload" : "; its payload was NOT looked at");
@@ -305,12 +308,12 @@ static enum verdict judge_consistency(const struct arguments *arguments, struct 
         for (size_t i = 0; newer->evidence_reason[0] != '\0' && i < EVIDENCE_MAX; i++)
             json_array_append_new(evidence,
                                   json_stringn((const char *)newer->evidence[i].data, newer->evidence[i].size_bytes));
-        print_json(json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "verdict", verdict_name(verdict), "exit_code",
+        print_json(json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "verdict", verdict_name(verdict), "exit_code",
                              (int)verdict, "message",
-                             verdict == VERDICT_VERIFIED ? proven
-                             : older->verdict == verdict ? older->message
-                             : newer->verdict == verdict ? newer->message
-                                                         : copy->report.message,
+                             shown_json(verdict == VERDICT_VERIFIED ? proven
+                                        : older->verdict == verdict ? older->message
+                                        : newer->verdict == verdict ? newer->message
+                                                                    : copy->report.message),
                              "older", log_json(older), "newer", log_json(newer), "copy", log_json(&copy->report),
                              "evidence", evidence));
         return verdict;

@@ -4,27 +4,28 @@
 #include "base/mem.h"
 
 #define HOME_WORD " home "
+#define IN_WORD   " in "
 
 static int bad_line(size_t number, int code, const char *what, struct err *err)
 {
     return err_set(err, code, "line %zu of the contexts: %s", number, what);
 }
 
-/* Cuts "NAME home REGION" in two; the name may hold blanks. */
-static char *cut_home(char *text)
+/* Cuts "NAME home REGION" in two, at the last such word: the name may hold blanks. */
+static char *cut_at(char *text, const char *word)
 {
     char *found = NULL;
-    for (char *at = strstr(text, HOME_WORD); at != NULL; at = strstr(at + 1, HOME_WORD))
+    for (char *at = strstr(text, word); at != NULL; at = strstr(at + 1, word))
         found = at;
     if (found == NULL)
         return NULL;
     *found = '\0';
-    return found + strlen(HOME_WORD);
+    return found + strlen(word);
 }
 
 static int add_context(struct contexts *contexts, char *rest, size_t line, struct err *err)
 {
-    const char *region = cut_home(rest);
+    const char *region = cut_at(rest, HOME_WORD);
     if (region == NULL)
         return bad_line(line, ERR_INVALID, "write: context NAME home REGION", err);
     if (contexts->table.count == CONTEXTS_MAX)
@@ -50,7 +51,7 @@ static size_t context_in(const struct contexts *contexts, const char *text)
 
 static int add_partition(struct contexts *contexts, char *rest, size_t line, struct err *err)
 {
-    const char *region = cut_home(rest);
+    const char *region = cut_at(rest, HOME_WORD);
     size_t at = region == NULL ? CONTEXTS_MAX : context_in(contexts, rest);
     if (region == NULL)
         return bad_line(line, ERR_INVALID, "write: partition CONTEXT/PARTITION home REGION", err);
@@ -95,9 +96,29 @@ static int add_type(struct contexts *contexts, char *rest, size_t line, struct e
     return 0;
 }
 
+static int add_payload_region(struct contexts *contexts, char *rest, size_t line, struct err *err)
+{
+    const char *region = cut_at(rest, IN_WORD);
+    size_t at = 0;
+    while (at < contexts->table.count && (region == NULL || strcmp(contexts->contexts[at].name, rest) != 0))
+        at++;
+    if (at == contexts->table.count)
+        return bad_line(line, ERR_INVALID, "write: payloads CONTEXT in REGION, after its context", err);
+    struct context_rules *rules = &contexts->contexts[at].rules;
+    if (rules->payload_region_count == RULES_PAYLOAD_REGIONS_MAX)
+        return bad_line(line, ERR_TOO_LARGE, "too many regions in this context", err);
+    const char **grown = mem_resize(contexts->regions[at], (rules->payload_region_count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return err_no_memory(err, "the contexts");
+    grown[rules->payload_region_count++] = region;
+    contexts->regions[at] = grown;
+    rules->payload_regions = grown;
+    return 0;
+}
+
 static int take_line(struct contexts *contexts, char *line, size_t number, struct err *err)
 {
-    static const char context[] = "context ", partition[] = "partition ", type[] = "type ";
+    static const char context[] = "context ", partition[] = "partition ", type[] = "type ", payloads[] = "payloads ";
     if (line[0] == '\0' || line[0] == '#')
         return 0;
     if (strncmp(line, context, strlen(context)) == 0)
@@ -106,7 +127,9 @@ static int take_line(struct contexts *contexts, char *line, size_t number, struc
         return add_partition(contexts, line + strlen(partition), number, err);
     if (strncmp(line, type, strlen(type)) == 0)
         return add_type(contexts, line + strlen(type), number, err);
-    return bad_line(number, ERR_INVALID, "it must begin with context, partition, type or #", err);
+    if (strncmp(line, payloads, strlen(payloads)) == 0)
+        return add_payload_region(contexts, line + strlen(payloads), number, err);
+    return bad_line(number, ERR_INVALID, "it must begin with context, partition, type, payloads or #", err);
 }
 
 int contexts_parse(struct bytes text, struct contexts *ret, struct err *err)
@@ -144,6 +167,8 @@ void contexts_free(struct contexts *contexts)
         mem_free(contexts->homes[i]);
     for (size_t i = 0; i < contexts->table.count; i++)
         mem_free(contexts->types[i]);
+    for (size_t i = 0; i < contexts->table.count; i++)
+        mem_free(contexts->regions[i]);
     contexts->table.count = 0;
     buf_free(&contexts->text);
 }

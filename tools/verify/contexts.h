@@ -5,10 +5,10 @@
  *   context NAME home REGION                 before the lines about its partitions
  *   partition CONTEXT/PARTITION home REGION  a partition that began elsewhere
  *   type CONTEXT/TYPE override               events of this type may be accepted away from home, as emergencies
+ *   payloads CONTEXT in REGION               the region may hold payloads of the context; without such lines all may
  *
  * Contexts that were created while the system ran are not in it: the logs create them, judged by the line of the
- * context
- * "$system".
+ * context "$system".
  *
  * Names may hold blanks and slashes: the region is the last word, the context is the longest declared one that fits. */
 #ifndef VERIFY_CONTEXTS_H
@@ -24,6 +24,7 @@ struct contexts {
     struct context contexts[CONTEXTS_MAX];
     struct context_home *homes[CONTEXTS_MAX]; /* owned; of the context with that number */
     struct context_type *types[CONTEXTS_MAX]; /* likewise */
+    const char **regions[CONTEXTS_MAX];       /* likewise */
     struct buf text;                          /* owned; all names lie in it */
 };
 

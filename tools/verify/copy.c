@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "log/segment.h"
 
 /* Whether the folder is in the layout of tlog-tiles. */
 static bool is_tlog(const struct demands *demands, const char *path)
@@ -239,4 +240,48 @@ int copy_subtrees(struct copy *copy, unsigned height, uint64_t first, size_t cou
     for (size_t i = 0; code == 0 && i < count; i++)
         code = tile_source_read_hash(copy->tiles, height, first + i, &ret[i], err);
     return code;
+}
+
+/* --- Places --- */
+
+/* The offset of the block that holds the entry, which lies in this segment; 0 when it cannot be found. */
+static uint64_t block_of(const struct copy *copy, const char *segment, uint64_t index)
+{
+    struct disk_file *file = NULL;
+    struct segment_header header;
+    struct segment_walk walk;
+    struct block_header block = {0};
+    uint64_t offset = 0;
+    if (segment_open(copy->demands->disk, copy->report.path, segment, 0, &file, &header, NULL) != 0)
+        return 0;
+    int code = segment_walk_init(&walk, file, NULL);
+    while (code == 0 && block.first_index + block.entry_count <= index) {
+        offset = walk.offset;
+        code = segment_walk_header(&walk, &block, NULL);
+    }
+    segment_walk_free(&walk);
+    disk_close(file);
+    return code == 0 ? offset : 0;
+}
+
+void copy_where(const struct copy *copy, uint64_t index, char *file, uint64_t *ret_offset)
+{
+    uint64_t *firsts = NULL;
+    size_t count = 0;
+    file[0] = '\0';
+    *ret_offset = 0;
+    if (copy->report.kind == COPY_TLOG) {
+        uint64_t number = index / TILE_WIDTH;
+        const struct tile_id tile = {.number = number, .width = tile_width(0, number, copy->size)};
+        tile_path(&tile, file);
+        *ret_offset = index % TILE_WIDTH * HASH_SIZE;
+        return;
+    }
+    if (segment_list(copy->demands->disk, copy->report.path, &firsts, &count, NULL) != 0)
+        return;
+    for (size_t i = 0; i < count && firsts[i] <= index; i++)
+        segment_name(firsts[i], file);
+    mem_free(firsts);
+    if (file[0] != '\0')
+        *ret_offset = block_of(copy, file, index);
 }

@@ -9,7 +9,7 @@
 #include "verify/tile_source.h"
 #include "verify/verify.h"
 
-enum { COPY_SUBTREES_MAX = SAMPLER_ROOTS_MAX };
+enum { COPY_SUBTREES_MAX = SAMPLER_ROOTS_MAX, COPY_FILE_BYTES = TILE_PATH_MAX_BYTES };
 
 struct copy {
     const struct demands *demands;
@@ -36,5 +36,9 @@ unsigned copy_height(const struct copy *copy);
  * whole within copy->size. Of a tlog these are claims. */
 int copy_subtrees(struct copy *copy, unsigned height, uint64_t first, size_t count, struct hash *ret,
                   struct err *err) MUST_USE;
+
+/* Where an entry is: of a folder the segment and its block's offset, of a tlog the tile of level 0 and the hash's. file
+ * holds COPY_FILE_BYTES; "" when it cannot be told. */
+void copy_where(const struct copy *copy, uint64_t index, char *file, uint64_t *ret_offset);
 
 #endif

@@ -31,6 +31,9 @@ const char help_commands[] =
     "                                   logs/*) or one log's folder; give all logs of the cluster. Every log is "
     "checked as `log`\n"
     "                                   does first; of several copies the longest counts, and they must not differ.\n"
+    "                                   REGION=DIR says whose directory it is: then that it holds no payload which "
+    "that\n"
+    "                                   region may not hold is checked, too.\n"
     "\n";
 
 const char help_options[] =
@@ -48,6 +51,7 @@ const char help_options[] =
     "                        context <name> home <region>\n"
     "                        partition <context>/<partition> home <region>\n"
     "                        type <context>/<type> override     may be accepted away from home\n"
+    "                        payloads <context> in <region>     only these may hold them; no such line: all may\n"
     "                        # a comment\n"
     "                      context $system says who may define others: those that the logs create need no line.\n"
     "  --state FILE        remembers what was verified, by log and key. A log that later is shorter, or has another "
@@ -73,5 +77,5 @@ const char help_options[] =
     "      tally-verify log /backup/eu --policy auditor.policy --state auditor.state --max-age 3600\n"
     "      tally-verify tlog https://log.example.com/bank/eu/1 --policy auditor.policy\n"
     "      tally-verify compare /backup/eu /mirror-of-eu-in-us https://us.example.com/logs/eu-1 --key all.pub --json\n"
-    "      tally-verify authority /backup/eu /backup/us --contexts homes.txt --key eu.pub --key us.pub\n"
+    "      tally-verify authority eu=/backup/eu us=/backup/us --contexts homes.txt --key eu.pub --key us.pub\n"
     "      tally-verify proof receipt.tlog-proof --event event.bin --policy auditor.policy\n";

@@ -28,6 +28,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "domain/queued.h"
+#include "domain/residency.h"
 #include "log/segment.h"
 #include "platform/clock.h"
 
@@ -43,8 +44,9 @@ enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT
 
 const char *rule_name(enum rule rule)
 {
-    static const char *const names[RULE_COUNT] = {"epoch",    "home",    "release", "taking", "basis",     "settlement",
-                                                  "override", "payload", "version", "id",     "definition"};
+    static const char *const names[RULE_COUNT] = {"epoch",   "home",       "release",    "taking",
+                                                  "basis",   "settlement", "override",   "payload",
+                                                  "version", "id",         "definition", "residency"};
     return names[rule];
 }
 
@@ -58,7 +60,8 @@ static void violate(struct judge *judge, enum rule rule, size_t log, uint64_t in
     judge->violation_counts[rule]++;
     if (first->found && (first->log < log || (first->log == log && first->index <= index)))
         return;
-    *first = (struct violation){.found = true, .rule = rule, .log = log, .index = index};
+    *first = (struct violation){
+        .found = true, .rule = rule, .log = log, .index = index, .copy = judge->cluster->logs[log].copy};
     va_list args;
     va_start(args, format);
     vsnprintf(first->message, sizeof(first->message), format, args);
@@ -153,6 +156,32 @@ static int share_of(struct judge *judge, const struct entry *entry, size_t log, 
     return 0;
 }
 
+/* --- Where payloads may be --- */
+
+/* A region that may not hold what the context's events say is no home for them. */
+static void judge_residency(struct judge *judge, const struct entry *entry, size_t log, const char *did)
+{
+    if (!residency_allows(judge->changes.table.contexts, bytes_of_string(region_of(judge, log)), entry->context))
+        violate(judge, RULE_RESIDENCY, log, entry->index,
+                "region %s %s context %.*s, whose payloads it may not hold, so it cannot be its home",
+                region_of(judge, log), did, SHOWN(entry->context));
+}
+
+static void on_payload_found(void *context, size_t copy, const struct entry *entry)
+{
+    struct judge *judge = context;
+    const struct cluster *cluster = judge->cluster;
+    size_t log = cluster_log_of(cluster, cluster->copies[copy]);
+    bool before = judge->first.found;
+    struct violation first = judge->first;
+    violate(judge, RULE_RESIDENCY, log, entry->index,
+            "region %s holds its payload in %s, and may not hold payloads of context %.*s", cluster->holders[copy],
+            cluster->copies[copy]->report.path, SHOWN(entry->context));
+    bool is_first = !before || first.log != judge->first.log || first.index != judge->first.index;
+    if (is_first)
+        judge->first.copy = cluster->copies[copy];
+}
+
 /* --- Control entries --- */
 
 /* Whether the log's region may have held the entry's epoch when it wrote the entry. */
@@ -217,6 +246,7 @@ static void judge_change(struct judge *judge, const struct share *share, const s
                 "%s begins epoch %" PRIu64 " of %.*s/%.*s, but nobody began epoch %" PRIu64, control_type(event->kind),
                 event->epoch, SHOWN(event->context), SHOWN(event->partition), event->epoch - 1);
     judge_basis(judge, event, log);
+    judge_residency(judge, entry, log, "becomes the home of a partition of");
     if (event->kind == CONTROL_AUTHORITY_TAKEN && !was_released_to(judge, event, log))
         violate(judge, RULE_TAKING, log, entry->index,
                 "region %s takes epoch %" PRIu64 " of %.*s/%.*s, but no home of epoch %" PRIu64
@@ -250,6 +280,41 @@ static void judge_definition(struct judge *judge, const struct share *share, con
     bool counts = entry->index >= share->span.begin && entry->index < share->span.end;
     judge->definition_count += counts;
     judge->late_definition_count += !counts;
+    if (counts)
+        versions_count(&judge->versions, entry->partition, log, entry->index);
+}
+
+static void on_version_fault(void *context, enum version_fault fault, const struct version_item *item,
+                             const struct version_item *other, const char *reason)
+{
+    struct judge *judge = context;
+    const char *name = item->context->name;
+    if (fault == VERSION_REPEATED)
+        violate(judge, RULE_DEFINITION, item->log, item->index,
+                "it defines version %" PRIu64 " of context %s, as entry %" PRIu64 " of %s does, and both count",
+                item->version, name, other->index, origin_of(judge, other->log));
+    else if (fault == VERSION_GAP)
+        violate(judge, RULE_DEFINITION, item->log, item->index,
+                "it defines version %" PRIu64 " of context %s, and no definition that counts is version %" PRIu64,
+                item->version, name, item->version - 1);
+    else if (fault == VERSION_TAKES_OUT)
+        violate(judge, RULE_DEFINITION, item->log, item->index,
+                "version %" PRIu64 " does not follow the one before: %s", item->version, reason);
+    else
+        cannot_judge(judge,
+                     "entry %" PRIu64
+                     " of %s changes context %s, which nothing in the logs creates: if the configuration "
+                     "had it, give the line: context %s home REGION",
+                     item->index, origin_of(judge, item->log), name, name);
+}
+
+static void judge_versions(struct judge *judge)
+{
+    const char *regions[CLUSTER_LOGS_MAX];
+    for (size_t i = 0; i < judge->cluster->log_count; i++)
+        regions[i] = region_of(judge, i);
+    versions_judge(&judge->versions, &judge->contexts->table, regions, judge->cluster->log_count, on_version_fault,
+                   judge);
 }
 
 static void judge_control(struct judge *judge, const struct share *share, const struct chain_entry *item, size_t log)
@@ -417,15 +482,14 @@ static void count_entry(struct judge *judge, struct share *share, const struct e
  * says. */
 static void judge_override(struct judge *judge, const struct share *share, const struct entry *entry, size_t log)
 {
-    const struct context *context = context_find(&judge->contexts->table, entry->context);
-    const struct context_type *type = context_type_find(context, entry->type);
     if (judge->again)
         return;
+    judge_residency(judge, entry, log, "accepted an override in");
     if (!share->begun)
         violate(judge, RULE_EPOCH, log, entry->index,
                 "an override names epoch %" PRIu64 " of %.*s/%.*s, which nobody began", entry->epoch,
                 SHOWN(entry->context), SHOWN(entry->partition));
-    else if (type == NULL || !type->override)
+    else if (!versions_let_override(&judge->versions, &judge->contexts->table, entry->context, entry->type))
         violate(
             judge, RULE_OVERRIDE, log, entry->index,
             "it was accepted away from home as an override, and the contexts do not let type %.*s of context %.*s do "
@@ -442,6 +506,8 @@ static int judge_client(struct judge *judge, struct share *share, const struct e
     int code = 0;
     if (!judge->again && !honest)
         judge_home(judge, share, entry, log);
+    if (!judge->again)
+        judge_residency(judge, entry, log, "accepted an event of");
     if (!judge->again && honest)
         count_entry(judge, share, entry, counts);
     for (enum sort sort = SORT_VERSION_IN_LOG; code == 0 && honest && counts && sort <= SORT_ID_IN_PARTITION; sort++)
@@ -454,7 +520,10 @@ static int judge_client(struct judge *judge, struct share *share, const struct e
 static int on_change(void *context, size_t log, const struct chain_entry *item, struct err *err)
 {
     struct judge *judge = context;
-    return changes_add(&judge->changes, log, item, err);
+    int code = changes_add(&judge->changes, log, item, err);
+    if (code == 0 && control_kind_of(&item->entry) == CONTROL_CONTEXT_DEFINED && item->frame.has_payload)
+        code = versions_add(&judge->versions, item->entry.partition, item->frame.payload, log, item->entry.index, err);
+    return code;
 }
 
 static int on_entry(void *context, size_t log, const struct chain_entry *item, struct err *err)
@@ -512,6 +581,7 @@ int judge_init(struct judge *ret, const struct cluster *cluster, struct disk *di
     ret->disk = disk;
     ret->contexts = contexts;
     changes_init(&ret->changes, cluster, &contexts->table);
+    versions_init(&ret->versions);
     map_init(&ret->shares, JUDGE_SHARES_MAX, NULL);
     for (size_t i = 0; i < cluster->log_count; i++)
         entries += cluster->logs[i].size;
@@ -528,6 +598,7 @@ void judge_free(struct judge *judge)
         mem_free(value);
     map_free(&judge->shares);
     changes_free(&judge->changes);
+    versions_free(&judge->versions);
     unique_free(&judge->unique);
 }
 
@@ -541,8 +612,13 @@ int judge_run(struct judge *judge, struct err *err)
         code = cluster_read(judge->cluster, judge->disk, on_entry, judge, err);
         if (code == 0)
             code = unique_end(&judge->unique, &more, err);
+        if (code == 0 && !judge->again)
+            judge_versions(judge);
         judge->again = true;
         judge->pass_count++;
     }
+    if (code == 0)
+        code = residency_check(judge->cluster, judge->disk, judge->changes.table.contexts, on_payload_found, judge,
+                               &judge->residency, err);
     return code;
 }

@@ -9,7 +9,9 @@
 
 #include "verify/changes.h"
 #include "verify/contexts.h"
+#include "verify/residency.h"
 #include "verify/unique.h"
+#include "verify/versions.h"
 
 enum { JUDGE_SHARES_MAX = 1024 * 1024 };
 
@@ -25,7 +27,9 @@ enum rule {
     RULE_PAYLOAD,    /* a control entry's payload is malformed */
     RULE_VERSION,    /* two entries that count are one version of a stream */
     RULE_ID,         /* two entries that count have one event id */
-    RULE_DEFINITION, /* a definition of a context by a region that was not the home of "$system" */
+    RULE_DEFINITION, /* a definition of a context by a region that was not the home of "$system", or one that does not
+                        follow the version before */
+    RULE_RESIDENCY,  /* a home that may not hold the context's payloads, or a payload that lies where it may not */
     RULE_COUNT,
 };
 
@@ -49,6 +53,7 @@ struct violation {
     enum rule rule;
     size_t log;
     uint64_t index;
+    const struct copy *copy; /* in which it is to be seen */
     char message[VERIFY_MESSAGE_MAX_BYTES];
 };
 
@@ -57,6 +62,8 @@ struct judge {
     struct disk *disk;
     const struct contexts *contexts;
     struct changes changes;
+    struct versions versions;
+    struct residency_result residency;
     struct map shares;
     struct share *latest; /* entries of one share come in rows */
     struct unique unique;

@@ -126,28 +126,21 @@ static void judge_roots(const struct sweep *sweep, struct log_report *report)
                               .has_hashes = true,
                               .expected = note->checkpoint.root,
                               .found = whole_cut_at(&sweep->whole, note->checkpoint.size)->root};
-        report_finding(report, AREA_INTEGRITY, VERDICT_VIOLATION, &place,
-                       "the entries do not have the root of %s: something in entries %" PRIu64 " to %" PRIu64
-                       " was changed; compare with another copy to find where",
-                       note->file_name, from, note->checkpoint.size - 1);
+        if (note->checkpoint.size == 0)
+            report_finding(report, AREA_INTEGRITY, VERDICT_VIOLATION, &place,
+                           "%s has another root than that of no entries", note->file_name);
+        else
+            report_finding(report, AREA_INTEGRITY, VERDICT_VIOLATION, &place,
+                           "the entries do not have the root of %s: something in entries %" PRIu64 " to %" PRIu64
+                           " was changed; compare with another copy to find where",
+                           note->file_name, from, note->checkpoint.size - 1);
     }
 }
 
 static void judge_contents(const struct demands *demands, const struct sweep *sweep, struct log_report *report)
 {
-    const struct epochs *authority = &sweep->whole.authority;
     report->payloads = sweep->whole.payloads;
-    report->control_count = authority->control_count;
-    report->partition_count = authority->latest.live_count;
-    if (authority->fault.found) {
-        struct place place = {.has_index = true, .index = authority->fault.index};
-        report_finding(report, AREA_AUTHORITY, VERDICT_VIOLATION, &place,
-                       "partition %s has epoch %" PRIu64 " after epoch %" PRIu64, authority->fault.partition,
-                       authority->fault.epoch, authority->fault.epoch_before);
-    }
-    if (authority->overflowed)
-        report_finding(report, AREA_AUTHORITY, VERDICT_INCOMPLETE, NULL,
-                       "more than %d partitions: the epochs of the others were not followed", EPOCHS_PARTITIONS_MAX);
+    report_epochs(report, &sweep->whole.authority);
     if (demands->payloads_required && report->payloads.withheld > 0)
         report_finding(report, AREA_PAYLOADS, VERDICT_POLICY, NULL,
                        "%" PRIu64 " payloads are missing (withheld or erased), and all were asked for",

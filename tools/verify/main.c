@@ -5,27 +5,43 @@
 #include "base/mem.h"
 #include "crypto/keyfile.h"
 #include "verify/commands.h"
+#include "verify/output.h"
 
 #define VERIFY_VERSION "1.0.0"
+
+/* What a command does something about. An option that it would pass over in silence is refused: whoever gave it would
+ * believe that it was checked. */
+enum {
+    TAKES_TRUST = 1, /* --policy, --key */
+    TAKES_STATE = 2,
+    TAKES_RESUME = 4,
+    TAKES_AGE = 8,
+    TAKES_PAYLOADS = 16,
+    TAKES_SUBJECT = 32, /* --entry, --event */
+    TAKES_CONTEXTS = 64,
+    TAKES_COPY = TAKES_TRUST | TAKES_STATE | TAKES_AGE | TAKES_PAYLOADS,
+};
 
 struct command {
     const char *name;
     size_t operands_min;
     size_t operands_max;
     const char *what; /* its operands, for the message */
+    unsigned takes;
     int (*run)(const struct arguments *arguments);
 };
 
 static const struct command commands[] = {
-    {"log", 1, 1, "one folder", cmd_log},
-    {"segment", 1, 1, "one segment file", cmd_segment},
-    {"tlog", 1, 1, "one folder or URL", cmd_tlog},
-    {"compare", 2, OPERANDS_MAX, "two or more folders or URLs", cmd_compare},
-    {"proof", 1, 1, "one receipt", cmd_proof},
-    {"checkpoint", 1, 1, "one note", cmd_checkpoint},
-    {"consistency", 3, 3, "the older note, the newer note, and a copy of the log", cmd_consistency},
-    {"projection", 2, 2, "two files with digests", cmd_projection},
-    {"authority", 1, OPERANDS_MAX, "the folders of all logs, or of data directories", cmd_authority},
+    {"log", 1, 1, "one folder", TAKES_COPY | TAKES_RESUME, cmd_log},
+    {"segment", 1, 1, "one segment file", TAKES_PAYLOADS, cmd_segment},
+    {"tlog", 1, 1, "one folder or URL", TAKES_COPY | TAKES_RESUME, cmd_tlog},
+    {"compare", 2, OPERANDS_MAX, "two or more folders or URLs", TAKES_COPY, cmd_compare},
+    {"proof", 1, 1, "one receipt", TAKES_TRUST | TAKES_AGE | TAKES_PAYLOADS | TAKES_SUBJECT, cmd_proof},
+    {"checkpoint", 1, 1, "one note", TAKES_TRUST | TAKES_AGE, cmd_checkpoint},
+    {"consistency", 3, 3, "the older note, the newer note, and a copy of the log", TAKES_COPY, cmd_consistency},
+    {"projection", 2, 2, "two files with digests", 0, cmd_projection},
+    {"authority", 1, OPERANDS_MAX, "the folders of all logs, or of data directories", TAKES_COPY | TAKES_CONTEXTS,
+     cmd_authority},
 };
 
 static int usage(const char *problem, const char *what)
@@ -98,10 +114,40 @@ static int take_option(int option, struct arguments *ret)
     }
 }
 
+/* The first option that was given and that the command does nothing about; NULL when there is none. */
+static const char *ignored_option(const struct arguments *arguments, const struct command *command)
+{
+    const struct {
+        unsigned takes;
+        bool given;
+        const char *name;
+    } options[] = {
+        {TAKES_TRUST, arguments->policy_path != NULL, "--policy"},
+        {TAKES_TRUST, arguments->key_path_count > 0, "--key"},
+        {TAKES_STATE, arguments->state_path != NULL, "--state"},
+        {TAKES_RESUME, arguments->demands.resume, "--resume"},
+        {TAKES_AGE, arguments->demands.has_max_age, "--max-age"},
+        {TAKES_PAYLOADS, arguments->demands.payloads_required, "--require-payloads"},
+        {TAKES_SUBJECT, arguments->entry_path != NULL, "--entry"},
+        {TAKES_SUBJECT, arguments->event_path != NULL, "--event"},
+        {TAKES_CONTEXTS, arguments->contexts_path != NULL, "--contexts"},
+    };
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (options[i].given && (command->takes & options[i].takes) == 0)
+            return options[i].name;
+    }
+    return NULL;
+}
+
 static int check_arguments(const struct arguments *arguments, const struct command *command)
 {
     if (arguments->operand_count < command->operands_min || arguments->operand_count > command->operands_max) {
         fprintf(stderr, "tally-verify: %s needs %s\nTry: tally-verify --help\n", command->name, command->what);
+        return VERDICT_USAGE;
+    }
+    const char *ignored = ignored_option(arguments, command);
+    if (ignored != NULL) {
+        fprintf(stderr, "tally-verify: %s does nothing about %s\nTry: tally-verify --help\n", command->name, ignored);
         return VERDICT_USAGE;
     }
     if (arguments->policy_path != NULL && arguments->key_path_count > 0)
@@ -113,10 +159,8 @@ static int check_arguments(const struct arguments *arguments, const struct comma
         return usage("--resume goes on from a --state", "");
     if (arguments->demands.has_max_age && !trusts)
         return usage("--max-age asks how old cosignatures are: give --policy or --key, too", "");
-    if ((command->run == cmd_authority) != (arguments->contexts_path != NULL))
-        return usage(command->run == cmd_authority ? "authority needs the homes of epoch 1: give --contexts FILE"
-                                                   : "--contexts belongs to the command authority",
-                     "");
+    if ((command->takes & TAKES_CONTEXTS) != 0 && arguments->contexts_path == NULL)
+        return usage("authority needs the homes of epoch 1: give --contexts FILE", "");
     return -1;
 }
 
@@ -216,6 +260,7 @@ int main(int argc, char **argv)
     const struct command *command = NULL;
     struct state *state = NULL;
     struct err err = {0};
+    output_filter();
     int exit_code = parse_arguments(argc, argv, &arguments, &command);
     if (exit_code >= 0)
         return exit_code;
@@ -230,7 +275,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "tally-verify: %s\n", err.message);
         exit_code = exit_code <= VERDICT_VERIFIED ? VERDICT_INCOMPLETE : exit_code;
     }
-    if (fflush(stdout) != 0 && exit_code == VERDICT_VERIFIED)
+    if ((fflush(stdout) != 0 || ferror(stdout) != 0) && exit_code == VERDICT_VERIFIED)
         exit_code = VERDICT_INCOMPLETE;
     state_free(state);
     mem_free(policy);

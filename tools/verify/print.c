@@ -273,9 +273,12 @@ void print_log(const struct log_report *report)
         printf("CHECKED       the tiles lead to the root of %" PRIu64
                " entries; the entries were NOT read (tlog does that)\n",
                report->size);
+    else if (report->resumed_at > 0 && report->size == report->resumed_at)
+        printf("VERIFIED      there is nothing to read from entry %" PRIu64 " on; the entries before were NOT read%s\n",
+               report->resumed_at, report->state_size > 0 ? ", but have the root that was verified earlier" : "");
     else if (report->resumed_at > 0)
         printf("VERIFIED      entries %" PRIu64 " to %" PRIu64 "; the ones before were NOT read%s\n",
-               report->resumed_at, report->size > report->resumed_at ? report->size - 1 : report->resumed_at,
+               report->resumed_at, report->size - 1,
                report->state_size > 0 ? ", but have the root that was verified earlier"
                                       : ", and that these follow them was NOT checked");
     else if (report->policy != NULL)
@@ -287,6 +290,18 @@ void print_log(const struct log_report *report)
 }
 
 /* --- For programs --- */
+
+json_t *shown_json(const char *text)
+{
+    char ascii[DISK_PATH_MAX_BYTES + LINE_BYTES];
+    json_t *shown = json_string(text);
+    if (shown != NULL)
+        return shown;
+    size_t size = 0;
+    for (; text[size] != '\0' && size + 1 < sizeof(ascii); size++)
+        ascii[size] = (uint8_t)text[size] < 0x80 ? text[size] : '?';
+    return json_stringn(ascii, size);
+}
 
 json_t *hash_json(const struct hash *hash)
 {
@@ -338,7 +353,8 @@ static json_t *checks_json(const struct log_report *report)
     for (enum area area = 0; area < AREA_COUNT; area++) {
         char text[LINE_BYTES];
         const char *result = area_result(report, area, text);
-        json_object_set_new(checks, area_name(area), json_pack("{s:s, s:s}", "result", result, "text", text));
+        json_object_set_new(checks, area_name(area),
+                            json_pack("{s:s, s:o}", "result", result, "text", shown_json(text)));
     }
     return checks;
 }
@@ -349,14 +365,14 @@ json_t *log_json(const struct log_report *report)
     const struct payload_counts *payloads = &report->payloads;
     uint64_t covered = report_covered(report);
     json_t *object = json_pack(
-        "{s:s, s:i, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "verdict",
-        verdict_name(report->verdict), "exit_code", (int)report->verdict, "message", report->message, "log",
-        report->origin, "copy", report->path, "signatures_checked", report->policy != NULL, "entries_verified",
-        (int)report->entries_verified, "size", (json_int_t)report->size, "verified_to", (json_int_t)covered,
-        "uncommitted_tail", (json_int_t)(report->size > covered ? report->size - covered : 0), "resumed_at",
-        (json_int_t)report->resumed_at, "bytes", (json_int_t)report->bytes, "torn_tail", (int)scan->torn_tail, "root",
-        report->entries_verified ? hash_json(&report->root) : json_null(), "checks", checks_json(report), "checkpoint",
-        note_json(report, &report->notes[NOTE_CHECKPOINT]), "published",
+        "{s:s, s:i, s:o, s:s, s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "verdict",
+        verdict_name(report->verdict), "exit_code", (int)report->verdict, "message", shown_json(report->message), "log",
+        report->origin, "copy", shown_json(report->path), "signatures_checked", report->policy != NULL,
+        "entries_verified", (int)report->entries_verified, "size", (json_int_t)report->size, "verified_to",
+        (json_int_t)covered, "uncommitted_tail", (json_int_t)(report->size > covered ? report->size - covered : 0),
+        "resumed_at", (json_int_t)report->resumed_at, "bytes", (json_int_t)report->bytes, "torn_tail",
+        (int)scan->torn_tail, "root", report->entries_verified ? hash_json(&report->root) : json_null(), "checks",
+        checks_json(report), "checkpoint", note_json(report, &report->notes[NOTE_CHECKPOINT]), "published",
         note_json(report, &report->notes[NOTE_PUBLISHED]));
     json_object_set_new(object, "first_bad", place_json(report));
     json_object_set_new(object, "payloads",
@@ -373,7 +389,7 @@ json_t *log_json(const struct log_report *report)
 
 void print_json(json_t *object)
 {
-    if (object == NULL || json_dumpf(object, stdout, JSON_INDENT(2)) != 0)
+    if (object == NULL || json_dumpf(object, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) != 0)
         fprintf(stderr, "tally-verify: cannot write the report\n");
     printf("\n");
     json_decref(object);

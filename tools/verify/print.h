@@ -9,6 +9,8 @@
 /* Base64; out holds BASE64_ENCODED_SIZE(HASH_SIZE) + 1 bytes and is returned. */
 const char *hash_text(const struct hash *hash, char *out);
 json_t *hash_json(const struct hash *hash);
+/* A text that may hold names of files, which need not be UTF-8: then with "?" for each byte that is not ASCII. */
+json_t *shown_json(const char *text);
 json_t *log_json(const struct log_report *report);
 /* Prints and releases. */
 void print_json(json_t *object);

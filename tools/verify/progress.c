@@ -1,4 +1,5 @@
-/* A line that is written over, at most a few times a second (progress.h). */
+/* A line that is written over, at most a few times a second (progress.h). It holds only numbers, and marks that the
+ * filter of output.h would take out: it goes past it. */
 #include "verify/progress.h"
 
 #include <inttypes.h>
@@ -25,13 +26,13 @@ static void show(struct progress *progress, uint64_t elapsed_us)
 {
     double seconds = (double)elapsed_us / 1e6;
     double rate = (double)progress->done / seconds;
-    fprintf(stderr, "\r\033[K%" PRIu64, progress->done);
+    char of_total[32] = "", left[32] = "";
     if (progress->total > 0)
-        fprintf(stderr, " of %" PRIu64, progress->total);
-    fprintf(stderr, " %s, %.0f/s, %.0f MB/s", progress->unit, rate, (double)progress->bytes / 1e6 / seconds);
+        snprintf(of_total, sizeof(of_total), " of %" PRIu64, progress->total);
     if (progress->total > progress->done && rate > 0)
-        fprintf(stderr, ", %.0f s left", (double)(progress->total - progress->done) / rate);
-    fflush(stderr);
+        snprintf(left, sizeof(left), ", %.0f s left", (double)(progress->total - progress->done) / rate);
+    dprintf(STDERR_FILENO, "\r\033[K%" PRIu64 "%s %s, %.0f/s, %.0f MB/s%s", progress->done, of_total, progress->unit,
+            rate, (double)progress->bytes / 1e6 / seconds, left);
     progress->used = true;
 }
 
@@ -51,5 +52,5 @@ void progress_add(struct progress *progress, uint64_t units, uint64_t bytes)
 void progress_end(struct progress *progress)
 {
     if (progress->used)
-        fprintf(stderr, "\r\033[K");
+        dprintf(STDERR_FILENO, "\r\033[K");
 }

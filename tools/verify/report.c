@@ -85,6 +85,21 @@ void report_evidence(struct log_report *report, struct bytes a, struct bytes b, 
     va_end(args);
 }
 
+void report_epochs(struct log_report *report, const struct epochs *authority)
+{
+    report->control_count = authority->control_count;
+    report->partition_count = authority->latest.live_count;
+    if (authority->fault.found) {
+        const struct place place = {.has_index = true, .index = authority->fault.index};
+        report_finding(report, AREA_AUTHORITY, VERDICT_VIOLATION, &place,
+                       "partition %s has epoch %llu after epoch %llu", authority->fault.partition,
+                       (unsigned long long)authority->fault.epoch, (unsigned long long)authority->fault.epoch_before);
+    }
+    if (authority->overflowed)
+        report_finding(report, AREA_AUTHORITY, VERDICT_INCOMPLETE, NULL,
+                       "more than %d partitions: the epochs of the others were not followed", EPOCHS_PARTITIONS_MAX);
+}
+
 const struct note_report *report_covering_note(const struct log_report *report)
 {
     const struct note_report *best = NULL;

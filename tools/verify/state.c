@@ -86,7 +86,7 @@ static int parse(struct state *state, const struct buf *text, struct err *err)
             code = err_no_memory(err, "the state");
         } else {
             state->logs[state->count++] = log;
-            if (!read_log(json_array_get(logs, i), log))
+            if (!read_log(json_array_get(logs, i), log) || state_find(state, log->origin, log->vkey) != log)
                 code = err_set(err, ERR_INVALID, "record %zu of %s is damaged: restore the file, do not delete it", i,
                                state->path);
         }

@@ -47,17 +47,30 @@ void tile_source_close(struct tile_source *tiles)
     mem_free(tiles);
 }
 
-int tile_source_get(struct fetch *fetch, int level, uint64_t number, unsigned width, struct buf *out, struct err *err)
+int tile_source_get(struct fetch *fetch, int level, uint64_t number, unsigned width, struct buf *out,
+                    unsigned *ret_width, struct err *err)
 {
     char path[TILE_PATH_MAX_BYTES];
     struct tile_id tile = {.level = level, .number = number, .width = width};
     tile_path(&tile, path);
     int code = fetch_get(fetch, path, out, err);
+    *ret_width = width;
     if (code != ERR_NOT_FOUND || width == TILE_WIDTH)
         return code;
-    tile.width = TILE_WIDTH;
+    tile.width = *ret_width = TILE_WIDTH;
     tile_path(&tile, path);
     return fetch_get(fetch, path, out, NULL) == 0 ? 0 : code;
+}
+
+int tile_source_get_hashes(struct fetch *fetch, unsigned level, uint64_t number, unsigned width, struct buf *out,
+                           struct err *err)
+{
+    unsigned got_width = 0;
+    int code = tile_source_get(fetch, (int)level, number, width, out, &got_width, err);
+    if (code == 0 && out->size_bytes != (size_t)got_width * HASH_SIZE)
+        return err_set(err, ERR_CORRUPT, "the tile %llu of level %u has the wrong size: %zu bytes, expected %zu",
+                       (unsigned long long)number, level, out->size_bytes, (size_t)got_width * HASH_SIZE);
+    return code;
 }
 
 static int load(struct tile_source *tiles, unsigned level, uint64_t number, struct err *err)
@@ -69,12 +82,9 @@ static int load(struct tile_source *tiles, unsigned level, uint64_t number, stru
     if (width == 0)
         return err_set(err, ERR_INVALID, "a tree of %llu entries has no tile %llu of level %u",
                        (unsigned long long)tiles->size, (unsigned long long)number, level);
-    int code = tile_source_get(tiles->fetch, (int)level, number, width, &tiles->bytes, err);
+    int code = tile_source_get_hashes(tiles->fetch, level, number, width, &tiles->bytes, err);
     if (code != 0)
         return code;
-    if (tiles->bytes.size_bytes != (size_t)width * HASH_SIZE && tiles->bytes.size_bytes != TILE_FULL_SIZE)
-        return err_set(err, ERR_CORRUPT, "tile %llu of level %u has %zu bytes", (unsigned long long)number, level,
-                       tiles->bytes.size_bytes);
     memcpy(cached->hashes, tiles->bytes.data, (size_t)width * HASH_SIZE);
     cached->filled = true;
     cached->number = number;

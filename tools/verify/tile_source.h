@@ -18,9 +18,13 @@ int tile_source_open(struct disk *disk, const char *base, uint64_t size, struct 
 void tile_source_close(struct tile_source *tiles);
 
 /* Replaces *out by the tile or bundle that `width` of are needed of: the partial one, or the full one where that is
- * gone (a log may delete partial tiles). ERR_NOT_FOUND when neither is there; fetch_get's errors. */
+ * gone (a log may delete partial tiles). *ret_width: how many it must hold. ERR_NOT_FOUND when neither is there;
+ * fetch_get's errors. */
 int tile_source_get(struct fetch *fetch, int level, uint64_t number, unsigned width, struct buf *out,
-                    struct err *err) MUST_USE;
+                    unsigned *ret_width, struct err *err) MUST_USE;
+/* The same for a tile of hashes, at least `width` of them: ERR_CORRUPT when it has another size than its name says. */
+int tile_source_get_hashes(struct fetch *fetch, unsigned level, uint64_t number, unsigned width, struct buf *out,
+                           struct err *err) MUST_USE;
 
 /* merkle_read_fn with a struct tile_source as context. ERR_CORRUPT for a tile of the wrong size. */
 int tile_source_read_hash(void *context, unsigned height, uint64_t number, struct hash *ret, struct err *err);

@@ -38,6 +38,7 @@ struct bundle {
     unsigned width;
 
     struct buf bytes;
+    unsigned bytes_width; /* how many entries the file that they came from must hold */
     struct buf tile;
     struct buf elements; /* the entries as frames without payload, for the chain's rules */
     struct stretch stretch;
@@ -114,8 +115,9 @@ static int read_entries(struct bundle *bundle, struct sha256 *sha)
         code =
             whole->leaves_only ? stretch_add_leaf(&bundle->stretch, &leaf, &bundle->err) : add_element(bundle, entry);
     }
-    if (code == 0 && bundle->width == TILE_WIDTH && rest.size_bytes > 0)
-        code = bad_entry(bundle, first + TILE_WIDTH - 1, "the entry bundle holds more than its 256 entries");
+    /* A full bundle in the place of a partial one that was removed holds entries of a later tree. */
+    if (code == 0 && bundle->width == bundle->bytes_width && rest.size_bytes > 0)
+        code = bad_entry(bundle, first + bundle->width - 1, "the entry bundle holds more after its last entry");
     return code;
 }
 
@@ -139,13 +141,11 @@ static int check_chain(struct bundle *bundle)
 
 static int read_bundle(struct bundle *bundle, struct fetch *fetch)
 {
-    int code = tile_source_get(fetch, TILE_LEVEL_ENTRIES, bundle->number, bundle->width, &bundle->bytes, &bundle->err);
+    int code = tile_source_get(fetch, TILE_LEVEL_ENTRIES, bundle->number, bundle->width, &bundle->bytes,
+                               &bundle->bytes_width, &bundle->err);
     if (code == 0)
-        code = tile_source_get(fetch, 0, bundle->number, bundle->width, &bundle->tile, &bundle->err);
+        code = tile_source_get_hashes(fetch, 0, bundle->number, bundle->width, &bundle->tile, &bundle->err);
     bundle->bad_index = bundle->number * TILE_WIDTH;
-    if (code == 0 && bundle->tile.size_bytes != (size_t)bundle->width * HASH_SIZE &&
-        bundle->tile.size_bytes != TILE_FULL_SIZE)
-        code = bad_entry(bundle, bundle->bad_index, "the tile of level 0 for this entry has the wrong size");
     return code;
 }
 
@@ -171,12 +171,9 @@ static int compare_tile(struct audit *audit, unsigned level, struct err *err)
     char path[TILE_PATH_MAX_BYTES];
     const struct tile_id tile = {.level = (int)level, .number = ours->number, .width = (unsigned)ours->count};
     tile_path(&tile, path);
-    int code = tile_source_get(audit->fetch, (int)level, ours->number, (unsigned)ours->count, &audit->tile, err);
+    int code = tile_source_get_hashes(audit->fetch, level, ours->number, (unsigned)ours->count, &audit->tile, err);
     if (code != 0)
         return code;
-    size_t size = ours->count * HASH_SIZE;
-    if (audit->tile.size_bytes != size && audit->tile.size_bytes != TILE_FULL_SIZE)
-        return err_set(err, ERR_CORRUPT, "%s has %zu bytes, expected %zu", path, audit->tile.size_bytes, size);
     for (size_t i = ours->known_from; i < ours->count; i++) {
         struct hash theirs;
         memcpy(theirs.bytes, audit->tile.data + i * HASH_SIZE, HASH_SIZE);
@@ -245,6 +242,15 @@ static void adopt(struct audit *audit, const struct stretch *stretch)
     audit->adopts = false;
 }
 
+/* Where an entry begins in its bundle. */
+static uint64_t offset_of(const struct bundle *bundle, uint64_t index)
+{
+    uint64_t offset = 0;
+    for (uint64_t i = bundle->number * TILE_WIDTH; i < index && offset + 2 <= bundle->bytes.size_bytes; i++)
+        offset += 2 + (uint64_t)get_u16_be(bundle->bytes.data + offset);
+    return offset;
+}
+
 static bool take_bundle(struct audit *audit, const struct bundle *bundle)
 {
     struct err err = {0};
@@ -252,6 +258,7 @@ static bool take_bundle(struct audit *audit, const struct bundle *bundle)
     const struct tile_id tile = {.level = TILE_LEVEL_ENTRIES, .number = bundle->number, .width = bundle->width};
     struct place place = {.has_index = true,
                           .index = bundle->bad_index,
+                          .offset = bundle->code == 0 ? 0 : offset_of(bundle, bundle->bad_index),
                           .has_hashes = bundle->has_hashes,
                           .expected = bundle->expected,
                           .found = bundle->found};
@@ -328,10 +335,13 @@ static void judge_root(struct audit *audit)
         return;
     const struct place place = {
         .has_index = true, .has_hashes = true, .expected = note->checkpoint.root, .found = cut->root};
-    report_finding(report, AREA_INTEGRITY, VERDICT_VIOLATION, &place,
-                   "entries and tiles agree, but do not have the signed root: something in entries 0 to %" PRIu64
-                   " was changed; compare with another copy to find where",
-                   note->checkpoint.size - 1);
+    if (note->checkpoint.size == 0)
+        report_finding(report, AREA_INTEGRITY, VERDICT_VIOLATION, &place, "a log without entries has another root");
+    else
+        report_finding(report, AREA_INTEGRITY, VERDICT_VIOLATION, &place,
+                       "entries and tiles agree, but do not have the signed root: something in entries 0 to %" PRIu64
+                       " was changed; compare with another copy to find where",
+                       note->checkpoint.size - 1);
 }
 
 static void judge(struct audit *audit, bool sound)
@@ -341,15 +351,8 @@ static void judge(struct audit *audit, bool sound)
     const struct state_log *seen = history_find(audit->demands, report->origin);
     report->size = audit->whole.chain.range.size;
     report->root = merkle_range_root(&audit->whole.chain.range, audit->sha);
-    report->control_count = authority->control_count;
-    report->partition_count = authority->latest.live_count;
     report->entries_verified = sound && compare_partial_tiles(audit);
-    if (authority->fault.found) {
-        const struct place place = {.has_index = true, .index = authority->fault.index};
-        report_finding(report, AREA_AUTHORITY, VERDICT_VIOLATION, &place,
-                       "partition %s has epoch %" PRIu64 " after epoch %" PRIu64, authority->fault.partition,
-                       authority->fault.epoch, authority->fault.epoch_before);
-    }
+    report_epochs(report, authority);
     judge_root(audit);
     if (report->entries_verified)
         history_judge(audit->demands, seen == NULL ? NULL : whole_cut_at(&audit->whole, seen->range.size), report);
@@ -415,7 +418,8 @@ static bool are_entries_ours(struct audit *audit, uint64_t size)
     struct entry entry;
     uint8_t log_id[ENTRY_LOG_ID_SIZE];
     if (size == 0 || entry_check_origin(bytes_of_string(origin), NULL) != 0 ||
-        tile_source_get(audit->fetch, TILE_LEVEL_ENTRIES, 0, tile_width(0, 0, size), &bundle->bytes, NULL) != 0 ||
+        tile_source_get(audit->fetch, TILE_LEVEL_ENTRIES, 0, tile_width(0, 0, size), &bundle->bytes,
+                        &bundle->bytes_width, NULL) != 0 ||
         bundle->bytes.size_bytes < 2 || bundle->bytes.size_bytes - 2 < get_u16_be(bundle->bytes.data))
         return false;
     struct bytes first = bytes_of(bundle->bytes.data + 2, get_u16_be(bundle->bytes.data));
@@ -503,6 +507,9 @@ void tlog_load_checkpoint(const struct demands *demands, const char *base, struc
         snprintf(report->origin, sizeof(report->origin), "%s", note->checkpoint.origin);
         notes_judge(demands, report);
     }
+    if (demands->payloads_required)
+        report_finding(report, AREA_PAYLOADS, VERDICT_POLICY, NULL,
+                       "a tlog holds entries only, and all payloads were asked for");
     fetch_close(fetch);
     buf_free(&message);
 }

@@ -127,6 +127,8 @@ void report_finding(struct log_report *report, enum area area, enum verdict verd
 /* Keeps two notes that contradict each other. */
 void report_evidence(struct log_report *report, struct bytes a, struct bytes b, const char *format, ...)
     PRINTF_LIKE(4, 5);
+/* What the entries' epochs came to. */
+void report_epochs(struct log_report *report, const struct epochs *authority);
 enum verdict verdict_worse(enum verdict a, enum verdict b);
 /* How many entries a checkpoint covers whose root is theirs, and, with a policy, whose signature was verified. */
 uint64_t report_covered(const struct log_report *report);

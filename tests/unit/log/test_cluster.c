@@ -72,13 +72,17 @@ Test(cluster, the_logs_of_a_data_directory_are_found_and_the_longest_copy_is_rea
     cr_assert_eq(next_index, 6);
 }
 
-Test(cluster, the_segment_of_an_entry_is_named)
+Test(cluster, the_block_of_an_entry_is_named)
 {
-    char name[SEGMENT_NAME_BYTES + 1];
+    char name[COPY_FILE_BYTES];
+    uint64_t offset = 0;
     write_blocks("log", 2);
     open_at("log");
-    cluster_segment_of(cluster, f.disk, 0, 3, name);
+    copy_where(cluster->logs[0].copy, 1, name, &offset);
     cr_assert_str_eq(name, "00000000000000000000.seg");
+    cr_assert_eq(offset, LOG_SEGMENT_HEADER_BYTES);
+    copy_where(cluster->logs[0].copy, 3, name, &offset);
+    cr_assert_eq(offset, LOG_SEGMENT_HEADER_BYTES + BLOCK_ALIGNMENT_BYTES);
 }
 
 Test(cluster, copies_that_differ_are_a_violation)

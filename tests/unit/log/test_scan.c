@@ -122,6 +122,40 @@ Test(scan, changed_padding_after_the_last_block_is_a_violation)
     expect_bad(offsets[3], 6);
 }
 
+/* Places behind the last block that have the header of a block, each of which costs a look. */
+static void write_decoys(size_t count)
+{
+    uint8_t header[BLOCK_HEADER_BYTES];
+    size_t size = 0;
+    struct disk_file *file = NULL;
+    uint64_t end = offsets[4] + (count + 1) * BLOCK_ALIGNMENT_BYTES;
+    cr_assert_eq(disk_open(f.disk, segment_path(&f, 0), DISK_WRITE, &file, NULL), 0);
+    cr_assert_eq(disk_read(file, offsets[0], header, sizeof(header), &size, NULL), 0);
+    cr_assert_eq(disk_truncate(file, end, NULL), 0);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(disk_write(file, offsets[4] + i * BLOCK_ALIGNMENT_BYTES, header, sizeof(header), NULL), 0);
+    disk_close(file);
+}
+
+Test(scan, a_tail_that_is_made_to_keep_its_reader_busy_is_a_violation)
+{
+    struct scan_result result;
+    write_decoys(100);
+    cr_assert_eq(scan(&result, NULL), 0);
+    cr_assert(result.torn_tail);
+    write_decoys(3000);
+    expect_bad(offsets[4], 10);
+}
+
+Test(scan, a_file_that_is_larger_than_any_segment_is_a_violation)
+{
+    struct scan_result result;
+    struct err err = {0};
+    cr_assert_eq(truncate(segment_path(&f, 0), (off_t)4 * LOG_SEGMENT_SIZE_MAX_BYTES), 0);
+    cr_assert_eq(scan(&result, &err), ERR_CORRUPT, "%s", err.message);
+    cr_assert_eq(result.size, 0);
+}
+
 Test(scan, a_bad_last_block_is_a_torn_tail)
 {
     struct scan_result result;

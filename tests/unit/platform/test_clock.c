@@ -92,3 +92,17 @@ Test(uuid_v7, sorts_by_time)
     uuid_v7(1001, low, later);
     cr_assert_lt(memcmp(earlier, later, 16), 0);
 }
+
+Test(entropy, a_pool_gives_each_byte_once)
+{
+    static struct entropy_pool pool;
+    static uint8_t drawn[200][16];
+    for (size_t i = 0; i < 200; i++)
+        entropy_take(&pool, drawn[i], sizeof(drawn[i]));
+    for (size_t i = 0; i < 200; i++) {
+        for (size_t j = 0; j < i; j++)
+            cr_assert_neq(memcmp(drawn[i], drawn[j], sizeof(drawn[i])), 0);
+    }
+    for (size_t i = pool.left; i < ENTROPY_POOL_BYTES; i++)
+        cr_assert_eq(pool.bytes[i], 0, "what was given out is still there");
+}

@@ -206,18 +206,6 @@ Test(disk_posix, open_takes_no_part_of_a_path_that_is_a_file)
     cr_assert_eq(disk_open(disk, files_join(path, "below", below), DISK_READ, &file, &err), ERR_NOT_FOUND);
 }
 
-Test(disk_posix, a_pipe_in_the_place_of_a_file_is_not_waited_for)
-{
-    struct disk_file *file;
-    uint64_t size;
-    size_t got;
-    cr_assert_eq(mkfifo(path, 0600), 0);
-    cr_assert_eq(disk_open(disk, path, 0, &file, &err), 0);
-    cr_expect_neq(disk_size(file, &size, &err), 0);
-    cr_expect_neq(disk_read(file, 0, pages, PAGE, &got, &err), 0);
-    disk_close(file);
-}
-
 Test(disk_posix, running_out_of_memory_opens_nothing)
 {
     struct disk_file *file = NULL;
@@ -467,9 +455,23 @@ Test(disk_posix, a_full_disk_is_its_own_error)
 
 Test(disk_posix, only_regular_files_have_a_size)
 {
-    struct disk_file *device = open_file("/dev/null", DISK_READ);
+    struct disk_file *device = open_file("/dev/null", DISK_WRITE);
     uint64_t size = 77;
     cr_assert_eq(disk_size(device, &size, &err), ERR_INVALID);
     cr_assert_eq(size, 77);
     disk_close(device);
+}
+
+Test(disk_posix, what_is_no_file_is_refused_and_waits_for_nobody)
+{
+    struct disk_file *file = NULL;
+    char pipe[FILES_PATH_MAX];
+    files_join(folder, "pipe", pipe);
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    const char *const places[] = {pipe, folder, "/dev/zero"};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        cr_assert_eq(disk_open(disk, places[i], DISK_READ, &file, &err), ERR_INVALID, "%s", places[i]);
+        cr_assert_not_null(strstr(err.message, "not a regular file"), "%s", err.message);
+        cr_assert_null(file);
+    }
 }

@@ -298,6 +298,19 @@ Test(incarnation, a_fresh_one_needs_nobody_to_tell_but_looks_whether_anybody_is_
     cr_expect(region_accepting(region));
 }
 
+Test(incarnation, where_the_clock_was_set_back_the_next_numbers_are_left_out)
+{
+    config.accept_isolated = true;
+    config.incarnation = 1800000000;
+    start(0);
+    misses(0);
+    misses(1);
+    now_us += WAIT_US + 1234;
+    tick();
+    cr_expect_eq(begun(), 1800000001 + now_us % SECOND_US);
+    cr_expect_gt(begun(), 1800000001, "which an earlier life may have used");
+}
+
 Test(incarnation, a_later_one_that_a_peer_holds_is_taken_over)
 {
     start(7);

@@ -137,20 +137,24 @@ static void decide_locked(struct stage *stage, struct rpc_append *append)
     rpc_append_done(append);
 }
 
-static int submit(struct rpc_backend *backend, struct rpc_append *append, struct err *err)
+static size_t submit(struct rpc_backend *backend, struct rpc_append *const *appends, size_t count, struct err *err)
 {
     struct stage *stage = stage_of(backend);
-    if (atomic_load(&stage->stopping))
-        return err_set(err, ERR_UNAVAILABLE, "stopping");
+    if (atomic_load(&stage->stopping)) {
+        err_set(err, ERR_UNAVAILABLE, "stopping");
+        return 0;
+    }
     pthread_mutex_lock(&stage->mutex);
-    stage->submitted++;
-    pthread_cond_broadcast(&stage->changed);
-    if (stage->hold)
-        stage->held = append;
-    else
-        decide_locked(stage, append);
+    for (size_t i = 0; i < count; i++) {
+        stage->submitted++;
+        pthread_cond_broadcast(&stage->changed);
+        if (stage->hold)
+            stage->held = appends[i];
+        else
+            decide_locked(stage, appends[i]);
+    }
     pthread_mutex_unlock(&stage->mutex);
-    return 0;
+    return count;
 }
 
 void stage_release(struct stage *stage)

@@ -332,3 +332,196 @@ Test(append_stream, an_idle_stream_does_not_keep_the_server_from_stopping)
     outside_close(&outside);
     buf_free(&bytes);
 }
+
+/* A request whose payload makes it larger than what is prepared on the spot. */
+static void make_large(struct request *request, uint8_t *payload)
+{
+    enum { LARGE_BYTES = 64 * 1024 };
+    request->event.payload = (ProtobufCBinaryData){.len = LARGE_BYTES, .data = payload};
+}
+
+Test(append_stream, large_and_small_batches_keep_their_order)
+{
+    static struct stage stage;
+    static uint8_t payload[64 * 1024];
+    struct request request;
+    struct outside outside;
+    struct buf bytes;
+    stage_init(&stage);
+    buf_init(&bytes, 1024 * 1024);
+    outside_open(&outside, stage.port, APPEND_STREAM, 30000);
+    for (uint8_t i = 0; i < 60; i++) {
+        request_init(&request, i);
+        if (i % 3 == 0)
+            make_large(&request, payload);
+        outside_write_message(&outside, &request.message.base);
+    }
+    outside_writes_done(&outside);
+    for (uint64_t i = 0; i < 60; i++) {
+        Tally__V1__AppendResponse *response = read_answer(&outside, &bytes);
+        cr_expect_eq(response->tag, i);
+        cr_assert_null(response->error);
+        cr_expect_eq(response->results[0]->index, i, "the region had them in that order");
+        tally__v1__append_response__free_unpacked(response, NULL);
+    }
+    cr_expect_eq(outside_finish(&outside), GRPC_STATUS_OK);
+    outside_close(&outside);
+    buf_free(&bytes);
+    stage_free(&stage);
+}
+
+static void append_in_stream(struct outside *outside, uint64_t from, uint64_t to, struct buf *bytes)
+{
+    struct request request;
+    for (uint64_t i = from; i < to; i++) {
+        request_init(&request, (uint8_t)i);
+        outside_write_message(outside, &request.message.base);
+    }
+    for (uint64_t i = from; i < to; i++) {
+        Tally__V1__AppendResponse *response = read_answer(outside, bytes);
+        cr_expect_eq(response->tag, i);
+        tally__v1__append_response__free_unpacked(response, NULL);
+    }
+}
+
+Test(append_stream, a_client_may_wait_for_answers_and_send_ahead_by_turns)
+{
+    static struct stage stage;
+    struct outside outside;
+    struct buf bytes;
+    stage_init(&stage);
+    buf_init(&bytes, 1024 * 1024);
+    outside_open(&outside, stage.port, APPEND_STREAM, 30000);
+    for (uint64_t turn = 0; turn < 3; turn++) {
+        for (uint64_t i = 0; i < 50; i++)
+            append_in_stream(&outside, turn * 80 + i, turn * 80 + i + 1, &bytes);
+        append_in_stream(&outside, turn * 80 + 50, turn * 80 + 80, &bytes);
+    }
+    outside_writes_done(&outside);
+    cr_expect_not(outside_read(&outside, &bytes));
+    cr_expect_eq(outside_finish(&outside), GRPC_STATUS_OK);
+    cr_expect_eq(log_durable_size(stage.logs[0]), 240);
+    outside_close(&outside);
+    buf_free(&bytes);
+    stage_free(&stage);
+}
+
+Test(append_stream, an_empty_message_is_answered)
+{
+    static struct stage stage;
+    struct outside outside;
+    struct buf bytes;
+    stage_init(&stage);
+    buf_init(&bytes, 1024 * 1024);
+    outside_open(&outside, stage.port, APPEND_STREAM, 30000);
+    outside_write(&outside, bytes_of(NULL, 0));
+    outside_write(&outside, BYTES_LITERAL("\x10\x07")); /* the tag alone */
+    for (uint64_t tag = 0; tag <= 7; tag += 7) {
+        Tally__V1__AppendResponse *response = read_answer(&outside, &bytes);
+        cr_assert_not_null(response->error);
+        cr_expect_not_null(strstr(response->error->message, "the request is empty"), "%s", response->error->message);
+        cr_expect_eq(response->tag, tag);
+        tally__v1__append_response__free_unpacked(response, NULL);
+    }
+    outside_writes_done(&outside);
+    cr_expect_eq(outside_finish(&outside), GRPC_STATUS_OK);
+    outside_close(&outside);
+    buf_free(&bytes);
+    stage_free(&stage);
+}
+
+Test(append_stream, a_large_batch_of_a_client_that_leaves_is_waited_for)
+{
+    static struct stage stage;
+    static uint8_t payload[64 * 1024];
+    struct request request;
+    struct outside outside;
+    stage_init(&stage);
+    stage.hold = true;
+    request_init(&request, 1);
+    make_large(&request, payload);
+    outside_open(&outside, stage.port, APPEND_STREAM, 30000);
+    outside_write_message(&outside, &request.message.base);
+    stage_wait_submitted(&stage, 1);
+    outside_cancel(&outside);
+    outside_finish(&outside);
+    outside_close(&outside);
+    stage_wait_given_up(&stage, 1);
+    stage_release(&stage);
+    cr_expect_eq(log_durable_size(stage.logs[0]), 1);
+    stage_free(&stage);
+}
+
+Test(append, calls_over_the_limit_are_refused_and_others_go_on)
+{
+    static struct stage stage;
+    static struct outside open[RPC_CALLS_MAX];
+    struct request request;
+    struct outside outside;
+    struct buf bytes;
+    stage_init(&stage);
+    buf_init(&bytes, 1024 * 1024);
+    for (size_t i = 0; i < RPC_CALLS_MAX; i++) {
+        outside_open(&open[i], stage.port, APPEND_STREAM, 0);
+        append_in_stream(&open[i], 1, 2, &bytes);
+    }
+    request_init(&request, 1);
+    for (size_t i = 0; i < 200; i++) { /* more than may be refused at once */
+        cr_assert_eq(outside_unary(&outside, stage.port, APPEND, &request.message.base, &bytes),
+                     GRPC_STATUS_RESOURCE_EXHAUSTED);
+        cr_expect_not_null(strstr(outside.message, "its limit"), "%s", outside.message);
+        outside_close(&outside);
+    }
+    append_in_stream(&open[0], 2, 4, &bytes);
+    outside_cancel(&open[0]);
+    outside_finish(&open[0]);
+    while (outside_unary(&outside, stage.port, APPEND, &request.message.base, &bytes) != GRPC_STATUS_OK)
+        outside_close(&outside);
+    outside_close(&outside);
+    for (size_t i = 0; i < RPC_CALLS_MAX; i++) {
+        outside_cancel(&open[i]);
+        outside_close(&open[i]);
+    }
+    buf_free(&bytes);
+    stage_free(&stage);
+}
+
+struct release {
+    struct stage *stage;
+    bool released;
+};
+
+static void *release_when_given_up(void *context)
+{
+    struct release *release = context;
+    stage_wait_given_up(release->stage, 1);
+    release->released = true;
+    stage_release(release->stage);
+    return NULL;
+}
+
+Test(append, when_the_server_stops_the_region_is_told_that_nobody_waits)
+{
+    static struct stage stage;
+    struct request request;
+    struct outside outside;
+    struct buf answer;
+    pthread_t releaser;
+    struct release release = {.stage = &stage};
+    stage_init(&stage);
+    stage.hold = true;
+    request_init(&request, 1);
+    buf_init(&answer, 1024);
+    outside_open(&outside, stage.port, APPEND, 0);
+    outside_write_message(&outside, &request.message.base);
+    outside_writes_done(&outside);
+    stage_wait_submitted(&stage, 1);
+    cr_assert_eq(pthread_create(&releaser, NULL, release_when_given_up, &release), 0);
+    stage_free(&stage); /* waits for the batch, which the region lets go of when it is told */
+    pthread_join(releaser, NULL);
+    cr_expect(release.released);
+    (void)outside_read(&outside, &answer);
+    (void)outside_finish(&outside);
+    outside_close(&outside);
+    buf_free(&answer);
+}

@@ -84,16 +84,17 @@ static int check_ids(const struct region_command *command, struct region_refusal
     struct map ids;
     int code = 0;
     map_init(&ids, REGION_REQUEST_EVENTS_MAX, NULL);
+    code = map_reserve(&ids, count_events(command));
     for (size_t w = 0; code == 0 && w < command->write_count; w++) {
         for (size_t i = 0; code == 0 && i < command->writes[w].event_count; i++) {
             struct region_new_event *event = &command->writes[w].events[i];
             struct bytes key = bytes_of(event->id, ENTRY_ID_SIZE);
             refusal->write_number = w;
-            if (map_get(&ids, key) != NULL) {
+            void *before = NULL;
+            code = map_add(&ids, key, event, &before);
+            if (code == 0 && before != NULL) {
                 memcpy(refusal->event_id, event->id, ENTRY_ID_SIZE);
                 code = err_set(&refusal->err, ERR_INVALID, "one event id stands twice in the request");
-            } else {
-                code = map_put(&ids, key, event);
             }
         }
     }
@@ -107,6 +108,7 @@ static int check_streams(const struct region_command *command, struct region_ref
     struct buf key;
     int code = 0;
     map_init(&streams, REGION_REQUEST_WRITES_MAX, NULL);
+    code = map_reserve(&streams, command->write_count);
     buf_init(&key, 2 + ENTRY_NAME_MAX_BYTES + ENTRY_STREAM_MAX_BYTES);
     for (size_t w = 0; code == 0 && w < command->write_count; w++) {
         struct region_stream_write *write = &command->writes[w];
@@ -117,13 +119,14 @@ static int check_streams(const struct region_command *command, struct region_ref
         if (code == 0)
             code = buf_append(&key, write->stream);
         refusal->write_number = w;
-        if (code == 0 && map_get(&streams, buf_bytes(&key)) != NULL)
+        void *before = NULL;
+        if (code == 0)
+            code = map_add(&streams, buf_bytes(&key), write, &before);
+        if (code == 0 && before != NULL)
             code = err_set(&refusal->err, ERR_INVALID,
                            "stream %.*s stands twice in the request; put its events into one write",
                            (int)(write->stream.size_bytes < 100 ? write->stream.size_bytes : 100),
                            (const char *)write->stream.data);
-        else if (code == 0)
-            code = map_put(&streams, buf_bytes(&key), write);
     }
     buf_free(&key);
     map_free(&streams);

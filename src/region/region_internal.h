@@ -98,6 +98,8 @@ struct context_state {
     bool had_lease;
     bool ready;                                 /* a failover would pass its checks */
     char advice[TALLY_ERROR_MESSAGE_MAX_BYTES]; /* a home is lost: what to do; else empty */
+    size_t lost;                                /* that home: place among the peers */
+    struct region_check failed;                 /* the first check that stands against a failover; name NULL: none */
 };
 
 /* A failover that waits for what the peers say to it (inquiry.c). */
@@ -133,6 +135,7 @@ struct region {
     struct region_config config;
     struct index *index;
     struct sha256 *sha;
+    struct buf encoded;      /* the entry that is being appended; kept, so that each need not ask for memory */
     struct keyring own_keys; /* of the own log and its earlier incarnations */
     size_t key_changes_told; /* of config.key_changes: known to be in a log */
     struct overlay overlay;

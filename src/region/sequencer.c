@@ -136,16 +136,15 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
                         struct bytes payload, uint64_t fingerprint, struct err *err)
 {
     struct chain *chain = &region_own(region)->mirror.chain;
-    struct buf encoded;
     entry->index = chain->range.size;
     entry->prev = chain->prev;
     entry->time = hlc_next(region->last_time, region->now.wall_us);
     entry->payload_size_bytes = payload.size_bytes;
     memcpy(entry->log_id, chain->log_id, ENTRY_LOG_ID_SIZE);
     bool in_stream = entry->flags == 0;
-    buf_init(&encoded, ENTRY_MAX_BYTES);
-    int code = entry_encode(entry, &encoded, err);
-    struct frame frame = {.entry = buf_bytes(&encoded), .payload = payload, .has_payload = true};
+    buf_clear(&region->encoded);
+    int code = entry_encode(entry, &region->encoded, err);
+    struct frame frame = {.entry = buf_bytes(&region->encoded), .payload = payload, .has_payload = true};
     memcpy(frame.salt, salt, ENTRY_SALT_SIZE);
     struct chain_entry made = {.frame = frame, .entry = *entry};
     if (code == 0)
@@ -163,7 +162,6 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
         block_note(region->open_block, fingerprint, &leaf);
         region->last_time = entry->time;
     }
-    buf_free(&encoded);
     return code;
 }
 

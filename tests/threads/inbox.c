@@ -1,6 +1,6 @@
 /* Two senders and one receiver that sleeps on a semaphore whenever it may, under ThreadSanitizer: every item arrives
- * once, each sender's in order, no wake-up is lost and none is made twice. Senders are at most a few items ahead, so that
- * a receiver which missed its wake-up sleeps for ever, and the alarm ends the test. */
+ * once, each sender's in order, no wake-up is lost and none is made twice. Senders are at most a few items ahead, so
+ * that a receiver which missed its wake-up sleeps for ever, and the alarm ends the test. */
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -82,6 +82,7 @@ int main(void)
     for (size_t i = 0; i < SENDERS; i++)
         INVARIANT(pthread_join(senders[i], NULL) == 0);
     INVARIANT(sem_destroy(&bell) == 0);
-    printf("  TSAN   inbox: %zu items from %d senders, the receiver slept %s\n", total, SENDERS, slept > 0 ? "meanwhile" : "never");
+    printf("  TSAN   inbox: %zu items from %d senders, the receiver slept %s\n", total, SENDERS,
+           slept > 0 ? "meanwhile" : "never");
     return 0;
 }

@@ -36,15 +36,6 @@ void histogram_add(struct histogram *histogram, uint64_t value_us)
         histogram->max_us = value_us;
 }
 
-void histogram_merge(struct histogram *into, const struct histogram *from)
-{
-    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
-        into->buckets[i] += from->buckets[i];
-    into->count += from->count;
-    if (from->max_us > into->max_us)
-        into->max_us = from->max_us;
-}
-
 uint64_t histogram_at(const struct histogram *histogram, uint32_t per_million)
 {
     uint64_t whole = histogram->count / 1000000 * per_million;

@@ -23,7 +23,6 @@ struct histogram {
 void histogram_init(struct histogram *histogram);
 /* What is above the last bucket is counted in it; max_us stays exact. */
 void histogram_add(struct histogram *histogram, uint64_t value_us);
-void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The value that so many of 1,000,000 values do not exceed, rounded up to the end of its bucket and never above the
  * largest value; 0 when there are none. */
 uint64_t histogram_at(const struct histogram *histogram, uint32_t per_million);

@@ -381,3 +381,152 @@ Test(channel, an_unreachable_server_fails_a_stream_too)
     channel_call_close(call);
     channel_close(channel);
 }
+
+/* --- Many calls, one thread --- */
+
+struct shared {
+    struct fake_server *server;
+    struct channel *channel;
+    struct channel_queue *queue;
+    struct buf in;
+};
+
+static struct shared open_shared(fake_handler *handler, void *context)
+{
+    struct shared shared = {.in = buffer()};
+    const char *address = NULL;
+    shared.server = fake_server_start(handler, context, &address);
+    shared.channel = open_channel(address);
+    cr_assert_eq(channel_queue_new(&shared.queue, NULL), 0);
+    return shared;
+}
+
+static void close_shared(struct shared *shared)
+{
+    channel_queue_free(shared->queue);
+    channel_close(shared->channel);
+    fake_server_stop(shared->server);
+    buf_free(&shared->in);
+}
+
+static struct channel_event next_event(struct shared *shared)
+{
+    struct channel_event event;
+    cr_assert(channel_queue_next(shared->queue, UINT64_MAX, &event));
+    return event;
+}
+
+static struct channel_call *open_on(struct shared *shared, void *context)
+{
+    struct channel_call *call = NULL;
+    cr_assert_eq(channel_queue_open(shared->queue, shared->channel, METHOD, context, &call, NULL), 0);
+    return call;
+}
+
+Test(channel_queue, unary_calls_are_told_apart_by_their_context)
+{
+    struct shared shared = open_shared(echo_handler, NULL);
+    int contexts[3];
+    bool seen[3] = {false};
+    for (size_t i = 0; i < 3; i++)
+        cr_assert_eq(channel_queue_unary(shared.queue, shared.channel, METHOD, BYTES_LITERAL("hello"), 30000,
+                                         &contexts[i], NULL),
+                     0);
+    for (size_t i = 0; i < 3; i++) {
+        struct channel_event event = next_event(&shared);
+        cr_expect_eq(event.happened, CHANNEL_READ);
+        seen[(int *)event.context - contexts] = true;
+        buf_clear(&shared.in);
+        cr_expect_eq(channel_queue_take(event.call, &shared.in, NULL, NULL), 0);
+        cr_expect_gt(shared.in.size_bytes, 0);
+    }
+    cr_expect(seen[0] && seen[1] && seen[2]);
+    close_shared(&shared);
+}
+
+Test(channel_queue, a_stream_asks_again_and_again)
+{
+    struct shared shared = open_shared(echo_handler, NULL);
+    struct channel_call *call = open_on(&shared, &shared);
+    for (uint8_t i = 0; i < 20; i++) {
+        cr_assert_eq(channel_queue_ask(call, bytes_of(&i, 1), NULL), 0);
+        struct channel_event event = next_event(&shared);
+        cr_assert_eq(event.happened, CHANNEL_READ);
+        cr_assert_eq(event.call, call);
+        cr_assert_eq(event.context, &shared);
+        buf_clear(&shared.in);
+        cr_assert_eq(channel_queue_take(call, &shared.in, NULL, NULL), 0);
+        cr_expect_eq(shared.in.data[0], i);
+    }
+    close_shared(&shared);
+}
+
+Test(channel_queue, writes_and_reads_are_announced_apart)
+{
+    struct shared shared = open_shared(echo_handler, NULL);
+    struct channel_call *call = open_on(&shared, NULL);
+    size_t read = 0;
+    size_t written = 0;
+    channel_queue_read(call);
+    cr_assert_eq(channel_queue_write(call, BYTES_LITERAL("x"), NULL), 0);
+    while (read < 10) {
+        struct channel_event event = next_event(&shared);
+        if (event.happened == CHANNEL_WRITTEN && ++written < 10)
+            cr_assert_eq(channel_queue_write(call, BYTES_LITERAL("x"), NULL), 0);
+        if (event.happened != CHANNEL_READ)
+            continue;
+        cr_assert_eq(channel_queue_take(call, &shared.in, NULL, NULL), 0);
+        if (++read < 10)
+            channel_queue_read(call);
+    }
+    cr_expect_eq(shared.in.size_bytes, 10);
+    close_shared(&shared);
+}
+
+Test(channel_queue, a_message_over_the_limit_is_not_sent)
+{
+    struct shared shared = open_shared(silent_handler, NULL);
+    struct channel_call *call = open_on(&shared, NULL);
+    uint8_t one = 1;
+    struct bytes large = bytes_of(&one, CHANNEL_MESSAGE_MAX_BYTES + 1); /* refused by its size, not looked at */
+    cr_expect_eq(channel_queue_write(call, large, NULL), ERR_TOO_LARGE);
+    cr_expect_eq(channel_queue_ask(call, large, NULL), ERR_TOO_LARGE);
+    cr_expect_eq(channel_queue_unary(shared.queue, shared.channel, METHOD, large, 30000, NULL, NULL), ERR_TOO_LARGE);
+    close_shared(&shared);
+}
+
+Test(channel_queue, a_read_says_why_the_call_has_ended)
+{
+    uint8_t storage[256];
+    struct ending ending = {GRPC_STATUS_ABORTED, "x", pack_detail(ERR_FORK, storage)};
+    struct shared shared = open_shared(ending_handler, &ending);
+    struct channel_call *call = open_on(&shared, NULL);
+    struct err err = {0};
+    channel_queue_read(call);
+    cr_assert_eq(next_event(&shared).happened, CHANNEL_READ);
+    cr_expect_eq(channel_queue_take(call, &shared.in, NULL, &err), ERR_FORK);
+    cr_expect_str_eq(err.message, "the stream is at 4");
+    cr_assert_eq(channel_queue_unary(shared.queue, shared.channel, METHOD, BYTES_LITERAL("x"), 30000, NULL, NULL), 0);
+    cr_expect_eq(channel_queue_take(next_event(&shared).call, &shared.in, NULL, NULL), ERR_FORK);
+    close_shared(&shared);
+}
+
+Test(channel_queue, next_does_not_wait_longer_than_asked)
+{
+    struct shared shared = open_shared(silent_handler, NULL);
+    struct channel_event event;
+    channel_queue_read(open_on(&shared, NULL));
+    cr_expect_not(channel_queue_next(shared.queue, clock_now().mono_us + 20000, &event));
+    close_shared(&shared);
+}
+
+Test(channel_queue, may_be_freed_while_calls_are_under_way)
+{
+    struct shared shared = open_shared(silent_handler, NULL);
+    struct channel_call *call = open_on(&shared, NULL);
+    channel_queue_read(call);
+    cr_assert_eq(channel_queue_write(call, BYTES_LITERAL("x"), NULL), 0);
+    cr_assert_eq(channel_queue_ask(open_on(&shared, NULL), BYTES_LITERAL("x"), NULL), 0);
+    cr_assert_eq(channel_queue_unary(shared.queue, shared.channel, METHOD, BYTES_LITERAL("x"), 0, NULL, NULL), 0);
+    close_shared(&shared);
+}

@@ -57,16 +57,3 @@ Test(histogram, a_percentile_is_the_value_that_so_many_do_not_exceed)
     cr_expect_eq(histogram_at(&histogram, 990000), 10);
     cr_expect_eq(histogram_at(&histogram, 990001), 20);
 }
-
-Test(histogram, merging_adds_counts_and_keeps_the_largest)
-{
-    static struct histogram other;
-    histogram_init(&other);
-    histogram_add(&histogram, 5);
-    histogram_add(&other, 7);
-    histogram_add(&other, 9);
-    histogram_merge(&histogram, &other);
-    cr_expect_eq(histogram.count, 3);
-    cr_expect_eq(histogram.max_us, 9);
-    cr_expect_eq(histogram_at(&histogram, 500000), 7);
-}

@@ -39,7 +39,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
 # --- Modules, lowest first: a module's archive may use the ones before it. -------------------------------------------
-MODULES := base platform crypto entry domain log index replication reconcile projection region client rpc admin server
+MODULES := base platform crypto entry domain log index replication reconcile projection region client rpc admin outside server
 LIBS_base :=
 LIBS_platform :=
 LIBS_crypto := -lcrypto -lsodium
@@ -48,6 +48,7 @@ LIBS_projection := -lsqlite3 -lpq -ljansson
 LIBS_rpc := -lprotobuf-c -lgrpc -lgpr
 LIBS_client := -lprotobuf-c -lgrpc -lgpr
 LIBS_admin := -lmicrohttpd -ljansson
+LIBS_outside := -lcurl -ljansson
 LIBS_server := -lcyaml -lyaml
 
 SOURCES = $(wildcard src/$(1)/*.c)
@@ -192,6 +193,7 @@ TEST_SUPPORT := $(wildcard tests/support/*.c)
 support = $(if $(filter base,$(1)),$(filter-out %/fault_disk.c,$(TEST_SUPPORT)),$(TEST_SUPPORT))
 # What a module's tests need to run beside them. A test that is to end by an assert cannot remove its folder, so all are made in one that is removed here.
 UNIT_BESIDE_projection := bash tests/support/postgres.sh
+UNIT_BESIDE_outside := bash tests/support/etcd.sh
 define UNIT_PROGRAM
 $(B)/tests/unit-$(1): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/$(1)/*.c) $(call support,$(1))) $(call archives,$(call upto,$(1)))
 	@mkdir -p $$(@D)
@@ -420,7 +422,7 @@ clean:
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
             libcriterion-dev libgrpc-dev libssl-dev libcurl4-openssl-dev libcyaml-dev libsqlite3-dev libpq-dev postgresql libjansson-dev libmicrohttpd-dev grpc-proto \
-            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq iproute2 util-linux libfaketime
+            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq etcd-server iproute2 util-linux libfaketime
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.
 deps-check:

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "server/server.h"
 
 static const char help[] =
@@ -104,5 +105,6 @@ int main(int argc, char **argv)
         fputs("tallyd: --data DIR is needed, and nothing else. Try: tallyd --help\n", stderr);
         return 2;
     }
+    mem_keep_freed();
     return run(folder);
 }

@@ -372,6 +372,18 @@ struct tally_drift {
     const char *theirs;
 };
 
+/* Whether contexts with failover "automatic" are that now, in the eyes of the region. */
+struct tally_automatic_failover {
+    const char *state;       /* "off", "arming", "armed"; "degraded": as if failover were assisted */
+    const char *detail;      /* why it is not armed, or "" */
+    const char *loss;        /* a home is lost: what becomes of it; else "" */
+    uint64_t revision;       /* of etcd, when it was last asked */
+    uint64_t contact_ms_ago; /* 0: never, or just now */
+    uint64_t lease_ms;
+    uint64_t takeovers; /* by the region, since its start */
+    uint64_t refusals;  /* attempts that a readiness check stopped */
+};
+
 struct tally_status {
     const char *cluster;
     const char *region;
@@ -395,6 +407,7 @@ struct tally_status {
     uint64_t scrub_mib_per_s; /* 0: off */
     uint64_t scrub_passes;
     uint64_t scrub_read_bytes; /* of the pass under way, or of the last one */
+    struct tally_automatic_failover automatic;
 };
 
 /* *ret: tally_status_free. */

@@ -16,7 +16,7 @@
 #include "log/tiles.h"
 #include "platform/disk.h"
 #include "projection/drift.h"
-#include "region/region.h"
+#include "region/takeover.h"
 
 enum {
     ADMIN_THREADS = 4,
@@ -40,6 +40,7 @@ struct admin_status {
     struct region_context_status contexts[CONTEXT_PLACES_MAX]; /* by place in region_contexts */
     size_t drift_count;
     struct drift_verdict drifts[ADMIN_DRIFTS_MAX]; /* comparisons with peers, those that differ first */
+    struct takeover_status takeover;
     uint64_t now_mono_us;
 };
 

@@ -161,6 +161,51 @@ static const struct family context_families[] = {
      context_home_lost},
 };
 
+/* --- Automatic failover --- */
+
+static double takeover_state(const struct sample *sample, enum takeover_state state)
+{
+    return sample->status->takeover.state == state;
+}
+
+static double takeover_armed(const struct sample *sample)
+{
+    return takeover_state(sample, TAKEOVER_ARMED);
+}
+
+static double takeover_degraded(const struct sample *sample)
+{
+    return takeover_state(sample, TAKEOVER_DEGRADED);
+}
+
+static double takeover_contact(const struct sample *sample)
+{
+    uint64_t contact_us = sample->status->takeover.contact_us;
+    uint64_t now_us = sample->status->now_mono_us;
+    return contact_us != 0 && now_us > contact_us ? (double)(now_us - contact_us) / 1e6 : 0;
+}
+
+static double takeover_count(const struct sample *sample)
+{
+    return (double)sample->status->takeover.takeovers;
+}
+
+static double takeover_refusals(const struct sample *sample)
+{
+    return (double)sample->status->takeover.refusals;
+}
+
+static const struct family takeover_families[] = {
+    {"tally_automatic_failover_armed", "gauge", "1 when a home that is lost will be claimed.", takeover_armed},
+    {"tally_automatic_failover_degraded", "gauge", "1 when etcd is out of reach: failover is assisted.",
+     takeover_degraded},
+    {"tally_automatic_failover_contact_seconds", "gauge", "Time since etcd was heard of; 0 when it never was.",
+     takeover_contact},
+    {"tally_automatic_failovers_total", "counter", "Failovers that this region made by itself.", takeover_count},
+    {"tally_automatic_failover_refusals_total", "counter", "Attempts that a readiness check stopped.",
+     takeover_refusals},
+};
+
 /* --- Comparisons with peers --- */
 
 static double drift_differs(const struct sample *sample)
@@ -247,6 +292,19 @@ static int contexts(const struct admin_status *status, struct buf *out)
     return code;
 }
 
+static int takeovers(const struct admin_status *status, struct buf *out)
+{
+    const struct sample sample = {.status = status};
+    int code = 0;
+    for (size_t f = 0; code == 0 && f < sizeof(takeover_families) / sizeof(takeover_families[0]); f++) {
+        const struct family *family = &takeover_families[f];
+        code = head(out, family->name, family->type, family->help);
+        if (code == 0)
+            code = buf_append_format(out, "%s %.3f\n", family->name, family->read(&sample));
+    }
+    return code;
+}
+
 static int drifts(const struct admin_status *status, struct buf *out)
 {
     int code = 0;
@@ -296,6 +354,8 @@ void page_metrics(struct admin *admin, struct response *response)
         code = peers(admin, status, &response->body);
     if (code == 0)
         code = contexts(status, &response->body);
+    if (code == 0)
+        code = takeovers(status, &response->body);
     if (code == 0)
         code = drifts(status, &response->body);
     if (code == 0)

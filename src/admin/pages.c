@@ -109,6 +109,17 @@ static void add_context_reasons(const struct admin_status *status, json_t *reaso
     }
 }
 
+/* Not fatal: the data plane does not need it. */
+static void add_takeover_reasons(const struct admin_status *status, json_t *reasons)
+{
+    const struct takeover_status *takeover = &status->takeover;
+    if (takeover->state == TAKEOVER_DEGRADED)
+        add_reason(reasons, "automatic failover degraded to assisted", false, "etcd", takeover->detail);
+    if (takeover->stage == TAKEOVER_NOT_READY || takeover->stage == TAKEOVER_REFUSED ||
+        takeover->stage == TAKEOVER_UNKNOWN)
+        add_reason(reasons, "not seized", false, takeover->context, takeover->loss);
+}
+
 void page_health(struct admin *admin, struct response *response)
 {
     char damage[TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -124,6 +135,7 @@ void page_health(struct admin *admin, struct response *response)
     add_peer_reasons(admin, status, reasons);
     add_drift_reasons(status, reasons);
     add_context_reasons(status, reasons);
+    add_takeover_reasons(status, reasons);
     answer_json(
         fatal ? 503 : 200,
         json_pack("{s:b,s:s,s:o}", "healthy", !fatal, "region", admin->backend->config->region, "reasons", reasons),

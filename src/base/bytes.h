@@ -29,7 +29,8 @@ static inline struct bytes bytes_of_string(const char *text)
 
 static inline bool bytes_equal(struct bytes a, struct bytes b)
 {
-    return a.size_bytes == b.size_bytes && (a.size_bytes == 0 || memcmp(a.data, b.data, a.size_bytes) == 0);
+    return a.size_bytes == b.size_bytes &&
+           (a.size_bytes == 0 || a.data == b.data || memcmp(a.data, b.data, a.size_bytes) == 0);
 }
 
 /* memcmp order, a shorter prefix first: <0, 0 or >0. */

@@ -86,11 +86,11 @@ static void link_slot(struct map *map, size_t slot)
     map->table[cell] = (struct map_cell){.slot = (uint32_t)(slot + 1), .tag = tag_of(map->slots[slot].hash)};
 }
 
-/* Moves the live slots together into fresh tables with room for at least one more. */
-static int rebuild(struct map *map)
+/* Moves the live slots together into fresh tables with room for at least so many in all. */
+static int rebuild(struct map *map, size_t count)
 {
     size_t table_size = MAP_TABLE_MIN;
-    while (table_size / 4 < map->live_count + 1)
+    while (table_size / 4 < count)
         table_size *= 2;
     struct map_slot *slots = mem_alloc(table_size / 2 * sizeof(*slots));
     struct map_cell *table = mem_alloc_zero(table_size, sizeof(*table));
@@ -122,19 +122,19 @@ void *map_get(const struct map *map, struct bytes key)
     return cell == SIZE_MAX ? NULL : map->slots[map->table[cell].slot - 1].value;
 }
 
-int map_put(struct map *map, struct bytes key, void *value)
+int map_reserve(struct map *map, size_t count)
 {
-    PRE(value != NULL);
-    uint64_t hash = siphash24(map->hash_key, key);
-    size_t cell = find_cell(map, key, hash);
-    if (cell != SIZE_MAX) {
-        map->slots[map->table[cell].slot - 1].value = value;
-        return 0;
-    }
+    PRE(count <= map->max_count);
+    return count <= map->table_size / 2 - map->slot_count + map->live_count ? 0 : rebuild(map, count);
+}
+
+/* Puts a key in that is not there. */
+static int insert(struct map *map, struct bytes key, uint64_t hash, void *value)
+{
     if (map->live_count >= map->max_count)
         return ERR_TOO_LARGE;
     if (map->slot_count == map->table_size / 2) {
-        int code = rebuild(map);
+        int code = rebuild(map, map->live_count + 1);
         if (code != 0)
             return code;
     }
@@ -151,6 +151,28 @@ int map_put(struct map *map, struct bytes key, void *value)
     map->slot_count++;
     map->live_count++;
     return 0;
+}
+
+int map_put(struct map *map, struct bytes key, void *value)
+{
+    PRE(value != NULL);
+    uint64_t hash = siphash24(map->hash_key, key);
+    size_t cell = find_cell(map, key, hash);
+    if (cell == SIZE_MAX)
+        return insert(map, key, hash, value);
+    map->slots[map->table[cell].slot - 1].value = value;
+    return 0;
+}
+
+int map_add(struct map *map, struct bytes key, void *value, void **ret_there)
+{
+    PRE(value != NULL);
+    uint64_t hash = siphash24(map->hash_key, key);
+    size_t cell = find_cell(map, key, hash);
+    int code = cell == SIZE_MAX ? insert(map, key, hash, value) : 0;
+    if (code == 0)
+        *ret_there = cell == SIZE_MAX ? NULL : map->slots[map->table[cell].slot - 1].value;
+    return code;
 }
 
 void *map_remove(struct map *map, struct bytes key)

@@ -39,6 +39,12 @@ void map_free(struct map *map);
 void *map_get(const struct map *map, struct bytes key);
 /* Inserts or replaces; value must not be NULL. ERR_TOO_LARGE past max_count, ERR_NO_MEMORY; then nothing changed. */
 int map_put(struct map *map, struct bytes key, void *value) MUST_USE;
+/* Inserts unless the key is there: then nothing changes, and *ret_there is its value, otherwise NULL. One look-up. Same
+ * errors. */
+int map_add(struct map *map, struct bytes key, void *value, void **ret_there) MUST_USE;
+/* Makes room for so many entries in all, at most max_count, so that it need not grow on the way. ERR_NO_MEMORY; then
+ * nothing changed. */
+int map_reserve(struct map *map, size_t count) MUST_USE;
 /* Removes and returns the value, or NULL. */
 void *map_remove(struct map *map, struct bytes key);
 /* Walks in insertion order: start with *position = 0; false at the end. The current entry may be removed meanwhile;

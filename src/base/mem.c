@@ -2,6 +2,7 @@
  * succeeds: so every path that handles running out of memory is walked. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -9,6 +10,10 @@
 #include <sys/mman.h>
 
 enum { LARGE_PAGE_BYTES = 2 * 1024 * 1024, LARGE_BYTES = 2 * LARGE_PAGE_BYTES };
+
+/* What mem_keep_freed keeps: at the end of each of the heap's parts, of which there is about one a thread that is busy,
+ * at most so much; larger blocks than that are the system's, each. */
+enum { KEPT_FREE_BYTES = 16 * 1024 * 1024, KEPT_BLOCK_BYTES = 8 * 1024 * 1024 };
 
 static atomic_uint_fast64_t allocation_count;
 static atomic_uint_fast64_t fail_at; /* allocation number that fails; 0 for none */
@@ -76,6 +81,12 @@ char *mem_copy_string(const char *text)
     if (copy != NULL)
         memcpy(copy, text, size);
     return copy;
+}
+
+void mem_keep_freed(void)
+{
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_FREE_BYTES); /* a C library that does not know them does as before */
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES);
 }
 
 void mem_free(void *memory)

@@ -14,6 +14,10 @@ void *mem_resize(void *memory, size_t size_bytes) __attribute__((warn_unused_res
 char *mem_copy_string(const char *text) __attribute__((warn_unused_result));
 void mem_free(void *memory);
 
+/* For a server: memory that was freed is kept, within limits, instead of being given back to the system and cleared by
+ * it again for the next batch. Of the whole process; before its threads start. */
+void mem_keep_freed(void);
+
 /* Tests only: the allocation number `at` from now (1 = the next) fails, once; 0 switches it off. */
 void mem_fail_at(uint64_t at);
 /* Allocations made by this process so far. */

@@ -49,6 +49,9 @@
     X(decide_twice, "a queued command is decided again as long as the index does not show the first verdict")          \
     X(late_verdicts, "a verdict on a queued command counts although its home was overtaken")                           \
     X(accept_without_lease, "a fenced home accepts without a lease")                                                   \
+    X(count_left_behind, "what a later log of its region goes on without counts beside it")                            \
+    X(continue_unheld, "a new log says that it continues more than its region holds")                                  \
+    X(continue_silently, "a new log does not say what it continues")                                                   \
     X(lease_of_the_ignorant, "a lease counts although its granter knew of changes that the holder does not")
 
 #ifdef TALLY_PLANTED

@@ -150,6 +150,16 @@ static bool health_fill(const Tally__V1__StatusResponse *from, struct arena *are
                                            .end_index = damage->end_index,
                                            .what = damage->what};
     }
+    ret->automatic = (struct tally_automatic_failover){.state = "off", .detail = "", .loss = ""};
+    if (from->automatic != NULL)
+        ret->automatic = (struct tally_automatic_failover){.state = from->automatic->state,
+                                                           .detail = from->automatic->detail,
+                                                           .loss = from->automatic->loss,
+                                                           .revision = from->automatic->revision,
+                                                           .contact_ms_ago = from->automatic->contact_ms_ago,
+                                                           .lease_ms = from->automatic->lease_ms,
+                                                           .takeovers = from->automatic->takeovers,
+                                                           .refusals = from->automatic->refusals};
     ret->health = from->health;
     ret->damages = damages;
     ret->damage_count = from->n_damages;

@@ -43,18 +43,14 @@ static int check_place(const struct entry *entry, enum control_kind kind, struct
     return 0;
 }
 
-int authority_event_of(const struct entry *entry, struct bytes payload, const struct origin *origin,
-                       struct authority_event *ret, struct err *err)
+static int governing_event_of(const struct entry *entry, enum control_kind kind, struct bytes payload,
+                              const struct origin *origin, struct authority_event *ret, struct err *err)
 {
-    struct authority_event event = {.kind = control_kind_of(entry)};
-    if (!control_governs(event.kind)) {
-        ret->kind = CONTROL_UNKNOWN;
-        return 0;
-    }
+    struct authority_event event = {.kind = kind};
     int code = parse_payload(payload, &event, err);
     if (code == 0)
-        code = check_place(entry, event.kind, err);
-    if (code == 0 && event.kind == CONTROL_LOG_CONTINUED)
+        code = check_place(entry, kind, err);
+    if (code == 0 && kind == CONTROL_LOG_CONTINUED)
         code = check_continued(entry, &event, origin, err);
     if (code != 0)
         return code;
@@ -67,4 +63,15 @@ int authority_event_of(const struct entry *entry, struct bytes payload, const st
     event.time = entry->time;
     *ret = event;
     return 0;
+}
+
+int authority_event_of(const struct entry *entry, struct bytes payload, const struct origin *origin,
+                       struct authority_event *ret, struct err *err)
+{
+    enum control_kind kind = control_kind_of(entry);
+    if (!control_governs(kind)) { /* nearly every entry: nothing as large as an event is even cleared for it */
+        ret->kind = CONTROL_UNKNOWN;
+        return 0;
+    }
+    return governing_event_of(entry, kind, payload, origin, ret, err);
 }

@@ -2,6 +2,7 @@
 #include "domain/lives.h"
 
 #include "base/mem.h"
+#include "base/planted.h"
 
 enum { FIRST_CAPACITY = 2 };
 
@@ -152,7 +153,7 @@ static bool step_down(const struct region_lives *lives, const struct resting *mo
 uint64_t lives_end(const struct lives *lives, const struct resting *more, const struct resting *above,
                    const char *region, uint64_t incarnation)
 {
-    if (lives->regions.live_count == 0 && more == NULL)
+    if ((lives->regions.live_count == 0 && more == NULL) || PLANTED(count_left_behind))
         return UINT64_MAX;
     const struct region_lives *of = map_get(&lives->regions, bytes_of_string(region));
     uint64_t end = UINT64_MAX;

@@ -121,11 +121,6 @@ int rules_supported(const struct context_rules *rules, const char *context, stru
                        "context %.64s: topology multi-home is not there yet: this version accepts no event in two "
                        "regions at once; choose home-affinity",
                        context);
-    if (rules->failover == FAILOVER_AUTOMATIC)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "context %.64s: failover automatic is not there yet: it needs a consensus service that this "
-                       "version does not ask; choose assisted",
-                       context);
     return 0;
 }
 

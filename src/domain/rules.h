@@ -33,7 +33,7 @@ enum isolation {
 enum failover_mode {
     FAILOVER_MANUAL,    /* an operator watches, decides and acts */
     FAILOVER_ASSISTED,  /* regions say when a home is lost and whether all is ready; an operator acts */
-    FAILOVER_AUTOMATIC, /* whoever holds the consensus service's lease acts */
+    FAILOVER_AUTOMATIC, /* as assisted; and whoever the consensus service lets act does (region/takeover.h) */
 };
 
 /* Strings are owned by whoever built the table of contexts and outlive it. */

@@ -4,6 +4,8 @@
 #include "base/assert.h"
 #include "entry/wire.h"
 
+enum { START_MAX_BYTES = 1 + WIRE_VARINT_MAX_BYTES + 2 + ENTRY_LOG_ID_SIZE + 2 + HASH_SIZE };
+
 static bool has_control_character(struct bytes text)
 {
     for (size_t i = 0; i < text.size_bytes; i++) {
@@ -128,6 +130,22 @@ static size_t size_bound(const struct entry *entry)
            entry->metadata.size_bytes + entry->subject_key_id.size_bytes;
 }
 
+static uint8_t *put_start(uint8_t *out, uint64_t index, const uint8_t log_id[ENTRY_LOG_ID_SIZE],
+                          const struct hash *prev)
+{
+    out = put_number(out, 1, index);
+    out = wire_put_bytes(out, 2, bytes_of(log_id, ENTRY_LOG_ID_SIZE));
+    return wire_put_bytes(out, 3, bytes_of(prev->bytes, HASH_SIZE));
+}
+
+bool entry_stands_at(struct bytes encoded, uint64_t index, const uint8_t log_id[ENTRY_LOG_ID_SIZE],
+                     const struct hash *prev)
+{
+    uint8_t start[START_MAX_BYTES];
+    size_t size = (size_t)(put_start(start, index, log_id, prev) - start);
+    return encoded.size_bytes > size && memcmp(encoded.data, start, size) == 0;
+}
+
 int entry_encode(const struct entry *entry, struct buf *out, struct err *err)
 {
     PRE(entry->time != 0);
@@ -136,9 +154,7 @@ int entry_encode(const struct entry *entry, struct buf *out, struct err *err)
     if (code != 0)
         return err_set(err, code, "no room for an entry");
     uint8_t *start = out->data + out->size_bytes;
-    uint8_t *at = put_number(start, 1, entry->index);
-    at = wire_put_bytes(at, 2, bytes_of(entry->log_id, ENTRY_LOG_ID_SIZE));
-    at = wire_put_bytes(at, 3, bytes_of(entry->prev.bytes, HASH_SIZE));
+    uint8_t *at = put_start(start, entry->index, entry->log_id, &entry->prev);
     at = wire_put_tag(at, 4, WIRE_FIXED64);
     put_u64_le(at, entry->time);
     at = wire_put_bytes(at + 8, 5, bytes_of(entry->event_id, ENTRY_ID_SIZE));

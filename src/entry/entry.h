@@ -74,6 +74,11 @@ int entry_validate(const struct entry *entry, struct err *err) MUST_USE;
  * ENTRY_MAX_BYTES, ERR_NO_MEMORY; *out is then unchanged. */
 int entry_encode(const struct entry *entry, struct buf *out, struct err *err) MUST_USE;
 
+/* Whether encoded bytes begin as those of the entry at that place in the chain do: index, log, and the leaf of the
+ * entry before it. Of the rest nothing is said. */
+bool entry_stands_at(struct bytes encoded, uint64_t index, const uint8_t log_id[ENTRY_LOG_ID_SIZE],
+                     const struct hash *prev) MUST_USE;
+
 /* Parses and validates. ERR_CORRUPT for anything that entry_encode would not have written (an unknown field number
  * above 19 is ERR_UNSUPPORTED: written by a newer version). *ret borrows from `encoded`. */
 int entry_parse(struct bytes encoded, struct entry *ret, struct err *err) MUST_USE;

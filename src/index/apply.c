@@ -18,6 +18,7 @@
 #include "domain/queued.h"
 #include "index/index_internal.h"
 
+enum { AHEAD_ENTRIES = 16 };
 enum { RESTORE_BATCH_MAX_BYTES = INDEX_RESTORED_MAX * STORE_VALUE_MAX_BYTES };
 
 static void lock_table(struct index *index)
@@ -138,8 +139,11 @@ static int apply_batch(struct index *index, uint32_t log, const struct index_ent
     int code = change_begin(&change, index, err);
     if (code != 0)
         return code;
-    for (size_t i = 0; code == 0 && i < count; i++)
+    for (size_t i = 0; code == 0 && i < count; i++) {
+        if (i % AHEAD_ENTRIES == 0)
+            index_ahead_of_entries(index, entries + i, count - i < AHEAD_ENTRIES ? count - i : AHEAD_ENTRIES);
         code = apply_entry(&change, log, &entries[i], &classes, err);
+    }
     if (code == 0)
         code = change_put_meta(&change, META_APPLIED, log, entries[0].entry->index + count, err);
     if (code == 0 && restoring)

@@ -133,7 +133,7 @@ static int read_head(struct index *index, const struct store_view *view, struct 
     buf_init(&value, STORE_VALUE_MAX_BYTES);
     int code = store_get(index->store, view, key, &value, &found, err);
     if (code == 0 && !found)
-        code = err_set(err, ERR_NOT_FOUND, "the stream has no events");
+        code = ERR_NOT_FOUND;
     if (code == 0 && !head_decode(buf_bytes(&value), ret))
         code = index_corrupt(index, "a stream's head cannot be read", err);
     if (code == 0)
@@ -160,7 +160,7 @@ int index_event(struct index *index, const uint8_t id[ENTRY_ID_SIZE], struct ind
     if (code != 0)
         return code;
     if (!found)
-        return err_set(err, ERR_NOT_FOUND, "no event has this id");
+        return ERR_NOT_FOUND;
     *ret = (struct index_event){.place = event.place,
                                 .fingerprint = event.fingerprint,
                                 .stream_version = event.stream_version,

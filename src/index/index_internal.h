@@ -48,6 +48,11 @@ bool index_is_late(struct index *index, struct index_place place, struct bytes c
 /* The log after `origin` in the order of origins (the first when it is NULL); the number of logs when there is none. */
 uint32_t index_next_log(struct index *index, const char *origin);
 
+/* ahead.c */
+
+/* Says that these entries are applied next (store_ahead). */
+void index_ahead_of_entries(struct index *index, const struct index_entry *entries, size_t count);
+
 /* change.c: one batch of changes. */
 
 struct change {

@@ -15,7 +15,11 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-enum { STORE_KEY_MAX_BYTES = 1024, STORE_VALUE_MAX_BYTES = 64 * 1024 /* put at once, or appended */ };
+enum {
+    STORE_KEY_MAX_BYTES = 1024,
+    STORE_VALUE_MAX_BYTES = 64 * 1024, /* put at once, or appended */
+    STORE_AHEAD_MAX = 64,
+};
 
 struct store;
 
@@ -32,6 +36,7 @@ struct store_ops {
     void (*view_close)(struct store *store, struct store_view *view);
     int (*get)(struct store *store, const struct store_view *view, struct bytes key, struct buf *value, bool *ret_found,
                struct err *err);
+    void (*ahead)(struct store *store, const struct bytes *keys, size_t count);
     int (*walk)(struct store *store, const struct store_view *view, struct bytes prefix, struct bytes from,
                 bool backwards, store_walk_fn *each, void *context, struct err *err);
     int (*begin)(struct store *store, struct store_view **ret, struct err *err);
@@ -68,6 +73,13 @@ static inline int store_get(struct store *store, const struct store_view *view, 
                             bool *ret_found, struct err *err)
 {
     return store->ops->get(store, view, key, value, ret_found, err);
+}
+
+/* Says that these keys, at most STORE_AHEAD_MAX, are got or written next: what has to be fetched from memory for that
+ * is fetched for all of them together. Nothing else happens, and no answer depends on it. Any thread. */
+static inline void store_ahead(struct store *store, const struct bytes *keys, size_t count)
+{
+    store->ops->ahead(store, keys, count);
 }
 
 /* Visits the keys that begin with prefix: from the first that is not below `from` upwards, or backwards from the last

@@ -38,6 +38,7 @@ enum {
 
 /* What a look-up sees. */
 struct sight {
+    const uint8_t *hash_key;            /* of the stretches */
     uint64_t batch_number;              /* of the last batch that is seen */
     struct stretch *stretches[SOURCES]; /* the open one, the closed one or NULL */
     struct files_base *base;
@@ -94,7 +95,7 @@ static struct sight sight_of(struct store_layered *layered, const struct store_v
 {
     if (view != STORE_LATEST && view != &layered->batch_view)
         return view->sight;
-    struct sight sight = {.base = layered->base};
+    struct sight sight = {.hash_key = layered->hash_key, .base = layered->base};
     memcpy(sight.stretches, layered->stretches, sizeof(sight.stretches));
     sight.batch_number = atomic_load_explicit(&layered->committed, memory_order_acquire);
     if (view == &layered->batch_view)
@@ -169,14 +170,15 @@ static int add_appends(const struct buf *appends, struct buf *value)
 
 static int look_up(const struct sight *sight, struct bytes key, struct buf *value, bool *ret_found, struct err *err)
 {
+    uint64_t hash = stretch_hash(sight->hash_key, key);
     const struct stretch_record *under = NULL;
     struct buf appends;
     bool found = false;
     int code = 0;
     buf_init(&appends, APPENDS_MAX_BYTES);
     for (size_t i = 0; code == 0 && under == NULL && i < SOURCES; i++)
-        code =
-            gather(stretch_find(sight->stretches[i], sight->batch_number, key), sight->batch_number, &appends, &under);
+        code = gather(stretch_find(sight->stretches[i], sight->batch_number, key, hash), sight->batch_number, &appends,
+                      &under);
     if (code == 0 && under == NULL) {
         code = files_get(sight->base, key, value, &found, err);
         if (code != 0)
@@ -209,6 +211,19 @@ static int layered_get(struct store *store, const struct store_view *view, struc
     int code = look_up(&sight, key, value, ret_found, err);
     unlock_sources(layered);
     return code;
+}
+
+static void layered_ahead(struct store *store, const struct bytes *keys, size_t count)
+{
+    struct store_layered *layered = from_store(store);
+    uint64_t hashes[STORE_AHEAD_MAX];
+    PRE(count <= STORE_AHEAD_MAX);
+    for (size_t i = 0; i < count; i++)
+        hashes[i] = stretch_hash(layered->hash_key, keys[i]);
+    lock_sources(layered);
+    for (size_t i = 0; i < SOURCES; i++)
+        stretch_ahead(layered->stretches[i], hashes, count);
+    unlock_sources(layered);
 }
 
 /* A walk over the keys of the files and those of the stretches, each once. */
@@ -337,6 +352,19 @@ static int file_key_records(struct filing *filing, const struct stretch_key *key
     return files_put(filing->writer, name, buf_bytes(&filing->value), err);
 }
 
+/* In order, keys and their records lie anywhere in memory: those that come soon are fetched meanwhile. */
+static void fetch_ahead(const struct stretch_key *const *keys, size_t count, size_t at)
+{
+    enum { KEYS_AHEAD = 16, RECORDS_AHEAD = 8, CACHE_LINE_BYTES = 64 };
+    if (at + KEYS_AHEAD < count) {
+        const uint8_t *key = (const uint8_t *)keys[at + KEYS_AHEAD];
+        __builtin_prefetch(key);
+        __builtin_prefetch(key + CACHE_LINE_BYTES);
+    }
+    if (at + RECORDS_AHEAD < count)
+        __builtin_prefetch(atomic_load_explicit(&keys[at + RECORDS_AHEAD]->latest, memory_order_relaxed));
+}
+
 static int put_into_files(struct store_layered *layered, const struct stretch *stretch, struct err *err)
 {
     struct filing filing = {.writer = NULL};
@@ -347,8 +375,10 @@ static int put_into_files(struct store_layered *layered, const struct stretch *s
         goto out;
     buf_init(&filing.appends, APPENDS_MAX_BYTES);
     buf_init(&filing.value, APPENDS_MAX_BYTES);
-    for (size_t i = 0; code == 0 && i < stretch->key_count; i++)
+    for (size_t i = 0; code == 0 && i < stretch->key_count; i++) {
+        fetch_ahead(keys, stretch->key_count, i);
         code = file_key_records(&filing, keys[i], err);
+    }
     if (code == 0)
         code = files_ingest(filing.writer, err);
     else
@@ -554,6 +584,7 @@ static const struct store_ops layered_ops = {
     .view_open = layered_view_open,
     .view_close = layered_view_close,
     .get = layered_get,
+    .ahead = layered_ahead,
     .walk = layered_walk,
     .begin = layered_begin,
     .put = layered_put,

@@ -333,6 +333,13 @@ static int memory_get(struct store *store, const struct store_view *view, struct
     return 0;
 }
 
+static void memory_ahead(struct store *store, const struct bytes *keys, size_t count)
+{
+    (void)store;
+    (void)keys;
+    (void)count;
+}
+
 static bool has_prefix(const struct node *node, struct bytes prefix)
 {
     return node->key_size_bytes >= prefix.size_bytes &&
@@ -388,6 +395,7 @@ static const struct store_ops memory_ops = {
     .view_open = memory_view_open,
     .view_close = memory_view_close,
     .get = memory_get,
+    .ahead = memory_ahead,
     .walk = memory_walk,
     .begin = memory_begin,
     .put = memory_put,

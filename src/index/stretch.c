@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "base/siphash.h"
 
-enum { BUCKETS = 512 * 1024, LEVEL_FANOUT_BITS = 2, ORDERED = STRETCH_UNORDERED_MAX };
+enum { BUCKETS = 512 * 1024, CACHE_LINE_BYTES = 64, LEVEL_FANOUT_BITS = 2, ORDERED = STRETCH_UNORDERED_MAX };
 
 #define TAKEN_BACK UINT64_MAX
 
@@ -113,14 +113,19 @@ static uint8_t filter_bit(uint64_t hash)
     return (uint8_t)(1u << (hash >> 61));
 }
 
-static struct stretch_key *find_key(const struct stretch *stretch, struct bytes bytes, uint64_t hash)
+/* NULL when no key with that hash is there, for all that the filter knows. */
+static struct stretch_key *first_of_bucket(const struct stretch *stretch, uint64_t hash)
 {
     /* The key is in its bucket before its bit is set, and the bit is set before the batch is committed. */
     uint8_t bits = atomic_load_explicit(&stretch->filter[hash % BUCKETS], memory_order_acquire);
     if ((bits & filter_bit(hash)) == 0)
         return NULL;
-    struct stretch_key *_Atomic *bucket = &stretch->buckets[hash % BUCKETS];
-    struct stretch_key *key = atomic_load_explicit(bucket, memory_order_acquire);
+    return atomic_load_explicit(&stretch->buckets[hash % BUCKETS], memory_order_acquire);
+}
+
+static struct stretch_key *find_key(const struct stretch *stretch, struct bytes bytes, uint64_t hash)
+{
+    struct stretch_key *key = first_of_bucket(stretch, hash);
     while (key != NULL && (key->hash != hash || !bytes_equal(stretch_key_bytes(key), bytes)))
         key = atomic_load_explicit(&key->chained, memory_order_acquire);
     return key;
@@ -251,12 +256,42 @@ const struct stretch_record *stretch_older(const struct stretch_record *record, 
     return first_visible(record->older, batch_number);
 }
 
-const struct stretch_record *stretch_find(const struct stretch *stretch, uint64_t batch_number, struct bytes bytes)
+const struct stretch_record *stretch_find(const struct stretch *stretch, uint64_t batch_number, struct bytes bytes,
+                                          uint64_t hash)
 {
     if (stretch == NULL)
         return NULL;
-    const struct stretch_key *key = find_key(stretch, bytes, siphash24(stretch->hash_key, bytes));
+    const struct stretch_key *key = find_key(stretch, bytes, hash);
     return key == NULL ? NULL : stretch_latest(key, batch_number);
+}
+
+uint64_t stretch_hash(const uint8_t hash_key[16], struct bytes key)
+{
+    return siphash24(hash_key, key);
+}
+
+/* Three rounds, because each place is known only from the one before it: filter and bucket, first key of the bucket,
+ * its latest record. A key is two lines of the cache: its bytes, for most, begin in the first and end in the second. */
+void stretch_ahead(const struct stretch *stretch, const uint64_t *hashes, size_t count)
+{
+    if (stretch == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        __builtin_prefetch((const void *)(uintptr_t)&stretch->filter[hashes[i] % BUCKETS]);
+        __builtin_prefetch((const void *)(uintptr_t)&stretch->buckets[hashes[i] % BUCKETS]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *key = (const uint8_t *)first_of_bucket(stretch, hashes[i]);
+        if (key != NULL) {
+            __builtin_prefetch(key);
+            __builtin_prefetch(key + CACHE_LINE_BYTES);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct stretch_key *key = first_of_bucket(stretch, hashes[i]);
+        if (key != NULL)
+            __builtin_prefetch(atomic_load_explicit(&key->latest, memory_order_relaxed));
+    }
 }
 
 /* --- In order --- */

@@ -78,8 +78,15 @@ int stretch_write(struct stretch *stretch, uint64_t batch_number, bool unseen, e
 /* As if that batch, the latest, had written nothing. Writing thread. */
 void stretch_take_back(struct stretch *stretch, uint64_t batch_number);
 
-/* The latest record of the key that a batch up to that number wrote, or NULL. NULL for a NULL stretch. */
-const struct stretch_record *stretch_find(const struct stretch *stretch, uint64_t batch_number, struct bytes key);
+/* Of a key, the same in all stretches that were made with one hash_key. */
+uint64_t stretch_hash(const uint8_t hash_key[16], struct bytes key);
+/* Fetches what a look-up or a write of keys with these hashes touches, so that the waiting for memory is done once for
+ * all of them. Changes nothing. Nothing for a NULL stretch. */
+void stretch_ahead(const struct stretch *stretch, const uint64_t *hashes, size_t count);
+/* The latest record of the key, whose hash that is, that a batch up to that number wrote, or NULL. NULL for a NULL
+ * stretch. */
+const struct stretch_record *stretch_find(const struct stretch *stretch, uint64_t batch_number, struct bytes key,
+                                          uint64_t hash);
 const struct stretch_record *stretch_latest(const struct stretch_key *key, uint64_t batch_number);
 /* The one before it, or NULL. */
 const struct stretch_record *stretch_older(const struct stretch_record *record, uint64_t batch_number);

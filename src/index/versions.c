@@ -17,6 +17,11 @@ static struct bytes list_key(struct key *key, struct bytes context, struct bytes
     return key_bytes(key);
 }
 
+struct bytes versions_list_key(struct key *key, struct bytes context, struct bytes stream, uint64_t version)
+{
+    return list_key(key, context, stream, version / VERSIONS_A_KEY);
+}
+
 static int say(struct index *index, struct bytes context, struct bytes stream, const struct version *version,
                bool removed, struct err *err)
 {
@@ -27,8 +32,8 @@ static int say(struct index *index, struct bytes context, struct bytes stream, c
                                     .place = version->place};
     uint8_t bytes[VERSION_RECORD_MAX_BYTES];
     size_t size = version_encode(&record, bytes);
-    return store_append(index->store, list_key(&key, context, stream, version->version / VERSIONS_A_KEY),
-                        bytes_of(bytes, size), err);
+    return store_append(index->store, versions_list_key(&key, context, stream, version->version), bytes_of(bytes, size),
+                        err);
 }
 
 int versions_add(struct index *index, struct bytes context, struct bytes stream, const struct version *version,

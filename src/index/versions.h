@@ -13,6 +13,9 @@ enum {
     VERSIONS_MAX_BYTES = 16 * 1024 * 1024, /* of a list, so that one of a hostile log is no way to fill the memory */
 };
 
+/* The key of the list that is about that version. */
+struct bytes versions_list_key(struct key *key, struct bytes context, struct bytes stream, uint64_t version);
+
 /* An entry and its place in a stream. */
 struct version {
     uint64_t version;

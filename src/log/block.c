@@ -6,7 +6,7 @@
 #include "base/mem.h"
 
 static const uint8_t magic[4] = {'T', 'B', 'K', '1'};
-enum { COUNT_OFFSET = 8, CRC_OFFSET = 12, BLOCK_INITIAL_BYTES = 16 * 1024, FINGERPRINTS_FIRST = 4 };
+enum { COUNT_OFFSET = 8, CRC_OFFSET = 12, BLOCK_INITIAL_BYTES = 16 * 1024, NOTES_FIRST = 4 };
 enum { COUNT_MASK = (1 << BLOCK_COUNT_BITS) - 1 };
 
 static_assert((int)BLOCK_BODY_MAX_BYTES > (int)FRAME_ELEMENT_MAX_BYTES, "the largest frame must fit a block");
@@ -62,6 +62,13 @@ size_t block_room_bytes(const struct block *block)
     return (size_t)BLOCK_HEADER_BYTES + BLOCK_BODY_MAX_BYTES - block->size_bytes;
 }
 
+int block_reserve(struct block *block, size_t size_bytes, struct err *err)
+{
+    size_t room = block_room_bytes(block);
+    int code = reserve(block, block->size_bytes + (uint32_t)(size_bytes < room ? size_bytes : room));
+    return code == 0 ? 0 : err_no_memory(err, "a block");
+}
+
 int block_add(struct block *block, const struct frame *frame, struct err *err)
 {
     PRE(block->padded_size_bytes == 0); /* not sealed */
@@ -81,31 +88,46 @@ int block_add(struct block *block, const struct frame *frame, struct err *err)
         return err_set(err, code, "a frame of %zu bytes cannot be stored", size);
     INVARIANT(body.data == block->data);
     block->size_bytes = (uint32_t)body.size_bytes;
-    if (block->entry_count < block->fingerprint_capacity) /* of an entry that was taken off again */
-        block->fingerprints[block->entry_count] = 0;
+    if (block->entry_count < block->note_capacity) /* of an entry that was taken off again */
+        block->notes[block->entry_count].fingerprint = 0;
     block->entry_count++;
     return 0;
 }
 
-void block_note_fingerprint(struct block *block, uint64_t fingerprint)
+static int reserve_notes(struct block *block)
+{
+    if (block->entry_count <= block->note_capacity)
+        return 0;
+    uint32_t capacity = block->entry_count < NOTES_FIRST ? NOTES_FIRST : 2 * block->entry_count;
+    struct block_note *larger = mem_resize(block->notes, capacity * sizeof(*larger));
+    if (larger == NULL)
+        return ERR_NO_MEMORY;
+    for (uint32_t i = block->note_capacity; i < capacity; i++)
+        larger[i].fingerprint = 0;
+    block->notes = larger;
+    block->note_capacity = capacity;
+    return 0;
+}
+
+void block_note(struct block *block, uint64_t fingerprint, const struct hash *leaf)
 {
     PRE(block->entry_count > 0 && block->padded_size_bytes == 0);
-    if (block->entry_count > block->fingerprint_capacity) {
-        uint32_t capacity = block->entry_count < FINGERPRINTS_FIRST ? FINGERPRINTS_FIRST : 2 * block->entry_count;
-        uint64_t *larger = mem_resize(block->fingerprints, capacity * sizeof(*larger));
-        if (larger == NULL)
-            return;
-        memset(larger + block->fingerprint_capacity, 0, (capacity - block->fingerprint_capacity) * sizeof(*larger));
-        block->fingerprints = larger;
-        block->fingerprint_capacity = capacity;
-    }
-    block->fingerprints[block->entry_count - 1] = fingerprint;
+    if (reserve_notes(block) != 0)
+        return;
+    block->notes[block->entry_count - 1] = (struct block_note){.fingerprint = fingerprint, .leaf = *leaf};
+    if (block->leaf_count == block->entry_count - 1)
+        block->leaf_count++;
 }
 
 uint64_t block_fingerprint(const struct block *block, uint32_t at)
 {
     PRE(at < block->entry_count);
-    return at < block->fingerprint_capacity ? block->fingerprints[at] : 0;
+    return at < block->note_capacity ? block->notes[at].fingerprint : 0;
+}
+
+bool block_has_leaves(const struct block *block)
+{
+    return block->leaf_count == block->entry_count;
 }
 
 void block_truncate(struct block *block, uint32_t entry_count, uint32_t size_bytes)
@@ -114,6 +136,8 @@ void block_truncate(struct block *block, uint32_t entry_count, uint32_t size_byt
     PRE(size_bytes <= block->size_bytes && size_bytes >= BLOCK_HEADER_BYTES);
     block->entry_count = entry_count;
     block->size_bytes = size_bytes;
+    if (block->leaf_count > entry_count)
+        block->leaf_count = entry_count;
 }
 
 static uint32_t block_crc(struct bytes bytes)
@@ -232,7 +256,7 @@ void block_release(struct block *block)
     uint32_t before = __atomic_fetch_sub(&block->reference_count, 1, __ATOMIC_ACQ_REL);
     INVARIANT(before >= 1);
     if (before == 1) {
-        mem_free(block->fingerprints);
+        mem_free(block->notes);
         mem_free(block->data);
         mem_free(block);
     }

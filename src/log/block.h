@@ -46,14 +46,23 @@ struct block {
     uint8_t *data;              /* aligned to BLOCK_ALIGNMENT_BYTES, ready for a direct write */
     uint32_t capacity_bytes;
     uint32_t reference_count; /* atomic access only */
-    uint64_t *fingerprints; /* beside the bytes, in memory only: of each entry, 0 when not known; owned, may be NULL */
-    uint32_t fingerprint_capacity;
+    struct block_note *notes; /* beside the bytes, in memory only; owned, may be NULL */
+    uint32_t note_capacity;
+    uint32_t leaf_count; /* of so many entries, from the first on, the leaf is noted */
+};
+
+/* What is known of an entry beside its bytes. */
+struct block_note {
+    uint64_t fingerprint; /* 0: not known */
+    struct hash leaf;
 };
 
 /* A block under construction: first_index and log id are set, entries are added, then it is sealed. One thread. The
  * caller owns one reference. ERR_NO_MEMORY. */
 int block_new(uint64_t first_index, const uint8_t log_id[ENTRY_LOG_ID_SIZE], struct block **ret,
               struct err *err) MUST_USE;
+/* Gets memory for so many more bytes of elements at once, at most what the body may have. ERR_NO_MEMORY. */
+int block_reserve(struct block *block, size_t size_bytes, struct err *err) MUST_USE;
 /* Room left in the body. */
 size_t block_room_bytes(const struct block *block);
 /* Appends one element made from the parts. ERR_TOO_LARGE when it does not fit any more (bytes or count), ERR_NO_MEMORY;
@@ -62,11 +71,14 @@ int block_add(struct block *block, const struct frame *frame, struct err *err) M
 /* Takes entries off the end again, down to a state remembered earlier as (entry_count, size_bytes): undoes half a
  * batch. */
 void block_truncate(struct block *block, uint32_t entry_count, uint32_t size_bytes);
-/* Remembers the fingerprint (entry_fingerprint) of the entry added last, so that whoever applies the block while it is
- * in memory need not hash the payload again. When memory runs out it is not remembered, and nothing else happens. */
-void block_note_fingerprint(struct block *block, uint64_t fingerprint);
+/* Remembers, of the entry added last, its fingerprint (entry_fingerprint) and its leaf, so that whoever writes or
+ * applies the block while it is in memory need not hash again. When memory runs out they are not remembered, and
+ * nothing else happens. */
+void block_note(struct block *block, uint64_t fingerprint, const struct hash *leaf);
 /* What was noted of the entry at that place, 0 when nothing was: always for blocks that were read or received. */
 uint64_t block_fingerprint(const struct block *block, uint32_t at);
+/* Whether the leaf of every entry was noted. */
+bool block_has_leaves(const struct block *block);
 /* Writes header, CRC and padding. At least one entry. */
 void block_seal(struct block *block);
 

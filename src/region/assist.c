@@ -1,6 +1,6 @@
-/* Contexts whose failover is `assisted` (and `automatic` ones, as long as nothing acts for them): when a region that is
- * the home of partitions does not answer, every other one says so, says whether a failover would pass its checks, and
- * says the command. It says it again when that changes. Nothing is done by itself.
+/* Contexts whose failover is `assisted` or `automatic`: when a region that is the home of partitions does not answer,
+ * every other one says so, says whether a failover would pass its checks, and says the command. It says it again when
+ * that changes. Nothing is done by itself here: for `automatic`, takeover.h acts on what this finds.
  *
  * The checks are looked at as they stand with what the peers said last; the failover itself asks them afresh. */
 #include <stdio.h>
@@ -36,6 +36,8 @@ static void advise(const struct region *region, const struct context *context, s
                  "NOT ready (%.30s): tally failover %.64s --from %.63s --dry-run --server %.100s", failed->name,
                  context->name, name, region->config.address);
     state->ready = failed == NULL;
+    state->lost = peer;
+    state->failed = failed == NULL ? (struct region_check){.ok = true} : *failed;
 }
 
 /* The first peer that is lost and the home of something. */
@@ -66,8 +68,11 @@ void assist_watch(struct region *region, struct region_update *update)
     region->assist_at_us = REGION_NEVER;
     for (size_t i = 0; i < context_count(region_contexts(region)); i++) {
         const struct context *context = context_at(region_contexts(region), i);
-        if (context == NULL || context->rules.failover == FAILOVER_MANUAL)
+        if (context == NULL || context->rules.failover == FAILOVER_MANUAL) {
+            region->states[i].advice[0] = '\0'; /* it may have been another before */
+            region->states[i].ready = false;
             continue;
+        }
         region->assist_at_us = region->now.mono_us + LOOK_EVERY_US;
         if (report == NULL && (report = mem_alloc(sizeof(*report))) == NULL)
             return; /* looked at again in a while */
@@ -75,4 +80,21 @@ void assist_watch(struct region *region, struct region_update *update)
             look(region, i, report, update);
     }
     mem_free(report);
+}
+
+size_t region_losses(const struct region *region, struct region_loss ret[CONTEXT_PLACES_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < context_count(region_contexts(region)); i++) {
+        const struct context *context = context_at(region_contexts(region), i);
+        const struct context_state *state = &region->states[i];
+        if (context == NULL || context->rules.failover != FAILOVER_AUTOMATIC || state->advice[0] == '\0')
+            continue;
+        struct region_loss *loss = &ret[count++];
+        copy_string(loss->context, sizeof(loss->context), context->name);
+        copy_string(loss->region, sizeof(loss->region), region->config.peers[state->lost].region);
+        loss->check = state->failed.name;
+        memcpy(loss->detail, state->failed.detail, sizeof(loss->detail));
+    }
+    return count;
 }

@@ -131,8 +131,10 @@ static void add_up(const struct region *region, const struct region_command *com
 {
     const struct region_result *result = command->results;
     const struct context *context = NULL;
+    struct bound *bound = NULL;
     for (size_t i = 0; i < command->write_count; i++) {
-        struct bound *bound = bound_of(region, command->writes[i].context, &context);
+        if (i == 0 || !bytes_equal(command->writes[i].context, command->writes[i - 1].context))
+            bound = bound_of(region, command->writes[i].context, &context);
         for (size_t event = 0; event < command->writes[i].event_count; event++, result++) {
             if (bound != NULL && !result->duplicate)
                 bound->adding++;

@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "region/region.h"
+#include "region/region_internal.h"
 
 static int refuse_event(struct region_refusal *refusal, int code, size_t number, const char *what)
 {
@@ -84,16 +84,17 @@ static int check_ids(const struct region_command *command, struct region_refusal
     struct map ids;
     int code = 0;
     map_init(&ids, REGION_REQUEST_EVENTS_MAX, NULL);
+    code = map_reserve(&ids, count_events(command));
     for (size_t w = 0; code == 0 && w < command->write_count; w++) {
         for (size_t i = 0; code == 0 && i < command->writes[w].event_count; i++) {
             struct region_new_event *event = &command->writes[w].events[i];
             struct bytes key = bytes_of(event->id, ENTRY_ID_SIZE);
             refusal->write_number = w;
-            if (map_get(&ids, key) != NULL) {
+            void *before = NULL;
+            code = map_add(&ids, key, event, &before);
+            if (code == 0 && before != NULL) {
                 memcpy(refusal->event_id, event->id, ENTRY_ID_SIZE);
                 code = err_set(&refusal->err, ERR_INVALID, "one event id stands twice in the request");
-            } else {
-                code = map_put(&ids, key, event);
             }
         }
     }
@@ -107,23 +108,25 @@ static int check_streams(const struct region_command *command, struct region_ref
     struct buf key;
     int code = 0;
     map_init(&streams, REGION_REQUEST_WRITES_MAX, NULL);
+    code = map_reserve(&streams, command->write_count);
     buf_init(&key, 2 + ENTRY_NAME_MAX_BYTES + ENTRY_STREAM_MAX_BYTES);
     for (size_t w = 0; code == 0 && w < command->write_count; w++) {
         struct region_stream_write *write = &command->writes[w];
         buf_clear(&key);
-        code = buf_append_format(&key, "%02zx", write->context.size_bytes);
+        code = buf_append_byte(&key, (uint8_t)write->context.size_bytes);
         if (code == 0)
             code = buf_append(&key, write->context);
         if (code == 0)
             code = buf_append(&key, write->stream);
         refusal->write_number = w;
-        if (code == 0 && map_get(&streams, buf_bytes(&key)) != NULL)
+        void *before = NULL;
+        if (code == 0)
+            code = map_add(&streams, buf_bytes(&key), write, &before);
+        if (code == 0 && before != NULL)
             code = err_set(&refusal->err, ERR_INVALID,
                            "stream %.*s stands twice in the request; put its events into one write",
                            (int)(write->stream.size_bytes < 100 ? write->stream.size_bytes : 100),
                            (const char *)write->stream.data);
-        else if (code == 0)
-            code = map_put(&streams, buf_bytes(&key), write);
     }
     buf_free(&key);
     map_free(&streams);
@@ -161,6 +164,22 @@ int region_command_check(const struct region_command *command, struct region_ref
     return code;
 }
 
+size_t command_ahead(const struct region_command *command, struct command_cursor *cursor,
+                     struct index_asked ret[COMMAND_AHEAD_EVENTS])
+{
+    size_t count = 0;
+    while (count < COMMAND_AHEAD_EVENTS && cursor->write < command->write_count) {
+        const struct region_stream_write *write = &command->writes[cursor->write];
+        if (cursor->event < write->event_count)
+            ret[count++] = (struct index_asked){.context = write->context,
+                                                .stream = cursor->event == 0 ? write->stream : bytes_of(NULL, 0),
+                                                .id = write->events[cursor->event].id};
+        if (++cursor->event >= write->event_count)
+            *cursor = (struct command_cursor){.write = cursor->write + 1};
+    }
+    return count;
+}
+
 static int prepare_event(const struct region_stream_write *write, struct region_new_event *event, struct sha256 *sha,
                          struct index *index, struct err *err)
 {
@@ -179,17 +198,30 @@ static int prepare_event(const struct region_stream_write *write, struct region_
     return code == ERR_NOT_FOUND ? 0 : code;
 }
 
+/* Event `event` of write `write` is next: when nothing from it on has been announced to the index, some are. */
+static void look_ahead(const struct region_command *command, struct index *index, size_t write, size_t event,
+                       struct command_cursor *ahead)
+{
+    struct index_asked asked[COMMAND_AHEAD_EVENTS];
+    if (ahead->write == write && ahead->event == event)
+        index_ahead(index, asked, command_ahead(command, ahead, asked));
+}
+
 int region_command_prepare(struct region_command *command, struct sha256 *sha, struct index *index, struct err *err)
 {
+    struct command_cursor ahead = {0};
     command->index_sequence = index_sequence(index);
     for (size_t w = 0; w < command->write_count; w++) {
         struct region_stream_write *write = &command->writes[w];
+        look_ahead(command, index, w, 0, &ahead);
         int code = index_head(index, write->context, write->stream, &write->head, err);
         write->head_known = code == 0;
         if (code == ERR_NOT_FOUND)
             code = 0;
-        for (size_t i = 0; code == 0 && i < write->event_count; i++)
+        for (size_t i = 0; code == 0 && i < write->event_count; i++) {
+            look_ahead(command, index, w, i, &ahead);
             code = prepare_event(write, &write->events[i], sha, index, err);
+        }
         if (code != 0)
             return code;
     }

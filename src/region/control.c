@@ -180,6 +180,9 @@ int control_seize(struct region *region, struct region_command *command, struct 
     int code = control_check(region, control, err);
     if (code == 0)
         code = check_failover(region, control, &changing.unfenced, err);
+    if (code == 0 && control->until_us != 0 && region->now.mono_us > control->until_us)
+        code = err_set(err, ERR_TIMEOUT, "what the failover rests on is too old: it is decided %llu ms too late",
+                       (unsigned long long)((region->now.mono_us - control->until_us) / 1000));
     if (code != 0 || control->dry_run)
         return code;
     changing.waiting = homes_waiting_epoch(region, control->context);
@@ -197,5 +200,6 @@ int control_seize(struct region *region, struct region_command *command, struct 
     }
     command->ticket = mirror_size(&region_own(region)->mirror);
     homes_apply(region, update);
+    region->assist_at_us = 0; /* what is seized is not lost any more */
     return 0;
 }

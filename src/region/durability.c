@@ -229,10 +229,9 @@ static int refuse_late(const struct region_stream_write *write, const struct reg
 
 /* In a fenced context what is in the own log is only acknowledged under a lease: without one it may have come too late,
  * and nobody here would know. What this region has let go of was seen by whoever took it. */
-static int check_lease(const struct region *region, const struct region_stream_write *write,
-                       const struct region_result *result, struct err *err)
+static int check_lease(const struct region *region, const struct context *context,
+                       const struct region_stream_write *write, const struct region_result *result, struct err *err)
 {
-    const struct context *context = context_find(region_contexts(region), write->context);
     struct authority_now now;
     if (context == NULL || lease_of(context) == 0 || result->place.log != region->own_index_log)
         return 0;
@@ -248,13 +247,15 @@ static int check_lease(const struct region *region, const struct region_stream_w
 int durability_confirm(const struct region *region, struct region_command *command)
 {
     const struct region_result *result = command->results;
+    const struct context *context = NULL;
     int code = 0;
     if (command->settle != NULL || command->control != NULL || command->verdict != NULL || command->define != NULL ||
         command->queued || command->overridden)
         return 0;
     for (size_t i = 0; i < command->write_count; i++) {
         const struct region_stream_write *write = &command->writes[i];
-        const struct context *context = context_find(region_contexts(region), write->context);
+        if (i == 0 || !bytes_equal(write->context, command->writes[i - 1].context))
+            context = context_find(region_contexts(region), write->context);
         bool may_be_late = command->copies > 0 || (context != NULL && lease_of(context) > 0);
         for (size_t event = 0; code == 0 && event < write->event_count; event++, result++) {
             command->refusal.write_number = i;
@@ -263,7 +264,7 @@ int durability_confirm(const struct region *region, struct region_command *comma
                                   region->config.region, region_own(region)->parts.incarnation, result->index))
                 code = refuse_late(write, result, &command->refusal.err);
             else
-                code = check_lease(region, write, result, &command->refusal.err);
+                code = check_lease(region, context, write, result, &command->refusal.err);
         }
     }
     if (code == 0)

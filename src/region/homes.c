@@ -299,8 +299,10 @@ static int put_to_table(struct region *region, uint32_t log, const struct author
         note(region, &region->homes.governed[log], log, event);
     if (event->kind == CONTROL_LOG_CONTINUED && log != 0)
         note(region, &region->homes.continued[log], log, event);
-    if (event->kind == CONTROL_CONTEXT_DEFINED)
+    if (event->kind == CONTROL_CONTEXT_DEFINED) {
         lease_know_contexts(region);
+        region->assist_at_us = 0; /* its failover may be another one now */
+    }
     return code == 0 ? find_takes_by(region, event) : code;
 }
 

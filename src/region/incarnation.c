@@ -268,7 +268,8 @@ static int append_continued(struct region *region)
     for (size_t i = 1; code == 0 && i < region->log_count; i++) {
         const struct region_log *log = region->logs[i];
         if (is_earlier(region, log))
-            code = position_set(&change.basis, log->parts.region, log->parts.incarnation, log->indexed_size);
+            code = position_set(&change.basis, log->parts.region, log->parts.incarnation,
+                                log->indexed_size + PLANTED(continue_unheld));
     }
     describe_lost(region, lost, sizeof(lost));
     change.reason = bytes_of_string(lost);
@@ -282,7 +283,7 @@ static int append_continued(struct region *region)
 bool incarnation_continued(struct region *region, struct region_update *update)
 {
     struct region_log *own = region_own(region);
-    if (region->config.incarnation == 1 || mirror_size(&own->mirror) > 0)
+    if (region->config.incarnation == 1 || mirror_size(&own->mirror) > 0 || PLANTED(continue_silently))
         return true;
     const struct region_log *behind = waited_long_enough(region) ? NULL : still_to_index(region);
     if (behind != NULL) {

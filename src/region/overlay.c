@@ -12,7 +12,11 @@
 #include "base/planted.h"
 #include "base/siphash.h"
 
-enum { BUCKETS_FIRST = 1024 };
+enum {
+    BUCKETS_FIRST = 1024,
+    CACHE_LINE_BYTES = 64,
+    ITEM_BYTES = 192, /* about what an item takes, with its stream's name */
+};
 
 static const uint8_t hash_key[16];
 
@@ -123,6 +127,33 @@ const struct overlay_item *overlay_head(const struct overlay *overlay, struct by
     return find(overlay, OVERLAY_HEADS, key, siphash24(hash_key, key));
 }
 
+/* Two rounds, because an item is known only from its bucket. */
+void overlay_ahead(const struct overlay *overlay, const struct index_asked *asked, size_t count)
+{
+    struct overlay_item **buckets[OVERLAY_AHEAD_MAX * OVERLAY_TABLES];
+    size_t bucket_count = 0;
+    uint8_t bytes[STREAM_KEY_MAX_BYTES];
+    PRE(count <= OVERLAY_AHEAD_MAX);
+    const struct overlay_table *ids = &overlay->tables[OVERLAY_IDS];
+    const struct overlay_table *heads = &overlay->tables[OVERLAY_HEADS];
+    for (size_t i = 0; i < count; i++) {
+        struct bytes id = bytes_of(asked[i].id, ENTRY_ID_SIZE);
+        if (ids->bucket_count > 0 && asked[i].id != NULL)
+            buckets[bucket_count++] = bucket_of(ids, siphash24(hash_key, id));
+        if (heads->bucket_count == 0 || asked[i].stream.size_bytes == 0)
+            continue;
+        struct bytes stream = bytes_of(bytes, put_stream_key(asked[i].context, asked[i].stream, bytes));
+        buckets[bucket_count++] = bucket_of(heads, siphash24(hash_key, stream));
+    }
+    for (size_t i = 0; i < bucket_count; i++)
+        __builtin_prefetch(buckets[i]);
+    for (size_t i = 0; i < bucket_count; i++) {
+        const uint8_t *item = (const uint8_t *)*buckets[i];
+        for (size_t line = 0; item != NULL && line < ITEM_BYTES; line += CACHE_LINE_BYTES)
+            __builtin_prefetch(item + line);
+    }
+}
+
 static struct overlay_item *new_item(uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
 {
     uint8_t key[STREAM_KEY_MAX_BYTES];
@@ -218,14 +249,29 @@ void overlay_undo(struct overlay *overlay, uint32_t log, uint64_t index)
     }
 }
 
+/* Fetches what removing the first items of the queue touches. */
+static void remove_ahead(const struct overlay *overlay, struct queue_link *items)
+{
+    struct queue_link *link = items->next;
+    for (size_t i = 0; i < OVERLAY_AHEAD_MAX && link != items; i++, link = link->next) {
+        const struct overlay_item *item = QUEUE_ITEM(link, struct overlay_item, link);
+        for (size_t kind = 0; kind < OVERLAY_TABLES; kind++) {
+            if (item->found[kind])
+                __builtin_prefetch(bucket_of(&overlay->tables[kind], item->hash[kind]));
+        }
+    }
+}
+
 static void evict_oldest(struct overlay *overlay)
 {
     const struct overlay_indexed *indexed = &overlay->indexed[overlay->indexed_first];
     struct queue_link *items = &overlay->items[indexed->log];
-    while (!queue_empty(items)) {
+    for (size_t i = 0; !queue_empty(items); i++) {
         struct overlay_item *item = QUEUE_ITEM(items->next, struct overlay_item, link);
         if (item->index >= indexed->size)
             break;
+        if (i % OVERLAY_AHEAD_MAX == 0)
+            remove_ahead(overlay, items);
         remove_item(overlay, item);
     }
     if (indexed->sequence > overlay->evicted_sequence && !PLANTED(lose_overlay))

@@ -73,6 +73,9 @@ void overlay_free(struct overlay *overlay);
 
 const struct overlay_item *overlay_id(const struct overlay *overlay, const uint8_t id[ENTRY_ID_SIZE]);
 const struct overlay_item *overlay_head(const struct overlay *overlay, struct bytes context, struct bytes stream);
+/* Says what is looked up and added next, at most OVERLAY_AHEAD_MAX at a time (index_ahead). */
+enum { OVERLAY_AHEAD_MAX = 16 };
+void overlay_ahead(const struct overlay *overlay, const struct index_asked *asked, size_t count);
 /* Adds the next entry of a log. with_head: it moves its stream's head (own log). In the own log it takes the place of
  * one in another with its id: that came too late, or it would not have been accepted. ERR_NO_MEMORY, ERR_BUSY when
  * unindexed_entries are there. */

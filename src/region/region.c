@@ -212,6 +212,7 @@ int region_new(const struct region_config *config, const struct region_log_found
     code = policies_init(region, err);
     if (code == 0)
         code = take_own_keys(region, err);
+    buf_init(&region->encoded, ENTRY_MAX_BYTES);
     region->sha = sha256_new();
     if (code == 0 && region->sha == NULL)
         code = err_no_memory(err, "the region");
@@ -249,6 +250,7 @@ void region_free(struct region *region)
     policies_free(region);
     homes_free(&region->homes);
     overlay_free(&region->overlay);
+    buf_free(&region->encoded);
     sha256_free(region->sha);
     mem_free(region);
 }

@@ -116,6 +116,8 @@ struct region_control {
     bool forced;                    /* go on although readiness checks fail; needs a reason */
     bool dry_run;                   /* FAILOVER: the evidence only */
     const char *projections_behind; /* FAILOVER: what the caller says of projections that are stale; NULL: none is */
+    uint64_t until_us; /* FAILOVER: refused, with ERR_TIMEOUT, when it is decided after this monotonic time;
+                        * 0: whenever it is decided */
     struct region_failover_report
         *report; /* FAILOVER: filled with what was decided on, also when it is refused; not NULL */
     /* The answer: partitions changed, and such as are left because one block holds no more: ask again. */
@@ -489,6 +491,16 @@ struct region_failover_report {
  * `from` is not a peer; ERR_NOT_FOUND: no such context. */
 int region_failover_report(const struct region *region, struct bytes context, const char *from,
                            struct region_failover_report *ret, struct err *err) MUST_USE;
+
+/* A home that does not answer, of a context whose failover is `automatic` (takeover.h). */
+struct region_loss {
+    char context[ENTRY_NAME_MAX_BYTES + 1];
+    char region[64];
+    const char *check; /* the first that a failover would fail, by what the peers said last; NULL: none; static */
+    char detail[REGION_CHECK_DETAIL_MAX_BYTES]; /* of that check */
+};
+/* At most one a context, CONTEXT_PLACES_MAX in all; as of the last second or so. Same thread as region_step. */
+size_t region_losses(const struct region *region, struct region_loss ret[CONTEXT_PLACES_MAX]);
 
 /* How old a read of a partition may be here, against its home. */
 #define REGION_STALENESS_UNKNOWN UINT64_MAX

@@ -98,6 +98,8 @@ struct context_state {
     bool had_lease;
     bool ready;                                 /* a failover would pass its checks */
     char advice[TALLY_ERROR_MESSAGE_MAX_BYTES]; /* a home is lost: what to do; else empty */
+    size_t lost;                                /* that home: place among the peers */
+    struct region_check failed;                 /* the first check that stands against a failover; name NULL: none */
 };
 
 /* A failover that waits for what the peers say to it (inquiry.c). */
@@ -133,6 +135,7 @@ struct region {
     struct region_config config;
     struct index *index;
     struct sha256 *sha;
+    struct buf encoded;      /* the entry that is being appended; kept, so that each need not ask for memory */
     struct keyring own_keys; /* of the own log and its earlier incarnations */
     size_t key_changes_told; /* of config.key_changes: known to be in a log */
     struct overlay overlay;
@@ -178,6 +181,16 @@ int region_update_reserve(struct region_update *update, size_t count, struct err
 struct region_effect *region_add(struct region_update *update, enum region_effect_type type);
 void region_alarm(struct region_update *update, uint32_t log, struct bytes evidence, const char *format, ...)
     PRINTF_LIKE(4, 5);
+
+/* command.c: the next events of a command, as look-ups to announce (index_ahead). The cursor, zeroed at the start, is
+ * where they end. Returns how many. */
+enum { COMMAND_AHEAD_EVENTS = 16 }; /* enough to wait for memory once, few enough to be in the cache when wanted */
+struct command_cursor {
+    size_t write;
+    size_t event;
+};
+size_t command_ahead(const struct region_command *command, struct command_cursor *cursor,
+                     struct index_asked ret[COMMAND_AHEAD_EVENTS]);
 
 /* sequencer.c */
 void sequencer_command(struct region *region, struct region_command *command, struct region_update *update);

@@ -136,16 +136,15 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
                         struct bytes payload, uint64_t fingerprint, struct err *err)
 {
     struct chain *chain = &region_own(region)->mirror.chain;
-    struct buf encoded;
     entry->index = chain->range.size;
     entry->prev = chain->prev;
     entry->time = hlc_next(region->last_time, region->now.wall_us);
     entry->payload_size_bytes = payload.size_bytes;
     memcpy(entry->log_id, chain->log_id, ENTRY_LOG_ID_SIZE);
     bool in_stream = entry->flags == 0;
-    buf_init(&encoded, ENTRY_MAX_BYTES);
-    int code = entry_encode(entry, &encoded, err);
-    struct frame frame = {.entry = buf_bytes(&encoded), .payload = payload, .has_payload = true};
+    buf_clear(&region->encoded);
+    int code = entry_encode(entry, &region->encoded, err);
+    struct frame frame = {.entry = buf_bytes(&region->encoded), .payload = payload, .has_payload = true};
     memcpy(frame.salt, salt, ENTRY_SALT_SIZE);
     struct chain_entry made = {.frame = frame, .entry = *entry};
     if (code == 0)
@@ -159,11 +158,10 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
     if (code == ERR_NO_MEMORY)
         code = err_no_memory(err, "an entry");
     if (code == 0) {
-        block_note_fingerprint(region->open_block, fingerprint);
-        chain_append(chain, region->sha, buf_bytes(&encoded), entry->time);
+        struct hash leaf = chain_append(chain, region->sha, frame.entry, entry->time);
+        block_note(region->open_block, fingerprint, &leaf);
         region->last_time = entry->time;
     }
-    buf_free(&encoded);
     return code;
 }
 
@@ -248,16 +246,50 @@ static int is_repetition(struct region *region, const struct region_command *com
     return 0;
 }
 
-int sequencer_write(struct region *region, struct region_command *command, struct region_stream_write *write,
-                    struct region_result *results)
+/* What is known from one write of a command to the next. */
+struct deciding {
+    struct command_cursor ahead;               /* of what is not announced to the overlay */
+    size_t number;                             /* of the write in its command, as the cursor counts */
+    const struct region_stream_write *at_home; /* the last one of which this region was found to be the home, or NULL */
+};
+
+/* Event `event` of the write is next: when nothing from it on has been announced, some are. */
+static void look_ahead(const struct region *region, const struct region_command *command, struct deciding *deciding,
+                       size_t event)
+{
+    struct index_asked asked[COMMAND_AHEAD_EVENTS];
+    if (deciding->ahead.write == deciding->number && deciding->ahead.event == event)
+        overlay_ahead(&region->overlay, asked, command_ahead(command, &deciding->ahead, asked));
+}
+
+/* Events of clients change no home, so what was found for one write of a command is so for the next with its names. */
+static int decide_home(struct region *region, const struct region_stream_write *write, struct deciding *deciding,
+                       uint64_t *ret_epoch, struct region_refusal *refusal)
+{
+    const struct region_stream_write *known = deciding->at_home;
+    if (known != NULL && bytes_equal(known->context, write->context) &&
+        bytes_equal(known->partition, write->partition)) {
+        *ret_epoch = known->epoch;
+        return 0;
+    }
+    int code = homes_decide(region, write, ret_epoch, refusal);
+    if (code == 0)
+        deciding->at_home = write;
+    return code;
+}
+
+static int decide_write(struct region *region, struct region_command *command, struct region_stream_write *write,
+                        struct deciding *deciding, struct region_result *results)
 {
     struct region_refusal *refusal = &command->refusal;
     struct stream_state state = {.exists = false};
     uint64_t epoch = 0;
     bool repetition = false;
+    look_ahead(region, command, deciding, 0);
     int code = is_repetition(region, command, write, &repetition, &refusal->err);
     if (code == 0 && !repetition)
-        code = homes_decide(region, write, &epoch, refusal);
+        code = decide_home(region, write, deciding, &epoch, refusal);
+    write->epoch = epoch;
     if (code == 0)
         code = durability_decide(region, command, write, repetition);
     if (code == 0 && !repetition)
@@ -265,6 +297,7 @@ int sequencer_write(struct region *region, struct region_command *command, struc
     if (code == 0 && !repetition)
         code = check_version(write, &state, refusal);
     for (size_t i = 0; code == 0 && i < write->event_count; i++) {
+        look_ahead(region, command, deciding, i);
         code = decide_event(region, command, write, &write->events[i], epoch, &state, &results[i]);
         if (code == 0 && results[i].duplicate && !repetition && write->expectation != STREAM_ANY)
             code = err_set(&refusal->err, ERR_VERSION_CONFLICT,
@@ -272,8 +305,14 @@ int sequencer_write(struct region *region, struct region_command *command, struc
                            "a write is repeated as a whole",
                            i);
     }
-    write->epoch = epoch;
     return code;
+}
+
+int sequencer_write(struct region *region, struct region_command *command, struct region_stream_write *write,
+                    struct region_result *results)
+{
+    struct deciding alone = {.ahead = {.write = SIZE_MAX}};
+    return decide_write(region, command, write, &alone, results);
 }
 
 /* --- Blocks --- */
@@ -352,10 +391,11 @@ static int make_room(struct region *region, size_t events, size_t size_bytes, st
                            region->ready_count);
         region->ready[region->ready_count++] = seal_open_block(region);
     }
-    if (region->open_block != NULL)
-        return 0;
-    return block_new(mirror_size(&region_own(region)->mirror), region_own(region)->mirror.chain.log_id,
-                     &region->open_block, err);
+    int code = 0;
+    if (region->open_block == NULL)
+        code = block_new(mirror_size(&region_own(region)->mirror), region_own(region)->mirror.chain.log_id,
+                         &region->open_block, err);
+    return code == 0 ? block_reserve(region->open_block, size_bytes, err) : code;
 }
 
 struct sequencer_mark sequencer_mark(const struct region *region)
@@ -440,10 +480,12 @@ int sequencer_writes(struct region *region, struct region_command *command)
 {
     struct region_refusal *refusal = &command->refusal;
     struct region_result *results = command->results;
+    struct deciding deciding = {0};
     int code = 0;
     for (size_t i = 0; code == 0 && i < command->write_count; i++) {
         refusal->write_number = i;
-        code = sequencer_write(region, command, &command->writes[i], results);
+        deciding.number = i;
+        code = decide_write(region, command, &command->writes[i], &deciding, results);
         results += command->writes[i].event_count;
     }
     return code == 0 ? bounds_decide(region, command) : code;

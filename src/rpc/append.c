@@ -26,13 +26,22 @@ static struct bytes text(const char *string)
     return bytes_of_string(string);
 }
 
+/* Events of a request mostly have the same names. As one string they are compared, here and by the region, where the
+ * cache has them. */
+static struct bytes text_like(const char *string, struct bytes before)
+{
+    struct bytes own = text(string);
+    return bytes_equal(own, before) ? before : own;
+}
+
 static struct bytes binary(ProtobufCBinaryData data)
 {
     return bytes_of(data.data, data.len);
 }
 
+/* before: an event of the request, or one of zeros. */
 static int convert_events(const Tally__V1__StreamWrite *from, size_t write_number, struct region_stream_write *to,
-                          struct err *err)
+                          const struct region_new_event *before, struct err *err)
 {
     for (size_t i = 0; i < from->n_events; i++) {
         const Tally__V1__NewEvent *event = from->events[i];
@@ -41,8 +50,9 @@ static int convert_events(const Tally__V1__StreamWrite *from, size_t write_numbe
                            write_number, i, event->id.len, ENTRY_ID_SIZE);
         struct region_new_event *new_event = &to->events[i];
         memcpy(new_event->id, event->id.data, ENTRY_ID_SIZE);
-        new_event->type = text(event->type);
-        new_event->content_type = text(event->content_type);
+        new_event->type = text_like(event->type, before->type);
+        new_event->content_type = text_like(event->content_type, before->content_type);
+        before = new_event;
         new_event->metadata = binary(event->metadata);
         new_event->payload = binary(event->payload);
         new_event->causation_id = binary(event->causation_id);
@@ -111,10 +121,14 @@ static int convert(struct append_job *job, const Tally__V1__AppendRequest *reque
     if (writes == NULL || events == NULL || command->results == NULL)
         return err_no_memory(err, "the request's events");
     command->writes = writes;
+    const struct region_stream_write no_write = {0};
+    const struct region_new_event no_event = {0};
+    const struct region_new_event *last = &no_event;
     for (size_t i = 0; i < request->n_writes && code == 0; i++) {
         const Tally__V1__StreamWrite *from = request->writes[i];
-        writes[i] = (struct region_stream_write){.context = text(from->context),
-                                                 .partition = text(from->partition),
+        const struct region_stream_write *before = i == 0 ? &no_write : &writes[i - 1];
+        writes[i] = (struct region_stream_write){.context = text_like(from->context, before->context),
+                                                 .partition = text_like(from->partition, before->partition),
                                                  .stream = text(from->stream),
                                                  .event_count = from->n_events,
                                                  .events = events};
@@ -122,8 +136,9 @@ static int convert(struct append_job *job, const Tally__V1__AppendRequest *reque
         command->refusal.write_number = i;
         code = convert_expectation(from, i, &writes[i], err);
         if (code == 0)
-            code = convert_events(from, i, &writes[i], err);
+            code = convert_events(from, i, &writes[i], last, err);
         events += from->n_events;
+        last = from->n_events > 0 ? events - 1 : last;
     }
     return code;
 }

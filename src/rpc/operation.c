@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <semaphore.h>
+#include <stdio.h>
 
 #include "base/assert.h"
 #include "rpc/held.h"
@@ -48,6 +49,25 @@ void operation_decide(struct rpc_backend *backend, struct rpc_append *append)
         INVARIANT(errno == EINTR);
     }
     INVARIANT(sem_destroy(&decided) == 0);
+}
+
+int operation_projections_behind(struct rpc_backend *backend, struct arena *arena, const char **ret, struct err *err)
+{
+    struct rpc_projection *projections = arena_alloc_zero(arena, RPC_PROJECTIONS_MAX, sizeof(*projections));
+    char *text = arena_alloc_zero(arena, 1, REGION_CHECK_DETAIL_MAX_BYTES);
+    size_t count = 0;
+    size_t used = 0;
+    if (projections == NULL || text == NULL)
+        return err_no_memory(err, "the projections");
+    int code = backend->ops->projection_list(backend, projections, &count, err);
+    for (size_t i = 0; code == 0 && i < count && used < REGION_CHECK_DETAIL_MAX_BYTES; i++) {
+        if (strcmp(projections[i].state, "live") != 0)
+            used += (size_t)snprintf(text + used, REGION_CHECK_DETAIL_MAX_BYTES - used, "%sprojection %s is %.100s",
+                                     used == 0 ? "" : "; ", projections[i].name, projections[i].state);
+    }
+    if (code == 0)
+        *ret = used == 0 ? NULL : text;
+    return code;
 }
 
 char *operation_text(struct arena *arena, const char *text)

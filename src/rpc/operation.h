@@ -14,6 +14,10 @@ int operation_run(struct call *call, const ProtobufCMessageDescriptor *type, ope
  * could not be submitted, is in append->command. Any thread. */
 void operation_decide(struct rpc_backend *backend, struct rpc_append *append);
 
+/* Says which projections a failover here would leave behind, in a text of the arena; *ret NULL: none. */
+int operation_projections_behind(struct rpc_backend *backend, struct arena *arena, const char **ret,
+                                 struct err *err) MUST_USE;
+
 /* Texts for answers; NULL when memory runs out. */
 char *operation_text(struct arena *arena, const char *text);
 char *operation_position_text(struct arena *arena, const struct position *position);

@@ -235,26 +235,6 @@ static int fill_report(struct call *call, const struct region_failover_report *r
     return code == 0 ? 0 : err_no_memory(err, "the evidence");
 }
 
-/* Says which projections a failover would leave behind; *ret NULL: none. */
-static int projections_behind(struct rpc_backend *backend, struct arena *arena, const char **ret, struct err *err)
-{
-    struct rpc_projection *projections = arena_alloc_zero(arena, RPC_PROJECTIONS_MAX, sizeof(*projections));
-    char *text = arena_alloc_zero(arena, 1, REGION_CHECK_DETAIL_MAX_BYTES);
-    size_t count = 0;
-    size_t used = 0;
-    if (projections == NULL || text == NULL)
-        return err_no_memory(err, "the projections");
-    int code = backend->ops->projection_list(backend, projections, &count, err);
-    for (size_t i = 0; code == 0 && i < count && used < REGION_CHECK_DETAIL_MAX_BYTES; i++) {
-        if (strcmp(projections[i].state, "live") != 0)
-            used += (size_t)snprintf(text + used, REGION_CHECK_DETAIL_MAX_BYTES - used, "%sprojection %s is %.100s",
-                                     used == 0 ? "" : "; ", projections[i].name, projections[i].state);
-    }
-    if (code == 0)
-        *ret = used == 0 ? NULL : text;
-    return code;
-}
-
 static int failover(struct call *call, ProtobufCMessage *message, struct arena *arena, struct err *err)
 {
     const Tally__V1__FailoverRequest *request = (const Tally__V1__FailoverRequest *)message;
@@ -276,7 +256,7 @@ static int failover(struct call *call, ProtobufCMessage *message, struct arena *
     control->dry_run = request->dry_run;
     control->report = report;
     if (code == 0)
-        code = projections_behind(call->backend, arena, &control->projections_behind, err);
+        code = operation_projections_behind(call->backend, arena, &control->projections_behind, err);
     if (code == 0)
         code = change(call, control, &result, arena, err);
     if (code == 0)

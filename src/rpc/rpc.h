@@ -23,7 +23,7 @@
 #include "log/evidence.h"
 #include "log/log.h"
 #include "projection/drift.h"
-#include "region/region.h"
+#include "region/takeover.h"
 
 enum {
     RPC_CALLS_MAX = 256,
@@ -115,7 +115,8 @@ struct rpc_status {
     struct rpc_damage damages[RPC_DAMAGES_MAX];
     size_t drift_count;
     struct drift_verdict drifts[RPC_DRIFTS_MAX]; /* those that differ first */
-    uint64_t scrub_mib_per_s;                    /* 0: off */
+    struct takeover_status takeover;
+    uint64_t scrub_mib_per_s; /* 0: off */
     uint64_t scrub_passes;
     uint64_t scrub_read_bytes; /* of the pass under way */
 };

@@ -257,6 +257,28 @@ static int add_drifts(Tally__V1__StatusResponse *response, const struct rpc_stat
     return 0;
 }
 
+static int add_automatic(Tally__V1__StatusResponse *response, const struct rpc_status *status, struct arena *arena)
+{
+    const struct takeover_status *from = &status->takeover;
+    Tally__V1__AutomaticFailover *to = arena_alloc_zero(arena, 1, sizeof(*to));
+    if (to == NULL)
+        return ERR_NO_MEMORY;
+    tally__v1__automatic_failover__init(to);
+    to->state = copy_text(arena, takeover_state_name(from->state));
+    to->detail = copy_text(arena, from->detail);
+    to->loss = copy_text(arena, from->loss);
+    if (to->state == NULL || to->detail == NULL || to->loss == NULL)
+        return ERR_NO_MEMORY;
+    to->revision = from->revision;
+    if (from->contact_us != 0)
+        to->contact_ms_ago = behind(status->now_mono_us, from->contact_us) / 1000;
+    to->lease_ms = from->lease_us / 1000;
+    to->takeovers = from->takeovers;
+    to->refusals = from->refusals;
+    response->automatic = to;
+    return 0;
+}
+
 static int add_health(Tally__V1__StatusResponse *response, const struct rpc_status *status, struct arena *arena)
 {
     Tally__V1__Scrub *scrub = arena_alloc_zero(arena, 1, sizeof(*scrub));
@@ -297,6 +319,8 @@ static int build(struct rpc_backend *backend, const struct rpc_status *status, s
         code = add_contexts(response, index_contexts(backend->index), status, arena);
     if (code == 0)
         code = add_regions(response, config, arena);
+    if (code == 0)
+        code = add_automatic(response, status, arena);
     if (code == 0)
         code = add_health(response, status, arena);
     return code;

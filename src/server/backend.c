@@ -82,9 +82,8 @@ static bool stopping(struct rpc_backend *backend)
 
 /* --- Questions to the region's thread --- */
 
-static int ask(struct rpc_backend *backend, struct question *question)
+int server_ask(struct server *server, struct question *question)
 {
-    struct server *server = server_of(backend);
     struct message *message = message_new(REGION_TIMER);
     if (message == NULL)
         return err_no_memory(question->err, "a question");
@@ -106,6 +105,11 @@ static int ask(struct rpc_backend *backend, struct question *question)
     pthread_cond_destroy(&question->finished);
     pthread_mutex_destroy(&question->mutex);
     return code;
+}
+
+static int ask(struct rpc_backend *backend, struct question *question)
+{
+    return server_ask(server_of(backend), question);
 }
 
 static int answer_status(struct server *server, struct question *question)
@@ -131,6 +135,8 @@ static int status(struct rpc_backend *backend, struct rpc_status *ret, struct er
     int code = ask(backend, &question);
     if (code == 0)
         scrubber_status(server_of(backend), ret);
+    if (code == 0)
+        guard_status(server_of(backend), &ret->takeover);
     if (code == 0)
         ret->drift_count = drift_verdicts(server_of(backend)->drift, NULL, ret->drifts, RPC_DRIFTS_MAX);
     return code;

@@ -13,6 +13,7 @@
 #include "crypto/keyfile.h"
 #include "log/log.h"
 #include "server/config_contexts.h"
+#include "server/config_etcd.h"
 #include "server/keys.h"
 
 enum { CONFIG_MAX_BYTES = 1024 * 1024, TEXT_MAX = 1023, INTERVAL_MIN_MS = 10, INTERVAL_MAX_MS = 3600 * 1000 };
@@ -49,6 +50,7 @@ struct config_file {
     uint64_t *scrub_mib_per_s;
     struct file_database *projection_databases;
     unsigned projection_databases_count;
+    struct file_etcd *etcd;
 };
 
 #define TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_MAX)
@@ -98,6 +100,8 @@ static const cyaml_schema_field_t top_fields[] = {
     NUMBER("scrub_mib_per_s", scrub_mib_per_s),
     CYAML_FIELD_SEQUENCE("projection_databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file,
                          projection_databases, &database_schema, 0, PROJECTION_SERVERS_MAX),
+    CYAML_FIELD_MAPPING_PTR("etcd", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, etcd,
+                            config_etcd_fields),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t top_schema = {
@@ -442,6 +446,8 @@ int server_config_load(struct disk *disk, const char *folder, struct server_conf
         code = take_contexts(config, config->file, err);
     if (code == 0)
         code = take_databases(config, config->file, err);
+    if (code == 0)
+        code = config_etcd_take(config, config->file->etcd, err);
     if (code != 0)
         err_wrap(err, code, "%s", path);
     if (code == 0)

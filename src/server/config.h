@@ -8,6 +8,7 @@
 #include "admin/witness.h"
 #include "base/err.h"
 #include "crypto/keyfile.h"
+#include "outside/etcd.h"
 #include "platform/disk.h"
 #include "projection/projection.h"
 #include "region/region.h"
@@ -29,6 +30,8 @@ struct server_config {
     struct context *contexts;                                /* owned: region.contexts points here */
     size_t database_count;
     struct projection_server databases[PROJECTION_SERVERS_MAX]; /* that projections may lie in */
+    struct etcd_config etcd;                                    /* endpoint_count 0: none */
+    char etcd_files[3][DISK_PATH_MAX_BYTES];                    /* etcd.ca_file, cert_file and key_file point here */
     struct region_config region;
 };
 

@@ -8,6 +8,7 @@
  *   workers     one a projection: its database; takes requests (projector.h)
  *   scrubber    nothing; reads sealed segments again, and raises the alarm for damage
  *   comparer    nothing; compares what was derived with what peers have (drift.c)
+ *   guard       the conversation with etcd; renews the lease there, and has the region seize what is lost
  *   tiler       every log's Merkle tiles; decides which checkpoint is shown
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
  *   gRPC        see rpc/rpc.h
@@ -28,6 +29,7 @@
 #include "platform/mailbox.h"
 #include "reconcile/applier.h"
 #include "region/life.h"
+#include "region/takeover.h"
 #include "rpc/rpc.h"
 #include "server/config.h"
 #include "server/server.h"
@@ -87,6 +89,7 @@ struct job {
 };
 
 struct drift;
+struct guard;
 struct peers;
 struct projector;
 struct tiler;
@@ -112,6 +115,7 @@ struct server {
     struct projector *projector;
     struct drift *drift;
     struct tiler *tiler;
+    struct guard *guard; /* NULL: no etcd is configured */
     struct rpc_server *rpc;
     struct admin *admin;
     pthread_t sequencer, writer, indexer, settler, scrubber;
@@ -133,6 +137,16 @@ __attribute__((noreturn)) void server_die(const struct server *server, const cha
 
 void server_changed(struct server *server);
 uint64_t server_wait_change(struct server *server, uint64_t seen, uint64_t timeout_ms);
+
+/* backend.c: has the region's thread answer, and waits for it. ERR_UNAVAILABLE when it has stopped. */
+int server_ask(struct server *server, struct question *question) MUST_USE;
+
+/* takeover.c. *ret is left alone when no etcd is configured. */
+int guard_start(struct server *server, struct guard **ret, struct err *err) MUST_USE;
+/* Once server->stopping is set, and while the region's thread still answers. NULL is fine. */
+void guard_stop(struct guard *guard);
+/* Any thread. */
+void guard_status(struct server *server, struct takeover_status *ret);
 
 /* messages.c. NULL when memory runs out. */
 struct message *message_new(enum region_event_type type);

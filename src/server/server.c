@@ -147,6 +147,8 @@ static int serve(struct server *server, struct err *err)
     code = start_thread(&server->sequencer, sequencer_run, server, err);
     if (code == 0)
         code = start_thread(&server->settler, settler_run, server, err);
+    if (code == 0)
+        code = guard_start(server, &server->guard, err);
     if (code != 0)
         server_die(server, "%s", err->message);
     return serve_http(server, err);
@@ -238,6 +240,7 @@ static void stop_threads(struct server *server)
     admin_stop(server->admin);
     if (server->rpc != NULL)
         rpc_server_stop(server->rpc);
+    guard_stop(server->guard);
     if (server->rpc != NULL)
         pthread_join(server->settler, NULL); /* it waits for answers, which end with the mail */
     mailbox_close(

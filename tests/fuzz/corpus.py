@@ -1,6 +1,7 @@
 """Makes the binary seeds of the fuzz corpora, one folder a target, below the folder given: from the golden vectors, which a second implementation wrote,
 and from messages that protoc's Python classes encode."""
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -134,9 +135,34 @@ def definitions():
         seed('definition', name, message.SerializeToString())
 
 
+def takeovers():
+    """Schedules for fuzz_takeover.c: long stretches in which all goes well, and what goes wrong between them."""
+    restart, deaf, learn, refuse, unready, late, very_late, lost, unheard, slow, rare, well = range(12)
+
+    def act(action, at, chance):
+        return bytes([3 * (action + 16 * chance.randrange(5 if action < 6 else 4)) + at])
+
+    for number in range(64):
+        chance = random.Random(number)
+        schedule = b''
+        while len(schedule) < 8000:
+            for _ in range(chance.randrange(1, 30)):
+                schedule += b''.join(act(well, at, chance) for at in range(3))
+            at = chance.randrange(3)
+            what = chance.choice([restart, restart, restart, deaf, deaf, deaf, deaf, learn, refuse, unready, late, very_late, lost, unheard, slow, rare])
+            schedule += act(what, at, chance) + (chance.randbytes(1) if what == slow else b'')
+        seed('takeover', number, schedule)
+    # eu is lost; us has the claim, seizes a part, and then its checks fail, while those of ap pass.
+    eu, us, ap = range(3)
+    rounds = bytes([3 * well + eu, 3 * well + us, 3 * well + ap]) * 100
+    seed('takeover', 'part', rounds + bytes([3 * restart + eu, 3 * deaf + us, 3 * deaf + ap, 3 * unready + ap, 3 * rare + us]) + rounds
+         + bytes([3 * refuse + us, 3 * unready + ap]) + rounds * 2)
+
+
 log()
 append()
 requests()
 control()
 notes()
 definitions()
+takeovers()

@@ -10,7 +10,9 @@ import time
 import uuid
 from pathlib import Path
 
+from etcd import Etcd
 from harness import Refused, batch, event, read_log, wait_until, write
+from lab import CLIENTS
 from verdict import PAYMENT
 
 FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
@@ -153,6 +155,62 @@ def unreplicated_tail(lab):
     load.stop()
     _settle(lab, us, regions)
     _late_of(lab.finish(regions), 'accepted', 'dropped', 'duplicate', 'rejected')
+
+
+def _automatic(lab, etcd):
+    """Before the start: context bank fails over by itself."""
+    def edit(region):
+        region.edit_config(r'^  - name: bank$', '  - name: bank\n    failover: automatic')
+        region.edit_config(r'^listen: ', f'etcd:\n  endpoints: [{etcd.url}]\n  lease_s: 3\nlisten: ')
+    return edit
+
+
+def _wait_automatic(lab, regions, state, since, phase):
+    for region in regions:
+        wait_until(lambda region=region: region.status().automatic.state == state, f'{region.name} to be {state}', 60)
+    lab.say(f'automatic failover is {state} in {", ".join(region.name for region in regions)}, after {lab.phase(phase, since):.2f} s')
+
+
+def _seizures(regions):
+    return {region.name: [e for e in read_log(region.client(), region.origin) if e.entry.type == '$AuthoritySeized'] for region in regions}
+
+
+def etcd_loss(lab):
+    """etcd dies: nothing stops, and failover is assisted. A region dies, too: nobody seizes. etcd comes back: one survivor takes over by itself."""
+    etcd = Etcd(lab, lab.host(CLIENTS)).start()
+    eu, us, ap = regions = lab.regions_up(_automatic(lab, etcd))
+    load = lab.load(regions)
+    _wait_automatic(lab, regions, 'armed', time.monotonic(), 'armed')
+    lab.wait_load(load)
+    etcd.kill()
+    lost = time.monotonic()
+    _wait_automatic(lab, regions, 'degraded', lost, 'degraded')
+    rates = _rate(load)
+    lab.say(f'payments a second without etcd: {rates}')
+    assert set(rates) == {'eu', 'us', 'ap'} and all(rates.values()), rates
+    lab.drain_partitions(load, eu, (us, ap))
+    died = _die(lab, eu)
+    load.paused.clear()
+    lab.wait_missed(us, eu, died)
+    for survivor in (us, ap):
+        wait_until(lambda survivor=survivor: 'nobody seizes by himself' in survivor.status().automatic.loss, f'{survivor.name} to leave it to a person', 40)
+    lab.operator('tally', 'status', '--server', us.address, shown=40)
+    assert not any(_seizures((us, ap)).values())
+    etcd.start()
+    back = time.monotonic()
+    _wait_automatic(lab, (us, ap), 'armed', back, 'armed again')
+    wait_until(lambda: any(_seizures((us, ap)).values()), 'a survivor to take over', 60)
+    winner = next(region for region in (us, ap) if _seizures((us, ap))[region.name])
+    partitions = set(lab.partitions('eu'))
+    first = wait_until(lambda: load.first_answer(winner.name, partitions, back), f'{winner.name} to acknowledge a payment for eu', 40)
+    lab.say(f'{winner.name} took over by itself; first payment {lab.phase("first accepted append", back, first):.2f} s after etcd was back')
+    lab.wait_load(load)
+    lab.come_back(eu)
+    lab.wait_load(load)
+    made = _seizures(regions)
+    assert sum(1 for seized in made.values() if seized) == 1, made
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
 
 
 def second_loss(lab):

@@ -181,7 +181,6 @@ def test_what_would_break_a_promise_is_refused_with_the_reason(lab):
                              (['--type', 'Counted=commutative'], 'not multi-home'),
                              (['--isolation', 'fence'], 'needs lease_ms'),
                              (['--topology', 'multi-home'], 'not there yet'),
-                             (['--failover', 'automatic'], 'choose assisted'),
                              (['--topology', 'round'], 'none of home-affinity')):
         assert words in denied('set', 'bank', *arguments, at=eu)
     assert version('bank', eu) == 1

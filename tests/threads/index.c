@@ -8,6 +8,7 @@
 
 enum { BATCHES = 3000, KEYS = 8, READERS = 3 };
 
+static const uint8_t hash_key[16];
 static struct stretch *stretch;
 static atomic_uint_fast64_t committed;
 static atomic_bool done;
@@ -27,14 +28,21 @@ static void write_number(uint64_t batch, enum stretch_kind kind, uint64_t key)
     INVARIANT(stretch_write(stretch, batch, true, kind, key_of(key, text), bytes_of(value, sizeof(value))) == 0);
 }
 
+static const struct stretch_record *find(uint64_t seen, struct bytes key)
+{
+    uint64_t hash = stretch_hash(hash_key, key);
+    stretch_ahead(stretch, &hash, 1);
+    return stretch_find(stretch, seen, key, hash);
+}
+
 static void check(uint64_t seen)
 {
     char text[32];
     for (uint64_t i = 0; i < KEYS; i++) {
-        const struct stretch_record *record = stretch_find(stretch, seen, key_of(i, text));
+        const struct stretch_record *record = find(seen, key_of(i, text));
         INVARIANT(record != NULL && get_u64_le(stretch_value(record).data) == seen);
     }
-    INVARIANT(stretch_find(stretch, seen, key_of(KEYS + seen, text)) != NULL);
+    INVARIANT(find(seen, key_of(KEYS + seen, text)) != NULL);
     const struct stretch_key *key = stretch_next(stretch, BYTES_LITERAL("k"), BYTES_LITERAL("k"), false, false);
     INVARIANT(key != NULL && bytes_equal(stretch_key_bytes(key), BYTES_LITERAL("k0")));
 }
@@ -54,7 +62,6 @@ static void *read_on(void *context)
 
 int main(void)
 {
-    static const uint8_t hash_key[16];
     pthread_t readers[READERS];
     uint64_t counts[READERS] = {0};
     stretch = stretch_new(hash_key, "u");

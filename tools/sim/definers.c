@@ -2,7 +2,7 @@
  * home of "$system" mostly, sometimes another region, and name the version that they saw, or one that is not in force.
  *
  * The truth about contexts is plain here, because "$system" stays where it is: of the definitions in its home's logs
- * the highest version of a name is in force. What must hold:
+ * the highest version of a name is in force, but for those that a later log of its home leaves behind. What must hold:
  *   - versions of a name follow each other in a log, so no two operators made the same one;
  *   - at the end every region, and every index, has the contexts that the definitions it can apply say. */
 #include <stdio.h>
@@ -132,14 +132,16 @@ static struct atlas *atlas_of(struct node *node)
     return atlas_new(node->world, sizes);
 }
 
-/* The highest version that can be applied; that of the configuration when there is none. */
+/* The highest version that can be applied, and that its home did not leave behind; that of the configuration when there
+ * is none. */
 static struct definers_made highest(const struct node *node, const struct atlas *atlas, size_t number)
 {
     const struct definers *definers = &node->world->definers;
     struct definers_made best = {.version = number == 0 ? 1 : 0, .mode = FAILOVER_MANUAL};
     for (size_t i = 0; i < definers->count; i++) {
         const struct definers_made *made = &definers->made[i];
-        if (made->name == number && made->version > best.version && made->index < atlas_applied(atlas, made->log))
+        if (made->name == number && made->version > best.version && made->index < atlas_applied(atlas, made->log) &&
+            !atlas_left_behind(atlas, made->log, made->index))
             best = *made;
     }
     return best;

@@ -321,7 +321,7 @@ static int run_context(const struct command *command, int argc, char **argv)
         {"topology", "WORD", OPTION_TEXT, &policy->topology, "home-affinity or active-passive"},
         {"isolation", "WORD", OPTION_TEXT, &policy->isolation, "accept, or fence by a lease, when no peer answers"},
         {"lease-ms", "N", OPTION_NUMBER, &policy->lease_ms, "of fence"},
-        {"failover", "WORD", OPTION_TEXT, &policy->failover, "manual or assisted"},
+        {"failover", "WORD", OPTION_TEXT, &policy->failover, "manual, assisted, or automatic (with etcd)"},
         {"payload-region", "REGION", OPTION_TEXTS, &policy->payload_regions,
          "only these may hold payloads; may be given again ('*': every region)"},
         {"type", "TYPE=WORD[,WORD]", OPTION_TEXTS, &policy->types,

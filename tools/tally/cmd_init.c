@@ -310,6 +310,8 @@ static int config_contexts(const struct init_options *options, struct buf *out)
         "#                                                  when_away: refuse or degrade\n"
         "#   recovery_point: { events: 1000, seconds: 10, then: warn }   how much the home may hold alone;\n"
         "#                                                  then: warn, throttle or refuse\n"
+        "#   failover: assisted                             manual (the default), assisted, or automatic, which needs\n"
+        "#                                                  etcd (below)\n"
         "#   payload_regions: [eu, uk]                      only these hold what events say, and can be homes; the\n"
         "#                                                  others hold the entries alone (default: all regions)\n"
         "contexts:\n");
@@ -378,7 +380,14 @@ static int config_write(const struct init_options *options, struct err *err)
         "# here: it belongs into a password file that only the server's user may read. (default none)\n"
         "# projection_databases:\n"
         "#   - name: reporting\n"
-        "#     url: postgresql://tally@127.0.0.1/ledger?passfile=/etc/tally/pgpass\n";
+        "#     url: postgresql://tally@127.0.0.1/ledger?passfile=/etc/tally/pgpass\n"
+        "\n# etcd, for contexts with failover: automatic (tools/README.md). endpoints: up to eight; lease_s: seconds "
+        "after\n"
+        "# which a region that etcd does not hear is given up, 2 to 600 (default 10); prefix of the keys (default\n"
+        "# /tallystick); ca_file, cert_file, key_file for https. (default none)\n"
+        "# etcd:\n"
+        "#   endpoints: [http://127.0.0.1:2379]\n"
+        "#   lease_s: 10\n";
     char path[DISK_PATH_MAX_BYTES];
     struct buf text;
     buf_init(&text, CONFIG_MAX_BYTES);

@@ -129,6 +129,30 @@ static void print_lease(const struct tally_context_status *context)
     }
 }
 
+static void print_automatic(const struct tally_automatic_failover *automatic)
+{
+    bool degraded = strcmp(automatic->state, "degraded") == 0;
+    if (strcmp(automatic->state, "off") == 0)
+        return;
+    printf("  automatic failover ");
+    print_string(degraded ? "DEGRADED to assisted" : automatic->state);
+    if (automatic->detail[0] != '\0') {
+        printf(": ");
+        print_string(automatic->detail);
+    } else {
+        printf(": lease of %" PRIu64 " s in etcd, at revision %" PRIu64 ", heard of %" PRIu64 " ms ago; %" PRIu64
+               " takeovers, %" PRIu64 " refusals",
+               automatic->lease_ms / 1000, automatic->revision, automatic->contact_ms_ago, automatic->takeovers,
+               automatic->refusals);
+    }
+    putchar('\n');
+    if (automatic->loss[0] != '\0') {
+        printf("  ");
+        print_string(automatic->loss);
+        putchar('\n');
+    }
+}
+
 static void print_status(const char *address, const struct tally_status *status)
 {
     printf("region ");
@@ -146,6 +170,7 @@ static void print_status(const char *address, const struct tally_status *status)
         print_promises(&status->contexts[i]);
         print_lease(&status->contexts[i]);
     }
+    print_automatic(&status->automatic);
     print_health(status);
 }
 
@@ -260,18 +285,28 @@ static json_t *scrub_json(const struct tally_status *status)
                      json_number(status->scrub_passes), "read_bytes", json_number(status->scrub_read_bytes));
 }
 
+static json_t *automatic_json(const struct tally_automatic_failover *automatic)
+{
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "state", json_cstring(automatic->state), "detail",
+                     json_cstring(automatic->detail), "loss", json_cstring(automatic->loss), "revision",
+                     json_number(automatic->revision), "contact_ms_ago", json_number(automatic->contact_ms_ago),
+                     "lease_ms", json_number(automatic->lease_ms), "takeovers", json_number(automatic->takeovers),
+                     "refusals", json_number(automatic->refusals));
+}
+
 static json_t *status_json(const char *address, const struct tally_status *status)
 {
     json_t *regions = json_object();
     for (size_t i = 0; i < status->region_count; i++)
         (void)json_object_set_new(regions, status->regions[i].region, json_cstring(status->regions[i].address));
-    return json_pack("{s:s,s:b,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "server", address,
+    return json_pack("{s:s,s:b,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "server", address,
                      "reachable", true, "cluster", json_cstring(status->cluster), "region",
                      json_cstring(status->region), "version", json_cstring(status->version), "uptime_ms",
                      json_number(status->uptime_ms), "accepting", status->accepting, "position",
                      json_cstring(status->position), "logs", logs_json(status), "peers", peers_json(status), "contexts",
                      contexts_json(status), "regions", regions, "health", json_cstring(status->health), "damages",
-                     damages_json(status), "scrub", scrub_json(status), "drifts", drifts_json(status));
+                     damages_json(status), "scrub", scrub_json(status), "drifts", drifts_json(status), "automatic",
+                     automatic_json(&status->automatic));
 }
 
 /* --- The command --- */

@@ -50,6 +50,15 @@ Test(metrics, have_the_peers_numbers)
     expect_line("\ntally_peer_mirrored_entries{region=\"us\"} 1200.000\n");
 }
 
+Test(metrics, have_automatic_failover)
+{
+    stage.status.takeover = (struct takeover_status){.state = TAKEOVER_DEGRADED, .takeovers = 2, .refusals = 5};
+    expect_line("\ntally_automatic_failover_armed 0.000\n");
+    expect_line("\ntally_automatic_failover_degraded 1.000\n");
+    expect_line("\ntally_automatic_failovers_total 2.000\n");
+    expect_line("\ntally_automatic_failover_refusals_total 5.000\n");
+}
+
 Test(metrics, have_the_comparisons_with_peers)
 {
     stage.status.drifts[0] =

@@ -92,6 +92,14 @@ Test(pages, drift_is_a_reason_but_no_outage)
     expect_reason(200, "drift", false);
 }
 
+Test(pages, automatic_failover_that_is_none_is_a_reason_but_no_outage)
+{
+    stage.status.takeover = (struct takeover_status){.state = TAKEOVER_DEGRADED};
+    expect_reason(200, "automatic failover degraded to assisted", false);
+    stage.status.takeover = (struct takeover_status){.state = TAKEOVER_ARMED, .stage = TAKEOVER_NOT_READY};
+    expect_reason(200, "not seized", false);
+}
+
 Test(pages, status_shows_logs_and_peers)
 {
     stage.status.logs[0].size = 10;

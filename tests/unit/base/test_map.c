@@ -73,6 +73,42 @@ Test(map, put_again_replaces_the_value_and_keeps_the_place)
     cr_assert_eq(map.live_count, 2);
 }
 
+Test(map, add_puts_in_what_is_not_there_and_tells_what_is)
+{
+    int first = 1, second = 2;
+    void *there = &second;
+    cr_assert_eq(map_add(&map, BYTES_LITERAL("a"), &first, &there), 0);
+    cr_assert_null(there);
+    cr_assert_eq(map_add(&map, BYTES_LITERAL("a"), &second, &there), 0);
+    cr_assert_eq(there, &first);
+    cr_assert_eq(map_get(&map, BYTES_LITERAL("a")), &first);
+    cr_assert_eq(map.live_count, 1);
+}
+
+Test(map, what_was_reserved_needs_no_more_memory)
+{
+    enum { COUNT = 1000 };
+    int value = 0;
+    char key[16];
+    map_free(&map);
+    map_init(&map, COUNT, NULL);
+    cr_assert_eq(map_put(&map, BYTES_LITERAL("gone"), &value), 0);
+    cr_assert_eq(map_put(&map, BYTES_LITERAL("kept"), &value), 0);
+    cr_assert_eq(map_remove(&map, BYTES_LITERAL("gone")), &value);
+    mem_fail_at(1);
+    cr_assert_eq(map_reserve(&map, COUNT), ERR_NO_MEMORY);
+    cr_assert_eq(map_reserve(&map, COUNT), 0);
+    uint64_t allocations = mem_allocation_count();
+    for (int i = 1; i < COUNT; i++) {
+        snprintf(key, sizeof(key), "%d", i);
+        cr_assert_eq(map_put(&map, bytes_of_string(key), &value), 0);
+    }
+    cr_assert_eq(map_reserve(&map, COUNT), 0);
+    cr_assert_eq(mem_allocation_count(), allocations);
+    cr_assert_eq(map_get(&map, BYTES_LITERAL("kept")), &value);
+    cr_assert_eq(map_get(&map, BYTES_LITERAL("999")), &value);
+}
+
 Test(map, walks_in_insertion_order_over_holes_and_rebuilds)
 {
     for (uint32_t i = 0; i < 1000; i++)

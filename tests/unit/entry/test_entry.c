@@ -226,6 +226,32 @@ Test(entry_encode, appends_behind_what_is_there)
     buf_free(&behind);
 }
 
+Test(entry_stands_at, tells_index_log_and_prev_and_nothing_else)
+{
+    struct entry entry = sample_entry();
+    for (uint64_t index = 0; index <= UINT64_MAX / 2; index = index * 200 + 7) {
+        struct buf out;
+        entry.index = index;
+        struct bytes encoded = encode_sample(&entry, &out);
+        struct hash prev = entry.prev;
+        uint8_t log_id[ENTRY_LOG_ID_SIZE];
+        memcpy(log_id, entry.log_id, sizeof(log_id));
+        cr_assert(entry_stands_at(encoded, index, log_id, &prev));
+        cr_assert_not(entry_stands_at(encoded, index + 1, log_id, &prev));
+        prev.bytes[HASH_SIZE - 1] ^= 1;
+        cr_assert_not(entry_stands_at(encoded, index, log_id, &prev));
+        prev = entry.prev;
+        log_id[0] ^= 1;
+        cr_assert_not(entry_stands_at(encoded, index, log_id, &prev));
+        log_id[0] ^= 1;
+        cr_assert_not(entry_stands_at(bytes_of(encoded.data, 40), index, log_id, &prev));
+        cr_assert_not(entry_stands_at(bytes_of(NULL, 0), index, log_id, &prev));
+        out.data[out.size_bytes - 1] ^= 1;
+        cr_assert(entry_stands_at(encoded, index, log_id, &prev));
+        buf_free(&out);
+    }
+}
+
 Test(entry_encode, the_largest_entry_fits_the_limit)
 {
     static uint8_t big[ENTRY_METADATA_MAX_BYTES];

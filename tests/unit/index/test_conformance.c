@@ -350,6 +350,34 @@ BOTH(context_and_stream_do_not_run_into_each_other)
     cr_assert_eq(index_head(index, BYTES_LITERAL("ab"), BYTES_LITERAL("c"), &head, NULL), 0);
 }
 
+BOTH(what_is_asked_for_beforehand_has_the_same_answers)
+{
+    enum { ASKED = 200 };
+    char longest[ENTRY_STREAM_MAX_BYTES + 1] = {0};
+    uint8_t ids[ASKED][ENTRY_ID_SIZE];
+    struct index_asked asked[ASKED];
+    memset(longest, 's', ENTRY_STREAM_MAX_BYTES);
+    uint32_t log = number(index, "c/a/1");
+    apply_one(index, log, longest, 0, 1);
+    apply_one(index, log, "order-1", 0, 2);
+    for (size_t i = 0; i < ASKED; i++) {
+        id_of(i, ids[i]);
+        asked[i] = (struct index_asked){.context = BYTES_LITERAL("shop"),
+                                        .stream = bytes_of_string(i % 3 == 0   ? longest
+                                                                  : i % 3 == 1 ? "order-1"
+                                                                               : ""),
+                                        .id = i % 2 == 0 ? NULL : ids[i]};
+    }
+    index_ahead(index, asked, ASKED);
+    index_ahead(index, NULL, 0);
+    cr_assert_eq(index_sequence(index), 2);
+    expect_head(index, longest, 0, log, 0);
+    expect_head(index, "order-1", 0, log, 1);
+    expect_event(index, 1, log, 0);
+    expect_event(index, 2, log, 1);
+    expect_no_event(index, 3);
+}
+
 BOTH(empty_names_are_not_found)
 {
     struct index_head head;

@@ -247,6 +247,125 @@ Test(log, a_malformed_block_never_reaches_the_file)
     log_close(log);
 }
 
+static void remove_log(void)
+{
+    const char *names[] = {"next-segment.tmp"};
+    uint64_t *segments = NULL;
+    size_t count = 0;
+    cr_assert_eq(segment_list(f.disk, f.log_folder, &segments, &count, NULL), 0);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(disk_remove(f.disk, segment_path(&f, segments[i]), NULL), 0);
+    (void)!disk_remove(f.disk, log_path(&f, names[0]), NULL);
+    mem_free(segments);
+}
+
+/* A block as its maker leaves it, with the leaves of its entries; *chain is moved past them. */
+static struct block *make_noted_block(struct chain *chain, uint32_t entry_count)
+{
+    struct block *plain = make_block(&f, entry_count, 100);
+    struct block *block = NULL;
+    struct bytes elements = block_body(plain);
+    cr_assert_eq(block_new(plain->first_index, chain->log_id, &block, NULL), 0);
+    for (uint32_t i = 0; i < entry_count; i++) {
+        struct frame frame;
+        struct entry entry;
+        cr_assert_eq(frame_next_entry(&elements, &frame, &entry, NULL), 0);
+        cr_assert_eq(block_add(block, &frame, NULL), 0);
+        struct hash leaf = chain_append(chain, f.sha, frame.entry, entry.time);
+        block_note(block, 0, &leaf);
+    }
+    block_release(plain);
+    return block;
+}
+
+Test(log, leaves_that_were_noted_make_the_same_chain)
+{
+    struct log *log = create_log(&f);
+    struct chain expected = f.chain;
+    struct chain chain;
+    struct log_recovery recovery;
+    for (uint32_t count = 1; count <= 5; count++) {
+        struct block *block = make_noted_block(&expected, count);
+        block_seal(block);
+        cr_assert(block_has_leaves(block));
+        append_one(log, block);
+    }
+    log_chain(log, &chain);
+    cr_assert(hash_equal(&chain.prev, &expected.prev));
+    cr_assert_eq(chain.last_time, expected.last_time);
+    struct hash root = merkle_range_root(&chain.range, f.sha);
+    struct hash expected_root = merkle_range_root(&expected.range, f.sha);
+    cr_assert(hash_equal(&root, &expected_root));
+    log_close(log);
+    log = open_log(&f, &recovery); /* which hashes what is in the file */
+    expect_readable(log, 15);
+    log_chain(log, &chain);
+    root = merkle_range_root(&chain.range, f.sha);
+    cr_assert(hash_equal(&root, &expected_root));
+    log_close(log);
+}
+
+static void spoil_byte(struct block *block)
+{
+    block->data[block->size_bytes - 20] ^= 1; /* of a payload */
+}
+
+static void spoil_prev(struct block *block)
+{
+    /* Tags and lengths of element, frame and entry, the index and the log id stand before it. */
+    block->data[BLOCK_HEADER_BYTES + 40] ^= 1;
+    reseal(block->data);
+}
+
+static void spoil_note(struct block *block)
+{
+    block->notes[1].leaf.bytes[0] ^= 1;
+}
+
+static void spoil_last_note(struct block *block)
+{
+    block->notes[2].leaf.bytes[0] ^= 1;
+}
+
+static void spoil_count(struct block *block)
+{
+    put_u32_le(block->data + 8, 2);
+    reseal(block->data);
+}
+
+Test(log, a_block_that_its_notes_do_not_fit_never_reaches_the_file)
+{
+    static const struct {
+        void (*spoil)(struct block *block);
+        const char *said;
+    } faults[] = {{spoil_byte, "checksum"},
+                  {spoil_prev, "does not follow"},
+                  {spoil_note, "does not follow"},
+                  {spoil_last_note, "not what was noted"},
+                  {spoil_count, "counts 2 entries"}};
+    struct chain chain = f.chain;
+    struct block *block = make_noted_block(&chain, 3);
+    block_seal(block);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        struct log *log = create_log(&f);
+        struct block *spoiled = NULL;
+        struct err err = {0};
+        cr_assert_eq(block_from_bytes(block_bytes(block), &spoiled, NULL), 0);
+        spoiled->notes = mem_alloc(3 * sizeof(*spoiled->notes));
+        memcpy(spoiled->notes, block->notes, 3 * sizeof(*spoiled->notes));
+        spoiled->note_capacity = spoiled->leaf_count = 3;
+        faults[i].spoil(spoiled);
+        cr_assert_eq(log_append(log, &spoiled, 1, &err), ERR_CORRUPT);
+        cr_assert_not_null(strstr(err.message, faults[i].said), "fault %zu: %s", i, err.message);
+        cr_assert_eq(log_durable_size(log), 0);
+        cr_assert_eq(log_append(log, &block, 1, &err), ERR_POISONED);
+        block_release(spoiled);
+        log_close(log);
+        remove_log();
+    }
+    block_release(block);
+}
+
 /* Opens the log through a disk that fails, appends until it does, and then looks at what is left with a sound disk. */
 struct outcome {
     uint64_t acknowledged;
@@ -292,18 +411,6 @@ static struct outcome run_with_fault(enum fault_operation operation, uint64_t at
     log_close(log);
     cr_assert_geq(outcome.recovered, outcome.acknowledged);
     return outcome;
-}
-
-static void remove_log(void)
-{
-    const char *names[] = {"next-segment.tmp"};
-    uint64_t *segments = NULL;
-    size_t count = 0;
-    cr_assert_eq(segment_list(f.disk, f.log_folder, &segments, &count, NULL), 0);
-    for (size_t i = 0; i < count; i++)
-        cr_assert_eq(disk_remove(f.disk, segment_path(&f, segments[i]), NULL), 0);
-    (void)!disk_remove(f.disk, log_path(&f, names[0]), NULL);
-    mem_free(segments);
 }
 
 Test(log, every_failing_operation_poisons_and_loses_nothing_acknowledged)

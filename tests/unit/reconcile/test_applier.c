@@ -98,9 +98,9 @@ static void add_entry(struct cluster *cluster, size_t log, size_t index, struct 
     frame.entry = buf_bytes(&encoded);
     frame.has_payload = !cluster->withhold || entry.flags == 0;
     cr_assert_eq(block_add(block, &frame, &err), 0, "%s", err.message);
+    struct hash leaf = chain_append(chain, cluster->sha, frame.entry, entry.time);
     if (index % 2 == 0 && frame.has_payload)
-        block_note_fingerprint(block, from->fingerprint);
-    chain_append(chain, cluster->sha, frame.entry, entry.time);
+        block_note(block, from->fingerprint, &leaf);
     buf_free(&encoded);
 }
 

@@ -150,6 +150,46 @@ Test(command, the_number_of_events_has_a_limit)
     mem_free(events);
 }
 
+/* Look-ups are announced some events ahead: no event may be passed over, wherever its write begins. */
+Test(command, prepare_looks_up_every_event_of_many)
+{
+    enum { WRITES = 30, EVENTS = 3, EVERY = 7 };
+    struct site *site = site_alone();
+    struct region_command command = {0};
+    struct region_stream_write writes[WRITES];
+    struct region_new_event events[WRITES][EVENTS];
+    char streams[WRITES][8];
+    memset(events, 0, sizeof(events));
+    for (size_t w = 0; w < WRITES; w++) {
+        snprintf(streams[w], sizeof(streams[w]), "s%zu", w);
+        if (w % EVERY == 0)
+            site_append(site, streams[w], 1 + w * EVENTS + w % EVENTS);
+        writes[w] = (struct region_stream_write){.context = BYTES_LITERAL("bank"),
+                                                 .partition = BYTES_LITERAL("north"),
+                                                 .stream = bytes_of_string(streams[w]),
+                                                 .events = events[w],
+                                                 .event_count = EVENTS};
+        for (size_t i = 0; i < EVENTS; i++) {
+            event_id_of(1 + w * EVENTS + i, events[w][i].id);
+            events[w][i].type = BYTES_LITERAL("T");
+        }
+    }
+    site_indexed(site, 0);
+    command.writes = writes;
+    command.write_count = WRITES;
+    struct sha256 *sha = sha256_new();
+    cr_assert_eq(region_command_prepare(&command, sha, site->index, NULL), 0);
+    sha256_free(sha);
+    for (size_t w = 0; w < WRITES; w++) {
+        cr_assert_eq(writes[w].head_known, w % EVERY == 0);
+        for (size_t i = 0; i < EVENTS; i++) {
+            cr_assert_eq(events[w][i].known, w % EVERY == 0 && i == w % EVENTS);
+            cr_assert_neq(events[w][i].fingerprint, 0);
+        }
+    }
+    site_free(site);
+}
+
 Test(command, prepare_computes_hashes_and_looks_everything_up)
 {
     struct site *site = site_alone();

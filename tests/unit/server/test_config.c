@@ -165,9 +165,57 @@ Test(server_config, rules_about_homes_are_taken_and_checked)
     cr_expect_null(context_type_find(bank, BYTES_LITERAL("Paid")));
     server_config_free(config);
     refused(head, peers, many, ERR_UNSUPPORTED, "home-affinity");
-    refused(head, peers, automatic, ERR_UNSUPPORTED, "assisted");
+    refused(head, peers, automatic, ERR_INVALID, "etcd: endpoints");
     refused(head, peers, stranger, ERR_INVALID, "mars");
     refused(head, peers, endless, ERR_INVALID, "lease_ms");
+}
+
+Test(server_config, etcd_is_taken_with_its_defaults)
+{
+    static const char least[] = "etcd:\n  endpoints: [http://10.0.0.1:2379, https://etcd.example]\n"
+                                "contexts:\n  - name: bank\n    default_home: eu\n    failover: automatic\n";
+    static const char most[] = "etcd:\n  endpoints: ['https://[::1]:2379']\n  prefix: /ledger/a.b-c_d\n  lease_s: 600\n"
+                               "  ca_file: /etc/ca.pem\n  cert_file: me.pem\n  key_file: me.key\n"
+                               "contexts:\n  - name: bank\n    default_home: eu\n";
+    struct server_config *config = NULL;
+    struct err err = {0};
+    char path[DISK_PATH_MAX_BYTES];
+    cr_assert_eq(load(head, peers, least, &config, &err), 0, "%s", err.message);
+    cr_expect_eq(config->etcd.endpoint_count, 2);
+    cr_expect_str_eq(config->etcd.endpoints[1], "https://etcd.example");
+    cr_expect_str_eq(config->etcd.prefix, "/tallystick");
+    cr_expect_str_eq(config->etcd.cluster, "bank");
+    cr_expect_str_eq(config->etcd.region, "eu");
+    cr_expect_eq(config->etcd.lease_s, 10);
+    cr_expect_null(config->etcd.ca_file);
+    server_config_free(config);
+    cr_assert_eq(load(head, peers, most, &config, &err), 0, "%s", err.message);
+    cr_expect_str_eq(config->etcd.prefix, "/ledger/a.b-c_d");
+    cr_expect_eq(config->etcd.lease_s, 600);
+    path_of("me.key", path);
+    cr_expect_str_eq(config->etcd.key_file, path);
+    cr_expect_str_eq(config->etcd.ca_file, "/etc/ca.pem");
+    server_config_free(config);
+}
+
+Test(server_config, etcd_that_cannot_be_is_refused)
+{
+    static const char *const wrong[][2] = {
+        {"etcd:\n  lease_s: 10\n", "endpoints"},
+        {"etcd:\n  endpoints: []\n", "endpoints"},
+        {"etcd:\n  endpoints: ['10.0.0.1:2379']\n", "HOST:PORT"},
+        {"etcd:\n  endpoints: ['http://10.0.0.1:2379/v3']\n", "HOST:PORT"},
+        {"etcd:\n  endpoints: ['http://me:secret@10.0.0.1']\n", "HOST:PORT"},
+        {"etcd:\n  endpoints: ['http://e']\n  lease_s: 1\n", "lease_s must be 2 to 600 seconds"},
+        {"etcd:\n  endpoints: ['http://e']\n  lease_s: 601\n", "lease_s must be 2 to 600 seconds"},
+        {"etcd:\n  endpoints: ['http://e']\n  prefix: tally\n", "prefix"},
+        {"etcd:\n  endpoints: ['http://e']\n  prefix: /tally/\n", "prefix"},
+        {"etcd:\n  endpoints: ['http://e']\n  prefix: '/a b'\n", "prefix"},
+        {"etcd:\n  endpoints: ['http://e']\n  cert_file: me.pem\n", "belong together"},
+        {"etcd:\n  endpoints: ['http://e']\n  password: x\n", "no such setting"},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        refused(head, wrong[i][0], contexts_alone, ERR_INVALID, wrong[i][1]);
 }
 
 Test(server_config, only_regions_that_hold_payloads_make_copies)

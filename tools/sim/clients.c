@@ -366,11 +366,13 @@ static void keep_first(const struct node *node, struct op *op, const struct regi
 static void compare_with_first(const struct node *node, struct op *op, const struct region_result *results)
 {
     struct world *world = node->world;
-    if (atlas_has_moved(world, op->partition) || op->crosses || op->anywhere)
+    if (atlas_has_moved(world, op->partition) || op->crosses)
         return; /* what was told first may have come too late: its fate is looked at in the end */
     for (size_t i = 0; i < op->event_count; i++) {
         struct truth_place place = place_of(node, &results[i]);
         const struct truth_place *first = &op->first[i];
+        if (results[i].commutative)
+            continue; /* two regions may have taken it at once */
         bool same = first->log == place.log && first->index == place.index &&
                     op->first_versions[i] == results[i].stream_version;
         if (!same && truth_is_lost(world, first->log, first->index))

@@ -142,7 +142,7 @@ $(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c $(B)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(filter-out -Werror -Wpedantic -Wcast-qual,$(ALL_CFLAGS)) -c -o $@ $<
 
-$(call OBJECTS,rpc) $(call OBJECTS,client): | $(GEN_O)
+$(call OBJECTS,rpc) $(call OBJECTS,client) $(call OBJECTS,server): | $(GEN_O)
 
 $(foreach m,$(MODULES),$(eval $(call MODULE_ARCHIVE,$(m))))
 

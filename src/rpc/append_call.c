@@ -80,14 +80,14 @@ struct append_call {
     bool reading;
     bool read_all;              /* the client has no more to say, or nothing more is taken from it */
     grpc_byte_buffer *received; /* where gRPC writes */
-    bool has_message;           /* one was read, and waits */
-    struct call_message message;
-    bool reads_with_answer; /* the read under way, of which the write is a part */
-    bool reads_ahead;       /* the next message is read before what was taken is answered */
-    unsigned ahead;         /* messages that may come one by one until the client counts as waiting for its answers */
-    unsigned taken;         /* messages */
+    grpc_byte_buffer *message;  /* one that was read, and waits */
+    bool reads_with_answer;     /* the read under way, of which the write is a part */
+    bool reads_ahead;           /* the next message is read before what was taken is answered */
+    unsigned ahead; /* messages that may come one by one until the client counts as waiting for its answers */
+    unsigned taken; /* messages */
 
-    bool preparing; /* another one, and what comes of it: */
+    bool preparing;                    /* another one, and what comes of it: */
+    grpc_byte_buffer *preparing_bytes; /* until they are in one piece: */
     struct call_message preparing_message;
     struct batch *batch;
     int batch_code; /* why there is none */
@@ -258,7 +258,7 @@ static void release_room(struct append_call *call, size_t size_bytes)
 /* Whether the next message may be read now. */
 static bool wants_message(const struct append_call *call)
 {
-    return call->method == APPEND_STREAM && !over(call) && !call->reading && !call->read_all && !call->has_message &&
+    return call->method == APPEND_STREAM && !over(call) && !call->reading && !call->read_all && call->message == NULL &&
            (call->in_flight == 0 || call->reads_ahead);
 }
 
@@ -443,9 +443,8 @@ static void on_read(struct appender_tag *tag, bool success)
     if (call->received == NULL) {
         call->read_all = true;
     } else {
-        call_message_take(call->received, &call->message);
+        call->message = call->received;
         call->received = NULL;
-        call->has_message = true;
     }
     advance(call);
 }
@@ -469,6 +468,7 @@ static void prepare(struct append_call *call, struct append_tools *tools)
 {
     struct append_job *job = NULL;
     call->batch = NULL;
+    call_message_take(call->preparing_bytes, &call->preparing_message);
     call->batch_code = append_job_new(call->preparing_message.bytes, &job, &call->batch_err);
     if (call->batch_code != 0)
         return;
@@ -576,11 +576,11 @@ static void look_ahead(struct append_call *call)
 
 static bool take_message(struct append_call *call)
 {
-    size_t size_bytes = call->message.bytes.size_bytes;
-    if (!call->has_message || call->preparing || !has_room(call, size_bytes))
+    size_t size_bytes = call->message == NULL ? 0 : grpc_byte_buffer_length(call->message);
+    if (call->message == NULL || call->preparing || !has_room(call, size_bytes))
         return false;
-    call_message_move(&call->message, &call->preparing_message);
-    call->has_message = false;
+    call->preparing_bytes = call->message;
+    call->message = NULL;
     call->preparing = true;
     look_ahead(call);
     call->in_flight++;
@@ -597,9 +597,9 @@ static bool take_message(struct append_call *call)
 
 static void drop_message(struct append_call *call)
 {
-    if (call->has_message)
-        call_message_free(&call->message);
-    call->has_message = false;
+    if (call->message != NULL)
+        grpc_byte_buffer_destroy(call->message);
+    call->message = NULL;
 }
 
 /* --- All of it --- */
@@ -628,7 +628,7 @@ static void advance(struct append_call *call)
             start_reading(call);
         moved = answer_next(call) || moved;
     }
-    if (!over(call) && call->read_all && !call->has_message && !call->preparing && !call->writing &&
+    if (!over(call) && call->read_all && call->message == NULL && !call->preparing && !call->writing &&
         queue_empty(&call->batches))
         end_of_messages(call);
     if (over(call) && at_rest(call))

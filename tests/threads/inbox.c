@@ -69,7 +69,7 @@ int main(void)
     }
     while (total < (size_t)SENDERS * ITEMS_EACH) {
         take_all(next, &total);
-        if (total % 2 == 0)
+        if (total % 16 == 0)
             sched_yield(); /* often something is posted between looking and dozing */
         if (total == (size_t)SENDERS * ITEMS_EACH || !inbox_doze(&inbox))
             continue;

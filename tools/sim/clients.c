@@ -310,7 +310,7 @@ static struct request *new_request(struct world *world, struct op *op)
     return request;
 }
 
-/* What a call thread does: checks, look-ups, and then the region's mail, a little later. */
+/* What the appender does: checks, look-ups, and then the region's mail, a little later. */
 static void run_arrive(struct world *world, struct task *task)
 {
     struct op *op = task->data;

@@ -49,15 +49,15 @@ struct bench_append_counts {
     struct histogram latency; /* of batches, from when they were due */
 };
 
-/* Starts the callers. Connects first: time counts from when all are connected. */
+/* Starts the thread that drives all callers. Time counts from when their calls are open. */
 int bench_append_start(const struct bench_config *config, struct bench_append **ret, struct err *err) MUST_USE;
 /* What was counted so far. Any thread. */
 void bench_append_counts(struct bench_append *append, struct bench_append_counts *ret);
-/* Whether all callers are through. */
+/* Whether the load is through. */
 bool bench_append_finished(struct bench_append *append);
-/* Callers send nothing more. */
+/* Nothing more is sent. */
 void bench_append_stop(struct bench_append *append);
-/* Waits for the callers; the first failure of any of them. Frees nothing. */
+/* Waits until it is through; its first failure. Frees nothing. */
 int bench_append_join(struct bench_append *append, struct err *err) MUST_USE;
 /* After bench_append_join. NULL is fine. */
 void bench_append_free(struct bench_append *append);

@@ -1,3 +1,5 @@
+/* A list without a lock that one thread empties (platform/inbox.h): order, and when a wake-up is due.
+ * tests/threads/inbox.c has the threads. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 

@@ -138,6 +138,8 @@ static int take_cosignatures(const struct region *region, size_t peer, struct by
         code = buf_append(&whole, lines);
     if (code == 0)
         code = note_parse(buf_bytes(&whole), &note, NULL);
+    if (code == 0 && !bytes_equal(note.text, text))
+        code = ERR_CORRUPT; /* the lines bring text of their own, and are on that */
     for (size_t i = 0; code == 0 && i < known->count; i++) {
         int verified = note_verify(&note, &known->keys[i], NULL, NULL);
         code = verified < 0 || verified > 1 ? ERR_CORRUPT : 0;

@@ -422,6 +422,27 @@ static void expect_forged(struct site *eu, struct bytes line)
     cr_assert_eq(site_count(eu, REGION_SAVE_CHECKPOINT), 0);
 }
 
+/* Lines on a longer text, which they bring: put together with the note's they look like its signatures. */
+Test(checkpoint, a_cosignature_that_brings_text_of_its_own_is_refused)
+{
+    struct site *eu = signed_site("us");
+    struct note note;
+    struct buf text, line, lines;
+    buf_init(&text, NOTE_MAX_BYTES);
+    buf_init(&lines, NOTE_MAX_BYTES);
+    cr_assert_eq(note_parse(buf_bytes(&eu->logs[0].note), &note, NULL), 0);
+    cr_assert_eq(buf_append(&text, note.text), 0);
+    cr_assert_eq(buf_append_string(&text, "\nmore\n"), 0);
+    cosignature(eu, "us", buf_bytes(&text), &line);
+    cr_assert_eq(buf_append_string(&lines, "more\n\n"), 0);
+    cr_assert_eq(buf_append(&lines, buf_bytes(&line)), 0);
+    expect_forged(eu, buf_bytes(&lines));
+    buf_free(&text);
+    buf_free(&line);
+    buf_free(&lines);
+    site_free(eu);
+}
+
 Test(checkpoint, forged_cosignatures_are_refused)
 {
     struct site *eu = signed_site("us ap");

@@ -13,7 +13,7 @@ enum { LARGE_PAGE_BYTES = 2 * 1024 * 1024, LARGE_BYTES = 2 * LARGE_PAGE_BYTES };
 
 /* What mem_keep_freed keeps: at the end of each of the heap's parts, of which there is about one a thread that is busy,
  * at most so much; larger blocks than that are the system's, each. */
-enum { KEPT_FREE_BYTES = 16 * 1024 * 1024, KEPT_BLOCK_BYTES = 8 * 1024 * 1024 };
+enum { KEPT_FREE_BYTES = 32 * 1024 * 1024, KEPT_BLOCK_BYTES = 32 * 1024 * 1024 };
 
 static atomic_uint_fast64_t allocation_count;
 static atomic_uint_fast64_t fail_at; /* allocation number that fails; 0 for none */

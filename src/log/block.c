@@ -109,13 +109,13 @@ static int reserve_notes(struct block *block)
     return 0;
 }
 
-void block_note(struct block *block, uint64_t fingerprint, const struct hash *leaf)
+void block_note(struct block *block, uint32_t at, uint64_t fingerprint, const struct hash *leaf)
 {
-    PRE(block->entry_count > 0 && block->padded_size_bytes == 0);
+    PRE(at < block->entry_count);
     if (reserve_notes(block) != 0)
         return;
-    block->notes[block->entry_count - 1] = (struct block_note){.fingerprint = fingerprint, .leaf = *leaf};
-    if (block->leaf_count == block->entry_count - 1)
+    block->notes[at] = (struct block_note){.fingerprint = fingerprint, .leaf = *leaf};
+    if (block->leaf_count == at)
         block->leaf_count++;
 }
 

@@ -71,13 +71,13 @@ int block_add(struct block *block, const struct frame *frame, struct err *err) M
 /* Takes entries off the end again, down to a state remembered earlier as (entry_count, size_bytes): undoes half a
  * batch. */
 void block_truncate(struct block *block, uint32_t entry_count, uint32_t size_bytes);
-/* Remembers, of the entry added last, its fingerprint (entry_fingerprint) and its leaf, so that whoever writes or
- * applies the block while it is in memory need not hash again. When memory runs out they are not remembered, and
- * nothing else happens. */
-void block_note(struct block *block, uint64_t fingerprint, const struct hash *leaf);
-/* What was noted of the entry at that place, 0 when nothing was: always for blocks that were read or received. */
+/* Remembers, of the entry at that place, its fingerprint (entry_fingerprint) and its leaf, so that whoever writes or
+ * applies the block while it is in memory need not hash again. By who made or checked the entry, before the block is
+ * shared. When memory runs out they are not remembered, and nothing else happens. */
+void block_note(struct block *block, uint32_t at, uint64_t fingerprint, const struct hash *leaf);
+/* What was noted of the entry at that place, 0 when nothing was: always for a block that was just read or received. */
 uint64_t block_fingerprint(const struct block *block, uint32_t at);
-/* Whether the leaf of every entry was noted. */
+/* Whether the leaf of every entry was noted, in order. */
 bool block_has_leaves(const struct block *block);
 /* Writes header, CRC and padding. At least one entry. */
 void block_seal(struct block *block);

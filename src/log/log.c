@@ -254,8 +254,8 @@ static int check_last(const struct chain *chain, struct sha256 *sha, struct byte
     return 0;
 }
 
-/* Moves *chain past a block whose leaves whoever made it noted: they are not computed again. What is checked instead is
- * the essay's invariant 5. */
+/* Moves *chain past a block whose leaves whoever made or checked it noted: they are not computed again. What is checked
+ * instead is the essay's invariant 5. */
 static int advance_by_notes(struct chain *chain, struct sha256 *sha, const struct block *block, struct err *err)
 {
     struct bytes elements = block_body(block);

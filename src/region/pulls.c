@@ -70,6 +70,7 @@ static void reject(struct region *region, uint32_t log, const char *why, struct 
 struct taking {
     struct region *region;
     uint32_t log;
+    struct block *block; /* that was received, for notes; NULL: one that is stored already */
 };
 
 static int take_entry(void *context, const struct chain_entry *chain_entry, struct err *err)
@@ -79,6 +80,9 @@ static int take_entry(void *context, const struct chain_entry *chain_entry, stru
     uint64_t fingerprint = chain_entry->frame.has_payload
                                ? entry_fingerprint(region->sha, &chain_entry->entry, chain_entry->frame.payload)
                                : 0;
+    if (taking->block != NULL)
+        block_note(taking->block, (uint32_t)(chain_entry->entry.index - taking->block->first_index), fingerprint,
+                   &chain_entry->leaf);
     if (homes_late(region, taking->log, &chain_entry->entry))
         return 0; /* it has no effect: its id is free */
     bool with_head = taking->log == 0 && (chain_entry->entry.flags & ENTRY_FLAG_CONTROL) == 0;
@@ -164,7 +168,7 @@ static bool is_held_up(const struct region *region, uint32_t log, const struct b
 static int take_block(struct region *region, uint32_t log, struct block *block, struct err *err)
 {
     struct region_log *pulled = region->logs[log];
-    struct taking taking = {.region = region, .log = log};
+    struct taking taking = {.region = region, .log = log, .block = block};
     int code = mirror_check_block(&pulled->mirror, region->sha, block, take_received, &taking, err);
     if (code != 0) {
         overlay_undo(&region->overlay, log, block->first_index);

@@ -159,7 +159,7 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
         code = err_no_memory(err, "an entry");
     if (code == 0) {
         struct hash leaf = chain_append(chain, region->sha, frame.entry, entry->time);
-        block_note(region->open_block, fingerprint, &leaf);
+        block_note(region->open_block, region->open_block->entry_count - 1, fingerprint, &leaf);
         region->last_time = entry->time;
     }
     return code;

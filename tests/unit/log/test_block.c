@@ -159,7 +159,7 @@ Test(block, remembers_fingerprints_of_entries_and_of_none_that_was_taken_off)
     uint32_t size = block->size_bytes;
     for (uint64_t i = 1; i <= 20; i++) {
         cr_assert_eq(block_add(block, &frame, NULL), 0);
-        block_note(block, 100 + i, &leaf);
+        block_note(block, block->entry_count - 1, 100 + i, &leaf);
     }
     cr_assert_eq(block_fingerprint(block, 0), 0);
     cr_assert_eq(block_fingerprint(block, 1), 101);
@@ -167,7 +167,7 @@ Test(block, remembers_fingerprints_of_entries_and_of_none_that_was_taken_off)
     block_truncate(block, 1, size);
     cr_assert_eq(block_add(block, &frame, NULL), 0);
     cr_assert_eq(block_fingerprint(block, 1), 0);
-    block_note(block, 7, &leaf);
+    block_note(block, block->entry_count - 1, 7, &leaf);
     cr_assert_eq(block_fingerprint(block, 1), 7);
     block_seal(block);
     cr_assert_eq(block_from_bytes(block_bytes(block), &copy, NULL), 0);
@@ -184,18 +184,18 @@ Test(block, has_leaves_when_each_of_its_entries_does)
     cr_assert_eq(block_new(0, f.chain.log_id, &block, NULL), 0);
     cr_assert_eq(block_add(block, &frame, NULL), 0);
     cr_assert_not(block_has_leaves(block));
-    block_note(block, 0, &leaf);
+    block_note(block, block->entry_count - 1, 0, &leaf);
     cr_assert(block_has_leaves(block));
     uint32_t size = block->size_bytes;
     cr_assert_eq(block_add(block, &frame, NULL), 0);
     cr_assert_not(block_has_leaves(block));
-    block_note(block, 0, &leaf);
+    block_note(block, block->entry_count - 1, 0, &leaf);
     block_truncate(block, 1, size);
     cr_assert(block_has_leaves(block));
     cr_assert_eq(block_add(block, &frame, NULL), 0);
     cr_assert_not(block_has_leaves(block), "the one that was noted there was taken off");
     cr_assert_eq(block_add(block, &frame, NULL), 0);
-    block_note(block, 0, &leaf);
+    block_note(block, block->entry_count - 1, 0, &leaf);
     cr_assert_not(block_has_leaves(block), "one is missing in between");
     block_release(block);
 }
@@ -208,10 +208,10 @@ Test(block, without_memory_for_fingerprints_nothing_else_happens)
     cr_assert_eq(block_new(0, f.chain.log_id, &block, NULL), 0);
     cr_assert_eq(block_add(block, &frame, NULL), 0);
     mem_fail_at(1);
-    block_note(block, 7, &leaf);
+    block_note(block, block->entry_count - 1, 7, &leaf);
     mem_fail_at(0);
     cr_assert_eq(block_fingerprint(block, 0), 0);
-    block_note(block, 7, &leaf);
+    block_note(block, block->entry_count - 1, 7, &leaf);
     cr_assert_eq(block_fingerprint(block, 0), 7);
     block_release(block);
 }

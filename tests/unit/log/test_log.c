@@ -272,7 +272,7 @@ static struct block *make_noted_block(struct chain *chain, uint32_t entry_count)
         cr_assert_eq(frame_next_entry(&elements, &frame, &entry, NULL), 0);
         cr_assert_eq(block_add(block, &frame, NULL), 0);
         struct hash leaf = chain_append(chain, f.sha, frame.entry, entry.time);
-        block_note(block, 0, &leaf);
+        block_note(block, block->entry_count - 1, 0, &leaf);
     }
     block_release(plain);
     return block;

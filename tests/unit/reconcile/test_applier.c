@@ -100,7 +100,7 @@ static void add_entry(struct cluster *cluster, size_t log, size_t index, struct 
     cr_assert_eq(block_add(block, &frame, &err), 0, "%s", err.message);
     struct hash leaf = chain_append(chain, cluster->sha, frame.entry, entry.time);
     if (index % 2 == 0 && frame.has_payload)
-        block_note(block, from->fingerprint, &leaf);
+        block_note(block, block->entry_count - 1, from->fingerprint, &leaf);
     buf_free(&encoded);
 }
 

@@ -94,6 +94,28 @@ Test(pulls, a_block_is_written_as_it_came_and_acknowledged_when_durable)
     site_free(eu);
 }
 
+/* What was hashed to check it is not hashed again to write and to apply it. */
+Test(pulls, a_block_that_was_checked_has_the_notes_of_its_maker)
+{
+    struct site *us = source(1);
+    struct site *eu = site_accepting("us ap");
+    const struct block *made = us->logs[0].blocks[0];
+    struct block *received = NULL;
+    site_meet(eu, us);
+    cr_assert_eq(block_from_bytes(block_bytes(made), &received, NULL), 0);
+    cr_assert_not(block_has_leaves(received));
+    send_block(eu, "us", received);
+    cr_assert(block_has_leaves(received));
+    for (uint32_t i = 0; i < made->entry_count; i++) {
+        cr_assert_neq(block_fingerprint(made, i), 0);
+        cr_assert_eq(block_fingerprint(received, i), block_fingerprint(made, i));
+        cr_assert(hash_equal(&received->notes[i].leaf, &made->notes[i].leaf));
+    }
+    block_release(received);
+    site_free(us);
+    site_free(eu);
+}
+
 Test(pulls, several_blocks_may_be_written_at_once_up_to_a_limit)
 {
     struct site *us = source(REGION_MIRROR_WRITES_MAX + 1);

@@ -27,6 +27,14 @@ enum {
     ADMIN_REQUEST_MAX_BYTES = NOTE_MAX_BYTES + 8 * 1024,
 };
 
+/* A witness that is no peer, to which the own log's checkpoints are submitted. */
+struct witness_status {
+    char name[64]; /* as the configuration says it */
+    bool up;       /* it cosigned the last one that was submitted */
+    uint64_t cosigned_size;
+    char error[TALLY_ERROR_MESSAGE_MAX_BYTES]; /* why it did not; "" */
+};
+
 /* A copy of the region's state at one moment. */
 struct admin_status {
     bool accepting;
@@ -41,6 +49,8 @@ struct admin_status {
     size_t drift_count;
     struct drift_verdict drifts[ADMIN_DRIFTS_MAX]; /* comparisons with peers, those that differ first */
     struct takeover_status takeover;
+    size_t witness_count;
+    struct witness_status witnesses[REGION_WITNESSES_MAX];
     uint64_t now_mono_us;
 };
 

@@ -305,6 +305,40 @@ static int takeovers(const struct admin_status *status, struct buf *out)
     return code;
 }
 
+static double witness_up(const struct sample *sample)
+{
+    return sample->status->witnesses[sample->at].up;
+}
+
+static double witness_cosigned(const struct sample *sample)
+{
+    return (double)sample->status->witnesses[sample->at].cosigned_size;
+}
+
+static const struct family witness_families[] = {
+    {"tally_witness_up", "gauge", "1 when the witness cosigned the last checkpoint that was submitted.", witness_up},
+    {"tally_witness_cosigned_entries", "gauge", "Entries of this region's log that the witness has cosigned.",
+     witness_cosigned},
+};
+
+static int witnesses(const struct admin_status *status, struct buf *out)
+{
+    int code = 0;
+    for (size_t f = 0; code == 0 && f < sizeof(witness_families) / sizeof(witness_families[0]); f++) {
+        const struct family *family = &witness_families[f];
+        code = head(out, family->name, family->type, family->help);
+        for (size_t i = 0; code == 0 && i < status->witness_count; i++) {
+            const struct sample sample = {.status = status, .at = i};
+            code = buf_append_format(out, "%s{witness=\"", family->name);
+            if (code == 0)
+                code = label(out, status->witnesses[i].name);
+            if (code == 0)
+                code = buf_append_format(out, "\"} %.0f\n", family->read(&sample));
+        }
+    }
+    return code;
+}
+
 static int drifts(const struct admin_status *status, struct buf *out)
 {
     int code = 0;
@@ -356,6 +390,8 @@ void page_metrics(struct admin *admin, struct response *response)
         code = contexts(status, &response->body);
     if (code == 0)
         code = takeovers(status, &response->body);
+    if (code == 0)
+        code = witnesses(status, &response->body);
     if (code == 0)
         code = drifts(status, &response->body);
     if (code == 0)

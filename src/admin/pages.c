@@ -120,6 +120,15 @@ static void add_takeover_reasons(const struct admin_status *status, json_t *reas
         add_reason(reasons, "not seized", false, takeover->context, takeover->loss);
 }
 
+/* Not fatal: what is published lacks a cosignature that an auditor may ask for. */
+static void add_witness_reasons(const struct admin_status *status, json_t *reasons)
+{
+    for (size_t i = 0; i < status->witness_count; i++) {
+        if (status->witnesses[i].error[0] != '\0')
+            add_reason(reasons, "witness", false, status->witnesses[i].name, status->witnesses[i].error);
+    }
+}
+
 void page_health(struct admin *admin, struct response *response)
 {
     char damage[TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -136,6 +145,7 @@ void page_health(struct admin *admin, struct response *response)
     add_drift_reasons(status, reasons);
     add_context_reasons(status, reasons);
     add_takeover_reasons(status, reasons);
+    add_witness_reasons(status, reasons);
     answer_json(
         fatal ? 503 : 200,
         json_pack("{s:b,s:s,s:o}", "healthy", !fatal, "region", admin->backend->config->region, "reasons", reasons),

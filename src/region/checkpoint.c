@@ -4,6 +4,10 @@
  * hears of it. A checkpoint is checked against the root at its size, which is remembered for every block boundary; logs
  * sign at boundaries only. One save of a log is under way at a time.
  *
+ * Published is what a peer has cosigned, which holds the entries; in a region without peers, what a witness has.
+ * Witnesses that are no peers (config.witnesses) only add their lines; but while they answer, a checkpoint is held back
+ * for REGION_WITNESS_WAIT_US, so that who reads what is published finds them.
+ *
  * A signed checkpoint of a size that we know with another root is a fork: two histories. Nothing is merged; the note is
  * kept as evidence. */
 #include "base/assert.h"
@@ -42,6 +46,8 @@ static int make_note(struct region *region, const struct checkpoint *checkpoint,
     buf_init(&ret->cosigners, NOTE_MAX_BYTES / 2);
     ret->checkpoint = *checkpoint;
     ret->cosigned_by = 0;
+    ret->witnessed_by = 0;
+    ret->signed_us = region->now.mono_us;
     ret->cosigner_count = 0;
     int code = checkpoint_format(checkpoint, &ret->text);
     if (code == 0)
@@ -91,9 +97,31 @@ static void sign_own(struct region *region, struct region_update *update)
         keep_note(region, &note);
 }
 
+/* Whether it may be published: who holds the entries has cosigned it. */
+static bool may_be_published(const struct region *region, const struct kept_note *kept)
+{
+    return kept->cosigned_by != 0 || (region->config.peer_count == 0 && kept->witnessed_by != 0);
+}
+
+/* Until when it is held back for witnesses; 0: it is not. */
+static uint64_t held_back_until_us(const struct region *region, const struct kept_note *kept)
+{
+    uint64_t until_us = kept->signed_us + REGION_WITNESS_WAIT_US;
+    bool waits = (region->witnesses_up & ~kept->witnessed_by) != 0 && region->now.mono_us < until_us;
+    return waits ? until_us : 0;
+}
+
 uint64_t checkpoint_deadline_us(const struct region *region)
 {
-    return wants_signature(region) ? region->last_signed_us + region->config.checkpoint_interval_us : REGION_NEVER;
+    uint64_t deadline_us =
+        wants_signature(region) ? region->last_signed_us + region->config.checkpoint_interval_us : REGION_NEVER;
+    for (size_t i = 0; i < region->kept_count; i++) {
+        uint64_t until_us =
+            may_be_published(region, &region->kept[i]) ? held_back_until_us(region, &region->kept[i]) : 0;
+        if (until_us != 0 && until_us < deadline_us)
+            deadline_us = until_us;
+    }
+    return deadline_us;
 }
 
 static void publish(struct region *region, struct region_update *update)
@@ -103,7 +131,7 @@ static void publish(struct region *region, struct region_update *update)
         struct kept_note *kept = &region->kept[i];
         bool better = kept->checkpoint.size > own->published_size ||
                       (kept->checkpoint.size == own->published_size && kept->cosigner_count > own->published_cosigners);
-        if (kept->cosigner_count == 0 || !better)
+        if (!may_be_published(region, kept) || held_back_until_us(region, kept) != 0 || !better)
             continue;
         INVARIANT(kept->checkpoint.size <= own->checkpoint.size); /* what is kept is stored, or being stored */
         struct buf note;
@@ -120,13 +148,11 @@ static void publish(struct region *region, struct region_update *update)
     }
 }
 
-/* Appends those of the peer's lines that are valid cosignatures on the text: of keys that are not known here, as during
- * a rotation, nothing can be said. ERR_CORRUPT when there is none, or one by a known key that is not valid;
+/* Appends those of the lines that are valid cosignatures on the text: of keys that are not known here, as during a
+ * rotation, nothing can be said. ERR_CORRUPT when there is none, or one by a known key that is not valid;
  * ERR_NO_MEMORY. */
-static int take_cosignatures(const struct region *region, size_t peer, struct bytes text, struct bytes lines,
-                             struct buf *out)
+static int take_cosignatures(const struct keyring *known, struct bytes text, struct bytes lines, struct buf *out)
 {
-    const struct keyring *known = &region->config.peers[peer].cosign_keys;
     size_t before_bytes = out->size_bytes;
     struct note note;
     struct buf whole;
@@ -163,7 +189,8 @@ void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, stru
         struct kept_note *kept = &region->kept[i];
         if (kept->checkpoint.size != size || (kept->cosigned_by & (1u << peer)) != 0)
             continue;
-        int code = take_cosignatures(region, peer, buf_bytes(&kept->text), lines, &kept->cosigners);
+        int code =
+            take_cosignatures(&region->config.peers[peer].cosign_keys, buf_bytes(&kept->text), lines, &kept->cosigners);
         if (code == ERR_CORRUPT)
             region_alarm(update, 0, lines, "peer %s sent a cosignature for size %llu that does not verify",
                          region->config.peers[peer].region, (unsigned long long)size);
@@ -172,6 +199,31 @@ void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, stru
         kept->cosigned_by |= 1u << peer;
         kept->cosigner_count++;
     }
+    publish(region, update);
+}
+
+void checkpoint_witnessed(struct region *region, size_t witness, uint64_t size, struct bytes lines,
+                          struct region_update *update)
+{
+    PRE(witness < region->config.witness_count);
+    uint32_t bit = 1u << witness;
+    region->witnesses_up &= ~bit;
+    for (size_t i = 0; size > 0 && i < region->kept_count; i++) {
+        struct kept_note *kept = &region->kept[i];
+        if (kept->checkpoint.size != size || (kept->witnessed_by & bit) != 0)
+            continue;
+        int code =
+            take_cosignatures(&region->config.witnesses[witness], buf_bytes(&kept->text), lines, &kept->cosigners);
+        if (code == ERR_CORRUPT)
+            region_alarm(update, 0, lines, "witness %s sent a cosignature for size %llu that does not verify",
+                         region->config.witnesses[witness].keys[0].name, (unsigned long long)size);
+        if (code != 0)
+            return;
+        kept->witnessed_by |= bit;
+        kept->cosigner_count++;
+    }
+    if (size > 0)
+        region->witnesses_up |= bit;
     publish(region, update);
 }
 

@@ -343,6 +343,9 @@ static void dispatch(struct region *region, const struct region_event *event, st
     case REGION_ACKNOWLEDGED:
         peers_acknowledged(region, event, update);
         return;
+    case REGION_WITNESSED:
+        checkpoint_witnessed(region, event->witness, event->size, event->note, update);
+        return;
     case REGION_GIVE_UP:
         durability_give_up(region, event->number, update);
         return;
@@ -390,10 +393,10 @@ int region_step(struct region *region, const struct region_event *event, struct 
     freshness_update(region);
     pulls_choose(region, update);
     checkpoint_resume(region, update);
-    update->deadline_mono_us =
-        earlier(update->deadline_mono_us, earlier(region->assist_at_us, handover_deadline_us(region)));
     update->deadline_mono_us = earlier(earlier(peers_deadline_us(region), pulls_deadline_us(region)),
                                        earlier(checkpoint_deadline_us(region), incarnation_deadline_us(region)));
+    update->deadline_mono_us =
+        earlier(update->deadline_mono_us, earlier(region->assist_at_us, handover_deadline_us(region)));
     update->deadline_mono_us =
         earlier(earlier(update->deadline_mono_us, inquiry_deadline_us(region)), lease_deadline_us(region));
     return 0;

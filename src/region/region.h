@@ -43,6 +43,7 @@ enum {
     REGION_COMMANDS_PENDING_MAX = 4096, /* batches accepted and not yet durable */
     REGION_UNINDEXED_MAX = 1024 * 1024, /* entries the index may be behind before appends are refused */
     REGION_ADDRESS_MAX_BYTES = 255,
+    REGION_WITNESSES_MAX = 8,
     REGION_CONTROL_PARTITIONS_MAX = 20000, /* partitions that one control command changes */
     REGION_CHANGES_PENDING_MAX = 100000,   /* authority changes received and not applied yet */
     REGION_SETTLE_ITEMS_MAX = 256,         /* late events that one command settles */
@@ -261,13 +262,16 @@ struct region_config {
     struct context_table contexts; /* of the configuration; outlives the region */
     size_t peer_count;
     struct region_peer_config peers[REGION_PEERS_MAX];
-    uint64_t checkpoint_interval_us; /* sign at most this often */
-    uint64_t hello_interval_us;      /* heartbeat */
-    uint64_t peer_timeout_us;        /* a peer not heard of for this long is down */
-    bool fresh;                      /* the incarnation was begun just now: nobody can hold anything of it */
-    bool restored;                   /* from a backup: what was signed after it is not remembered, so its log ends */
-    bool accept_isolated;            /* with no peer reachable, begin a new incarnation instead of waiting … */
-    uint64_t isolation_wait_us;      /* … this long after the start */
+    size_t witness_count;
+    struct keyring
+        witnesses[REGION_WITNESSES_MAX]; /* that are no peers: whose cosignatures are published beside theirs */
+    uint64_t checkpoint_interval_us;     /* sign at most this often */
+    uint64_t hello_interval_us;          /* heartbeat */
+    uint64_t peer_timeout_us;            /* a peer not heard of for this long is down */
+    bool fresh;                          /* the incarnation was begun just now: nobody can hold anything of it */
+    bool restored;              /* from a backup: what was signed after it is not remembered, so its log ends */
+    bool accept_isolated;       /* with no peer reachable, begin a new incarnation instead of waiting … */
+    uint64_t isolation_wait_us; /* … this long after the start */
     struct region_limits limits;
 };
 
@@ -308,9 +312,11 @@ enum region_event_type {
     REGION_PULL_CHECKPOINT,  /* a note came in on a pull of ours: peer, log, note */
     REGION_ACKNOWLEDGED,     /* a peer that pulls from us has stored: peer, log, size, cosignature line (may be empty),
                                 cosigned_size */
-    REGION_GIVE_UP,          /* nobody waits for the command with `number` any more: if it only waits for copies, it is
-                                answered with ERR_TIMEOUT */
-    REGION_TIMER,            /* the deadline of the last update was reached */
+    REGION_WITNESSED, /* a witness cosigned the own log's checkpoint of `size`: witness, note (its lines); size 0: it
+                         fails, and is not to be waited for */
+    REGION_GIVE_UP,   /* nobody waits for the command with `number` any more: if it only waits for copies, it is
+                         answered with ERR_TIMEOUT */
+    REGION_TIMER,     /* the deadline of the last update was reached */
 };
 
 struct region_held {
@@ -326,6 +332,7 @@ struct region_event {
     struct region_command *command;
     uint64_t number; /* GIVE_UP */
     size_t peer;     /* place in config.peers */
+    size_t witness;  /* WITNESSED: place in config.witnesses */
     uint32_t log;
     uint64_t size;
     struct block *block; /* the region takes a reference of its own if it keeps it */

@@ -13,9 +13,10 @@
 
 enum {
     REGION_NO_PEER = REGION_PEERS_MAX,
-    REGION_READY_BLOCKS_MAX = 4,   /* full blocks that wait behind the one being written */
-    REGION_MIRROR_WRITES_MAX = 64, /* blocks of one mirror that are being written */
-    REGION_KEPT_NOTES_MAX = 8,     /* own checkpoints that may still be cosigned */
+    REGION_READY_BLOCKS_MAX = 4,              /* full blocks that wait behind the one being written */
+    REGION_MIRROR_WRITES_MAX = 64,            /* blocks of one mirror that are being written */
+    REGION_KEPT_NOTES_MAX = 8,                /* own checkpoints that may still be cosigned */
+    REGION_WITNESS_WAIT_US = 2 * 1000 * 1000, /* that a checkpoint is held back for witnesses that answer */
     REGION_EFFECTS_SLACK = 512,
     REGION_BACKOFF_FIRST_US = 100 * 1000,
     REGION_BACKOFF_MAX_US = 5 * 1000 * 1000,
@@ -27,10 +28,12 @@ enum {
 /* An own checkpoint, with the cosignatures that came in for it. */
 struct kept_note {
     struct checkpoint checkpoint;
-    struct buf note;      /* as signed */
-    struct buf text;      /* its text alone, for checking cosignatures */
-    struct buf cosigners; /* their lines */
-    uint32_t cosigned_by; /* bit per peer */
+    struct buf note;       /* as signed */
+    struct buf text;       /* its text alone, for checking cosignatures */
+    struct buf cosigners;  /* their lines */
+    uint32_t cosigned_by;  /* bit per peer */
+    uint32_t witnessed_by; /* bit per witness */
+    uint64_t signed_us;
     size_t cosigner_count;
 };
 
@@ -167,6 +170,7 @@ struct region {
 
     struct kept_note kept[REGION_KEPT_NOTES_MAX]; /* ring, newest last */
     size_t kept_count;
+    uint32_t witnesses_up; /* bit per witness: its last answer was a cosignature */
     uint64_t last_signed_us;
     struct time_now now;
 };
@@ -343,6 +347,8 @@ void checkpoint_received(struct region *region, uint32_t log, size_t peer, struc
                          struct region_update *update);
 void checkpoint_cosigned(struct region *region, size_t peer, uint64_t size, struct bytes lines,
                          struct region_update *update);
+void checkpoint_witnessed(struct region *region, size_t witness, uint64_t size, struct bytes lines,
+                          struct region_update *update);
 /* A note that a peer holds of a log: only looked at for a fork, and for its size. */
 void checkpoint_compare(struct region *region, uint32_t log, struct bytes note, struct region_update *update);
 /* The keys of the log's region. */

@@ -14,6 +14,7 @@
 #include "log/log.h"
 #include "server/config_contexts.h"
 #include "server/config_etcd.h"
+#include "server/config_witnesses.h"
 #include "server/keys.h"
 
 enum { CONFIG_MAX_BYTES = 1024 * 1024, TEXT_MAX = 1023, INTERVAL_MIN_MS = 10, INTERVAL_MAX_MS = 3600 * 1000 };
@@ -51,6 +52,8 @@ struct config_file {
     struct file_database *projection_databases;
     unsigned projection_databases_count;
     struct file_etcd *etcd;
+    struct file_witness *witnesses;
+    unsigned witnesses_count;
 };
 
 #define TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_MAX)
@@ -102,6 +105,8 @@ static const cyaml_schema_field_t top_fields[] = {
                          projection_databases, &database_schema, 0, PROJECTION_SERVERS_MAX),
     CYAML_FIELD_MAPPING_PTR("etcd", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, etcd,
                             config_etcd_fields),
+    CYAML_FIELD_SEQUENCE("witnesses", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, witnesses,
+                         &config_witness_schema, 0, REGION_WITNESSES_MAX),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t top_schema = {
@@ -448,6 +453,8 @@ int server_config_load(struct disk *disk, const char *folder, struct server_conf
         code = take_databases(config, config->file, err);
     if (code == 0)
         code = config_etcd_take(config, config->file->etcd, err);
+    if (code == 0)
+        code = config_witnesses_take(config, config->file->witnesses, config->file->witnesses_count, err);
     if (code != 0)
         err_wrap(err, code, "%s", path);
     if (code == 0)

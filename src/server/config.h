@@ -32,6 +32,8 @@ struct server_config {
     struct projection_server databases[PROJECTION_SERVERS_MAX]; /* that projections may lie in */
     struct etcd_config etcd;                                    /* endpoint_count 0: none */
     char etcd_files[3][DISK_PATH_MAX_BYTES];                    /* etcd.ca_file, cert_file and key_file point here */
+    const char *witness_names[REGION_WITNESSES_MAX];            /* of region.witnesses */
+    const char *witness_urls[REGION_WITNESSES_MAX];             /* without a / at the end */
     struct region_config region;
 };
 

@@ -10,6 +10,7 @@
  *   comparer    nothing; compares what was derived with what peers have (drift.c)
  *   guard       the conversation with etcd; renews the lease there, and has the region seize what is lost
  *   tiler       every log's Merkle tiles; decides which checkpoint is shown
+ *   submitter   the conversation with witnesses that are no peers
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
  *   gRPC        see rpc/rpc.h
  *   HTTP        see admin/admin.h
@@ -92,6 +93,7 @@ struct drift;
 struct guard;
 struct peers;
 struct projector;
+struct submitter;
 struct tiler;
 
 struct server {
@@ -115,7 +117,8 @@ struct server {
     struct projector *projector;
     struct drift *drift;
     struct tiler *tiler;
-    struct guard *guard; /* NULL: no etcd is configured */
+    struct submitter *submitter; /* NULL: no witnesses are configured */
+    struct guard *guard;         /* NULL: no etcd is configured */
     struct rpc_server *rpc;
     struct admin *admin;
     pthread_t sequencer, writer, indexer, settler, scrubber;
@@ -147,6 +150,13 @@ int guard_start(struct server *server, struct guard **ret, struct err *err) MUST
 void guard_stop(struct guard *guard);
 /* Any thread. */
 void guard_status(struct server *server, struct takeover_status *ret);
+
+/* submitter.c. *ret is left alone when no witnesses are configured. */
+int submitter_start(struct server *server, struct submitter **ret, struct err *err) MUST_USE;
+/* Once server->stopping is set, and before the tiler stops. NULL is fine. */
+void submitter_stop(struct submitter *submitter);
+/* How many there are. Any thread. */
+size_t submitter_status(struct server *server, struct witness_status ret[REGION_WITNESSES_MAX]);
 
 /* messages.c. NULL when memory runs out. */
 struct message *message_new(enum region_event_type type);

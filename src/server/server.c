@@ -149,6 +149,8 @@ static int serve(struct server *server, struct err *err)
         code = start_thread(&server->settler, settler_run, server, err);
     if (code == 0)
         code = guard_start(server, &server->guard, err);
+    if (code == 0)
+        code = submitter_start(server, &server->submitter, err);
     if (code != 0)
         server_die(server, "%s", err->message);
     return serve_http(server, err);
@@ -241,6 +243,7 @@ static void stop_threads(struct server *server)
     if (server->rpc != NULL)
         rpc_server_stop(server->rpc);
     guard_stop(server->guard);
+    submitter_stop(server->submitter);
     if (server->rpc != NULL)
         pthread_join(server->settler, NULL); /* it waits for answers, which end with the mail */
     mailbox_close(

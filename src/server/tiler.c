@@ -3,7 +3,8 @@
  *
  * A checkpoint is shown once the tiles cover it and lead to its root, never before: whoever has seen a size finds every
  * tile of it. For the own log of a region that has peers it is the published checkpoint, which a peer has cosigned;
- * with no peers it is the signed one; for a mirror the latest that came with the log.
+ * with no peers the signed one, or the one that a witness has cosigned, where there are witnesses; for a mirror the
+ * latest that came with the log.
  *
  * Invariants:
  *  1. view->note covers at most the committed tiles, and its root was computed through them.
@@ -153,7 +154,9 @@ static int load_note(struct server *server, size_t log, struct buf *out, struct 
 {
     bool own = log == 0;
     bool alone = server->config->region.peer_count == 0;
-    int code = own && alone ? ERR_NOT_FOUND : log_load_checkpoint(server->store.logs[log], true, out, err);
+    int code = own && alone && server->config->region.witness_count == 0
+                   ? ERR_NOT_FOUND
+                   : log_load_checkpoint(server->store.logs[log], true, out, err);
     if (code == ERR_NOT_FOUND && (!own || alone))
         code = log_load_checkpoint(server->store.logs[log], false, out, err);
     return code;

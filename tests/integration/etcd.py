@@ -24,7 +24,7 @@ class Etcd:
     def command(self):
         return ['etcd', '--data-dir', str(self.folder), '--listen-client-urls', self.url, '--advertise-client-urls', self.url,
                 '--listen-peer-urls', self.peer_url, '--initial-advertise-peer-urls', self.peer_url, '--initial-cluster', f'default={self.peer_url}',
-                '--logger', 'zap', '--log-level', 'error', '--unsafe-no-fsync']
+                '--logger', 'zap', '--log-level', 'error', '--unsafe-no-fsync', '--heartbeat-interval', '50', '--election-timeout', '500']
 
     def start(self):
         with open(self.output, 'ab') as output:

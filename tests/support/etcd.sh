@@ -6,7 +6,7 @@ folder=$(mktemp -d)
 ports=$(/usr/bin/python3 -c 'import socket; s = [socket.create_server(("127.0.0.1", 0)) for _ in "ab"]; print(*(x.getsockname()[1] for x in s))')
 url=http://127.0.0.1:${ports% *} peer=http://127.0.0.1:${ports#* }
 etcd --data-dir "$folder/data" --listen-client-urls "$url" --advertise-client-urls "$url" --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
-    --initial-cluster "default=$peer" --logger zap --log-level error --unsafe-no-fsync > "$folder/log" 2>&1 &
+    --initial-cluster "default=$peer" --logger zap --log-level error --unsafe-no-fsync --heartbeat-interval 50 --election-timeout 500 > "$folder/log" 2>&1 &
 server=$!
 finish() {
     kill -9 "$server" 2> /dev/null || true

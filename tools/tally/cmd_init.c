@@ -387,7 +387,15 @@ static int config_write(const struct init_options *options, struct err *err)
         "# /tallystick); ca_file, cert_file, key_file for https. (default none)\n"
         "# etcd:\n"
         "#   endpoints: [http://127.0.0.1:2379]\n"
-        "#   lease_s: 10\n";
+        "#   lease_s: 10\n"
+        "\n# Witnesses that are no peers, up to eight: the log's checkpoints are submitted to them "
+        "(c2sp.org/tlog-witness), "
+        "and\n"
+        "# published with their cosignatures. key: the witness's public key. (default none)\n"
+        "# witnesses:\n"
+        "#   - name: acme\n"
+        "#     key: witness.acme.example/w1+82ccc88e+BOHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx\n"
+        "#     url: https://witness.acme.example\n";
     char path[DISK_PATH_MAX_BYTES];
     struct buf text;
     buf_init(&text, CONFIG_MAX_BYTES);

@@ -59,6 +59,14 @@ Test(metrics, have_automatic_failover)
     expect_line("\ntally_automatic_failover_refusals_total 5.000\n");
 }
 
+Test(metrics, have_the_witnesses)
+{
+    stage.status.witness_count = 1;
+    stage.status.witnesses[0] = (struct witness_status){.name = "acme", .up = true, .cosigned_size = 77};
+    expect_line("\ntally_witness_up{witness=\"acme\"} 1\n");
+    expect_line("\ntally_witness_cosigned_entries{witness=\"acme\"} 77\n");
+}
+
 Test(metrics, have_the_comparisons_with_peers)
 {
     stage.status.drifts[0] =

@@ -100,6 +100,13 @@ Test(pages, automatic_failover_that_is_none_is_a_reason_but_no_outage)
     expect_reason(200, "not seized", false);
 }
 
+Test(pages, a_witness_that_does_not_cosign_is_a_reason_but_no_outage)
+{
+    stage.status.witness_count = 1;
+    stage.status.witnesses[0] = (struct witness_status){.name = "acme", .error = "HTTP 500"};
+    expect_reason(200, "witness", false);
+}
+
 Test(pages, status_shows_logs_and_peers)
 {
     stage.status.logs[0].size = 10;

@@ -37,6 +37,13 @@ void site_cosign_signer(const char *region, struct note_signer *ret)
     signer(name, NOTE_KEY_COSIGNATURE, 2, ret);
 }
 
+void site_witness_signer(const char *witness, struct note_signer *ret)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "witness.example/%s", witness);
+    signer(name, NOTE_KEY_COSIGNATURE, (uint8_t)witness[0], ret);
+}
+
 static struct context_table contexts(struct site *site)
 {
     static const struct context_home homes[] = {{.partition = "west", .region = "us"}};
@@ -106,8 +113,15 @@ struct site *site_new(const char *region, const char *peers)
     return site_new_promising(region, peers, NULL);
 }
 
+static void add_witness(struct site *site, const char *name)
+{
+    struct note_signer key;
+    site_witness_signer(name, &key);
+    site->config.witnesses[site->config.witness_count++] = (struct keyring){1, {key.verifier}};
+}
+
 static struct site *new_with(const char *region, const char *peers, const struct promises *policy,
-                             const struct context_rules *rules)
+                             const struct context_rules *rules, bool witnessed)
 {
     struct site *site = site_bare();
     struct region_log_found found = {.checkpoint = {0}};
@@ -117,6 +131,10 @@ static struct site *new_with(const char *region, const char *peers, const struct
         site->table[0].rules = *rules;
     struct err err = {0};
     site_configure(site, region, peers);
+    if (witnessed) {
+        add_witness(site, "one");
+        add_witness(site, "two");
+    }
     origin_of(region, found.origin);
     chain_init(&found.chain, site->sha, bytes_of_string(found.origin));
     cr_assert_eq(region_new(&site->config, &found, 1, site->index, &site->region, &err), 0, "%s", err.message);
@@ -125,12 +143,17 @@ static struct site *new_with(const char *region, const char *peers, const struct
 
 struct site *site_new_promising(const char *region, const char *peers, const struct promises *policy)
 {
-    return new_with(region, peers, policy, NULL);
+    return new_with(region, peers, policy, NULL, false);
 }
 
 struct site *site_new_ruled(const char *region, const char *peers, const struct context_rules *rules)
 {
-    return new_with(region, peers, NULL, rules);
+    return new_with(region, peers, NULL, rules, false);
+}
+
+struct site *site_new_witnessed(const char *region, const char *peers)
+{
+    return new_with(region, peers, NULL, NULL, true);
 }
 
 /* What is on the disk after a crash: durable blocks and stored notes move to the new site, as logs `first` and up. */

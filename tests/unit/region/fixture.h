@@ -56,6 +56,10 @@ void site_log_signer(const char *region, struct note_signer *ret);
 void site_cosign_signer(const char *region, struct note_signer *ret);
 /* The configuration of a region with these peers ("us ap"; "" for none), before region_new. */
 void site_configure(struct site *site, const char *region, const char *peers);
+/* The key of the witnesses "one" and "two", which are no peers. */
+void site_witness_signer(const char *witness, struct note_signer *ret);
+/* The same as below, in a region that is told of both. */
+struct site *site_new_witnessed(const char *region, const char *peers);
 /* A new region with an empty log. No event was sent yet. */
 struct site *site_new(const char *region, const char *peers);
 /* The same region after a crash: what was durable is there, the rest is gone. Frees `before`. */

@@ -542,3 +542,126 @@ Test(checkpoint, only_the_latest_few_may_still_be_cosigned)
     buf_free(&line);
     site_free(eu);
 }
+
+/* --- Witnesses that are no peers --- */
+
+/* eu, with one event and its checkpoint stored, and two witnesses. */
+static struct site *witnessed_site(const char *peers)
+{
+    struct site *eu = site_new_witnessed("eu", peers);
+    site_tick(eu, 0);
+    for (size_t i = 0; i < eu->config.peer_count; i++)
+        site_hello(eu, eu->config.peers[i].region, NULL, 0);
+    site_append(eu, "s", 1);
+    site_saved(eu, 0);
+    return eu;
+}
+
+static void witness_says(struct site *eu, size_t witness, uint64_t size, const char *signed_by)
+{
+    struct note_signer signer;
+    struct note note;
+    struct buf line;
+    buf_init(&line, NOTE_MAX_BYTES);
+    site_witness_signer(signed_by, &signer);
+    cr_assert_eq(note_parse(buf_bytes(&eu->logs[0].note), &note, NULL), 0);
+    cr_assert_eq(note_sign(&signer, note.text, 1700000000, &line, NULL), 0);
+    site_step(eu, (struct region_event){
+                      .type = REGION_WITNESSED, .witness = witness, .size = size, .note = buf_bytes(&line)});
+    buf_free(&line);
+}
+
+static void peer_says(struct site *eu, uint64_t size)
+{
+    struct buf line;
+    cosignature(eu, "us", bytes_of(NULL, 0), &line);
+    cosigned(eu, "us", size, buf_bytes(&line));
+    buf_free(&line);
+}
+
+static bool published_has(const struct site *eu, const char *line)
+{
+    const struct region_effect *effect = site_effect(eu, REGION_SAVE_CHECKPOINT);
+    cr_assert(effect->published);
+    return memmem(effect->note.data, effect->note.size_bytes, line, strlen(line)) != NULL;
+}
+
+Test(checkpoint, a_witness_adds_its_line_to_what_a_peer_has_cosigned)
+{
+    struct site *eu = witnessed_site("us");
+    peer_says(eu, 1);
+    cr_assert(published_has(eu, " demo/us "));
+    site_saved(eu, 0);
+    witness_says(eu, 0, 1, "one");
+    cr_assert(published_has(eu, " demo/us ") && published_has(eu, " witness.example/one "));
+    site_free(eu);
+}
+
+Test(checkpoint, what_only_a_witness_has_cosigned_is_not_published_where_there_are_peers)
+{
+    struct site *eu = witnessed_site("us");
+    witness_says(eu, 0, 1, "one");
+    cr_assert_eq(site_count(eu, REGION_SAVE_CHECKPOINT), 0);
+    peer_says(eu, 1);
+    cr_assert(published_has(eu, " witness.example/one "));
+    site_free(eu);
+}
+
+Test(checkpoint, a_region_without_peers_publishes_what_a_witness_has_cosigned)
+{
+    struct site *eu = witnessed_site("");
+    witness_says(eu, 1, 1, "two");
+    cr_assert(published_has(eu, " witness.example/two "));
+    site_free(eu);
+}
+
+Test(checkpoint, a_line_by_another_key_than_the_witnesss_is_an_alarm)
+{
+    struct site *eu = witnessed_site("");
+    witness_says(eu, 0, 1, "two");
+    cr_assert_eq(site_count(eu, REGION_ALARM), 1);
+    cr_assert_eq(site_count(eu, REGION_SAVE_CHECKPOINT), 0);
+    site_free(eu);
+}
+
+/* The witness "one" answers; then the next checkpoint is signed, stored, and cosigned by us. */
+static struct site *waiting_site(void)
+{
+    struct site *eu = witnessed_site("us");
+    witness_says(eu, 0, 1, "one");
+    peer_says(eu, 1);
+    site_saved(eu, 0);
+    site_tick(eu, 2000 * 1000);
+    site_append(eu, "s", 2);
+    site_saved(eu, 0);
+    cr_assert_eq(eu->logs[0].note_size, 2);
+    peer_says(eu, 2);
+    cr_assert_eq(site_count(eu, REGION_SAVE_CHECKPOINT), 0, "it is held back");
+    return eu;
+}
+
+Test(checkpoint, what_is_published_waits_for_witnesses_that_answer)
+{
+    struct site *eu = waiting_site();
+    witness_says(eu, 0, 2, "one");
+    cr_assert(published_has(eu, " demo/us ") && published_has(eu, " witness.example/one "));
+    site_free(eu);
+}
+
+Test(checkpoint, it_waits_for_no_longer_than_two_seconds)
+{
+    struct site *eu = waiting_site();
+    cr_assert_leq(eu->update.deadline_mono_us, eu->now.mono_us + REGION_WITNESS_WAIT_US);
+    site_tick(eu, REGION_WITNESS_WAIT_US);
+    cr_assert(published_has(eu, " demo/us "));
+    cr_assert_not(published_has(eu, " witness.example/one "));
+    site_free(eu);
+}
+
+Test(checkpoint, it_does_not_wait_for_a_witness_that_fails)
+{
+    struct site *eu = waiting_site();
+    site_step(eu, (struct region_event){.type = REGION_WITNESSED, .witness = 0, .size = 0});
+    cr_assert(published_has(eu, " demo/us "));
+    site_free(eu);
+}

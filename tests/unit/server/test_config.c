@@ -218,6 +218,48 @@ Test(server_config, etcd_that_cannot_be_is_refused)
         refused(head, wrong[i][0], contexts_alone, ERR_INVALID, wrong[i][1]);
 }
 
+/* "name+id+key" of the seed that is this byte, thirty-two times. */
+static void vkey_of(const char *name, enum note_key_type type, uint8_t seed_byte, char *out)
+{
+    struct note_signer signer;
+    uint8_t seed[32];
+    memset(seed, seed_byte, sizeof(seed));
+    cr_assert_eq(note_signer_from_seed(name, type, seed, &signer, NULL), 0);
+    note_verifier_format(&signer.verifier, out);
+}
+
+static const char *witnesses(const char *first, const char *second, const char *url)
+{
+    static char text[2048];
+    snprintf(text, sizeof(text),
+             "witnesses:\n  - { name: one, key: '%s', url: '%s' }\n  - { name: two, key: '%s', url: 'http://w/x' }\n",
+             first, url, second);
+    return text;
+}
+
+Test(server_config, witnesses_are_taken_and_checked)
+{
+    char one[NOTE_VKEY_MAX_BYTES + 1], two[NOTE_VKEY_MAX_BYTES + 1], log_key[NOTE_VKEY_MAX_BYTES + 1];
+    struct server_config *config = NULL;
+    struct err err = {0};
+    vkey_of("witness.example/1", NOTE_KEY_COSIGNATURE, 7, one);
+    vkey_of("witness.example/2", NOTE_KEY_COSIGNATURE, 8, two);
+    vkey_of("witness.example/3", NOTE_KEY_ED25519, 9, log_key);
+    cr_assert_eq(load(head, witnesses(one, two, "https://w.example:8443/a/b"), contexts_alone, &config, &err), 0, "%s",
+                 err.message);
+    cr_assert_eq(config->region.witness_count, 2);
+    cr_expect_str_eq(config->witness_names[1], "two");
+    cr_expect_str_eq(config->witness_urls[0], "https://w.example:8443/a/b");
+    cr_expect_str_eq(config->region.witnesses[0].keys[0].name, "witness.example/1");
+    server_config_free(config);
+    refused(head, witnesses(one, one, "http://w"), contexts_alone, ERR_INVALID, "counts once");
+    refused(head, witnesses(log_key, two, "http://w"), contexts_alone, ERR_INVALID, "cosigns");
+    refused(head, witnesses("nonsense", two, "http://w"), contexts_alone, ERR_INVALID, "witness one");
+    refused(head, witnesses(one, two, "w.example"), contexts_alone, ERR_INVALID, "url");
+    refused(head, witnesses(one, two, "http://w/"), contexts_alone, ERR_INVALID, "url");
+    refused(head, witnesses(one, two, "http://"), contexts_alone, ERR_INVALID, "url");
+}
+
 Test(server_config, only_regions_that_hold_payloads_make_copies)
 {
     static const char one[] = "contexts:\n  - name: bank\n    default_home: eu\n    payload_regions: [eu, us]\n"

@@ -116,7 +116,8 @@ struct tally_result {
     const char *origin; /* of the log that holds the event */
     uint64_t index;     /* in that log */
     uint64_t stream_version;
-    bool duplicate; /* it was there already */
+    bool duplicate;   /* it was there already */
+    bool commutative; /* accepted by whatever region it was sent to: it has no stream version */
 };
 
 /* What became of one batch. Everything in it lives until tally_answer_free. */
@@ -213,8 +214,9 @@ struct tally_recorded {
     uint64_t stream_version;
     struct tally_bytes type;
     uint64_t epoch;
-    bool control;  /* appended by the system, not by a client */
-    bool override; /* an emergency, accepted away from home: no version, and no effect until the home has decided */
+    bool control;     /* appended by the system, not by a client */
+    bool override;    /* an emergency, accepted away from home: no version, and no effect until the home has decided */
+    bool commutative; /* accepted by whatever region it was sent to: no version, and no epoch */
     struct tally_bytes causation_id;
     struct tally_bytes correlation_id;
     struct tally_bytes content_type;
@@ -242,8 +244,9 @@ struct tally_range {
     uint64_t from; /* version or index of the first one wanted */
     bool from_end; /* start at the last one instead: for reading backwards */
     bool backwards;
-    uint64_t limit;                    /* events; 0 is no limit */
-    bool loose;                        /* streams, forwards: then the overrides that are not decided */
+    uint64_t limit; /* events; 0 is no limit */
+    bool loose;     /* streams, forwards: then events without a version: commutative ones, and overrides that are not
+                       decided */
     const struct tally_demand *demand; /* NULL: whatever is there */
 };
 

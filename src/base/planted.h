@@ -52,7 +52,10 @@
     X(count_left_behind, "what a later log of its region goes on without counts beside it")                            \
     X(continue_unheld, "a new log says that it continues more than its region holds")                                  \
     X(continue_silently, "a new log does not say what it continues")                                                   \
-    X(lease_of_the_ignorant, "a lease counts although its granter knew of changes that the holder does not")
+    X(lease_of_the_ignorant, "a lease counts although its granter knew of changes that the holder does not")           \
+    X(first_come_stands, "of commutative events with one id the one that the index met first stands, not the earlier") \
+    X(commutative_overtaken, "a commutative event is late unless its region is the home under epoch 1")                \
+    X(commutative_each_time, "a projection applies a commutative event as often as regions accepted it")
 
 #ifdef TALLY_PLANTED
 enum planted {

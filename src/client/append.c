@@ -176,6 +176,7 @@ static int answer_fill(const Tally__V1__AppendResponse *response, struct answer 
         results[i].index = from->index;
         results[i].stream_version = from->stream_version;
         results[i].duplicate = from->duplicate;
+        results[i].commutative = from->commutative;
     }
     answer->public.results = results;
     answer->public.result_count = response->n_results;

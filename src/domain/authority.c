@@ -548,6 +548,15 @@ bool authority_is_late(const struct authority_table *table, struct bytes context
     return index < span.begin || index >= span.end;
 }
 
+bool authority_entry_is_late(const struct authority_table *table, const struct entry *entry, const char *region,
+                             uint64_t incarnation)
+{
+    if ((entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0)
+        return !context_accepts_anywhere(context_find(table->contexts, entry->context), entry->type);
+    return (entry->flags & ENTRY_FLAG_OVERRIDE) != 0 ||
+           authority_is_late(table, entry->context, entry->partition, entry->epoch, region, incarnation, entry->index);
+}
+
 /* --- What an event can make late --- */
 
 /* The least place where a claim of a history, and those below it, begin or end something in a log. */
@@ -680,7 +689,8 @@ bool authority_concerns(const struct authority_table *table, const struct author
     if (event->kind == CONTROL_LOG_CONTINUED)
         return true;
     if (is_of_system(event) && (all || bytes_equal(event->partition, entry->context)) &&
-        (event->kind == CONTROL_CONTEXT_DEFINED || definitions_know(&table->definitions, entry->context)))
+        (event->kind == CONTROL_CONTEXT_DEFINED || (entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0 ||
+         definitions_know(&table->definitions, entry->context)))
         return true;
     return control_is_authority(event->kind) && bytes_equal(entry->context, event->context) &&
            (all || bytes_equal(entry->partition, event->partition));

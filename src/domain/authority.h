@@ -36,6 +36,10 @@
  * no more; and when somebody goes on from the loser, not knowing the winner, the loser's entries count again. See
  * index/README.md and projection/projection.h.
  *
+ * Commutative events (ENTRY_FLAG_COMMUTATIVE) belong to no epoch, and whoever accepted them they are never overtaken.
+ * They count if the context in force lets any region accept their type; until the definition that says so is applied,
+ * and when it is overtaken, they are treated as late.
+ *
  * Everything is owned by the table. One thread, or readers only. */
 #ifndef DOMAIN_AUTHORITY_H
 #define DOMAIN_AUTHORITY_H
@@ -128,7 +132,11 @@ int authority_now(const struct authority_table *table, struct bytes context, str
 bool authority_was_home(const struct authority_table *table, struct bytes context, struct bytes partition,
                         const char *region);
 
-/* The rule at the top, for a client's entry or a decision (authority events themselves are never late). */
+/* Whether a client's entry has no effect: it is late by the rule at the top, or an override, or a commutative event of
+ * a type that its context does not let be accepted anywhere. */
+bool authority_entry_is_late(const struct authority_table *table, const struct entry *entry, const char *region,
+                             uint64_t incarnation);
+/* The rule at the top, for a client's entry of a home or a decision (authority events themselves are never late). */
 bool authority_is_late(const struct authority_table *table, struct bytes context, struct bytes partition,
                        uint64_t epoch, const char *region, uint64_t incarnation, uint64_t index);
 /* The same for all entries of one log with this partition and epoch: those with begin <= index < end are not late. */

@@ -131,6 +131,24 @@ const struct context_type *context_type_find(const struct context *context, stru
     return NULL;
 }
 
+bool context_accepts_anywhere(const struct context *context, struct bytes type)
+{
+    if (context == NULL || context->rules.topology != TOPOLOGY_MULTI_HOME)
+        return false;
+    const struct context_type *rule = context_type_find(context, type);
+    return rule != NULL && rule->commutative;
+}
+
+bool context_frees_more(const struct context *a, const struct context *b)
+{
+    for (size_t i = 0; a != NULL && i < a->type_count; i++) {
+        struct bytes type = bytes_of_string(a->types[i].type);
+        if (context_accepts_anywhere(a, type) && !context_accepts_anywhere(b, type))
+            return true;
+    }
+    return false;
+}
+
 enum late_policy context_late_policy(const struct context_table *table, struct bytes context, struct bytes type)
 {
     const struct context *found = context_find(table, context);

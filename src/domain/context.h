@@ -51,7 +51,7 @@ struct context_type {
     const char *type;
     enum late_policy late;
     bool override;    /* may be accepted away from home, as an emergency: the home settles it */
-    bool commutative; /* effects commute: a multi-home context accepts it in any region */
+    bool commutative; /* effects commute: any region accepts it (multi-home only) */
 };
 
 /* The entry that made a version of a context. */
@@ -135,6 +135,12 @@ struct bytes context_home_partition(const struct context_table *table, struct by
 const struct context *context_find(const struct context_table *table, struct bytes context);
 /* What it says about the type; NULL: nothing. */
 const struct context_type *context_type_find(const struct context *context, struct bytes type);
+
+/* Whether any region accepts events of the type, home or not: the context is multi-home, and the type commutative.
+ * false for NULL. */
+bool context_accepts_anywhere(const struct context *context, struct bytes type);
+/* Whether `a` lets some type be accepted anywhere that `b` does not. Either may be NULL: it lets none. */
+bool context_frees_more(const struct context *a, const struct context *b);
 
 /* LATE_MANUAL for types that are not listed and contexts that do not exist. */
 enum late_policy context_late_policy(const struct context_table *table, struct bytes context, struct bytes type);

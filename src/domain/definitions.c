@@ -355,11 +355,34 @@ bool definitions_named_home(const struct definitions *definitions, struct bytes 
     return false;
 }
 
+bool definitions_named_anywhere(const struct definitions *definitions, struct bytes name, struct bytes type)
+{
+    const struct defined *defined = map_get(&definitions->names, name);
+    for (size_t i = 0; defined != NULL && i < defined->count; i++) {
+        if (context_accepts_anywhere(defined->versions[i].context, type))
+            return true;
+    }
+    return false;
+}
+
 static bool is_version(const struct version *version, const struct authority_event *event)
 {
     const struct context_source *source = version->source;
     return strcmp(source->region, event->region) == 0 && source->incarnation == event->incarnation &&
            source->index == event->index;
+}
+
+/* Everything, when a definition takes back that some type may be accepted anywhere: no home writes one. */
+static uint64_t taken_back_from(const struct definitions *definitions, const struct authority_event *event)
+{
+    struct definition definition;
+    const struct context *before = context_find(&definitions->table, event->partition);
+    if (!context_frees_more(before, NULL) || definition_parse(event->definition, &definition, NULL) != 0)
+        return UINT64_MAX;
+    struct context *after = definition_build(event->partition, &definition);
+    bool takes_back = after == NULL || context_frees_more(before, after);
+    mem_free(after);
+    return takes_back ? 0 : UINT64_MAX;
 }
 
 /* A creation that is the first of its name lets nothing count that its writer had applied: there was no such context.
@@ -379,7 +402,15 @@ static uint64_t created_from(const struct definitions *definitions, const struct
     return position_get(&definition.basis, region, incarnation);
 }
 
-/* Everything, when a creation may come to count, or to count no more. */
+/* Whether it matters to entries if this version comes to count, or to count no more. */
+static bool decides_about_entries(const struct definitions *definitions, const struct version *version)
+{
+    bool creates =
+        version->context->changed == 0 && configured(definitions, bytes_of_string(version->context->name)) == NULL;
+    return creates || context_frees_more(version->context, NULL);
+}
+
+/* Everything, when such a version may come to count, or to count no more. */
 static uint64_t changed_from(const struct definitions *definitions, const struct authority_table *by,
                              const struct authority_event *event)
 {
@@ -390,11 +421,10 @@ static uint64_t changed_from(const struct definitions *definitions, const struct
         const struct defined *defined = value;
         bool concerned = bytes_equal(event->partition, bytes_of_string(CONTROL_ALL_PARTITIONS)) ||
                          bytes_equal(event->partition, name);
-        if (!concerned || !definitions_know(definitions, name))
-            continue;
-        for (size_t i = 0; i < defined->count && defined->versions[i].context->changed == 0; i++) {
+        for (size_t i = 0; concerned && i < defined->count; i++) {
             const struct context_source *source = defined->versions[i].source;
-            if (authority_own_affected_from(by, event, source->region, source->incarnation) <= source->index)
+            if (decides_about_entries(definitions, &defined->versions[i]) &&
+                authority_own_affected_from(by, event, source->region, source->incarnation) <= source->index)
                 return 0;
         }
     }
@@ -404,6 +434,9 @@ static uint64_t changed_from(const struct definitions *definitions, const struct
 uint64_t definitions_affected_from(const struct definitions *definitions, const struct authority_table *by,
                                    const struct authority_event *event, const char *region, uint64_t incarnation)
 {
-    return event->kind == CONTROL_CONTEXT_DEFINED ? created_from(definitions, event, region, incarnation)
-                                                  : changed_from(definitions, by, event);
+    if (event->kind != CONTROL_CONTEXT_DEFINED)
+        return changed_from(definitions, by, event);
+    uint64_t created = created_from(definitions, event, region, incarnation);
+    uint64_t taken_back = taken_back_from(definitions, event);
+    return created < taken_back ? created : taken_back;
 }

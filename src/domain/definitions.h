@@ -13,6 +13,9 @@
  * created are all late; they become effective when its creation arrives. The reverse happens only when "$system" was
  * seized by somebody who did not know of the creation.
  *
+ * Which types any region may accept (context_accepts_anywhere) decides in the same way which commutative events count.
+ * A home only ever adds to them (redefine.h); a log that says otherwise is read as it says.
+ *
  * Every version that was in force once is kept until the table is freed, because others may be reading it. */
 #ifndef DOMAIN_DEFINITIONS_H
 #define DOMAIN_DEFINITIONS_H
@@ -52,6 +55,8 @@ int definitions_refresh(struct definitions *definitions, const struct authority_
 
 /* Whether definitions have created, or would create, a context of that name. */
 bool definitions_know(const struct definitions *definitions, struct bytes name);
+/* Whether some definition of the context, one that counts or one that does not, lets the type be accepted anywhere. */
+bool definitions_named_anywhere(const struct definitions *definitions, struct bytes name, struct bytes type);
 /* Whether some definition that creates the context, one that counts or one that does not, makes the region the home of
  * the partition under epoch 1. */
 bool definitions_named_home(const struct definitions *definitions, struct bytes name, struct bytes partition,

@@ -24,6 +24,9 @@
  * failover mode; accept to fence and back; settlement and override of types. A durability that grows makes failover
  * need fewer copies: it goes on counting with the smallest one that the context ever had (context_least_peers).
  *
+ * A type that becomes commutative makes projections that have applied events of it rebuild themselves once
+ * (projection/standing.h).
+ *
  * Pure. What only the cluster can tell (its regions, how many peers) is region/contexts.c's to ask. */
 #ifndef DOMAIN_REDEFINE_H
 #define DOMAIN_REDEFINE_H

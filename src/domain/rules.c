@@ -114,16 +114,6 @@ int rules_check(const struct context_rules *rules, const char *context, struct e
     return check_payload_regions(rules, context, err);
 }
 
-int rules_supported(const struct context_rules *rules, const char *context, struct err *err)
-{
-    if (rules->topology == TOPOLOGY_MULTI_HOME)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "context %.64s: topology multi-home is not there yet: this version accepts no event in two "
-                       "regions at once; choose home-affinity",
-                       context);
-    return 0;
-}
-
 static void mix_part(struct hash *mixed, struct sha256 *sha, struct bytes kind, const char *context, struct bytes value)
 {
     const struct bytes parts[] = {kind, bytes_of(context, strlen(context) + 1), value};

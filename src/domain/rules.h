@@ -60,9 +60,6 @@ bool rules_region_holds_payloads(const struct context_rules *rules, struct bytes
 /* A lease where one is needed and nowhere else, payload regions once each, within limits. ERR_INVALID, ERR_TOO_LARGE
  * naming the context. */
 int rules_check(const struct context_rules *rules, const char *context, struct err *err) MUST_USE;
-/* Whether this version does what the rules ask for. Logs may say more than that: the places for it are kept. Asked
- * where rules come from a person: ERR_UNSUPPORTED naming the context, and what to ask for instead. */
-int rules_supported(const struct context_rules *rules, const char *context, struct err *err) MUST_USE;
 /* XORs what the rules say into *mixed, whatever the order of regions; nothing when they say nothing. */
 void rules_mix(const struct context_rules *rules, const char *context, struct sha256 *sha, struct hash *mixed);
 

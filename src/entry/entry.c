@@ -72,11 +72,15 @@ static int check_size(size_t size_bytes, size_t max_bytes, const char *what, str
 
 static int check_flags(const struct entry *entry, struct err *err)
 {
-    if ((entry->flags & ENTRY_FLAG_OVERRIDE) == 0)
+    if ((entry->flags & ENTRY_FLAGS_LOOSE) == 0)
         return 0;
-    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0)
-        return err_set(err, ERR_INVALID, "a control event is no override");
-    return entry->stream_version == 0 ? 0 : err_set(err, ERR_INVALID, "an override has no stream version");
+    if ((entry->flags & (entry->flags - 1)) != 0)
+        return err_set(err, ERR_INVALID, "flags 0x%x do not go together", (unsigned)entry->flags);
+    if (entry->stream_version != 0)
+        return err_set(err, ERR_INVALID, "an override, or a commutative event, has no stream version");
+    return entry->flags == ENTRY_FLAG_OVERRIDE || entry->epoch == ENTRY_EPOCH_OF_NONE
+               ? 0
+               : err_set(err, ERR_INVALID, "a commutative event belongs to no epoch: 1 stands there");
 }
 
 int entry_validate(const struct entry *entry, struct err *err)

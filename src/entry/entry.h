@@ -36,9 +36,12 @@ enum {
 };
 
 enum entry_flags {
-    ENTRY_FLAG_CONTROL = 1,  /* appended by the system, not by a client */
-    ENTRY_FLAG_OVERRIDE = 2, /* an emergency: accepted by a region that was not the home, which decides about it */
-    ENTRY_FLAGS_KNOWN = ENTRY_FLAG_CONTROL | ENTRY_FLAG_OVERRIDE,
+    ENTRY_FLAG_CONTROL = 1,     /* appended by the system, not by a client */
+    ENTRY_FLAG_OVERRIDE = 2,    /* an emergency: accepted by a region that was not the home, which decides about it */
+    ENTRY_FLAG_COMMUTATIVE = 4, /* accepted by any region, home or not: its effects commute with all others */
+    ENTRY_FLAGS_KNOWN = ENTRY_FLAG_CONTROL | ENTRY_FLAG_OVERRIDE | ENTRY_FLAG_COMMUTATIVE,
+    ENTRY_FLAGS_LOOSE = ENTRY_FLAG_OVERRIDE | ENTRY_FLAG_COMMUTATIVE, /* has no stream version */
+    ENTRY_EPOCH_OF_NONE = 1, /* of a commutative event, which belongs to no epoch */
 };
 
 /* Field numbers are those of message Entry in proto/tally/v1/event.proto. Borrowed bytes point into the encoded entry
@@ -66,8 +69,8 @@ struct entry {
 };
 
 /* All rules that do not depend on other entries: lengths, UTF-8, no control characters (below 0x20, and 0x7f) in names,
- * known flags that go together, no stream version in an override, time and epoch not 0. ERR_INVALID or ERR_TOO_LARGE,
- * naming the field. */
+ * known flags that go together, no stream version where the flags say that there is none, time and epoch not 0.
+ * ERR_INVALID or ERR_TOO_LARGE, naming the field. */
 int entry_validate(const struct entry *entry, struct err *err) MUST_USE;
 
 /* Appends the canonical encoding. The entry must be valid (asserted in part). ERR_TOO_LARGE when it is over

@@ -69,6 +69,8 @@ struct classes {
 
 static bool is_late(struct classes *classes, const struct entry *entry)
 {
+    if ((entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0 && !PLANTED(commutative_overtaken))
+        return authority_entry_is_late(classes->table, entry, classes->origin->region, classes->origin->incarnation);
     bool same = classes->known && entry->epoch == classes->epoch && bytes_equal(entry->context, classes->context) &&
                 bytes_equal(entry->partition, classes->partition);
     if (!same) {
@@ -217,6 +219,14 @@ int index_demote(struct index *index, uint32_t log, const struct index_entry *en
 
 /* --- Restoring --- */
 
+/* Whether an item that was put aside has to stay there. */
+static bool stays_late(struct index *index, struct index_place place, const struct item *item)
+{
+    if (item->commutative)
+        return !context_accepts_anywhere(context_find(index->table.contexts, item->context), item->type);
+    return item->override || index_is_late(index, place, item->context, item->partition, item->epoch);
+}
+
 /* Items that are late no more, copied. */
 struct restoring {
     struct index *index;
@@ -238,8 +248,7 @@ static int see_item(void *context, struct bytes key, struct bytes value, struct 
     if (!item_decode(value, &item))
         return index_corrupt(index, "an item of reconciliation cannot be read", err);
     int code = index_check_place(index, place, err);
-    if (code != 0 || !item.late || item.override ||
-        index_is_late(index, place, item.context, item.partition, item.epoch))
+    if (code != 0 || !item.late || stays_late(index, place, &item))
         return code;
     void *copy = arena_copy(&restoring->arena, value.data, value.size_bytes);
     if (copy == NULL)

@@ -7,6 +7,7 @@
  *   - 'l' holds the items: all late entries, and the effective ones that are not at 'i'; 'x' finds them by id.
  *   - 'c' holds effective entries by causation id, but only for ids that some decision wants compensated ('o'). That is
  *     enough, because only what follows the decision can compensate (late.c), and what follows it is applied after it.
+ *   - 'u' has every entry without a version by stream, whichever set it is in.
  * Each operation moves one entry into or out of a set and restores exactly this. So order does not matter, and an
  * operation that is done again after a crash finds its work done.
  *
@@ -15,6 +16,7 @@
  *
  * Failure: a change that fails is aborted whole. */
 #include "base/mem.h"
+#include "base/planted.h"
 #include "index/versions.h"
 
 /* --- Begin and end --- */
@@ -152,13 +154,16 @@ static struct event_record event_of(struct index_place place, const struct item 
                                  .time = item->time,
                                  .fingerprint = item->fingerprint,
                                  .stream_version = item->stream_version,
-                                 .late = item->late};
+                                 .late = item->late,
+                                 .commutative = item->commutative};
 }
 
 static struct item duplicate_of(const struct event_record *event, const uint8_t id[ENTRY_ID_SIZE])
 {
-    struct item item = {
-        .time = event->time, .fingerprint = event->fingerprint, .stream_version = event->stream_version};
+    struct item item = {.commutative = event->commutative,
+                        .time = event->time,
+                        .fingerprint = event->fingerprint,
+                        .stream_version = event->stream_version};
     memcpy(item.event_id, id, ENTRY_ID_SIZE);
     return item;
 }
@@ -180,7 +185,8 @@ int change_add_id(struct change *change, struct index_place place, const struct 
     if (!found || known.late)
         return put_event(change, item->event_id, &event, err);
     INVARIANT(!same_place(known.place, place));
-    bool first = index_precedes(change->index, event.time, place, known.time, known.place);
+    bool first = index_precedes(change->index, event.time, place, known.time, known.place) &&
+                 !(PLANTED(first_come_stands) && item->commutative);
     const struct event_record *loser = first ? &known : &event;
     struct item duplicate = duplicate_of(loser, item->event_id);
     code = put_item(change, loser->place, &duplicate, err);
@@ -320,11 +326,17 @@ static int drop_cause(struct change *change, struct index_place place, const str
 
 /* --- Operations --- */
 
+static int put_loose(struct change *change, struct index_place place, const struct item *item, struct err *err)
+{
+    struct key key;
+    return put_empty(change, loose_key(&key, item->context, item->stream, item->time, place), err);
+}
+
 int change_add_effective(struct change *change, struct index_place place, const struct item *item, struct err *err)
 {
     int code = change_add_id(change, place, item, err);
     if (code == 0)
-        code = add_version(change, place, item, err);
+        code = item->commutative ? put_loose(change, place, item, err) : add_version(change, place, item, err);
     return code == 0 ? add_cause(change, place, item, err) : code;
 }
 
@@ -332,11 +344,10 @@ int change_add_late(struct change *change, struct index_place place, const struc
 {
     PRE(item->late);
     struct event_record known;
-    struct key key;
     bool found = false;
     int code = put_item(change, place, item, err);
-    if (code == 0 && item->override)
-        code = put_empty(change, loose_key(&key, item->context, item->stream, item->time, place), err);
+    if (code == 0 && (item->override || item->commutative))
+        code = put_loose(change, place, item, err);
     if (code == 0)
         code = index_read_event(change->index, change->view, item->event_id, &known, &found, err);
     if (code != 0)
@@ -354,7 +365,7 @@ int change_demote(struct change *change, struct index_place place, const struct 
     int code = find_item(change, place, &known, &listed, err);
     if (code != 0 || (listed && known.late))
         return code;
-    code = drop_version(change, place, item, err);
+    code = item->commutative ? 0 : drop_version(change, place, item, err);
     if (code == 0)
         code = drop_cause(change, place, item, err);
     if (code == 0 && listed)

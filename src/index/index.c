@@ -164,7 +164,8 @@ int index_event(struct index *index, const uint8_t id[ENTRY_ID_SIZE], struct ind
     *ret = (struct index_event){.place = event.place,
                                 .fingerprint = event.fingerprint,
                                 .stream_version = event.stream_version,
-                                .late = event.late};
+                                .late = event.late,
+                                .commutative = event.commutative};
     return 0;
 }
 
@@ -214,12 +215,16 @@ int index_scan(struct index *index, struct bytes context, struct bytes stream, u
 
 /* --- Entries without a version --- */
 
+/* Keys sort by the numbers of logs, which differ from index to index: entries of one time, of which each log has one at
+ * most, are put in order here. */
 struct loose_scan {
     struct index *index;
     struct index_place *ret_places;
     size_t max;
     size_t count;
-    hlc time; /* of the last */
+    size_t same_from; /* the first with the time of the last */
+    hlc time;         /* of the last */
+    const struct index_loose_cursor *cursor;
 };
 
 static int see_loose(void *context, struct bytes key, struct bytes value, struct err *err)
@@ -230,9 +235,23 @@ static int see_loose(void *context, struct bytes key, struct bytes value, struct
     int code = index_check_place(scan->index, place, err);
     if (code != 0)
         return code;
-    scan->time = get_u64_be(key.data + key.size_bytes - KEY_PLACE_BYTES - 8);
-    scan->ret_places[scan->count++] = place;
-    return scan->count == scan->max ? ERR_END : 0;
+    hlc time = get_u64_be(key.data + key.size_bytes - KEY_PLACE_BYTES - 8);
+    if (scan->count == scan->max && time != scan->time)
+        return ERR_END;
+    if (scan->cursor->started && !index_precedes(scan->index, scan->cursor->time, scan->cursor->place, time, place))
+        return 0;
+    if (time != scan->time)
+        scan->same_from = scan->count;
+    scan->time = time;
+    size_t at = scan->count;
+    while (at > scan->same_from && index_precedes(scan->index, time, place, time, scan->ret_places[at - 1]))
+        at--;
+    scan->count += scan->count < scan->max;
+    if (at < scan->count) {
+        memmove(&scan->ret_places[at + 1], &scan->ret_places[at], (scan->count - 1 - at) * sizeof(place));
+        scan->ret_places[at] = place;
+    }
+    return 0;
 }
 
 int index_loose(struct index *index, struct bytes context, struct bytes stream, struct index_loose_cursor *cursor,
@@ -241,10 +260,9 @@ int index_loose(struct index *index, struct bytes context, struct bytes stream, 
     PRE(max >= 1 && max <= INDEX_SCAN_MAX);
     struct key prefix;
     struct key from;
-    struct index_place after = {.log = cursor->place.log, .index = cursor->place.index + cursor->started};
-    struct loose_scan scan = {.index = index, .ret_places = ret_places, .max = max};
+    struct loose_scan scan = {.index = index, .ret_places = ret_places, .max = max, .cursor = cursor};
     stream_entries_key(&prefix, LOOSE_PREFIX, context, stream);
-    loose_key(&from, context, stream, cursor->time, after);
+    loose_key(&from, context, stream, cursor->time, (struct index_place){0, 0});
     int code =
         store_walk(index->store, STORE_LATEST, key_bytes(&prefix), key_bytes(&from), false, see_loose, &scan, err);
     if (code != 0)

@@ -11,7 +11,9 @@
  *     stream in partitions with different homes, the one with the smallest (time, origin)); the head is the highest;
  *   - per event id: the place and the fingerprint of the effective entry with that id; of several, the smallest
  *     (time, origin); when all are late, the smallest of those, marked late;
- *     An override (ENTRY_FLAG_OVERRIDE) is never effective: it is treated as late, whoever is the home;
+ *     An override (ENTRY_FLAG_OVERRIDE) is never effective: it is treated as late, whoever is the home. A commutative
+ *     event (ENTRY_FLAG_COMMUTATIVE) is effective, wherever it was accepted, if the contexts let it be; else it is
+ *     treated as late. It has no version;
  *   - ITEMS of reconciliation: every late entry, and every effective entry whose id has its place elsewhere (a
  * duplicate: it keeps its version in its stream), each with a state that follows from the decisions applied. Control
  * entries are found by their id, never by stream, and are never late. Decisions ($LateSettled) count unless they are
@@ -61,6 +63,7 @@ struct index_event {
     uint64_t fingerprint;    /* entry_fingerprint, 0 when unknown */
     uint64_t stream_version; /* as the entry has it */
     bool late;               /* no effective entry has this id */
+    bool commutative;        /* without a version */
 };
 
 /* One entry to apply. Borrowed during the call. */
@@ -88,8 +91,10 @@ enum index_late_state {
 struct index_late {
     struct index_place place;
     char origin[INDEX_ORIGIN_MAX_BYTES + 1];
-    bool late;     /* false: an effective entry whose id has its place elsewhere */
-    bool override; /* with late: not overtaken, but accepted away from home as an emergency */
+    bool late;        /* false: an effective entry whose id has its place elsewhere */
+    bool override;    /* with late: not overtaken, but accepted away from home as an emergency */
+    bool commutative; /* without a version; with late: the contexts do not let its type be accepted anywhere, or not yet
+                       */
     uint8_t event_id[ENTRY_ID_SIZE];
     hlc time;
     uint64_t fingerprint;    /* 0 when unknown */
@@ -215,8 +220,9 @@ const struct context_table *index_contexts(const struct index *index);
  * (1..INDEX_LATE_SCAN_MAX); *ret_count 0 at the end. Any thread. */
 int index_late_scan(struct index *index, struct index_late_cursor *cursor, struct index_late *ret_items, size_t max,
                     size_t *ret_count, struct err *err) MUST_USE;
-/* Entries of a stream that have no version: its overrides, in (time, log, index) order. At most max (1..INDEX_SCAN_MAX)
- * from the place after *cursor on; moves it. *ret_count 0 at the end. Any thread. */
+/* Entries of a stream that have no version: its overrides and commutative events, with effect or without
+ * (index_late_at tells), in (time, origin, index) order. At most max (1..INDEX_SCAN_MAX) from the place after *cursor
+ * on; moves it. *ret_count 0 at the end. Any thread. */
 struct index_loose_cursor {
     bool started;
     hlc time;

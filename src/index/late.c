@@ -182,6 +182,7 @@ static int describe(struct index *index, const struct store_view *view, struct i
     *ret = (struct index_late){.place = place,
                                .late = item->late,
                                .override = item->override,
+                               .commutative = item->commutative,
                                .time = item->time,
                                .fingerprint = item->fingerprint,
                                .stream_version = item->stream_version,
@@ -370,7 +371,7 @@ static void add_to_digest(struct digesting *digesting, const struct index_late *
     count += add_place(index, late->has_effective, late->effective, numbers + count, &origins[1]);
     count += add_place(index, late->decided, late->decision, numbers + count, &origins[2]);
     count += add_place(index, late->state == INDEX_LATE_COMPENSATED, late->compensation, numbers + count, &origins[3]);
-    numbers[count++] = (uint64_t)late->late + late->override;
+    numbers[count++] = (uint64_t)late->late + late->override + 4 * (uint64_t)late->commutative;
     numbers[count++] = (uint64_t)late->state;
     numbers[count++] = late->time;
     numbers[count++] = late->stream_version;

@@ -6,10 +6,10 @@
 #include "domain/definition.h"
 #include "entry/wire.h"
 
-enum { LATE_BIT = 0x80, REMOVED_BIT = 0x80, LOG_MASK = 0x7f };
-enum { ITEM_DUPLICATE, ITEM_LATE, ITEM_OVERRIDE };
+enum { LATE_BIT = 0x80, REMOVED_BIT = 0x80, COMMUTATIVE_BIT = 0x40, LOG_MASK = 0x3f };
+enum { ITEM_DUPLICATE, ITEM_LATE, ITEM_OVERRIDE, ITEM_LATE_COMMUTATIVE, ITEM_DUPLICATE_COMMUTATIVE };
 
-_Static_assert((int)INDEX_LOGS_MAX <= (int)LOG_MASK, "a log's number fits its bits");
+_Static_assert((int)INDEX_LOGS_MAX <= (int)LOG_MASK + 1, "a log's number fits its bits");
 
 /* --- Pieces --- */
 
@@ -138,7 +138,8 @@ static uint64_t unzigzag(uint64_t number)
 int event_encode(const uint8_t id[ENTRY_ID_SIZE], const struct event_record *event, struct buf *out)
 {
     struct writing writing = writing_start(out);
-    put_u8(&writing, (uint8_t)(event->place.log | (event->late ? LATE_BIT : 0)));
+    put_u8(&writing,
+           (uint8_t)(event->place.log | (event->late ? LATE_BIT : 0) | (event->commutative ? COMMUTATIVE_BIT : 0)));
     put_u64(&writing, event->fingerprint);
     put_varint(&writing, zigzag(event->time - time_of_id(id)));
     put_varint(&writing, event->place.index);
@@ -150,7 +151,8 @@ bool event_decode(const uint8_t id[ENTRY_ID_SIZE], struct bytes in, struct event
 {
     struct taking taking = {.rest = in};
     uint8_t log = take_u8(&taking);
-    struct event_record event = {.place.log = log & LOG_MASK, .late = (log & LATE_BIT) != 0};
+    struct event_record event = {
+        .place.log = log & LOG_MASK, .late = (log & LATE_BIT) != 0, .commutative = (log & COMMUTATIVE_BIT) != 0};
     event.fingerprint = take_u64(&taking);
     event.time = time_of_id(id) + unzigzag(take_varint(&taking));
     event.place.index = take_varint(&taking);
@@ -209,6 +211,7 @@ struct item item_of(const struct index_entry *entry, bool late)
     bool override = (from->flags & ENTRY_FLAG_OVERRIDE) != 0;
     struct item item = {.late = late || override,
                         .override = override,
+                        .commutative = (from->flags & ENTRY_FLAG_COMMUTATIVE) != 0,
                         .time = from->time,
                         .fingerprint = entry->fingerprint,
                         .stream_version = from->stream_version,
@@ -222,10 +225,17 @@ struct item item_of(const struct index_entry *entry, bool late)
     return item;
 }
 
+static uint8_t kind_of(const struct item *item)
+{
+    if (item->commutative)
+        return item->late ? ITEM_LATE_COMMUTATIVE : ITEM_DUPLICATE_COMMUTATIVE;
+    return item->override ? ITEM_OVERRIDE : item->late ? ITEM_LATE : ITEM_DUPLICATE;
+}
+
 int item_encode(const struct item *item, struct buf *out)
 {
     struct writing writing = writing_start(out);
-    put_u8(&writing, item->override ? ITEM_OVERRIDE : item->late ? ITEM_LATE : ITEM_DUPLICATE);
+    put_u8(&writing, kind_of(item));
     put(&writing, bytes_of(item->event_id, ENTRY_ID_SIZE));
     put_u64(&writing, item->time);
     put_u64(&writing, item->fingerprint);
@@ -245,7 +255,9 @@ bool item_decode(struct bytes in, struct item *ret)
 {
     struct taking taking = {.rest = in};
     uint8_t kind = take_u8(&taking);
-    struct item item = {.late = kind != ITEM_DUPLICATE, .override = kind == ITEM_OVERRIDE};
+    struct item item = {.late = kind != ITEM_DUPLICATE && kind != ITEM_DUPLICATE_COMMUTATIVE,
+                        .override = kind == ITEM_OVERRIDE,
+                        .commutative = kind == ITEM_LATE_COMMUTATIVE || kind == ITEM_DUPLICATE_COMMUTATIVE};
     take_id(&taking, item.event_id);
     item.time = take_u64(&taking);
     item.fingerprint = take_u64(&taking);
@@ -259,7 +271,7 @@ bool item_decode(struct bytes in, struct item *ret)
         item.causation_id = take_text(&taking, ENTRY_ID_SIZE);
     }
     *ret = item;
-    return finished(&taking) && kind <= ITEM_OVERRIDE &&
+    return finished(&taking) && kind <= ITEM_DUPLICATE_COMMUTATIVE &&
            (item.causation_id.size_bytes == 0 || item.causation_id.size_bytes == ENTRY_ID_SIZE);
 }
 

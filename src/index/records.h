@@ -15,6 +15,7 @@ struct event_record {
     uint64_t fingerprint;
     uint64_t stream_version;
     bool late;
+    bool commutative; /* no stream version */
 };
 
 /* What was said about a version of a stream: the entry at `place` has it, or has it no more. */
@@ -35,7 +36,8 @@ struct head_record {
 /* An item, or an entry that may become one: names are empty and epoch is 0 when `late` is false in the store. */
 struct item {
     bool late;
-    bool override; /* then late, too */
+    bool override;    /* then late, too */
+    bool commutative; /* no stream version; late: its context does not let its type be accepted anywhere */
     uint8_t event_id[ENTRY_ID_SIZE];
     hlc time;
     uint64_t fingerprint;

@@ -121,6 +121,20 @@ bool projection_db_wants(const struct projection_db *db, const struct entry *ent
     return false;
 }
 
+bool projection_db_tells_apart(const struct projection_db *db, const struct entry *entry)
+{
+    static const char *const spoken_of[] = {":time_ms", ":origin", ":position"};
+    for (size_t i = 0; i < db->spec->section_count; i++) {
+        const struct projection_section *section = &db->spec->sections[i];
+        for (size_t n = 0; n < sizeof(spoken_of) / sizeof(spoken_of[0]); n++) {
+            if (strstr(section->sql, spoken_of[n]) != NULL &&
+                projection_section_applies(db->spec, section, entry->context, entry->type))
+                return true;
+        }
+    }
+    return false;
+}
+
 int projection_db_commit(struct projection_db *db, struct err *err)
 {
     PRE(db->in_transaction);
@@ -186,6 +200,25 @@ int projection_db_keep(struct projection_db *db, const char *name, uint64_t numb
 }
 
 int projection_db_kept(struct projection_db *db, const char *name, uint64_t *ret, struct err *err)
+{
+    char text[PROJECTION_NOTE_MAX_BYTES + 1];
+    uint64_t number = 0;
+    int code = db->ops->kept(db, name, text, err);
+    if (code == 0 && text[0] != '\0' && parse_u64(text, strlen(text), &number) != 0)
+        code = err_set(err, ERR_CORRUPT, "the projection keeps a damaged number; rebuild it");
+    if (code == 0)
+        *ret = number;
+    return code;
+}
+
+int projection_db_keep_text(struct projection_db *db, const char *name, const char *text, struct err *err)
+{
+    PRE(db->in_transaction && strlen(name) <= PROJECTION_NOTE_MAX_BYTES && strlen(text) <= PROJECTION_NOTE_MAX_BYTES);
+    return db->ops->keep(db, name, text, err);
+}
+
+int projection_db_kept_text(struct projection_db *db, const char *name, char ret[PROJECTION_NOTE_MAX_BYTES + 1],
+                            struct err *err)
 {
     return db->ops->kept(db, name, ret, err);
 }

@@ -46,7 +46,7 @@ struct database_ops {
     int (*knows)(struct projection_db *db, const char *origin, uint64_t index, bool *ret, struct err *err);
     int (*authority)(struct projection_db *db, projection_authority_fn *each, void *context, struct err *err);
     int (*keep)(struct projection_db *db, const char *name, const char *value, struct err *err);
-    int (*kept)(struct projection_db *db, const char *name, uint64_t *ret, struct err *err);
+    int (*kept)(struct projection_db *db, const char *name, char ret[PROJECTION_NOTE_MAX_BYTES + 1], struct err *err);
     int (*same_contexts)(struct projection_db *db, const char *digest, bool *ret, struct err *err);
     /* A transaction that only reads, and sees one state. */
     int (*read_begin)(struct projection_db *db, struct err *err);

@@ -21,7 +21,7 @@
  * Failure: the transaction is rolled back and the tables are made anew from the database. When a statement is to blame,
  * what stands before its entry is applied first, so that the generation stops right there: what other logs rest on is
  * applied, and the entry may turn out to be late. */
-#include "projection/stepping.h"
+#include "projection/standing.h"
 
 #include <stdio.h>
 
@@ -84,6 +84,8 @@ static int add_kept(void *context, const struct projection_authority *kept, stru
     if (code != 0)
         return err_wrap(err, ERR_CORRUPT, "the projection keeps a damaged authority event of %s; rebuild it",
                         kept->origin);
+    if ((item.entry.flags & ENTRY_FLAG_CONTROL) == 0)
+        return standing_tell(generation, kept->origin, kept->entry, err);
     struct authority_event event = event_of(&item, &origin);
     if (event.kind == CONTROL_UNKNOWN)
         return err_set(err, ERR_CORRUPT, "the projection keeps a damaged authority event of %s; rebuild it",
@@ -96,6 +98,7 @@ static void forget_tables(struct generation *generation)
 {
     authority_table_free(&generation->table);
     authority_table_free(&generation->ahead);
+    standing_forget(generation);
     authority_table_init(&generation->table, generation->contexts);
     authority_table_init(&generation->ahead, generation->contexts);
     generation->current = false;
@@ -156,18 +159,21 @@ static void forget_waits(struct generation *generation)
 
 /* --- Conflicts --- */
 
+static bool is_of_system(const struct authority_event *event)
+{
+    return bytes_equal(event->context, bytes_of_string(CONTEXT_SYSTEM));
+}
+
 static bool is_concerned(const struct generation *generation, const struct authority_event *event,
                          const struct entry *entry)
 {
-    return projection_db_wants(generation->db, entry) && authority_concerns(&generation->ahead, event, entry);
+    return projection_db_wants(generation->db, entry) &&
+           (is_of_system(event) || authority_concerns(&generation->ahead, event, entry));
 }
 
-/* Overtaken, or an override: without effect. */
 static bool is_late(const struct authority_table *table, const struct entry *entry, const struct origin *origin)
 {
-    return (entry->flags & ENTRY_FLAG_OVERRIDE) != 0 ||
-           authority_is_late(table, entry->context, entry->partition, entry->epoch, origin->region, origin->incarnation,
-                             entry->index);
+    return authority_entry_is_late(table, entry, origin->region, origin->incarnation);
 }
 
 bool stepping_is_late(const struct generation *generation, const struct entry *entry, const struct origin *origin)
@@ -175,10 +181,22 @@ bool stepping_is_late(const struct generation *generation, const struct entry *e
     return is_late(&generation->table, entry, origin);
 }
 
+/* Where an event that `ahead` has, and `table` has not, begins to make a difference in a log. A type that may be
+ * accepted anywhere from now on does so in all that is applied: nobody has asked yet which of an id stands. */
+static uint64_t affected_from(const struct generation *generation, const struct authority_event *event,
+                              const struct origin *origin)
+{
+    if (event->kind == CONTROL_CONTEXT_DEFINED &&
+        context_frees_more(context_find(generation->ahead.contexts, event->partition),
+                           context_find(generation->table.contexts, event->partition)))
+        return 0;
+    return authority_affected_from(&generation->table, event, origin->region, origin->incarnation);
+}
+
 /* What the search for a conflict found. */
 struct finding {
     bool found;
-    bool late; /* the entry becomes late; else effective */
+    const char *what; /* happens to the entry */
     char name[ENTRY_ORIGIN_MAX_BYTES + 1];
     uint64_t index;
 };
@@ -194,11 +212,13 @@ static int search_block(const struct generation *generation, const struct author
         code = stepping_next_item(&elements, &item, err);
         if (code != 0 || item.entry.index < from || !is_concerned(generation, event, &item.entry))
             continue;
-        bool after = is_late(&generation->ahead, &item.entry, origin);
-        if (after == is_late(&generation->table, &item.entry, origin))
-            continue;
-        finding->found = true;
-        finding->late = after;
+        bool late = is_late(&generation->ahead, &item.entry, origin);
+        if (late != is_late(&generation->table, &item.entry, origin))
+            finding->what = late ? "late, which had its effect" : "effective, which was left out as late";
+        else if (!late &&
+                 standing_asked(&generation->ahead, &item.entry) != standing_asked(&generation->table, &item.entry))
+            finding->what = "one that any region may accept, and whether its id stands was not asked";
+        finding->found = finding->what != NULL;
         finding->index = item.entry.index;
     }
     return code;
@@ -212,8 +232,7 @@ static int search_log(const struct generation *generation, const struct authorit
     int code = stepping_origin(log, finding->name, &origin, err);
     if (code == 0)
         code = projection_db_applied(generation->db, finding->name, &end, err);
-    uint64_t from =
-        code == 0 ? authority_affected_from(&generation->table, event, origin.region, origin.incarnation) : 0;
+    uint64_t from = code == 0 ? affected_from(generation, event, &origin) : 0;
     while (code == 0 && !finding->found && from < end) {
         struct block *block = NULL;
         code = log_read_block(log, from, &block, err);
@@ -250,19 +269,40 @@ static struct projection_authority row_of(const struct step *step, const struct 
         .origin = step->name, .index = item->entry.index, .entry = item->frame.entry, .payload = item->frame.payload};
 }
 
-static int stop_at(const struct step *step, const struct item *item, const struct finding *finding, struct err *err)
+/* What the next generation is told begins with this. */
+static int stop_at(const struct step *step, const struct item *item, struct err *err)
 {
     struct generation *generation = step->generation;
     struct projection_authority row = row_of(step, item);
     buf_clear(&generation->conflict);
     if (append_row(&generation->conflict, &row) != 0)
-        return err_no_memory(err, "a change of homes");
+        return err_no_memory(err, "a conflict of a projection");
     generation->has_conflict = true;
     generation->pauses[step->at] = (struct pause){.why = PAUSE_CONFLICT, .index = item->entry.index};
-    snprintf(generation->reason, sizeof(generation->reason), "entry %llu of %.160s makes entry %llu of %.160s %s",
-             (unsigned long long)item->entry.index, step->name, (unsigned long long)finding->index, finding->name,
-             finding->late ? "late, which had its effect" : "effective, which was left out as late");
     return 0;
+}
+
+static int stop_at_change(const struct step *step, const struct item *item, const struct finding *finding,
+                          struct err *err)
+{
+    struct generation *generation = step->generation;
+    snprintf(generation->reason, sizeof(generation->reason), "entry %llu of %.130s makes entry %llu of %.130s %s",
+             (unsigned long long)item->entry.index, step->name, (unsigned long long)finding->index, finding->name,
+             finding->what);
+    return stop_at(step, item, err);
+}
+
+/* Nothing may be in the transaction. */
+static int stop_at_id(struct step *step, const struct item *item, struct err *err)
+{
+    struct generation *generation = step->generation;
+    step->over = true;
+    if (step->count > 0)
+        return 0;
+    snprintf(generation->reason, sizeof(generation->reason),
+             "entry %llu of %.200s was accepted before another one with its id, which had its effect",
+             (unsigned long long)item->entry.index, step->name);
+    return stop_at(step, item, err);
 }
 
 /* Applies the event to `ahead`, and looks for entries on which the two tables differ. */
@@ -281,7 +321,16 @@ static int search(struct step *step, const struct authority_event *event, struct
 static int apply_item(struct step *step, const struct item *item, bool learn, struct err *err)
 {
     struct generation *generation = step->generation;
-    int code = step->count == 0 ? projection_db_begin(generation->db, err) : 0;
+    char note[PROJECTION_NOTE_MAX_BYTES + 1] = "";
+    enum standing standing = STANDING_RUNS;
+    bool effective =
+        projection_db_wants(generation->db, &item->entry) && !is_late(&generation->table, &item->entry, &step->origin);
+    bool asked = effective && standing_asked(&generation->table, &item->entry);
+    int code = asked ? standing_decide(step, item, &standing, note, err) : 0;
+    if (code == 0 && standing == STANDING_CONFLICT)
+        return stop_at_id(step, item, err);
+    if (code == 0 && step->count == 0)
+        code = projection_db_begin(generation->db, err);
     if (code != 0)
         return code;
     step->count++;
@@ -289,10 +338,11 @@ static int apply_item(struct step *step, const struct item *item, bool learn, st
                                      .entry = &item->entry,
                                      .payload = item->frame.payload,
                                      .has_payload = item->frame.has_payload,
-                                     .late = projection_db_wants(generation->db, &item->entry) &&
-                                             is_late(&generation->table, &item->entry, &step->origin)};
+                                     .late = !effective || standing != STANDING_RUNS};
     struct projection_authority row = row_of(step, item);
     code = projection_db_apply(generation->db, &event, err);
+    if (code == 0 && asked && standing != STANDING_NOT)
+        code = standing_note(step, item, note, err);
     return code == 0 && learn ? projection_db_learn(generation->db, &row, err) : code;
 }
 
@@ -300,11 +350,11 @@ static int apply_item(struct step *step, const struct item *item, bool learn, st
 static int apply_alone(struct step *step, const struct item *item, const struct authority_event *event, struct err *err)
 {
     struct generation *generation = step->generation;
-    struct finding finding = {.found = false};
+    struct finding finding = {.what = NULL};
     step->over = true;
     int code = search(step, event, &finding, err);
     if (code == 0 && finding.found)
-        return stop_at(step, item, &finding, err);
+        return stop_at_change(step, item, &finding, err);
     if (code == 0)
         code = authority_apply(&generation->table, event, err);
     if (code == 0)
@@ -574,7 +624,11 @@ int generation_new(struct projection_db *db, const struct context_table *context
     buf_init(&generation->conflict, ENTRY_MAX_BYTES + ENTRY_PAYLOAD_MAX_BYTES + 1024);
     authority_table_init(&generation->table, contexts);
     authority_table_init(&generation->ahead, contexts);
-    int code = compare_contexts(generation, err);
+    map_init(&generation->told, GENERATION_TOLD_MAX, NULL);
+    generation->sha = sha256_new();
+    int code = generation->sha == NULL ? err_no_memory(err, "a projection's generation") : 0;
+    if (code == 0)
+        code = compare_contexts(generation, err);
     if (code == 0)
         code = read_tables(generation, err);
     if (code != 0) {
@@ -591,6 +645,8 @@ void generation_free(struct generation *generation)
         return;
     authority_table_free(&generation->table);
     authority_table_free(&generation->ahead);
+    standing_forget(generation);
+    sha256_free(generation->sha);
     buf_free(&generation->conflict);
     mem_free(generation);
 }

@@ -8,8 +8,11 @@
  *     Then the generation stops in that log (a CONFLICT), for statements cannot be taken back. Another generation,
  * which knows the entry before it begins, takes its place: follower.h.
  *
- * A generation that was told authority events ahead of its position (generation_tell) judges by them from the start.
- * Until it has passed them all, generation_complete is false and its contents mean nothing yet.
+ * Of events that any region may accept, several may have one id: only the first in (time, origin) order has an effect
+ * (standing.h). One that comes after another has had its effect is a conflict, too.
+ *
+ * A generation that was told authority events, or such events, ahead of its position (generation_tell) judges by them
+ * from the start. Until it has passed them all, generation_complete is false and its contents mean nothing yet.
  *
  * One thread. */
 #ifndef PROJECTION_GENERATION_H
@@ -23,6 +26,7 @@
 enum {
     GENERATION_AUTHORITY_MAX_BYTES = 1024 * 1024 * 1024,
     GENERATION_REASON_MAX_BYTES = 400,
+    GENERATION_TOLD_MAX = 1024 * 1024, /* ids of clients' events */
 };
 
 struct generation;
@@ -64,7 +68,7 @@ bool generation_conflict(const struct generation *generation, const char **ret_r
 int generation_complete(struct generation *generation, bool *ret, struct err *err) MUST_USE;
 int generation_position(struct generation *generation, struct position *ret, struct err *err) MUST_USE;
 
-/* Appends all authority events that the generation knows, that of the conflict included, in a form for
+/* Appends all events that the generation was told or has learnt, that of the conflict included, in a form for
  * generation_tell. out->max_bytes is at least GENERATION_AUTHORITY_MAX_BYTES. Errors of projection_db_authority,
  * ERR_TOO_LARGE. */
 int generation_known(struct generation *generation, struct buf *out, struct err *err) MUST_USE;

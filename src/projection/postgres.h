@@ -86,7 +86,8 @@ int postgres_knows(struct projection_db *db, const char *origin, uint64_t index,
 int postgres_authority(struct projection_db *db, projection_authority_fn *each, void *context,
                        struct err *err) MUST_USE;
 int postgres_keep(struct projection_db *db, const char *name, const char *value, struct err *err) MUST_USE;
-int postgres_kept(struct projection_db *db, const char *name, uint64_t *ret, struct err *err) MUST_USE;
+int postgres_kept(struct projection_db *db, const char *name, char ret[PROJECTION_NOTE_MAX_BYTES + 1],
+                  struct err *err) MUST_USE;
 int postgres_same_contexts(struct projection_db *db, const char *digest, bool *ret, struct err *err) MUST_USE;
 /* postgres_digest.c */
 int postgres_read_begin(struct projection_db *db, struct err *err) MUST_USE;

@@ -85,21 +85,21 @@ int postgres_keep(struct projection_db *base, const char *name, const char *valu
                                       arguments, 2, NULL, err);
 }
 
-int postgres_kept(struct projection_db *base, const char *name, uint64_t *ret, struct err *err)
+int postgres_kept(struct projection_db *base, const char *name, char ret[PROJECTION_NOTE_MAX_BYTES + 1],
+                  struct err *err)
 {
     struct postgres_db *db = postgres_of(base);
     const struct argument key = {.type = POSTGRES_TEXT, .value = bytes_of_string(name)};
     PGresult *result = NULL;
-    uint64_t number = 0;
     int code = postgres_settle(db, err);
     if (code == 0)
-        code = postgres_query(db, "reading a number", "SELECT value FROM _tally_meta WHERE key = $1", &key, 1, &result,
-                              err);
-    if (code == 0 && PQntuples(result) > 0 &&
-        parse_u64(PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0), &number) != 0)
-        code = err_set(err, ERR_CORRUPT, "the projection keeps a damaged number; rebuild it");
+        code =
+            postgres_query(db, "reading a note", "SELECT value FROM _tally_meta WHERE key = $1", &key, 1, &result, err);
+    const char *text = code == 0 && PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "";
+    if (code == 0 && strlen(text) > PROJECTION_NOTE_MAX_BYTES)
+        code = err_set(err, ERR_CORRUPT, "the projection keeps a damaged note; rebuild it");
     if (code == 0)
-        *ret = number;
+        copy_string(ret, PROJECTION_NOTE_MAX_BYTES + 1, text);
     PQclear(result);
     return code;
 }

@@ -122,6 +122,9 @@ void projection_db_rollback(struct projection_db *db);
 bool projection_db_unsure(const struct projection_db *db);
 /* Whether some section has statements for the entry; never for a control event. */
 bool projection_db_wants(const struct projection_db *db, const struct entry *entry);
+/* Whether some section that has statements for the entry speaks of :time_ms, :origin or :position, be it in a comment:
+ * two entries that say the same may then have different effects. */
+bool projection_db_tells_apart(const struct projection_db *db, const struct entry *entry);
 
 /* An authority event in the bytes of its log. Borrowed during the call. */
 struct projection_authority {
@@ -146,6 +149,10 @@ int projection_db_authority(struct projection_db *db, projection_authority_fn *e
  * transaction, and takes the place of what was kept; 0 when nothing was. Errors of projection_db_learn. */
 int projection_db_keep(struct projection_db *db, const char *name, uint64_t number, struct err *err) MUST_USE;
 int projection_db_kept(struct projection_db *db, const char *name, uint64_t *ret, struct err *err) MUST_USE;
+/* The same for texts of at most PROJECTION_NOTE_MAX_BYTES; "" when nothing was kept. */
+int projection_db_keep_text(struct projection_db *db, const char *name, const char *text, struct err *err) MUST_USE;
+int projection_db_kept_text(struct projection_db *db, const char *name, char ret[PROJECTION_NOTE_MAX_BYTES + 1],
+                            struct err *err) MUST_USE;
 /* Whether the file says "order total". */
 bool projection_db_total_order(const struct projection_db *db);
 

@@ -44,7 +44,8 @@ int sqlite_learn(struct projection_db *db, const struct projection_authority *ev
 int sqlite_knows(struct projection_db *db, const char *origin, uint64_t index, bool *ret, struct err *err) MUST_USE;
 int sqlite_authority(struct projection_db *db, projection_authority_fn *each, void *context, struct err *err) MUST_USE;
 int sqlite_keep(struct projection_db *db, const char *name, const char *value, struct err *err) MUST_USE;
-int sqlite_kept(struct projection_db *db, const char *name, uint64_t *ret, struct err *err) MUST_USE;
+int sqlite_kept(struct projection_db *db, const char *name, char ret[PROJECTION_NOTE_MAX_BYTES + 1],
+                struct err *err) MUST_USE;
 int sqlite_same_contexts(struct projection_db *db, const char *digest, bool *ret, struct err *err) MUST_USE;
 /* sqlite_digest.c */
 int sqlite_read_begin(struct projection_db *db, struct err *err) MUST_USE;

@@ -88,7 +88,7 @@ int sqlite_keep(struct projection_db *base, const char *name, const char *value,
     return code;
 }
 
-int sqlite_kept(struct projection_db *base, const char *name, uint64_t *ret, struct err *err)
+int sqlite_kept(struct projection_db *base, const char *name, char ret[PROJECTION_NOTE_MAX_BYTES + 1], struct err *err)
 {
     struct sqlite_db *db = sqlite_of(base);
     sqlite3_stmt *statement = NULL;
@@ -97,15 +97,14 @@ int sqlite_kept(struct projection_db *base, const char *name, uint64_t *ret, str
         return code;
     sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
     int step = sqlite3_step(statement);
-    uint64_t number = 0;
+    const char *text = step == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : "";
     if (step != SQLITE_ROW && step != SQLITE_DONE)
-        code = sqlite_failed(db, "reading a number", err);
-    else if (step == SQLITE_ROW && parse_u64((const char *)sqlite3_column_text(statement, 0),
-                                             (size_t)sqlite3_column_bytes(statement, 0), &number) != 0)
-        code = err_set(err, ERR_CORRUPT, "the projection keeps a damaged number; rebuild it");
-    sqlite3_finalize(statement);
+        code = sqlite_failed(db, "reading a note", err);
+    else if (text == NULL || strlen(text) > PROJECTION_NOTE_MAX_BYTES)
+        code = err_set(err, ERR_CORRUPT, "the projection keeps a damaged note; rebuild it");
     if (code == 0)
-        *ret = number;
+        copy_string(ret, PROJECTION_NOTE_MAX_BYTES + 1, text);
+    sqlite3_finalize(statement);
     return code;
 }
 

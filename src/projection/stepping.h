@@ -24,6 +24,8 @@ struct generation {
     size_t floor_count; /* total order: the floors of so many logs are as the database has them */
     hlc floors[PROJECTION_LOGS_MAX];
     struct buf conflict; /* the event, as generation_known appends it */
+    struct map told;     /* event id -> struct told (standing.c): clients' entries that it was told of */
+    struct sha256 *sha;
 };
 
 /* The step at hand. */

@@ -10,9 +10,9 @@
  *
  * What becomes late. The applier has a table of its own, which is ahead of the index's by exactly the run at hand.
  * Before each change goes in, authority_affected_from says for each log from where on entries may become late; after
- * the run went in, authority_is_late says of each entry in that range whether it is. Entries that were late before are
- * handed over as well: the index skips them. The order in which entries are demoted does not matter to the index, so
- * the range is read forwards, a block at a time.
+ * the run went in, authority_entry_is_late says of each entry in that range whether it is. Entries that were late
+ * before are handed over as well: the index skips them. The order in which entries are demoted does not matter to the
+ * index, so the range is read forwards, a block at a time.
  *
  * What a change makes effective again needs no log: the index has it (index/apply.c).
  *
@@ -183,8 +183,7 @@ static int demote_block(struct applier *applier, const struct origin *origin, ui
         struct entry *entry = &batch->entries[batch->count];
         code = next_entry(applier, &elements, block_fingerprint(block, i), entry, &batch->items[batch->count], err);
         if (code != 0 || entry->index < from || !is_concerned(applier, entry) ||
-            !authority_is_late(&applier->table, entry->context, entry->partition, entry->epoch, origin->region,
-                               origin->incarnation, entry->index))
+            !authority_entry_is_late(&applier->table, entry, origin->region, origin->incarnation))
             continue;
         if (++batch->count == applier->limits.batch_entries)
             code = demote_batch(applier, number, progress, err);

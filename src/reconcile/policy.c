@@ -14,7 +14,7 @@ bool policy_decide(const struct context_table *contexts, const struct authority_
     };
     struct authority_now now;
     struct bytes context = bytes_of_string(item->context);
-    if (item->state != INDEX_LATE_OPEN)
+    if (item->state != INDEX_LATE_OPEN || item->commutative)
         return false;
     enum late_policy policy = context_late_policy(contexts, context, bytes_of_string(item->type));
     if (policy == LATE_MANUAL || (policy == LATE_ACCEPT && item->fingerprint == 0))

@@ -46,14 +46,14 @@ static int count_entry(struct gathering *gathering, size_t log, const struct ori
                        uint64_t published_size, struct err *err)
 {
     struct report_row *row = NULL;
+    uint64_t epoch = (entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0 ? REPORT_NO_EPOCH : entry->epoch;
     if ((entry->flags & ENTRY_FLAG_CONTROL) != 0 ||
         !report_wants(gathering->filter, entry->context, entry->epoch, entry->time))
         return 0;
-    int code = row_of(gathering->report, log, entry->epoch, &row, err);
+    int code = row_of(gathering->report, log, epoch, &row, err);
     if (code != 0)
         return code;
-    bool late = authority_is_late(&gathering->table, entry->context, entry->partition, entry->epoch, origin->region,
-                                  origin->incarnation, entry->index);
+    bool late = authority_entry_is_late(&gathering->table, entry, origin->region, origin->incarnation);
     bool override = (entry->flags & ENTRY_FLAG_OVERRIDE) != 0;
     row->overrides += override;
     row->late += !override && late;

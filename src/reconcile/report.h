@@ -13,6 +13,7 @@ enum {
     REPORT_ROWS_MAX = 4096,
     REPORT_OWED_MAX = 256,
     REPORT_STATES = INDEX_LATE_COMPENSATED + 1,
+    REPORT_NO_EPOCH = 0,
 };
 
 /* Zeroed members do not narrow, but for the context, which is required. */
@@ -25,8 +26,8 @@ struct report_filter {
 
 /* Client events of one log and epoch. */
 struct report_row {
-    size_t log; /* among the logs handed in */
-    uint64_t epoch;
+    size_t log;     /* among the logs handed in */
+    uint64_t epoch; /* REPORT_NO_EPOCH: commutative ones */
     uint64_t effective;
     uint64_t late;
     uint64_t overrides; /* accepted away from home: no others are */

@@ -259,6 +259,8 @@ int durability_confirm(const struct region *region, struct region_command *comma
         bool may_be_late = command->copies > 0 || (context != NULL && lease_of(context) > 0);
         for (size_t event = 0; code == 0 && event < write->event_count; event++, result++) {
             command->refusal.write_number = i;
+            if (result->commutative)
+                continue; /* it belongs to no home that could be overtaken, or lose its lease */
             if (may_be_late && !result->duplicate &&
                 authority_is_late(&region->homes.authority, write->context, write->partition, write->epoch,
                                   region->config.region, region_own(region)->parts.incarnation, result->index))

@@ -97,7 +97,8 @@ bool region_tail_is_late(const struct region *region, struct bytes context, stru
                          uint64_t incarnation, uint64_t index)
 {
     struct authority_now now;
-    if (authority_now(&region->homes.authority, context, partition, &now, NULL) != 0 || now.epoch < 2 ||
+    bool may_commute = context_frees_more(context_find(region_contexts(region), context), NULL);
+    if (may_commute || authority_now(&region->homes.authority, context, partition, &now, NULL) != 0 || now.epoch < 2 ||
         strcmp(now.region, home) == 0)
         return false;
     return authority_is_late(&region->homes.authority, context, partition, now.epoch - 1, home, incarnation, index);

@@ -528,11 +528,8 @@ int homes_refuse_residency(const char *name, struct bytes context, struct err *e
 bool homes_late(const struct region *region, uint32_t log, const struct entry *entry)
 {
     const struct origin *origin = &region->logs[log]->parts;
-    if ((entry->flags & ENTRY_FLAG_OVERRIDE) != 0)
-        return true;
     return (entry->flags & ENTRY_FLAG_CONTROL) == 0 &&
-           authority_is_late(&region->homes.authority, entry->context, entry->partition, entry->epoch, origin->region,
-                             origin->incarnation, entry->index);
+           authority_entry_is_late(&region->homes.authority, entry, origin->region, origin->incarnation);
 }
 
 bool homes_late_item(const struct region *region, const struct overlay_item *item)
@@ -540,6 +537,9 @@ bool homes_late_item(const struct region *region, const struct overlay_item *ite
     const struct origin *origin = &region->logs[item->log]->parts;
     struct bytes context = bytes_of(item->bytes + item->stream_key_size, item->context_size);
     struct bytes partition = bytes_of(context.data + context.size_bytes, item->partition_size);
+    if (item->commutative)
+        return !context_accepts_anywhere(context_find(region_contexts(region), context),
+                                         bytes_of(partition.data + partition.size_bytes, item->type_size));
     return item->log != 0 && item->context_size > 0 &&
            authority_is_late(&region->homes.authority, context, partition, item->epoch, origin->region,
                              origin->incarnation, item->index);

@@ -159,8 +159,10 @@ static struct overlay_item *new_item(uint32_t log, const struct entry *entry, ui
     uint8_t key[STREAM_KEY_MAX_BYTES];
     PRE(log == 0 || !with_head);
     size_t key_size = with_head ? put_stream_key(entry->context, entry->stream, key) : 0;
-    size_t names_size = log == 0 ? 0 : entry->context.size_bytes + entry->partition.size_bytes;
-    struct overlay_item *item = mem_alloc(sizeof(*item) + key_size + names_size);
+    bool commutative = (entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0;
+    size_t type_size = commutative ? entry->type.size_bytes : 0;
+    size_t names_size = log == 0 && !commutative ? 0 : entry->context.size_bytes + entry->partition.size_bytes;
+    struct overlay_item *item = mem_alloc(sizeof(*item) + key_size + names_size + type_size);
     if (item == NULL)
         return NULL;
     *item = (struct overlay_item){.index = entry->index,
@@ -169,6 +171,8 @@ static struct overlay_item *new_item(uint32_t log, const struct entry *entry, ui
                                   .epoch = entry->epoch,
                                   .log = log,
                                   .without_effect = (entry->flags & ENTRY_FLAG_OVERRIDE) != 0,
+                                  .commutative = commutative,
+                                  .type_size = (uint16_t)type_size,
                                   .context_size = names_size == 0 ? 0 : (uint16_t)entry->context.size_bytes,
                                   .partition_size = names_size == 0 ? 0 : (uint16_t)entry->partition.size_bytes,
                                   .stream_key_size = (uint16_t)key_size};
@@ -178,6 +182,8 @@ static struct overlay_item *new_item(uint32_t log, const struct entry *entry, ui
         memcpy(item->bytes + key_size, entry->context.data, item->context_size);
     if (item->partition_size > 0)
         memcpy(item->bytes + key_size + item->context_size, entry->partition.data, item->partition_size);
+    if (type_size > 0)
+        memcpy(item->bytes + key_size + names_size, entry->type.data, type_size);
     for (size_t i = 0; i < OVERLAY_TABLES; i++)
         item->hash[i] = siphash24(hash_key, key_of(item, i));
     return item;

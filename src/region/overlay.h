@@ -32,10 +32,12 @@ struct overlay_item {
     uint64_t epoch;
     uint32_t log;
     bool without_effect; /* an override: it does not take its id */
+    bool commutative;
     uint8_t id[ENTRY_ID_SIZE];
     uint16_t
         context_size; /* of another log: context and partition, so that it can be told whether it came too late … */
     uint16_t partition_size;
+    uint16_t type_size;       /* … of a commutative event these and its type, … */
     uint16_t stream_key_size; /* … of the own log: the stream, 0 when it is not kept as a head */
     uint8_t bytes[];
 };

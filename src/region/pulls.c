@@ -85,7 +85,7 @@ static int take_entry(void *context, const struct chain_entry *chain_entry, stru
                    &chain_entry->leaf);
     if (homes_late(region, taking->log, &chain_entry->entry))
         return 0; /* it has no effect: its id is free */
-    bool with_head = taking->log == 0 && (chain_entry->entry.flags & ENTRY_FLAG_CONTROL) == 0;
+    bool with_head = taking->log == 0 && chain_entry->entry.flags == 0;
     int code = overlay_add(&region->overlay, taking->log, &chain_entry->entry, fingerprint, with_head);
     if (code == 0 && !(PLANTED(forget_changes) && !region->started))
         code = homes_received(region, taking->log, chain_entry);

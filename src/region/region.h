@@ -82,6 +82,7 @@ struct region_result {
     uint64_t index;
     uint64_t stream_version;
     bool duplicate;
+    bool commutative;         /* without a stream version: it is 0 */
     struct index_place place; /* log number and index: for duplicates that live in another log */
 };
 
@@ -206,6 +207,7 @@ struct region_command {
     struct region_result *results; /* room for all events, provided by the caller */
     uint64_t ticket;               /* own log's size after it */
     bool overridden;               /* it was accepted here as an override */
+    bool anywhere;                 /* for region.c: it asks for no home */
     bool queued;                   /* it is kept for another home, as the own log's entry before… */
     uint64_t queued_size;          /* … this size, and has no results */
     uint32_t copies;               /* peers that had stored it before it was answered */
@@ -523,7 +525,8 @@ int region_freshness(const struct region *region, struct bytes context, struct b
 /* The same for the logs of one region. */
 uint64_t region_log_staleness(const struct region *region, const char *home);
 /* Whether an entry that may not be here is late if it is of this partition: its log's region is its home no more, and
- * it is at or past the basis of the epoch after. */
+ * it is at or past the basis of the epoch after. false in a context that lets types be accepted anywhere: it may be of
+ * one of these. */
 bool region_tail_is_late(const struct region *region, struct bytes context, struct bytes partition, const char *home,
                          uint64_t incarnation, uint64_t index);
 

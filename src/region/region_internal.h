@@ -279,6 +279,7 @@ void freshness_update(struct region *region);
 struct sighting {
     bool seen;
     bool own_pending; /* in the own log, and not durable yet */
+    bool commutative;
     uint64_t stream_version;
     uint64_t fingerprint;
     struct index_place place;

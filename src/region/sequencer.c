@@ -4,6 +4,11 @@
  * accepted event becomes an entry at the end of the open block, moves the chain, and enters the overlay. If a later
  * write is refused everything is taken back: chain, block, overlay. So a batch is whole or not there.
  *
+ * A batch of nothing but events that may be accepted anywhere (context_accepts_anywhere), which expects no version,
+ * asks for no home and no lease: its events become commutative ones (ENTRY_FLAG_COMMUTATIVE). Whether the id was used
+ * is asked as always; two regions that accept one id at one moment both keep it, and the index says which stands. In
+ * any other batch such events are their home's, like the rest: so a batch that is overtaken is late as a whole.
+ *
  * Group commit. One write of the own log is in flight at a time. What is accepted meanwhile gathers in the open block;
  * when the write is durable, the next block goes out with all of it. A batch never spans two blocks; when the open
  * block is full it is sealed and waits, and past its limit callers are told to retry.
@@ -41,6 +46,7 @@ int sequencer_look(struct region *region, const struct region_command *command, 
     if (item != NULL && (late_too || (!item->without_effect && !homes_late_item(region, item)))) {
         ret->seen = true;
         ret->own_pending = item->log == 0 && item->index >= region_own(region)->durable_size;
+        ret->commutative = item->commutative;
         ret->stream_version = item->stream_version;
         ret->fingerprint = item->fingerprint;
         ret->place.index = item->index;
@@ -58,6 +64,7 @@ int sequencer_look(struct region *region, const struct region_command *command, 
     if (found.late && !late_too && (found.fingerprint == 0 || found.fingerprint == event->fingerprint))
         return 0; /* an entry that came too late has no effect: this one will, and stands (rule 7 of the design) */
     ret->seen = true;
+    ret->commutative = found.commutative;
     ret->stream_version = found.stream_version;
     ret->fingerprint = found.fingerprint;
     ret->place = found.place;
@@ -186,8 +193,10 @@ int sequencer_append(struct region *region, struct region_command *command, cons
     int code = append_entry(region, &entry, event->salt, event->payload, event->fingerprint, &command->refusal.err);
     if (code != 0)
         return code;
-    *result = (struct region_result){
-        .index = index, .stream_version = stream_version, .place = {.log = region->own_index_log, .index = index}};
+    *result = (struct region_result){.index = index,
+                                     .stream_version = stream_version,
+                                     .commutative = (flags & ENTRY_FLAG_COMMUTATIVE) != 0,
+                                     .place = {.log = region->own_index_log, .index = index}};
     command->ticket = index + 1;
     return 0;
 }
@@ -200,6 +209,7 @@ int sequencer_repeat(struct region_command *command, const struct region_new_eve
     *result = (struct region_result){.index = sighting->place.index,
                                      .stream_version = sighting->stream_version,
                                      .duplicate = true,
+                                     .commutative = sighting->commutative,
                                      .place = sighting->place};
     if (sighting->own_pending && sighting->place.index + 1 > command->ticket)
         command->ticket = sighting->place.index + 1;
@@ -221,6 +231,8 @@ static int decide_event(struct region *region, struct region_command *command, c
         code = sequencer_repeat(command, event, &sighting, result);
         return code == 0 ? durability_repetition(region, command, &sighting.place) : code;
     }
+    if (command->anywhere)
+        return sequencer_append(region, command, write, event, ENTRY_FLAG_COMMUTATIVE, 0, ENTRY_EPOCH_OF_NONE, result);
     uint64_t version = state->exists ? state->version + 1 : 0;
     code = sequencer_append(region, command, write, event, 0, version, epoch, result);
     if (code == 0)
@@ -283,18 +295,19 @@ static int decide_write(struct region *region, struct region_command *command, s
 {
     struct region_refusal *refusal = &command->refusal;
     struct stream_state state = {.exists = false};
-    uint64_t epoch = 0;
+    uint64_t epoch = ENTRY_EPOCH_OF_NONE;
     bool repetition = false;
     look_ahead(region, command, deciding, 0);
     int code = is_repetition(region, command, write, &repetition, &refusal->err);
-    if (code == 0 && !repetition)
+    bool by_home = !repetition && !command->anywhere;
+    if (code == 0 && by_home)
         code = decide_home(region, write, deciding, &epoch, refusal);
     write->epoch = epoch;
     if (code == 0)
         code = durability_decide(region, command, write, repetition);
-    if (code == 0 && !repetition)
+    if (code == 0 && by_home)
         code = look_for_head(region, command, write, &state, &refusal->err);
-    if (code == 0 && !repetition)
+    if (code == 0 && by_home)
         code = check_version(write, &state, refusal);
     for (size_t i = 0; code == 0 && i < write->event_count; i++) {
         look_ahead(region, command, deciding, i);
@@ -476,12 +489,25 @@ void sequencer_flush(struct region *region, struct region_update *update)
 
 /* --- Commands --- */
 
+/* This region must be allowed to hold what they say. */
+static bool write_is_for_any_region(const struct region *region, const struct region_stream_write *write)
+{
+    const struct context *context = context_find(region_contexts(region), write->context);
+    bool any = write->expectation == STREAM_ANY && homes_may_own(region, region->config.region, write->context);
+    for (size_t i = 0; any && i < write->event_count; i++)
+        any = context_accepts_anywhere(context, write->events[i].type);
+    return any;
+}
+
 int sequencer_writes(struct region *region, struct region_command *command)
 {
     struct region_refusal *refusal = &command->refusal;
     struct region_result *results = command->results;
     struct deciding deciding = {0};
     int code = 0;
+    command->anywhere = true;
+    for (size_t i = 0; command->anywhere && i < command->write_count; i++)
+        command->anywhere = write_is_for_any_region(region, &command->writes[i]);
     for (size_t i = 0; code == 0 && i < command->write_count; i++) {
         refusal->write_number = i;
         deciding.number = i;
@@ -579,6 +605,7 @@ void sequencer_command(struct region *region, struct region_command *command, st
     command->degraded = false;
     command->queued = false;
     command->overridden = false;
+    command->anywhere = false;
     command->next = NULL;
     bool failover = command->control != NULL && command->control->type == REGION_FAILOVER;
     bool handover = command->control != NULL && !failover;

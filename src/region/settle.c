@@ -270,6 +270,17 @@ static bool is_repeated(const struct region *region, const struct subject *subje
     return item != NULL && item->log == 0;
 }
 
+/* It would be there twice when the definition comes that lets it count. */
+static int check_commutative(const struct region_settle *settle, const struct subject *subject, struct err *err)
+{
+    if (!subject->late.commutative || settle->settlement != SETTLED_ACCEPTED)
+        return 0;
+    return err_set(err, ERR_UNSUPPORTED,
+                   "it is a commutative event of a type that context %.100s does not let be accepted anywhere, or not "
+                   "yet; it counts by itself as soon as it does (tally context set --type), or reject it",
+                   subject->late.context);
+}
+
 static int decide_open(struct region *region, struct region_command *command, struct subject *subject)
 {
     struct region_settle *settle = command->settle;
@@ -277,6 +288,9 @@ static int decide_open(struct region *region, struct region_command *command, st
     int code = 0;
     if ((subject->late.state == INDEX_LATE_DUPLICATE || is_repeated(region, subject)) && !PLANTED(decide_repeated))
         return refuse_duplicate(err);
+    code = check_commutative(settle, subject, err);
+    if (code != 0)
+        return code;
     if (settle->settlement == SETTLED_ACCEPTED && !PLANTED(settle_without_effect))
         code = append_again(region, command, subject);
     if (code == 0)

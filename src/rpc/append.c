@@ -272,6 +272,7 @@ static int add_result(struct answer *answer, const struct region_result *from, T
     to->index = from->index;
     to->stream_version = from->stream_version;
     to->duplicate = from->duplicate;
+    to->commutative = from->commutative;
     if (!from->duplicate)
         return 0;
     char *origin = NULL;

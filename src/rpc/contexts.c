@@ -255,8 +255,6 @@ static int take_policy(const Tally__V1__ContextPolicy *from, struct context *to,
         code = take_rules(from, &to->rules, err);
     if (code == 0)
         code = take_promises(from, &to->promises, err);
-    if (code == 0)
-        code = rules_supported(&to->rules, to->name, err);
     return code == 0 ? context_check(to, err) : code;
 }
 

@@ -298,7 +298,7 @@ static int show_late_side(struct showing *showing, const struct index_late *item
                 continue;
             code = show_event(showing, items[i].origin, items[i].place.index, index_late_state_name(items[i].state),
                               response->late, &response->n_late, err);
-            if (!items[i].override && items[i].stream_version < showing->from_version)
+            if (!items[i].override && !items[i].commutative && items[i].stream_version < showing->from_version)
                 showing->from_version = items[i].stream_version;
         }
         if (code == 0)
@@ -326,11 +326,11 @@ static int show_effective_side(struct showing *showing, const char *context, con
     return code;
 }
 
-/* An override has no version: it parts from the stream where that ends now. */
+/* What has no version parts from the stream where that ends now. */
 static uint64_t first_shown(struct rpc_backend *backend, const struct index_late *item)
 {
     struct index_head head;
-    if (!item->override)
+    if (!item->override && !item->commutative)
         return item->stream_version;
     return index_head(backend->index, bytes_of_string(item->context), bytes_of_string(item->stream), &head, NULL) == 0
                ? head.version

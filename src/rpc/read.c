@@ -229,21 +229,32 @@ static int stream_read_run(struct stream_read *read, const Tally__V1__ReadStream
     return stream_read_send(read, err);
 }
 
-/* Of the events without a version, those that nobody has decided about. */
+/* A commutative event stands when it is no item of reconciliation; an override is shown until somebody decides. */
+static int stream_shows_loose(struct index *index, struct index_place place, bool *ret, struct err *err)
+{
+    struct index_late late;
+    int code = index_late_at(index, place, &late, err);
+    if (code != 0 && code != ERR_NOT_FOUND)
+        return code;
+    *ret = code == ERR_NOT_FOUND || (late.override && late.state == INDEX_LATE_OPEN);
+    return 0;
+}
+
+/* Of the events without a version, those that readers see. */
 static int stream_read_loose(struct stream_read *read, const Tally__V1__ReadStreamRequest *request, uint64_t most,
                              bool *ret_any, struct err *err)
 {
     struct index *index = read->call->backend->index;
     struct index_loose_cursor cursor = {.started = false};
-    struct index_late late;
+    bool shows = false;
     size_t found = INDEX_SCAN_MAX;
     int code = 0;
     while (code == 0 && most > 0 && found == INDEX_SCAN_MAX) {
         code = index_loose(index, bytes_of_string(request->context), bytes_of_string(request->stream), &cursor,
                            read->places, INDEX_SCAN_MAX, &found, err);
         for (size_t i = 0; code == 0 && i < found && most > 0; i++) {
-            code = index_late_at(index, read->places[i], &late, err);
-            if (code != 0 || late.state != INDEX_LATE_OPEN)
+            code = stream_shows_loose(index, read->places[i], &shows, err);
+            if (code != 0 || !shows)
                 continue;
             code = stream_read_add(read, &read->places[i], err);
             *ret_any = true;

@@ -142,8 +142,6 @@ int config_context_take(const struct file_context *from, struct context *to, str
     for (unsigned i = 0; i < from->homes_count; i++)
         homes[i] = (struct context_home){.partition = from->homes[i].partition, .region = from->homes[i].home};
     int code = take_rules(from, &to->rules, err);
-    if (code == 0)
-        code = rules_supported(&to->rules, from->name, err);
     for (unsigned i = 0; code == 0 && i < from->event_types_count; i++)
         code = take_type(&from->event_types[i], &types[i], err);
     if (code == 0)

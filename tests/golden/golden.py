@@ -219,8 +219,9 @@ EVENTS = [
     (said(stream=b"s" * 512, stream_version=2 ** 64 - 1, epoch=2 ** 64 - 1), b"p" * 1000, True),
     (said(context=b"c" * 255, partition=b"p" * 255, type=b"t" * 255, content_type=b"/" * 255, metadata=b"m" * 4096,
           subject_key_id=b"k" * 64), b"", False),
+    (said(type=b"Counted", flags=4), b'{"cents":1}', True),
 ]
-BLOCKS = [2, 3, 2]  # entries in each block
+BLOCKS = [2, 3, 3]  # entries in each block
 
 
 def build_log():

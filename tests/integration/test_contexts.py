@@ -180,7 +180,6 @@ def test_what_would_break_a_promise_is_refused_with_the_reason(lab):
                              (['--peers', 2], 'asks for 2 peers, the cluster has 1'),
                              (['--type', 'Counted=commutative'], 'not multi-home'),
                              (['--isolation', 'fence'], 'needs lease_ms'),
-                             (['--topology', 'multi-home'], 'not there yet'),
                              (['--topology', 'round'], 'none of home-affinity')):
         assert words in denied('set', 'bank', *arguments, at=eu)
     assert version('bank', eu) == 1

@@ -230,6 +230,11 @@ void atlas_free(struct atlas *atlas)
 
 /* --- Asking --- */
 
+struct world *atlas_world(const struct atlas *atlas)
+{
+    return atlas->world;
+}
+
 static bool is_before_claim(const struct truth_log *log, const struct truth_log *claims, uint64_t index,
                             const struct truth_change *claim)
 {
@@ -244,6 +249,8 @@ bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index)
     const struct truth_log *of = &world->truth->logs[log];
     const struct truth_entry *entry = &of->entries[index];
     const struct reigns *reigns = &atlas->reigns[entry->partition];
+    if (entry->commutative)
+        return false; /* no home had a say in it */
     bool begun = entry->epoch == CONTEXT_EPOCH_FIRST && of->owner == world_first_home(world, entry->partition);
     const struct truth_change *above = NULL;
     uint64_t known[TRUTH_LOGS_MAX];
@@ -264,6 +271,24 @@ bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index)
             return true;
     }
     return !begun;
+}
+
+bool atlas_stands(const struct atlas *atlas, const uint8_t id[ENTRY_ID_SIZE], struct truth_place *ret)
+{
+    const struct truth *truth = atlas->world->truth;
+    const struct truth_place *first = NULL;
+    for (const struct truth_place *place = truth_places(atlas->world, id); place != NULL; place = place->next) {
+        if (place->index >= atlas_applied(atlas, place->log) || atlas_late(atlas, place->log, place->index))
+            continue;
+        hlc time = truth->logs[place->log].entries[place->index].time;
+        hlc before = first == NULL ? 0 : truth->logs[first->log].entries[first->index].time;
+        if (first == NULL || time < before ||
+            (time == before && strcmp(truth->logs[place->log].origin, truth->logs[first->log].origin) < 0))
+            first = place;
+    }
+    if (first != NULL)
+        *ret = *first;
+    return first != NULL;
 }
 
 bool atlas_left_behind(const struct atlas *atlas, size_t log, uint64_t index)
@@ -418,7 +443,9 @@ void atlas_accepted(struct node *node, size_t log, uint64_t index)
 {
     struct world *world = node->world;
     const struct truth_entry *entry = &world->truth->logs[log].entries[index];
-    if (entry->op == NULL && entry->decision == NULL)
+    if (entry->commutative && node->number == world->plan.outside)
+        world_fail(world, node, "entry %llu is accepted where its payload may not be", (unsigned long long)index);
+    if ((entry->op == NULL && entry->decision == NULL) || entry->commutative)
         return;
     size_t partition = entry->partition;
     bool begun = entry->epoch == CONTEXT_EPOCH_FIRST && world_first_home(world, partition) == node->number;

@@ -10,10 +10,14 @@ struct atlas;
 /* At a position: `held` has a size for each of the truth's logs. What waits for its basis there is left out. */
 struct atlas *atlas_new(struct world *world, const uint64_t *held);
 void atlas_free(struct atlas *atlas);
+struct world *atlas_world(const struct atlas *atlas);
 /* How much of a log can be applied at the position. */
 uint64_t atlas_applied(const struct atlas *atlas, size_t log);
 /* Of a client's entry, or a decision, below what can be applied. */
 bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index);
+/* The entry with an id that has its effect: the first in (time, origin) order of those that are not late; false when
+ * there is none. */
+bool atlas_stands(const struct atlas *atlas, const uint8_t id[ENTRY_ID_SIZE], struct truth_place *ret);
 /* Whether a later log of its region goes on without the entry. */
 bool atlas_left_behind(const struct atlas *atlas, size_t log, uint64_t index);
 

@@ -41,6 +41,7 @@ struct op {
     bool finished; /* the client has an answer that it believes, or gave up */
     bool healthy;  /* made after the heal */
     bool settled;  /* somebody decided about one of its events alone */
+    bool anywhere; /* of commutative events alone: any region takes it */
 };
 
 struct clients {
@@ -87,7 +88,7 @@ static void reuse_id(struct world *world, struct op *op, size_t partition, struc
 {
     struct clients *clients = world->clients;
     struct op *other = clients->ops[world_draw(world, clients->op_count)];
-    if (other->crosses || other->partition != partition)
+    if (other->crosses || other->partition != partition || other->anywhere != op->anywhere)
         return; /* two regions may both keep an id that they take at one moment: a documented limit */
     memcpy(event->id, other->events[world_draw(world, other->event_count)].id, ENTRY_ID_SIZE);
     for (size_t i = 0; i < op->event_count; i++) {
@@ -98,11 +99,20 @@ static void reuse_id(struct world *world, struct op *op, size_t partition, struc
     other->reuses = true;
 }
 
+/* Where type 0 is commutative it comes alone, for the most part. */
+static struct bytes draw_type(struct world *world, const struct op *op)
+{
+    size_t type = (size_t)world_draw(world, SIM_TYPES);
+    if (world->plan.multi_home && type == 0 && !world_chance(world, 100000))
+        type = 1;
+    return bytes_of_string(event_types[op->anywhere ? 0 : type]);
+}
+
 static void make_event(struct world *world, struct op *op, size_t partition, struct region_new_event *event)
 {
     memset(event, 0, sizeof(*event));
     prng_fill(&world->prng, event->id, ENTRY_ID_SIZE);
-    event->type = bytes_of_string(event_types[world_draw(world, SIM_TYPES)]);
+    event->type = draw_type(world, op);
     event->content_type = bytes_of_string(world_chance(world, 500000) ? "" : "application/octet-stream");
     event->payload = payload(world);
     if (world_chance(world, 200000))
@@ -139,7 +149,8 @@ static void make_write(struct world *world, struct op *op, size_t partition, siz
                                           .stream = bytes_of(copy, (size_t)size),
                                           .event_count = event_count,
                                           .events = &op->events[op->event_count]};
-    expect(world, write, partition, stream);
+    if (!op->anywhere || world_chance(world, 20000))
+        expect(world, write, partition, stream);
     for (size_t i = 0; i < event_count; i++) {
         make_event(world, op, partition, &op->events[op->event_count]);
         op->event_count++;
@@ -207,7 +218,8 @@ static struct op *make_op(struct world *world, size_t client)
     op->client = client;
     op->partition = world_draw(world, world->partition_count);
     op->healthy = world->healing;
-    choose_target(world, op, 30000);
+    op->anywhere = world->plan.multi_home && world_chance(world, 400000);
+    choose_target(world, op, op->anywhere ? 1000000 : 30000);
     for (size_t i = 0; i < writes; i++) {
         bool crosses = i > 0 && world_chance(world, 50000);
         size_t partition = crosses ? world_draw(world, world->partition_count) : op->partition;
@@ -359,6 +371,8 @@ static void compare_with_first(const struct node *node, struct op *op, const str
     for (size_t i = 0; i < op->event_count; i++) {
         struct truth_place place = place_of(node, &results[i]);
         const struct truth_place *first = &op->first[i];
+        if (results[i].commutative)
+            continue; /* two regions may have taken it at once */
         bool same = first->log == place.log && first->index == place.index &&
                     op->first_versions[i] == results[i].stream_version;
         if (!same && truth_is_lost(world, first->log, first->index))
@@ -402,6 +416,8 @@ static void believe(struct world *world, const struct response *response)
     for (size_t w = 0; w < op->write_count; w++) {
         uint64_t *belief = &world->clients->belief[op->partitions[w]][op->streams[w]];
         at += op->writes[w].event_count;
+        if (response->results[at - 1].commutative)
+            continue;
         uint64_t next = response->results[at - 1].stream_version + 1;
         if (response->code != 0)
             *belief = 0; /* it was wrong */
@@ -421,7 +437,7 @@ static void run_resend(struct world *world, struct task *task)
     struct op *op = task->data;
     if (task->numbers[0] != op->next_send)
         return; /* it was sent again for another reason meanwhile */
-    choose_target(world, op, 200000);
+    choose_target(world, op, op->anywhere ? 500000 : 200000);
     send_op(world, op);
 }
 
@@ -452,7 +468,7 @@ static void run_response(struct world *world, struct task *task)
     if (response->code == 0 || response->code == ERR_VERSION_CONFLICT)
         believe(world, response);
     if (response->code == 0) {
-        world->clients->accepted_since_heal[op->partition] += op->healthy;
+        world->clients->accepted_since_heal[op->partition] += op->healthy && !op->anywhere;
         again = world_chance(world, 100000);
     }
     if (response->home < world->node_count && !op->crosses)
@@ -521,6 +537,10 @@ static void send_op(struct world *world, struct op *op)
         arrive_after(world, op, world_draw(world, 2 * SIM_MS) + 1);
     if (world_fault(world, FAULT_DUPLICATE, 3 * world->plan.message_fault_ppm))
         arrive_after(world, op, world_draw(world, 300 * SIM_MS) + 1);
+    if (op->anywhere && world_chance(world, 400000)) { /* at two regions at once */
+        choose_target(world, op, 1000000);
+        arrive_after(world, op, world_draw(world, 2 * SIM_MS) + 1);
+    }
     if (!op->finished)
         resend_after(world, op, world_between(world, SIM_S, 4 * SIM_S));
 }
@@ -630,6 +650,7 @@ void clients_check_copies(struct world *world)
 
 struct fates {
     size_t effective, late, lost, beyond; /* beyond: past what is known at the position */
+    size_t commutative;                   /* of the effective: of these several may have one id, and one stands */
 };
 
 static struct fates fates_of(const struct world *world, const struct atlas *atlas, const uint8_t id[ENTRY_ID_SIZE])
@@ -644,6 +665,7 @@ static struct fates fates_of(const struct world *world, const struct atlas *atla
             fates.late++;
         else
             fates.effective++;
+        fates.commutative += world->truth->logs[place->log].entries[place->index].commutative;
     }
     return fates;
 }
@@ -654,12 +676,12 @@ static size_t check_fates(struct world *world, const struct atlas *atlas, const 
     size_t effective = 0;
     for (size_t i = 0; i < op->event_count; i++) {
         struct fates fates = fates_of(world, atlas, op->events[i].id);
-        if (fates.effective > 1)
+        if (fates.effective > 1 && fates.effective - 1 > fates.commutative)
             world_fail(world, NULL, "event %zu of operation %zu is effective %zu times", i, op->number,
                        fates.effective);
         if (fates.effective + fates.late + fates.beyond + fates.lost == 0 && op->accepted > 0 && !op->reuses)
             world_fail(world, NULL, "event %zu of operation %zu was acknowledged, and is in no log", i, op->number);
-        effective += fates.effective;
+        effective += fates.effective > 0;
     }
     return effective;
 }

@@ -78,6 +78,17 @@ static bool is_unknown_life(struct world *world, size_t log)
     return have > 0 && lack > 0 && !world->core[truth_owner(world, log)];
 }
 
+/* Whether a region is to hold what of its own earlier log only those have who stay away. */
+static bool is_held_elsewhere(struct world *world, size_t log)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < world->node_count; i++) {
+        uint64_t size = world->core[i] ? node_durable_size(&world->nodes[i], truth_origin(world, log)) : 0;
+        most = size > most ? size : most;
+    }
+    return world->core[truth_owner(world, log)] && most < truth_kept_size(world, log);
+}
+
 bool fates_wait_for_others(struct world *world)
 {
     uint64_t held[TRUTH_LOGS_MAX] = {0};
@@ -87,7 +98,7 @@ bool fates_wait_for_others(struct world *world)
         all = all && world->core[i];
         waits = waits || (world->core[i] && world->nodes[i].must_restore);
         for (size_t log = 0; world->core[i] && log < truth_log_count(world); log++) {
-            waits = waits || is_unknown_life(world, log);
+            waits = waits || is_unknown_life(world, log) || is_held_elsewhere(world, log);
             uint64_t size = node_durable_size(&world->nodes[i], truth_origin(world, log));
             held[log] = size > held[log] ? size : held[log];
         }
@@ -159,14 +170,16 @@ bool fates_converged(struct world *world, char *why, size_t why_size)
 /* The effective entry with an id; false when there is none. */
 static bool find_effective(const struct subject *subject, const uint8_t id[ENTRY_ID_SIZE], struct truth_place *ret)
 {
-    for (const struct truth_place *place = truth_places(subject->world, id); place != NULL; place = place->next) {
-        if (place->index < atlas_applied(subject->atlas, place->log) &&
-            !atlas_late(subject->atlas, place->log, place->index)) {
-            *ret = *place;
-            return true;
-        }
-    }
-    return false;
+    return atlas_stands(subject->atlas, id, ret);
+}
+
+/* Whether a client's entry is effective, and another one with its id has the effect. */
+static bool is_duplicate(const struct subject *subject, size_t log, uint64_t index)
+{
+    struct truth_place effective;
+    return !atlas_late(subject->atlas, log, index) &&
+           find_effective(subject, subject->world->truth->logs[log].entries[index].id, &effective) &&
+           (effective.log != log || effective.index != index);
 }
 
 /* Whether a decision is before another one, in (epoch, time, origin, index) order. */
@@ -245,17 +258,42 @@ static enum index_late_state state_of(const struct subject *subject, size_t log,
     return is_compensated(subject, decision) ? INDEX_LATE_COMPENSATED : INDEX_LATE_COMPENSATION_OWED;
 }
 
+static bool is_place(const struct subject *subject, struct index_place place, size_t log, uint64_t index)
+{
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1] = "";
+    int code = index_origin(subject->index, place.log, origin, NULL);
+    INVARIANT(code == 0);
+    return place.index == index && strcmp(origin, truth_origin(subject->world, log)) == 0;
+}
+
+static void check_duplicate(const struct subject *subject, size_t log, const struct index_late *item)
+{
+    struct truth_place effective = {.log = 0};
+    const struct truth_entry *entry = &subject->world->truth->logs[log].entries[item->place.index];
+    bool found = find_effective(subject, entry->id, &effective);
+    if (!found || !is_duplicate(subject, log, item->place.index) || item->state != INDEX_LATE_DUPLICATE ||
+        item->commutative != entry->commutative || !item->has_effective ||
+        !is_place(subject, item->effective, effective.log, effective.index))
+        world_fail(subject->world, subject->node,
+                   "%s has entry %llu of %s as a duplicate, and it is not, or of another one", subject->what,
+                   (unsigned long long)item->place.index, item->origin);
+    subject->world->counts.one_id++;
+}
+
 static void check_item(const struct subject *subject, const struct index_late *item)
 {
     struct world *world = subject->world;
     size_t log = truth_number(world, item->origin);
     struct truth_place effective;
+    if (!item->late && item->place.index < atlas_applied(subject->atlas, log)) {
+        check_duplicate(subject, log, item);
+        return;
+    }
     if (item->place.index >= atlas_applied(subject->atlas, log) || !item->late ||
         !atlas_late(subject->atlas, log, item->place.index)) {
         world_fail(world, subject->node, "%s has entry %llu of %s (of partition %s, epoch %llu) among its items, %s",
                    subject->what, (unsigned long long)item->place.index, item->origin, item->partition,
-                   (unsigned long long)item->epoch,
-                   item->late ? "which is not late" : "as a duplicate that is effective");
+                   (unsigned long long)item->epoch, item->late ? "which is not late" : "which it cannot have");
         return;
     }
     enum index_late_state state = state_of(subject, log, item->place.index);
@@ -280,6 +318,16 @@ static uint64_t count_late(const struct subject *subject)
     for (size_t log = 0; log < truth_log_count(subject->world); log++) {
         for (uint64_t i = 0; i < atlas_applied(subject->atlas, log); i++)
             count += subject->world->truth->logs[log].entries[i].op != NULL && atlas_late(subject->atlas, log, i);
+    }
+    return count;
+}
+
+static uint64_t count_duplicates(const struct subject *subject)
+{
+    uint64_t count = 0;
+    for (size_t log = 0; log < truth_log_count(subject->world); log++) {
+        for (uint64_t i = 0; i < atlas_applied(subject->atlas, log); i++)
+            count += subject->world->truth->logs[log].entries[i].op != NULL && is_duplicate(subject, log, i);
     }
     return count;
 }
@@ -314,9 +362,9 @@ static void check_late(const struct subject *subject)
         total += count;
     } while (count > 0);
     mem_free(items);
-    uint64_t expected = count_late(subject);
+    uint64_t expected = count_late(subject) + count_duplicates(subject);
     if (total != expected)
-        world_fail(world, subject->node, "%s has %llu late events, and %llu are", subject->what,
+        world_fail(world, subject->node, "%s has %llu late events and duplicates, and %llu are", subject->what,
                    (unsigned long long)total, (unsigned long long)expected);
 }
 
@@ -350,20 +398,12 @@ static void collect_versions(const struct subject *subject, size_t partition, si
         const struct truth_log *of = &subject->world->truth->logs[log];
         for (uint64_t i = 0; i < atlas_applied(subject->atlas, log) && ret->count < PLACES_MAX; i++) {
             const struct truth_entry *entry = &of->entries[i];
-            if (entry->op != NULL && entry->partition == partition && entry->stream == stream &&
+            if (entry->op != NULL && entry->partition == partition && entry->stream == stream && !entry->commutative &&
                 !atlas_late(subject->atlas, log, i))
                 ret->all[ret->count++] = (struct version){.version = entry->stream_version, .log = log, .index = i};
         }
     }
     qsort(ret->all, ret->count, sizeof(ret->all[0]), compare_versions);
-}
-
-static bool is_place(const struct subject *subject, struct index_place place, size_t log, uint64_t index)
-{
-    char origin[INDEX_ORIGIN_MAX_BYTES + 1] = "";
-    int code = index_origin(subject->index, place.log, origin, NULL);
-    INVARIANT(code == 0);
-    return place.index == index && strcmp(origin, truth_origin(subject->world, log)) == 0;
 }
 
 static void check_stream(const struct subject *subject, size_t partition, size_t stream, struct versions *versions,
@@ -394,6 +434,40 @@ static void check_stream(const struct subject *subject, size_t partition, size_t
                    name, versions->count);
 }
 
+/* The entries of a stream that have no version, in (time, origin) order. */
+static void check_loose(const struct subject *subject, size_t partition, size_t stream, struct index_place *places)
+{
+    struct world *world = subject->world;
+    struct index_loose_cursor cursor = {.started = false};
+    char name[32];
+    size_t count = 0;
+    size_t expected = 0;
+    snprintf(name, sizeof(name), "%s-s%zu", world->partition_names[partition], stream);
+    int code = index_loose(subject->index, bytes_of_string(world->contexts[0].name), bytes_of_string(name), &cursor,
+                           places, PLACES_MAX, &count, NULL);
+    INVARIANT(code == 0);
+    for (size_t log = 0; log < truth_log_count(world); log++) {
+        const struct truth_log *of = &world->truth->logs[log];
+        for (uint64_t i = 0; i < atlas_applied(subject->atlas, log); i++)
+            expected += of->entries[i].op != NULL && of->entries[i].commutative &&
+                        of->entries[i].partition == partition && of->entries[i].stream == stream;
+    }
+    if (count != expected && count < PLACES_MAX)
+        world_fail(world, subject->node, "%s has %zu events without a version beside stream %s, and there are %zu",
+                   subject->what, count, name, expected);
+    hlc last = 0;
+    for (size_t i = 0; i < count && !world->failed; i++) {
+        char origin[INDEX_ORIGIN_MAX_BYTES + 1] = "";
+        code = index_origin(subject->index, places[i].log, origin, NULL);
+        INVARIANT(code == 0);
+        const struct truth_entry *entry = &world->truth->logs[truth_number(world, origin)].entries[places[i].index];
+        if (!entry->commutative || entry->time < last)
+            world_fail(world, subject->node, "%s has entry %llu of %s beside stream %s, where it does not belong",
+                       subject->what, (unsigned long long)places[i].index, origin, name);
+        last = entry->time;
+    }
+}
+
 static void check_streams(const struct subject *subject)
 {
     struct versions *versions = sim_must(mem_alloc(sizeof(*versions)));
@@ -401,6 +475,8 @@ static void check_streams(const struct subject *subject)
     for (size_t p = 0; p < subject->world->partition_count; p++) {
         for (size_t s = 0; s < SIM_STREAMS && !subject->world->failed; s++)
             check_stream(subject, p, s, versions, places);
+        for (size_t s = 0; s < SIM_STREAMS && !subject->world->failed; s++)
+            check_loose(subject, p, s, places);
     }
     mem_free(places);
     mem_free(versions);
@@ -494,6 +570,17 @@ static void check_afresh(struct world *world, struct node *node, const struct at
     index_close(index);
 }
 
+static bool stands_in_truth(const void *context, const char *origin, uint64_t index)
+{
+    const struct atlas *atlas = context;
+    struct world *world = atlas_world(atlas);
+    size_t log = truth_number(world, origin);
+    struct truth_place effective;
+    return world->truth->logs[log].entries[index].op != NULL &&
+           atlas_stands(atlas, world->truth->logs[log].entries[index].id, &effective) && effective.log == log &&
+           effective.index == index;
+}
+
 void fates_check_end(struct world *world)
 {
     struct atlas *atlas = draw_atlas(world);
@@ -511,6 +598,10 @@ void fates_check_end(struct world *world)
             check_afresh(world, node, atlas);
         if (node == first_of_core(world))
             count_states(&subject);
+    }
+    for (size_t i = 0; i < world->node_count && !world->failed; i++) {
+        if (world->core[i])
+            projector_check_truth(&world->nodes[i], stands_in_truth, atlas);
     }
     if (!world->failed)
         queuers_check_end(world);

@@ -74,7 +74,7 @@ void fence_decided(struct node *node, const struct region_command *command)
         if (write->event_count == 0)
             continue; /* a decision that appends nothing */
         for (size_t i = 0; i < write->event_count; i++, result++)
-            accepted = accepted || !result->duplicate;
+            accepted = accepted || (!result->duplicate && !result->commutative);
         struct authority_now now;
         int code = authority_now(region_authority(node->region), write->context, write->partition, &now, NULL);
         INVARIANT(code == 0);

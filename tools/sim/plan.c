@@ -138,6 +138,23 @@ static void draw_fence(struct world *world)
     rules->lease_ms = (uint32_t)world_between(world, RULES_LEASE_MIN_MS, 8 * RULES_LEASE_MIN_MS);
 }
 
+/* In some runs any region accepts events of type 0, by the seed. */
+static void choose_multi_home(struct world *world)
+{
+    struct context *context = &world->contexts[0];
+    size_t at = 0;
+    world->plan.multi_home = world->seed % 3 == 1 && world->node_count > 1;
+    if (!world->plan.multi_home)
+        return;
+    context->rules.topology = TOPOLOGY_MULTI_HOME;
+    context->types = world->types;
+    while (at < context->type_count && strcmp(world->types[at].type, event_types[0]) != 0)
+        at++;
+    if (at == context->type_count)
+        world->types[context->type_count++] = (struct context_type){.type = event_types[0]};
+    world->types[at].commutative = true;
+}
+
 void plan_draw(struct world *world)
 {
     world->plan.node_count = world_chance(world, 100000) ? 1 : world_between(world, 2, SIM_NODES_MAX);
@@ -166,6 +183,7 @@ void plan_draw(struct world *world)
     world->contexts[1] = (struct context){.name = CONTEXT_SYSTEM, .default_home = world->region_names[0]};
     choose_outside(world);
     draw_rules(world);
+    choose_multi_home(world);
     draw_copies(world);
     draw_fence(world);
 }
@@ -188,6 +206,8 @@ void plan_print(const struct world *world)
         printf("; people settle late events every %llu ms", (unsigned long long)(plan->settle_every_us / SIM_MS));
     if (plan->outside < SIM_NODES_MAX)
         printf("; region %zu holds no payloads", plan->outside);
+    if (plan->multi_home)
+        printf("; %s commutes", event_types[0]);
     if (plan->accept_isolated)
         printf("; accepts in isolation after %llu ms", (unsigned long long)(plan->isolation_wait_us / SIM_MS));
     if (plan->define_every_us > 0)

@@ -185,8 +185,7 @@ static uint64_t count_in_block(const struct node *node, const struct block *bloc
         if (!control_decides_command(kind) || control_decided_parse(kind, frame.payload, &decided, NULL) != 0 ||
             memcmp(decided.event_id, queued->event_id, ENTRY_ID_SIZE) != 0)
             continue;
-        count += !authority_is_late(region_authority(node->region), entry.context, entry.partition, entry.epoch,
-                                    origin->region, origin->incarnation, entry.index);
+        count += !authority_entry_is_late(region_authority(node->region), &entry, origin->region, origin->incarnation);
     }
     return count;
 }

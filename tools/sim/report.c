@@ -26,6 +26,7 @@ static void add_counts(struct counts *to, const struct counts *from)
     to->reads += from->reads;
     to->projected += from->projected;
     to->proofs += from->proofs;
+    to->one_id += from->one_id;
     to->definitions += from->definitions;
     for (int i = 0; i < 3; i++)
         to->changes[i] += from->changes[i];
@@ -145,6 +146,7 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "checkpoints", counts->checkpoints);
     put(root, "cosignatures", counts->cosignatures);
     put(root, "proofs", counts->proofs);
+    put(root, "same_id_at_once", counts->one_id);
     put(root, "entries_read", counts->reads);
     put(root, "released", counts->changes[0]);
     put(root, "taken", counts->changes[1]);

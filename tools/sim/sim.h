@@ -112,6 +112,7 @@ struct plan {
     uint64_t define_every_us;  /* 0: contexts stay as they are */
     uint64_t give_up_us;       /* after which nobody waits for an answer any more */
     uint64_t settle_every_us;  /* on average, that people decide about late events; 0: never */
+    bool multi_home;           /* events of type 0 are commutative: any region accepts them */
     bool accept_isolated;
     uint64_t isolation_wait_us;
     struct log_options log_options;
@@ -248,6 +249,7 @@ struct counts {
     uint64_t faults[FAULT_COUNT];
     uint64_t steps, crashes, boots, entries, acknowledged, refused, duplicates, entries_mirrored;
     uint64_t checkpoints, cosignatures, reads, projected, proofs;
+    uint64_t one_id;     /* effective events whose id another one has */
     uint64_t changes[3]; /* released, taken, seized */
     uint64_t late, changes_refused;
     uint64_t lives, entries_lost, left_behind;
@@ -542,6 +544,9 @@ void projector_erase(struct node *node);
 void projector_changed(struct node *node);
 bool projector_caught_up(const struct node *node);
 void projector_check_end(struct world *world);
+/* The same against rows made from the entries that have their effect. */
+typedef bool projector_stands_fn(const void *context, const char *origin, uint64_t index);
+void projector_check_truth(struct node *node, projector_stands_fn *stands, const void *context);
 /* Removes the run's folder. */
 void projector_clean(struct world *world);
 

@@ -368,6 +368,10 @@ static void take_said(struct world *world, struct node *node, struct truth_log *
     }
     kept->partition = partition_named(world, entry->partition);
     kept->stream = clients_stream_number(entry->stream);
+    kept->commutative = (entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0;
+    if (kept->commutative && !(world->plan.multi_home && bytes_equal(entry->type, bytes_of_string(event_types[0]))))
+        world_fail(world, node, "entry %llu of %s is commutative, and its type is not",
+                   (unsigned long long)entry->index, log->origin);
     take_cause(world, log, entry);
 }
 

@@ -33,6 +33,7 @@ struct truth_entry {
     uint8_t id[ENTRY_ID_SIZE];
     size_t partition;
     size_t stream;
+    bool commutative;
     const struct op *op;         /* NULL: a control event */
     struct truth_change *change; /* of an authority event */
     struct truth_decision *decision;

@@ -124,10 +124,10 @@ static int print_answer_json(const struct batch *batch, const struct tally_answe
         uint64_t line = 0;
         char id[UUID_TEXT_SIZE + 1];
         uuid_format(batch_event(batch, i, &line)->id, id);
-        (void)json_array_append_new(results,
-                                    json_pack("{s:s,s:o,s:o,s:o,s:b}", "id", id, "origin", json_cstring(result->origin),
-                                              "index", json_number(result->index), "version",
-                                              json_number(result->stream_version), "duplicate", result->duplicate));
+        (void)json_array_append_new(
+            results, json_pack("{s:s,s:o,s:o,s:o,s:b,s:b}", "id", id, "origin", json_cstring(result->origin), "index",
+                               json_number(result->index), "version", json_number(result->stream_version), "duplicate",
+                               result->duplicate, "commutative", result->commutative));
     }
     return print_json(json_pack("{s:o,s:o,s:b,s:b,s:i,s:o}", "position", json_cstring(answer->position), "ticket",
                                 answer->ticket[0] == '\0' ? json_null() : json_cstring(answer->ticket), "overridden",
@@ -145,8 +145,12 @@ static void print_answer(const struct batch *batch, const struct tally_answer *a
         uuid_format(batch_event(batch, i, &line)->id, id);
         printf("%s ", id);
         print_string(result->origin);
-        printf(" index %" PRIu64 ", version %" PRIu64 "%s\n", result->index, result->stream_version,
-               result->duplicate ? ", was there already" : "");
+        printf(" index %" PRIu64, result->index);
+        if (result->commutative)
+            printf(", commutative");
+        else
+            printf(", version %" PRIu64, result->stream_version);
+        puts(result->duplicate ? ", was there already" : "");
     }
     printf("%s ", answer->ticket[0] == '\0' ? "position" : "queued for its home: ticket");
     print_string(answer->position);

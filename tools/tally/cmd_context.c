@@ -318,7 +318,7 @@ static int run_context(const struct command *command, int argc, char **argv)
     const struct option table[] = {
         {"default-home", "REGION", OPTION_TEXT, &policy->default_home, "create: who accepts events (required)"},
         {"home", "PARTITION=REGION", OPTION_TEXTS, &policy->homes, "create: a partition that lives elsewhere"},
-        {"topology", "WORD", OPTION_TEXT, &policy->topology, "home-affinity or active-passive"},
+        {"topology", "WORD", OPTION_TEXT, &policy->topology, "home-affinity, active-passive or multi-home"},
         {"isolation", "WORD", OPTION_TEXT, &policy->isolation, "accept, or fence by a lease, when no peer answers"},
         {"lease-ms", "N", OPTION_NUMBER, &policy->lease_ms, "of fence"},
         {"failover", "WORD", OPTION_TEXT, &policy->failover, "manual, assisted, or automatic (with etcd)"},

@@ -142,7 +142,7 @@ static int print_event_line(const struct tally_recorded *event, const char *late
     print_text(of(event->context));
     putchar('/');
     print_text(of(event->stream));
-    if (event->override)
+    if (event->override || event->commutative)
         putchar(' ');
     else
         printf("@%" PRIu64 " ", event->stream_version);
@@ -202,6 +202,7 @@ static json_t *event_object(const struct tally_recorded *event, const char *late
                 set(object, "type", json_text(of(event->type))) && set(object, "epoch", json_number(event->epoch)) &&
                 set(object, "control", json_boolean(event->control)) &&
                 set(object, "override", json_boolean(event->override)) &&
+                set(object, "commutative", json_boolean(event->commutative)) &&
                 set_optional_id(object, "causation_id", event->causation_id) &&
                 set_optional_id(object, "correlation_id", event->correlation_id) &&
                 set(object, "content_type", json_text(of(event->content_type))) &&

@@ -200,6 +200,8 @@ static void print_verdict(const struct outcome *outcome)
     if (judge->override_count > 0)
         printf("overrides     %" PRIu64 " accepted away from home as emergencies, without effect of their own\n",
                judge->override_count);
+    if (judge->commutative_count > 0)
+        printf("commutative   %" PRIu64 " of the entries, which any region may accept\n", judge->commutative_count);
     if (judge->definition_count + judge->late_definition_count > 0)
         printf("contexts      %" PRIu64 " definitions effective, %" PRIu64 " late\n", judge->definition_count,
                judge->late_definition_count);
@@ -301,13 +303,14 @@ static void judge_json(const struct outcome *outcome, json_t *object)
     json_object_set_new(object, "changes", changes);
     json_object_set_new(object, "violations", violations_json(judge));
     json_object_set_new(object, "entries",
-                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "effective",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "effective",
                                   (json_int_t)judge->effective_count, "late", (json_int_t)judge->late_count,
                                   "decisions", (json_int_t)judge->decision_count, "late_decisions",
                                   (json_int_t)judge->late_decision_count, "unjudged", (json_int_t)judge->unjudged_count,
                                   "unknown_control", (json_int_t)judge->unknown_control_count, "overrides",
                                   (json_int_t)judge->override_count, "definitions", (json_int_t)judge->definition_count,
-                                  "late_definitions", (json_int_t)judge->late_definition_count));
+                                  "late_definitions", (json_int_t)judge->late_definition_count, "commutative",
+                                  (json_int_t)judge->commutative_count));
     json_object_set_new(object, "passes", json_integer((json_int_t)judge->pass_count));
     json_object_set_new(object, "first_violation",
                         !first->found

@@ -73,27 +73,53 @@ static int add_partition(struct contexts *contexts, char *rest, size_t line, str
     return 0;
 }
 
-static int add_type(struct contexts *contexts, char *rest, size_t line, struct err *err)
+/* Cuts the word off the end, with the blank before it. */
+static bool cut_word(char *text, const char *word)
 {
-    static const char may[] = " override";
-    size_t size = strlen(rest);
-    size_t at = CONTEXTS_MAX;
-    if (size > strlen(may) && strcmp(rest + size - strlen(may), may) == 0) {
-        rest[size - strlen(may)] = '\0';
-        at = context_in(contexts, rest);
-    }
-    if (at == CONTEXTS_MAX)
-        return bad_line(line, ERR_INVALID, "write: type CONTEXT/TYPE override, after its context", err);
+    size_t size = strlen(text);
+    size_t word_size = strlen(word);
+    if (size <= word_size || strcmp(text + size - word_size, word) != 0)
+        return false;
+    text[size - word_size] = '\0';
+    return true;
+}
+
+static int append_type(struct contexts *contexts, size_t at, const struct context_type *type, struct err *err)
+{
     struct context *context = &contexts->contexts[at];
-    if (context->type_count == CONTEXT_TYPES_MAX)
-        return bad_line(line, ERR_TOO_LARGE, "too many types in this context", err);
     struct context_type *grown = mem_resize(contexts->types[at], (context->type_count + 1) * sizeof(*grown));
     if (grown == NULL)
         return err_no_memory(err, "the contexts");
     contexts->types[at] = grown;
     context->types = grown;
-    grown[context->type_count++] = (struct context_type){.type = rest + strlen(context->name) + 1, .override = true};
+    grown[context->type_count++] = *type;
     return 0;
+}
+
+/* A type may have a line for each of the two. */
+static int add_type(struct contexts *contexts, char *rest, size_t line, struct err *err)
+{
+    struct context_type type = {.override = cut_word(rest, " override")};
+    type.commutative = !type.override && cut_word(rest, " commutative");
+    size_t at = type.override || type.commutative ? context_in(contexts, rest) : CONTEXTS_MAX;
+    if (at == CONTEXTS_MAX)
+        return bad_line(line, ERR_INVALID, "write: type CONTEXT/TYPE override, or commutative, after its context", err);
+    struct context *context = &contexts->contexts[at];
+    type.type = rest + strlen(context->name) + 1;
+    if (type.commutative)
+        context->rules.topology = TOPOLOGY_MULTI_HOME;
+    for (size_t i = 0; i < context->type_count; i++) {
+        struct context_type *known = &contexts->types[at][i];
+        if (strcmp(known->type, type.type) != 0 || (known->override && type.override) ||
+            (known->commutative && type.commutative))
+            continue;
+        known->override = known->override || type.override;
+        known->commutative = known->commutative || type.commutative;
+        return 0;
+    }
+    if (context->type_count == CONTEXT_TYPES_MAX)
+        return bad_line(line, ERR_TOO_LARGE, "too many types in this context", err);
+    return append_type(contexts, at, &type, err);
 }
 
 static int add_payload_region(struct contexts *contexts, char *rest, size_t line, struct err *err)

@@ -5,6 +5,7 @@
  *   context NAME home REGION                 before the lines about its partitions
  *   partition CONTEXT/PARTITION home REGION  a partition that began elsewhere
  *   type CONTEXT/TYPE override               events of this type may be accepted away from home, as emergencies
+ *   type CONTEXT/TYPE commutative            any region may accept events of this type: the context is multi-home
  *   payloads CONTEXT in REGION               the region may hold payloads of the context; without such lines all may
  *
  * Contexts that were created while the system ran are not in it: the logs create them, judged by the line of the

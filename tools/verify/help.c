@@ -51,6 +51,7 @@ const char help_options[] =
     "                        context <name> home <region>\n"
     "                        partition <context>/<partition> home <region>\n"
     "                        type <context>/<type> override     may be accepted away from home\n"
+    "                        type <context>/<type> commutative  may be accepted by any region\n"
     "                        payloads <context> in <region>     only these may hold them; no such line: all may\n"
     "                        # a comment\n"
     "                      context $system says who may define others: those that the logs create need no line.\n"

@@ -15,8 +15,9 @@
  * of releases and of decisions about late events.
  *
  * What comes twice. Inside one partition, and inside one log, a version of a stream and an event id belong to one entry
- * that counts. Two homes of two partitions can each accept one id at the same time without knowing of each other; that
- * is no violation, but a duplicate for reconciliation, and is not looked for here.
+ * that counts. Commutative events have no version, and regions that accept one id at once both keep it: of these the
+ * first in (time, origin) order has the effect. Two homes of two partitions can each accept one id at the same time
+ * without knowing of each other; that is no violation, but a duplicate for reconciliation, and is not looked for here.
  *
  * Failure modes: an error of reading ends the judgement without a verdict. */
 #include "verify/judge.h"
@@ -44,9 +45,9 @@ enum sort { SORT_VERSION_IN_LOG, SORT_VERSION_IN_PARTITION, SORT_ID_IN_LOG, SORT
 
 const char *rule_name(enum rule rule)
 {
-    static const char *const names[RULE_COUNT] = {"epoch",   "home",       "release",    "taking",
-                                                  "basis",   "settlement", "override",   "payload",
-                                                  "version", "id",         "definition", "residency"};
+    static const char *const names[RULE_COUNT] = {"epoch",      "home",       "release",     "taking",  "basis",
+                                                  "settlement", "override",   "commutative", "payload", "version",
+                                                  "id",         "definition", "residency"};
     return names[rule];
 }
 
@@ -498,6 +499,26 @@ static void judge_override(struct judge *judge, const struct share *share, const
     judge->override_count++;
 }
 
+/* No home has a say in it; the contexts have, those of the auditor and those that the logs define. One whose definition
+ * was overtaken an honest region may have written: it came too late. Several of one id are for reconciliation. */
+static void judge_commutative(struct judge *judge, const struct entry *entry, size_t log)
+{
+    const struct authority_table *table = &judge->changes.table;
+    if (judge->again)
+        return;
+    judge->commutative_count++;
+    if (context_accepts_anywhere(context_find(table->contexts, entry->context), entry->type))
+        judge->effective_count++;
+    else if (definitions_named_anywhere(&table->definitions, entry->context, entry->type))
+        judge->late_count++;
+    else
+        violate(
+            judge, RULE_COMMUTATIVE, log, entry->index,
+            "it was accepted as commutative, and no context lets type %.*s of context %.*s be accepted anywhere (if "
+            "the configuration does, give the line: type CONTEXT/TYPE commutative)",
+            SHOWN(entry->type), SHOWN(entry->context));
+}
+
 static int judge_client(struct judge *judge, struct share *share, const struct entry *entry, size_t log,
                         struct err *err)
 {
@@ -558,6 +579,10 @@ static int on_entry(void *context, size_t log, const struct chain_entry *item, s
                          "context \"%.*s\" of entry %" PRIu64
                          " of %s is not in the file of contexts, and nothing in the logs creates it",
                          SHOWN(entry->context), entry->index, origin_of(judge, log));
+        return 0;
+    }
+    if ((entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0) {
+        judge_commutative(judge, entry, log);
         return 0;
     }
     int code = share_of(judge, entry, log, &share, err);

@@ -17,19 +17,20 @@ enum { JUDGE_SHARES_MAX = 1024 * 1024 };
 
 /* What an entry can violate. */
 enum rule {
-    RULE_EPOCH,      /* nobody began its epoch */
-    RULE_HOME,       /* the log's region was not the home under its epoch, or not yet */
-    RULE_RELEASE,    /* a release by a region that was not the home */
-    RULE_TAKING,     /* no release of the epoch before, to this region, that the taking rests on */
-    RULE_BASIS,      /* the basis claims more of a log than there is */
-    RULE_SETTLEMENT, /* a decision about a late event or a queued command by a region that was not the home */
-    RULE_OVERRIDE,   /* an emergency override of a type that the context does not let be overridden */
-    RULE_PAYLOAD,    /* a control entry's payload is malformed */
-    RULE_VERSION,    /* two entries that count are one version of a stream */
-    RULE_ID,         /* two entries that count have one event id */
-    RULE_DEFINITION, /* a definition of a context by a region that was not the home of "$system", or one that does not
-                        follow the version before */
-    RULE_RESIDENCY,  /* a home that may not hold the context's payloads, or a payload that lies where it may not */
+    RULE_EPOCH,       /* nobody began its epoch */
+    RULE_HOME,        /* the log's region was not the home under its epoch, or not yet */
+    RULE_RELEASE,     /* a release by a region that was not the home */
+    RULE_TAKING,      /* no release of the epoch before, to this region, that the taking rests on */
+    RULE_BASIS,       /* the basis claims more of a log than there is */
+    RULE_SETTLEMENT,  /* a decision about a late event or a queued command by a region that was not the home */
+    RULE_OVERRIDE,    /* an emergency override of a type that the context does not let be overridden */
+    RULE_COMMUTATIVE, /* a commutative event of a type that the context does not let be accepted anywhere */
+    RULE_PAYLOAD,     /* a control entry's payload is malformed */
+    RULE_VERSION,     /* two entries that count are one version of a stream */
+    RULE_ID,          /* two entries that count have one event id */
+    RULE_DEFINITION,  /* a definition of a context by a region that was not the home of "$system", or one that does not
+                         follow the version before */
+    RULE_RESIDENCY,   /* a home that may not hold the context's payloads, or a payload that lies where it may not */
     RULE_COUNT,
 };
 
@@ -75,7 +76,8 @@ struct judge {
     uint64_t decision_count;
     uint64_t late_decision_count;
     uint64_t override_count;
-    uint64_t definition_count; /* of contexts */
+    uint64_t commutative_count; /* of the effective and the late ones */
+    uint64_t definition_count;  /* of contexts */
     uint64_t late_definition_count;
     uint64_t unknown_control_count; /* of types that a newer version writes: not judged */
     uint64_t unjudged_count;

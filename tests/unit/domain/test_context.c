@@ -375,6 +375,25 @@ Test(context, rules_must_fit_the_context)
     cr_expect_eq(context_table_check(&(struct context_table){.count = 1, .contexts = &many}, NULL), 0);
 }
 
+Test(context, types_are_accepted_anywhere_where_they_commute_and_the_topology_says_so)
+{
+    const struct context_type types[] = {{.type = "Counted", .commutative = true}, {.type = "Paid"}};
+    const struct context_rules many = {.topology = TOPOLOGY_MULTI_HOME};
+    const struct context one_home = {.name = "bank", .type_count = 2, .types = types};
+    const struct context open = {.name = "bank", .type_count = 2, .types = types, .rules = many};
+    const struct context open_to_none = {.name = "bank", .type_count = 1, .types = types + 1, .rules = many};
+    cr_expect(context_accepts_anywhere(&open, BYTES_LITERAL("Counted")));
+    cr_expect_not(context_accepts_anywhere(&open, BYTES_LITERAL("Paid")));
+    cr_expect_not(context_accepts_anywhere(&open, BYTES_LITERAL("Other")));
+    cr_expect_not(context_accepts_anywhere(&one_home, BYTES_LITERAL("Counted")));
+    cr_expect_not(context_accepts_anywhere(NULL, BYTES_LITERAL("Counted")));
+    cr_expect(context_frees_more(&open, &one_home));
+    cr_expect(context_frees_more(&open, NULL));
+    cr_expect_not(context_frees_more(&open, &open));
+    cr_expect_not(context_frees_more(&open_to_none, NULL));
+    cr_expect_not(context_frees_more(NULL, &open));
+}
+
 Test(context, the_digest_depends_on_what_types_may_do)
 {
     const struct context_type plain[] = {{.type = "CardFrozen"}};

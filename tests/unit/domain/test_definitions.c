@@ -334,6 +334,73 @@ Test(definitions, a_seizure_that_knew_all_creations_concerns_no_context)
     cr_assert(authority_concerns(&table, &ignorant, &entry));
 }
 
+/* --- Types that any region may accept --- */
+
+static const struct context_type counted[] = {{.type = "Counted", .commutative = true}};
+static const struct context open_to_all = {.rules.topology = TOPOLOGY_MULTI_HOME, .type_count = 1, .types = counted};
+static struct entry count_of_bank(void)
+{
+    return (struct entry){.index = 3,
+                          .context = BYTES_LITERAL("bank"),
+                          .partition = BYTES_LITERAL("p"),
+                          .type = BYTES_LITERAL("Counted"),
+                          .flags = ENTRY_FLAG_COMMUTATIVE,
+                          .epoch = ENTRY_EPOCH_OF_NONE};
+}
+
+static bool counts_anywhere(void)
+{
+    struct entry entry = count_of_bank();
+    return !authority_entry_is_late(&table, &entry, "asia", 7);
+}
+
+Test(definitions, commutative_events_count_from_the_definition_that_lets_them_be_accepted_anywhere)
+{
+    const struct entry paid = {.context = BYTES_LITERAL("bank"),
+                               .partition = BYTES_LITERAL("p"),
+                               .type = BYTES_LITERAL("Counted"),
+                               .epoch = 1};
+    cr_expect_not(counts_anywhere());
+    apply_made(&(struct made){.name = "bank", .version = 2, .policy = open_to_all, .index = 3});
+    cr_expect(counts_anywhere());
+    cr_expect(authority_entry_is_late(&table, &paid, "asia", 7), "its type alone does not make it one");
+    cr_expect(definitions_named_anywhere(&table.definitions, BYTES_LITERAL("bank"), BYTES_LITERAL("Counted")));
+    cr_expect_not(definitions_named_anywhere(&table.definitions, BYTES_LITERAL("bank"), BYTES_LITERAL("Paid")));
+}
+
+Test(definitions, a_definition_that_takes_it_back_concerns_all_entries)
+{
+    struct authority_event more = define(&(struct made){.name = "bank", .version = 2, .policy = open_to_all});
+    cr_expect_eq(affected(&more, "us"), UINT64_MAX, "what begins to count was put aside");
+    free_payloads();
+    apply_made(&(struct made){.name = "bank", .version = 2, .policy = open_to_all, .index = 3});
+    struct authority_event same =
+        define(&(struct made){.name = "bank", .version = 3, .policy = open_to_all, .index = 4});
+    struct authority_event none = define(&(struct made){.name = "bank", .version = 3, .index = 4});
+    cr_expect_eq(affected(&same, "us"), UINT64_MAX);
+    cr_expect_eq(affected(&none, "us"), 0);
+    struct entry entry = count_of_bank();
+    cr_expect(authority_concerns(&table, &none, &entry));
+    cr_assert_eq(authority_apply(&table, &none, NULL), 0);
+    cr_expect_not(counts_anywhere());
+    free_payloads();
+}
+
+Test(definitions, a_seizure_that_did_not_know_of_it_concerns_commutative_events)
+{
+    apply_made(&(struct made){.name = "bank", .version = 2, .policy = open_to_all, .index = 9});
+    struct authority_event knowing = seize("us", 5, "eu@10");
+    struct authority_event ignorant = seize("us", 5, "eu@9");
+    cr_expect_eq(affected(&knowing, "asia"), 0, "of \"$system\" alone");
+    cr_expect_eq(affected(&ignorant, "us"), 0);
+    struct entry entry = count_of_bank();
+    cr_expect(authority_concerns(&table, &ignorant, &entry));
+    cr_assert_eq(authority_apply(&table, &ignorant, NULL), 0);
+    cr_expect_not(counts_anywhere());
+    cr_expect(definitions_named_anywhere(&table.definitions, BYTES_LITERAL("bank"), BYTES_LITERAL("Counted")),
+              "an honest region may have believed it");
+}
+
 /* --- Events from entries --- */
 
 static int event_of(struct entry *entry, struct authority_event *ret)

@@ -64,18 +64,6 @@ Test(rules, a_lease_belongs_to_a_fence)
     cr_expect_eq(rules_check(&good, "bank", NULL), 0);
 }
 
-Test(rules, what_this_version_does_not_do_is_refused_with_what_to_choose)
-{
-    struct err err = {0};
-    const struct context_rules many = {.topology = TOPOLOGY_MULTI_HOME};
-    const struct context_rules automatic = {.failover = FAILOVER_AUTOMATIC};
-    const struct context_rules assisted = {.failover = FAILOVER_ASSISTED, .topology = TOPOLOGY_ACTIVE_PASSIVE};
-    cr_expect_eq(rules_supported(&many, "bank", &err), ERR_UNSUPPORTED);
-    cr_expect_not_null(strstr(err.message, "home-affinity"));
-    cr_expect_eq(rules_supported(&automatic, "bank", &err), 0);
-    cr_expect_eq(rules_supported(&assisted, "bank", &err), 0);
-}
-
 Test(rules, payload_regions_are_named_once)
 {
     const char *const twice[] = {"eu", "eu"};

@@ -155,7 +155,26 @@ Test(entry_validate, an_override_has_no_version_and_is_no_control_event)
     expect_refused(&entry, ERR_INVALID, "version");
     entry.stream_version = 0;
     entry.flags = ENTRY_FLAG_OVERRIDE | ENTRY_FLAG_CONTROL;
-    expect_refused(&entry, ERR_INVALID, "control");
+    expect_refused(&entry, ERR_INVALID, "together");
+}
+
+Test(entry_validate, a_commutative_event_has_neither_version_nor_epoch_nor_another_flag)
+{
+    struct entry entry = sample_entry();
+    entry.flags = ENTRY_FLAG_COMMUTATIVE;
+    entry.stream_version = 0;
+    entry.epoch = ENTRY_EPOCH_OF_NONE;
+    cr_assert_eq(entry_validate(&entry, NULL), 0);
+    entry.stream_version = 1;
+    expect_refused(&entry, ERR_INVALID, "version");
+    entry.stream_version = 0;
+    entry.epoch = 2;
+    expect_refused(&entry, ERR_INVALID, "epoch");
+    entry.epoch = ENTRY_EPOCH_OF_NONE;
+    entry.flags = ENTRY_FLAG_COMMUTATIVE | ENTRY_FLAG_OVERRIDE;
+    expect_refused(&entry, ERR_INVALID, "together");
+    entry.flags = ENTRY_FLAG_COMMUTATIVE | ENTRY_FLAG_CONTROL;
+    expect_refused(&entry, ERR_INVALID, "together");
 }
 
 Test(entry_check_origin, accepts_the_documented_form)

@@ -12,6 +12,7 @@ struct view {
     const struct history_entry *entry;
     size_t log;
     bool control;
+    bool loose; /* no version */
     bool late;
 };
 
@@ -31,6 +32,24 @@ static bool precedes(const struct view *a, const struct view *b)
     return order != 0 ? order < 0 : a->entry->entry.index < b->entry->entry.index;
 }
 
+/* Whether the contexts let it be accepted anywhere. */
+static bool may_be_anywhere(const struct authority_table *table, const struct entry *entry)
+{
+    const struct context *context = context_find(table->contexts, entry->context);
+    return context != NULL && context->rules.topology == TOPOLOGY_MULTI_HOME && context->type_count == 1 &&
+           context->types[0].commutative && bytes_equal(entry->type, BYTES_LITERAL("Counted"));
+}
+
+static bool is_late(const struct authority_table *table, size_t log, const struct entry *entry)
+{
+    struct origin origin = history_origin(log);
+    if (entry->flags == ENTRY_FLAG_COMMUTATIVE)
+        return !may_be_anywhere(table, entry);
+    return entry->flags == ENTRY_FLAG_OVERRIDE ||
+           authority_is_late(table, entry->context, entry->partition, entry->epoch, origin.region, origin.incarnation,
+                             entry->index);
+}
+
 static void make_model(struct model *model, const struct history *history, struct index *index,
                        const size_t sizes[HISTORY_LOGS])
 {
@@ -41,17 +60,17 @@ static void make_model(struct model *model, const struct history *history, struc
     model->views = mem_alloc_zero((size_t)HISTORY_LOGS * HISTORY_ENTRIES_MAX, sizeof(*model->views));
     for (size_t n = 0; n < HISTORY_LOGS; n++) {
         size_t log = by_origin[n];
-        struct origin origin = history_origin(log);
         cr_assert_eq(index_log(index, bytes_of_string(history_origins[log]), &model->numbers[log], NULL), 0);
         cr_assert_eq(index_applied_size(index, model->numbers[log]), sizes[log]);
         for (size_t i = 0; i < sizes[log]; i++) {
             const struct history_entry *entry = &history->entries[log][i];
             const struct entry *e = &entry->entry;
-            bool override = (e->flags & ENTRY_FLAG_OVERRIDE) != 0;
-            bool late = override || authority_is_late(&table, e->context, e->partition, e->epoch, origin.region,
-                                                      origin.incarnation, e->index);
-            model->views[model->count++] = (struct view){
-                .entry = entry, .log = log, .control = (e->flags & ENTRY_FLAG_CONTROL) != 0, .late = late};
+            model->views[model->count++] =
+                (struct view){.entry = entry,
+                              .log = log,
+                              .control = e->flags == ENTRY_FLAG_CONTROL,
+                              .loose = e->flags == ENTRY_FLAG_OVERRIDE || e->flags == ENTRY_FLAG_COMMUTATIVE,
+                              .late = is_late(&table, log, e)};
         }
     }
     authority_table_free(&table);
@@ -100,6 +119,7 @@ static void check_id(const struct model *model, uint64_t number)
         return;
     expect_place(model, expected, event.place);
     cr_assert_eq(event.late, !counts(expected));
+    cr_assert_eq(event.commutative, expected->entry->entry.flags == ENTRY_FLAG_COMMUTATIVE);
     cr_assert_eq(event.stream_version, expected->entry->entry.stream_version);
     cr_assert_eq(event.fingerprint, expected->entry->fingerprint);
 }
@@ -115,7 +135,7 @@ static const struct view *place_of_version(const struct model *model, const char
     const struct view *best = NULL;
     for (size_t i = 0; i < model->count; i++) {
         const struct view *view = &model->views[i];
-        if (!view->control && !view->late && strcmp(view->entry->context, context) == 0 &&
+        if (!view->control && !view->late && !view->loose && strcmp(view->entry->context, context) == 0 &&
             strcmp(view->entry->stream, stream) == 0 && view->entry->entry.stream_version == version &&
             (best == NULL || precedes(view, best)))
             best = view;
@@ -152,7 +172,7 @@ static void check_stream(const struct model *model, const char *context_name, co
     }
 }
 
-/* The overrides of a stream, each once, in the order of their times. */
+/* The entries of a stream that have no version, each once, in (time, origin) order. */
 static void check_loose(const struct model *model, const char *context, const char *stream)
 {
     struct index_place places[3];
@@ -160,10 +180,9 @@ static void check_loose(const struct model *model, const char *context, const ch
     size_t expected = 0;
     size_t total = 0;
     size_t found = 1;
-    hlc last = 0;
+    struct view last;
     for (size_t i = 0; i < model->count; i++)
-        expected += (model->views[i].entry->entry.flags & ENTRY_FLAG_OVERRIDE) != 0 &&
-                    strcmp(model->views[i].entry->context, context) == 0 &&
+        expected += model->views[i].loose && strcmp(model->views[i].entry->context, context) == 0 &&
                     strcmp(model->views[i].entry->stream, stream) == 0;
     while (found > 0) {
         cr_assert_eq(index_loose(model->index, bytes_of_string(context), bytes_of_string(stream), &cursor, places, 3,
@@ -174,10 +193,11 @@ static void check_loose(const struct model *model, const char *context, const ch
             while (model->numbers[log] != places[i].log)
                 log++;
             const struct entry *entry = &model->history->entries[log][places[i].index].entry;
-            cr_assert_eq(entry->flags, ENTRY_FLAG_OVERRIDE);
+            const struct view view = {.entry = &model->history->entries[log][places[i].index], .log = log};
+            cr_assert((entry->flags & ENTRY_FLAGS_LOOSE) != 0);
             cr_assert(bytes_equal(entry->stream, bytes_of_string(stream)));
-            cr_assert_geq(entry->time, last);
-            last = entry->time;
+            cr_assert(total + i == 0 || precedes(&last, &view), "seed %llu", (unsigned long long)model->history->seed);
+            last = view;
         }
         total += found;
     }
@@ -257,6 +277,7 @@ static void check_item(const struct model *model, const struct view *view, const
     cr_assert_eq(memcmp(item->event_id, entry->event_id, ENTRY_ID_SIZE), 0);
     cr_assert_eq(item->late, late);
     cr_assert_eq(item->override, (entry->flags & ENTRY_FLAG_OVERRIDE) != 0);
+    cr_assert_eq(item->commutative, (entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0);
     cr_assert_str_eq(index_late_kind_name(item), item->override ? "override" : late ? "late" : "duplicate");
     cr_assert_eq(item->time, entry->time);
     cr_assert_eq(item->stream_version, entry->stream_version);

@@ -125,9 +125,13 @@ static void append(struct history *history, struct history_actor *actor, const c
         history_id(below(history, HISTORY_IDS), made->causation_id);
     if (causation_id != NULL || below(history, 4) == 0)
         made->entry.causation_id = bytes_of(made->causation_id, ENTRY_ID_SIZE);
-    if (causation_id == NULL && below(history, 12) == 0) {
+    uint64_t kind = causation_id == NULL ? below(history, 24) : UINT64_MAX;
+    if (kind < 2) {
         made->entry.flags = ENTRY_FLAG_OVERRIDE;
         made->entry.stream_version = 0;
+    } else if (kind < 4) { /* of a home that has not heard, or accepted as a late event */
+        snprintf(made->type, sizeof(made->type), "Counted");
+        made->entry.type = bytes_of_string(made->type);
     }
     appended(history, actor, made);
 }
@@ -144,6 +148,22 @@ static void append_rightly(struct history *history, struct history_actor *actor)
 static void append_wrongly(struct history *history, struct history_actor *actor)
 {
     append(history, actor, some_context(history), partitions[below(history, 3)], 1 + below(history, EPOCHS), NULL);
+}
+
+/* Whatever region it is; now and then of a type that no context lets be. */
+static void append_anywhere(struct history *history, struct history_actor *actor)
+{
+    struct history_entry *made = new_entry(history, actor, some_context(history), partitions[below(history, 3)],
+                                           ENTRY_EPOCH_OF_NONE, below(history, 10) == 0 ? "Happened" : "Counted");
+    if (made == NULL)
+        return;
+    made->entry.flags = ENTRY_FLAG_COMMUTATIVE;
+    made->entry.stream_version = 0;
+    if (below(history, 4) == 0) {
+        history_id(below(history, HISTORY_IDS), made->causation_id);
+        made->entry.causation_id = bytes_of(made->causation_id, ENTRY_ID_SIZE);
+    }
+    appended(history, actor, made);
 }
 
 static struct position seen_by(const struct history_actor *actor)
@@ -191,20 +211,27 @@ static void hand_over(struct history *history, struct history_actor *actor)
         change(history, actor, CONTROL_AUTHORITY_TAKEN, context, partition, now.epoch + 1, "");
 }
 
-/* The home of "$system" creates and changes "cart"; now and then somebody else does, too. */
+/* The home of "$system" creates and changes "cart", and changes "shop"; now and then somebody else does, too. */
 static void define(struct history *history, struct history_actor *actor)
 {
-    struct authority_now now = now_of(actor, CONTEXT_SYSTEM, "cart");
-    const struct context *found = context_find(actor->table.contexts, BYTES_LITERAL("cart"));
+    static const struct context_type counted = {.type = "Counted", .commutative = true};
+    const char *name = below(history, 4) == 0 ? "shop" : "cart";
+    struct authority_now now = now_of(actor, CONTEXT_SYSTEM, name);
+    const struct context *found = context_find(actor->table.contexts, bytes_of_string(name));
     struct origin home = history_origin(below(history, 3));
-    const struct context wanted = {.name = "cart", .default_home = home.region};
+    struct context wanted = {.name = name, .default_home = home.region};
+    if (below(history, 3) != 0) {
+        wanted.rules.topology = TOPOLOGY_MULTI_HOME;
+        wanted.type_count = 1;
+        wanted.types = &counted;
+    }
     struct position basis = seen_by(actor);
     const struct definition_source source = {
         .version = found == NULL ? 1 : context_version(found) + 1, .context = &wanted, .basis = &basis};
     if (!is_home(actor, &now) && below(history, 10) != 0)
         return;
     struct history_entry *made =
-        new_entry(history, actor, CONTEXT_SYSTEM, "cart", now.epoch, control_type(CONTROL_CONTEXT_DEFINED));
+        new_entry(history, actor, CONTEXT_SYSTEM, name, now.epoch, control_type(CONTROL_CONTEXT_DEFINED));
     if (made == NULL)
         return;
     make_control(history, made);
@@ -226,8 +253,7 @@ static const struct history_entry *some_late(struct history *history, struct his
             continue;
         found = entry;
         *ret_log = log;
-        if (authority_is_late(&actor->table, entry->entry.context, entry->entry.partition, entry->entry.epoch,
-                              origin.region, origin.incarnation, entry->entry.index))
+        if (authority_entry_is_late(&actor->table, &entry->entry, origin.region, origin.incarnation))
             break;
     }
     return found;
@@ -415,8 +441,10 @@ static void step(struct history *history)
     uint64_t what = below(history, 100);
     if (what < 30)
         replicate(history, actor);
-    else if (what < 58)
+    else if (what < 50)
         append_rightly(history, actor);
+    else if (what < 58)
+        append_anywhere(history, actor);
     else if (what < 65)
         append_wrongly(history, actor);
     else if (what < 69)

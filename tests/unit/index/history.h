@@ -4,7 +4,8 @@
  * way), replicate from each other in the order of rule 2, hand partitions over, seize them (also at the same time, also
  * "*"), decide about what came late, and compensate. Beside context "shop" there is "cart", which is created and
  * changed on the way, perhaps more than once. Streams and ids are few, so that they collide; some entries carry an
- * epoch that nobody gave them.
+ * epoch that nobody gave them. Both contexts come to let type "Counted" be accepted anywhere, and a home that does not
+ * obey takes that back; regions accept such events whether they may or not.
  *
  * The expected answers are computed from the whole set of entries, without any of the index's shortcuts. */
 #ifndef UNIT_INDEX_HISTORY_H

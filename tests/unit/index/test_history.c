@@ -67,8 +67,8 @@ static void demote_log(struct way *way, const struct authority_table *table, siz
         size_t index = way->prng.state[1] % 2 == 0 ? i : way->sizes[log] - 1 - i;
         items[count] = history_item(way->history, log, index);
         const struct entry *entry = items[count].entry;
-        if (!authority_is_late(table, entry->context, entry->partition, entry->epoch, origin.region, origin.incarnation,
-                               entry->index))
+        if ((entry->flags & ENTRY_FLAG_CONTROL) == 0 &&
+            !authority_entry_is_late(table, entry, origin.region, origin.incarnation))
             continue;
         if (++count == BATCH) {
             cr_assert_eq(index_demote(way->index, way->numbers[log], items, count, NULL), 0);

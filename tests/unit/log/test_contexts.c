@@ -56,6 +56,24 @@ Test(contexts, many_partitions_are_kept)
     buf_free(&text);
 }
 
+Test(contexts, a_type_may_be_overridden_or_accepted_anywhere_or_both)
+{
+    static const char text[] = "context bank home eu\ntype bank/Frozen override\ntype bank/Counted commutative\n"
+                               "context shop home eu\ntype shop/Counted override\ntype shop/Counted commutative\n";
+    cr_assert_eq(contexts_parse(bytes_of_string(text), &contexts, NULL), 0);
+    const struct context *bank = context_find(&contexts.table, BYTES_LITERAL("bank"));
+    const struct context *shop = context_find(&contexts.table, BYTES_LITERAL("shop"));
+    cr_expect(context_accepts_anywhere(bank, BYTES_LITERAL("Counted")));
+    cr_expect_not(context_accepts_anywhere(bank, BYTES_LITERAL("Frozen")));
+    cr_expect(context_type_find(bank, BYTES_LITERAL("Frozen"))->override);
+    cr_expect(context_accepts_anywhere(shop, BYTES_LITERAL("Counted")));
+    cr_expect(context_type_find(shop, BYTES_LITERAL("Counted"))->override);
+    contexts_free(&contexts);
+    refuse("context bank home eu\ntype bank/Counted commutative\ntype bank/Counted commutative\n", ERR_INVALID,
+           "two rules");
+    refuse("context bank home eu\ntype bank/Counted quickly\n", ERR_INVALID, "line 2");
+}
+
 Test(contexts, what_is_not_a_file_of_contexts_is_refused_with_its_line)
 {
     refuse("context bank eu\n", ERR_INVALID, "line 1");

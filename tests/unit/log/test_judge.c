@@ -109,3 +109,27 @@ Test(judge, every_entry_with_an_id_that_was_used_before_is_counted)
     judge_log(give_one_id, "context test home eu\n", &unique_room_default);
     cr_assert_eq(judge->violation_counts[RULE_ID], ENTRIES - 1);
 }
+
+static void make_commutative(struct entry *entry)
+{
+    give_id(entry);
+    entry->flags = ENTRY_FLAG_COMMUTATIVE;
+    entry->type = BYTES_LITERAL("Counted");
+    entry->epoch = ENTRY_EPOCH_OF_NONE;
+    entry->stream_version = 0;
+}
+
+Test(judge, commutative_events_count_in_any_region_if_the_context_lets_them)
+{
+    judge_log(make_commutative, "context test home us\ntype test/Counted commutative\n", &small);
+    cr_expect_not(judge->first.found, "%s", judge->first.message);
+    cr_expect_eq(judge->effective_count, ENTRIES);
+    cr_expect_eq(judge->commutative_count, ENTRIES);
+}
+
+Test(judge, commutative_events_of_other_types_are_violations_also_at_their_home)
+{
+    judge_log(make_commutative, "context test home eu\ntype test/Paid commutative\n", &small);
+    cr_expect_eq(judge->violation_counts[RULE_COMMUTATIVE], ENTRIES);
+    cr_expect_eq(judge->effective_count, 0);
+}

@@ -146,20 +146,49 @@ void deposit_in(struct logs *logs, size_t at, const char *context, uint64_t id)
     append(logs, at, &entry, BYTES_LITERAL("1"), true);
 }
 
-void create_context(struct logs *logs, size_t at, const char *name, const char *home, const char *basis)
+void count_anywhere(struct logs *logs, size_t at, uint64_t id, const char *payload)
 {
-    const struct context context = {.name = name, .default_home = home};
-    struct position position;
-    struct entry entry = control_entry(CONTROL_CONTEXT_DEFINED, name, 1);
+    struct entry entry = {.partition = BYTES_LITERAL("north"),
+                          .stream = BYTES_LITERAL("s"),
+                          .type = BYTES_LITERAL("Counted"),
+                          .flags = ENTRY_FLAG_COMMUTATIVE,
+                          .epoch = ENTRY_EPOCH_OF_NONE};
+    put_u64_be(entry.event_id, id);
+    append(logs, at, &entry, bytes_of_string(payload), true);
+}
+
+static void define(struct logs *logs, size_t at, uint64_t version, const struct context *context,
+                   const struct position *basis)
+{
+    struct entry entry = control_entry(CONTROL_CONTEXT_DEFINED, context->name, 1);
     struct buf payload;
-    cr_assert_eq(position_parse(bytes_of_string(basis), &position, NULL), 0);
-    const struct definition_source source = {.version = 1, .context = &context, .basis = &position};
+    const struct definition_source source = {.version = version, .context = context, .basis = basis};
     buf_init(&payload, DEFINITION_PAYLOAD_MAX_BYTES);
     cr_assert_eq(definition_encode(&source, &payload, NULL), 0);
     entry.context = BYTES_LITERAL(CONTEXT_SYSTEM);
     put_u64_be(entry.event_id, logs->time);
     append(logs, at, &entry, buf_bytes(&payload), true);
     buf_free(&payload);
+}
+
+void create_context(struct logs *logs, size_t at, const char *name, const char *home, const char *basis)
+{
+    const struct context context = {.name = name, .default_home = home};
+    struct position position;
+    cr_assert_eq(position_parse(bytes_of_string(basis), &position, NULL), 0);
+    define(logs, at, 1, &context, &position);
+}
+
+void let_count_anywhere(struct logs *logs, size_t at, uint64_t version, bool anywhere)
+{
+    static const struct context_type counted = {.type = "Counted", .commutative = true};
+    const struct position none = {.count = 0};
+    const struct context context = {.name = "bank",
+                                    .default_home = "eu",
+                                    .rules.topology = TOPOLOGY_MULTI_HOME,
+                                    .type_count = anywhere,
+                                    .types = &counted};
+    define(logs, at, version, &context, &none);
 }
 
 void append_broken_seizure(struct logs *logs, size_t at, bool has_payload)

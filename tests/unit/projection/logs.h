@@ -40,6 +40,10 @@ void release_to(struct logs *logs, size_t at, const char *partition, uint64_t ep
 /* An event of partition "north" of another context than "bank"; and the creation of one. */
 void deposit_in(struct logs *logs, size_t at, const char *context, uint64_t id);
 void create_context(struct logs *logs, size_t at, const char *name, const char *home, const char *basis);
+/* A commutative "Counted" of context "bank". */
+void count_anywhere(struct logs *logs, size_t at, uint64_t id, const char *payload);
+/* The version of context "bank" that lets any region accept "Counted", or takes that back. */
+void let_count_anywhere(struct logs *logs, size_t at, uint64_t version, bool anywhere);
 /* A seizure that is no such thing: its payload is not one, or is not there. */
 void append_broken_seizure(struct logs *logs, size_t at, bool has_payload);
 

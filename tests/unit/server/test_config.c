@@ -146,7 +146,8 @@ Test(server_config, rules_about_homes_are_taken_and_checked)
                                 "    isolation: fence\n    lease_ms: 3000\n    failover: assisted\n"
                                 "    payload_regions: [eu, us]\n    event_types:\n"
                                 "      - type: CardFrozen\n        override: true\n";
-    static const char many[] = "contexts:\n  - name: bank\n    default_home: eu\n    topology: multi-home\n";
+    static const char many[] = "contexts:\n  - name: bank\n    default_home: eu\n    topology: multi-home\n"
+                               "    event_types:\n      - type: Counted\n        commutative: true\n";
     static const char automatic[] = "contexts:\n  - name: bank\n    default_home: eu\n    failover: automatic\n";
     static const char stranger[] = "contexts:\n  - name: bank\n    default_home: eu\n    payload_regions: [eu, mars]\n";
     static const char endless[] = "contexts:\n  - name: bank\n    default_home: eu\n    isolation: fence\n"
@@ -164,7 +165,9 @@ Test(server_config, rules_about_homes_are_taken_and_checked)
     cr_expect(context_type_find(bank, BYTES_LITERAL("CardFrozen"))->override);
     cr_expect_null(context_type_find(bank, BYTES_LITERAL("Paid")));
     server_config_free(config);
-    refused(head, peers, many, ERR_UNSUPPORTED, "home-affinity");
+    cr_assert_eq(load(head, peers, many, &config, &err), 0, "%s", err.message);
+    cr_expect(context_accepts_anywhere(&config->contexts[0], BYTES_LITERAL("Counted")));
+    server_config_free(config);
     refused(head, peers, automatic, ERR_INVALID, "etcd: endpoints");
     refused(head, peers, stranger, ERR_INVALID, "mars");
     refused(head, peers, endless, ERR_INVALID, "lease_ms");

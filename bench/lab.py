@@ -59,8 +59,8 @@ def wait_until(condition, timeout=60):
 class Region:
     """One tallyd with a data folder."""
 
-    def __init__(self, folder, name, address, peers=(), home=None):
-        self.folder, self.name, self.address = folder / name, name, address
+    def __init__(self, folder, name, address, peers=(), home=None, inside=()):
+        self.folder, self.name, self.address, self.inside = folder / name, name, address, inside
         options = [option for peer, where in peers for option in ('--peer', f'{peer}={where}')]
         tally('init', self.folder, '--cluster', 'bench', '--region', name, '--listen', address, '--context', f'bench={home or name}', *options)
         self.process = None
@@ -69,7 +69,7 @@ class Region:
         """Returns how many seconds it took until it was ready."""
         begun = time.monotonic()
         with open(self.folder.parent / f'{self.name}.err', 'ab') as err:
-            self.process = subprocess.Popen([BIN / 'tallyd', '--data', self.folder], stdout=subprocess.PIPE, stderr=err, text=True)
+            self.process = subprocess.Popen([*self.inside, BIN / 'tallyd', '--data', self.folder], stdout=subprocess.PIPE, stderr=err, text=True)
         for line in self.process.stdout:
             if 'ready' in line:
                 return time.monotonic() - begun
@@ -144,11 +144,11 @@ class Lab:
         region.start()
         return region
 
-    def pair(self):
-        """Two regions; the first is the home, the second mirrors it."""
-        a, b = (f'127.0.0.1:{port}' for port in free_ports(2))
-        first = Region(self.folder, 'a', a, [('b', b)], home='a')
-        second = Region(self.folder, 'b', b, [('a', a)], home='a')
+    def pair(self, addresses=None, insides=((), ())):
+        """Two regions; the first is the home, the second mirrors it. `insides`: commands before theirs, that place them elsewhere."""
+        a, b = addresses or (f'127.0.0.1:{port}' for port in free_ports(2))
+        first = Region(self.folder, 'a', a, [('b', b)], home='a', inside=insides[0])
+        second = Region(self.folder, 'b', b, [('a', a)], home='a', inside=insides[1])
         shutil.copy(first.folder / 'keys' / 'region.pub', second.folder / 'keys' / 'peer-a.pub')
         shutil.copy(second.folder / 'keys' / 'region.pub', first.folder / 'keys' / 'peer-b.pub')
         self.regions += [first, second]

@@ -1,0 +1,50 @@
+"""Replication over a link with a round trip of 100 ms, against the same link without the delay: throughput must not fall.
+
+Two regions in network namespaces of their own (tests/gameday/network.py), joined by a process that carries each packet to the other side, at once or 50 ms
+later. The load runs beside the home, so that only replication crosses the link. Packets are large (65,000 bytes), because one process in Python carries
+them all; what the delay asks for, windows of as many bytes as come in a round trip, is the same with small ones.
+
+A process of its own: making the network moves it into a namespace. Prints one object of JSON a run.
+"""
+import json
+import sys
+from pathlib import Path
+
+from lab import BIN, ROOT, Lab, run
+
+sys.path.append(str(ROOT / 'tests' / 'gameday'))
+from network import Network, NotPermitted  # noqa: E402
+
+PORT = 7400
+MTU_BYTES = 65000
+NOT_PERMITTED = 77
+
+
+def measure(network, delay_ms, load):
+    """One run: appends at full rate with the mirror at the other end, until the mirror holds all."""
+    network.both_ways('a', 'b')
+    with Lab() as lab:
+        home, mirror = lab.pair([f'{network.host(place)}:{PORT}' for place in 'ab'], [network.inside(place) for place in 'ab'])
+        network.both_ways('a', 'b', delay_ms=delay_ms)
+        out = run(*network.inside('a'), BIN / 'tally', 'bench', 'replicate', '--json', '--server', home.address, '--mirror', mirror.address,
+                  '--context', 'bench', '--partition', 'p', '--probes', 0, *load, timeout=300)
+        for region in (home, mirror):
+            region.stop()
+    return json.loads(out)
+
+
+def main():
+    delay_ms, *load = sys.argv[1:]
+    try:
+        network = Network('a', 'b', 'clients', mtu=MTU_BYTES)
+    except NotPermitted as error:
+        print(f'not measured: {error}', file=sys.stderr)
+        return NOT_PERMITTED
+    result = measure(network, float(delay_ms), load)
+    network.close()
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -18,14 +18,21 @@ from network import Network, NotPermitted  # noqa: E402
 PORT = 7400
 MTU_BYTES = 65000
 NOT_PERMITTED = 77
+SOCKET_MAX_BYTES = 64 * 1024 * 1024  # Linux gives a sender 4 MiB, which is 40 MB/s at 100 ms; tools/README.md says how to raise it
+
+
+def raise_socket_buffers(network, place):
+    for direction in ('rmem', 'wmem'):
+        run(*network.inside(place), 'sysctl', '-q', '-w', f'net.ipv4.tcp_{direction}=4096 131072 {SOCKET_MAX_BYTES}')
 
 
 def measure(network, delay_ms, load):
     """One run: appends at full rate with the mirror at the other end, until the mirror holds all."""
-    network.both_ways('a', 'b')
+    network.both_ways('a', 'b', delay_ms=delay_ms)
+    for place in 'ab':
+        raise_socket_buffers(network, place)
     with Lab() as lab:
         home, mirror = lab.pair([f'{network.host(place)}:{PORT}' for place in 'ab'], [network.inside(place) for place in 'ab'])
-        network.both_ways('a', 'b', delay_ms=delay_ms)
         out = run(*network.inside('a'), BIN / 'tally', 'bench', 'replicate', '--json', '--server', home.address, '--mirror', mirror.address,
                   '--context', 'bench', '--partition', 'p', '--probes', 0, *load, timeout=300)
         for region in (home, mirror):

@@ -392,12 +392,23 @@ demo: deps-check
 	@bash tools/demo/demo.sh
 
 # bench/README.md says what is measured and how; results go to build/bench/. Nothing here runs in `make test`.
+$(B)/obj/bench/%.o: bench/%.c $(B)/flags | deps-check
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/bench/fold: $(B)/obj/bench/fold.o $(call archives,$(call upto,log))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(call upto,log))
+
 RUNS ?= 3
 SCALE ?= 1
 ONLY ?=
+MINUTES_SOAK = $(or $(MINUTES),60)
 bench: $(PYTHON_PROTOS) | deps-check
-	$(RUN) all
-	@$(PYTHON) bench/run.py --runs $(RUNS) --scale $(SCALE) --only '$(ONLY)'
+	$(RUN) MODE=release all build/release/bench/fold
+	@$(PYTHON) bench/run.py --runs $(RUNS) --scale $(SCALE) --only '$(ONLY)' --minutes $(MINUTES_SOAK)
 
 bench-peers: deps-check
 	$(RUN) all

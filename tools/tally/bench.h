@@ -65,6 +65,7 @@ void bench_append_free(struct bench_append *append);
 /* --- Benchmarks: each measures and prints. --- */
 
 int bench_run_append(const struct bench_config *config, struct err *err) MUST_USE;
+int bench_run_ping(const struct bench_config *config, struct err *err) MUST_USE;
 int bench_run_read(const struct bench_config *config, struct err *err) MUST_USE;
 int bench_run_replicate(const struct bench_config *config, struct err *err) MUST_USE;
 

@@ -213,7 +213,7 @@ def main():
         figures.add('  Tallystick meanwhile', 'events/s', mine, note='segments O_DIRECT|O_DSYNC; ids for ever, hash chain')
         figures.add('  ratio', f'× {measure.__name__}', [a / b for a, b in zip(mine, theirs)])
     if figures.rows:
-        figures.finish('peers.json')
+        figures.finish('peers')
     return 0
 
 

@@ -21,6 +21,7 @@ MTU_BYTES = 65000
 NOT_PERMITTED = 77
 SOCKET_MAX_BYTES = 64 * 1024 * 1024  # Linux gives a sender 4 MiB, which is 40 MB/s at 100 ms; tools/README.md says how to raise it
 UNTUNED = '--untuned'
+WARM_UP = ('--events', 500 * 1000)  # gRPC finds out how large a window the link asks for: a second or two, once a connection
 
 
 def raise_socket_buffers(network):
@@ -34,8 +35,11 @@ def measure(network, delay_ms, load):
     network.both_ways('a', 'b', delay_ms=delay_ms)
     with Lab() as lab:
         home, mirror = lab.pair([f'{network.host(place)}:{PORT}' for place in 'ab'], [network.inside(place) for place in 'ab'])
-        out = run(*network.inside('a'), BIN / 'tally', 'bench', 'replicate', '--json', '--server', home.address, '--mirror', mirror.address,
-                  *CONTEXT, '--probes', 0, *load, timeout=300)
+        def replicate(*load):
+            return run(*network.inside('a'), BIN / 'tally', 'bench', 'replicate', '--json', '--server', home.address, '--mirror', mirror.address,
+                       *CONTEXT, '--probes', 0, *load, timeout=300)
+        replicate(*load, *WARM_UP)
+        out = replicate(*load)
         for region in (home, mirror):
             region.stop()
     return json.loads(out)

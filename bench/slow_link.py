@@ -27,7 +27,7 @@ WARM_UP = ('--events', 500 * 1000)  # gRPC finds out how large a window the link
 def raise_socket_buffers(network):
     for place in 'ab':
         for direction in ('rmem', 'wmem'):
-            run(*network.inside(place), 'sysctl', '-q', '-w', f'net.ipv4.tcp_{direction}=4096 131072 {SOCKET_MAX_BYTES}')
+            run(*network.inside(place), 'sh', '-c', f'echo 4096 131072 {SOCKET_MAX_BYTES} > /proc/sys/net/ipv4/tcp_{direction}')
 
 
 def measure(network, delay_ms, load):

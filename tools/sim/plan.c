@@ -155,6 +155,22 @@ static void choose_multi_home(struct world *world)
     world->types[at].commutative = true;
 }
 
+/* In some runs events of one type may be accepted away from home, by the seed. */
+static void choose_overrides(struct world *world)
+{
+    struct context *context = &world->contexts[0];
+    size_t at = 0;
+    world->plan.overrides = world->seed % 5 == 2 && world->node_count > 1;
+    if (!world->plan.overrides)
+        return;
+    context->types = world->types;
+    while (at < context->type_count && strcmp(world->types[at].type, event_types[SIM_URGENT_TYPE]) != 0)
+        at++;
+    if (at == context->type_count)
+        world->types[context->type_count++] = (struct context_type){.type = event_types[SIM_URGENT_TYPE]};
+    world->types[at].override = true;
+}
+
 void plan_draw(struct world *world)
 {
     world->plan.node_count = world_chance(world, 100000) ? 1 : world_between(world, 2, SIM_NODES_MAX);
@@ -184,6 +200,7 @@ void plan_draw(struct world *world)
     choose_outside(world);
     draw_rules(world);
     choose_multi_home(world);
+    choose_overrides(world);
     draw_copies(world);
     draw_fence(world);
 }
@@ -206,6 +223,8 @@ void plan_print(const struct world *world)
         printf("; people settle late events every %llu ms", (unsigned long long)(plan->settle_every_us / SIM_MS));
     if (plan->outside < SIM_NODES_MAX)
         printf("; region %zu holds no payloads", plan->outside);
+    if (plan->overrides)
+        printf("; %s is accepted away from home", event_types[SIM_URGENT_TYPE]);
     if (plan->multi_home)
         printf("; %s commutes", event_types[0]);
     if (plan->accept_isolated)

@@ -31,7 +31,8 @@ enum {
     SIM_FREE_PARTITIONS = 2, /* without a home of their own: "*" speaks for them */
     SIM_PARTITIONS_MAX = SIM_NODES_MAX + SIM_FREE_PARTITIONS,
     SIM_ALL_PARTITIONS = SIM_PARTITIONS_MAX, /* the number of "*" */
-    SIM_TYPES = 4,                           /* of events */
+    SIM_TYPES = 4,                           /* of events … */
+    SIM_URGENT_TYPE = 3,                     /* … of which this one may be accepted away from home, in some runs */
     SIM_LIVES_MAX = 4,                       /* new incarnations that one region may begin */
 };
 
@@ -76,6 +77,7 @@ enum fault {
 struct world;
 struct node;
 struct op;
+struct atlas;
 
 /* --- Time --- */
 
@@ -112,6 +114,7 @@ struct plan {
     uint64_t define_every_us;  /* 0: contexts stay as they are */
     uint64_t give_up_us;       /* after which nobody waits for an answer any more */
     uint64_t settle_every_us;  /* on average, that people decide about late events; 0: never */
+    bool overrides;            /* events of type SIM_URGENT_TYPE may be accepted away from home */
     bool multi_home;           /* events of type 0 are commutative: any region accepts them */
     bool accept_isolated;
     uint64_t isolation_wait_us;
@@ -157,7 +160,8 @@ struct request {
     struct region_stream_write writes[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
     struct region_result results[SIM_OP_EVENTS_MAX];
-    struct op *op; /* NULL: an operator's, or a settler's */
+    struct op *op;         /* NULL: an operator's, or a settler's */
+    struct urgent *urgent; /* of a command that cannot wait for the home (overriders.c) */
     struct region_control control;
     struct region_define define;
     struct context context; /* that it defines */
@@ -257,6 +261,7 @@ struct counts {
     uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
     uint64_t definitions;
+    uint64_t overrides;
     uint64_t reigns; /* homes of fenced partitions that accepted */
 };
 
@@ -311,7 +316,8 @@ struct world {
     struct sim_place unacceptable[SIM_UNACCEPTABLE_MAX]; /* late events whose ids were given to something else */
     size_t unacceptable_count;
     struct fence *fence;
-    char temporary[64]; /* the folder of the run, "" when there is none */
+    struct overriders *overriders; /* NULL: there are none */
+    char temporary[64];            /* the folder of the run, "" when there is none */
     bool healing;
     bool core[SIM_NODES_MAX];
     struct map notes;   /* hashes of the notes that were looked at */
@@ -429,11 +435,12 @@ struct region_stream_write clients_compensate(struct world *world, const struct 
 /* Somebody decided about an event of this id. */
 /* What a client would say to a region that is not the home: one write. */
 struct region_stream_write clients_queue(struct world *world);
+/* What cannot wait for its home: one write. */
+struct region_stream_write clients_override(struct world *world);
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE]);
 /* The number in a stream's name. */
 size_t clients_stream_number(struct bytes stream);
 void clients_check_end(struct world *world);
-struct atlas;
 /* What was acknowledged on as many copies as its context asks for is on some disk. */
 void clients_check_copies(struct world *world);
 /* What became of every acknowledged event, at a position. */
@@ -457,8 +464,20 @@ void operators_ask(struct node *node, enum region_control_type type, size_t othe
 void settlers_start(struct world *world);
 /* A region lets go of a decision. */
 void settlers_answered(struct node *node, struct request *request);
+/* A person at this region decides about an item, some way or other. */
+void settlers_decide(struct node *node, const struct index_late *item);
 /* Whether everything that a rule decides is decided. */
 bool settlers_done(struct world *world, char *why, size_t why_size);
+
+/* overriders.c: what cannot wait for the home. */
+void overriders_start(struct world *world);
+/* A region lets go of such a command. */
+void overriders_answered(struct node *node, struct request *request);
+/* Its owner's log has one more override. */
+void overriders_take(struct node *node, size_t log, const struct entry *entry);
+/* No override waits for a decision. */
+bool overriders_done(struct world *world, char *why, size_t why_size);
+void overriders_check_end(struct world *world, const struct atlas *atlas);
 
 /* queuers.c: commands that regions keep for other homes, and the homes that decide them. */
 void queuers_start(struct world *world);

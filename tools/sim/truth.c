@@ -294,6 +294,30 @@ static void take_continued(struct world *world, struct node *node, struct truth_
     }
 }
 
+/* Overrides follow, with one entry that says why. */
+static void take_announcement(struct world *world, struct node *node, struct truth_log *log,
+                              const struct chain_entry *found)
+{
+    struct control_override parsed;
+    struct err err = {0};
+    if (control_override_parse(found->frame.payload, &parsed, &err) != 0)
+        world_fail(world, node, "entry %llu of %s does not say why overrides follow: %s",
+                   (unsigned long long)found->entry.index, log->origin, err.message);
+    else
+        log->overrides_announced = parsed.event_count;
+}
+
+static void take_override(struct node *node, struct truth_log *log, const struct entry *entry)
+{
+    if (log->overrides_announced == 0)
+        world_fail(node->world, node, "override %llu of %s is not announced", (unsigned long long)entry->index,
+                   log->origin);
+    else
+        log->overrides_announced--;
+    overriders_take(node, (size_t)(log - node->world->truth->logs), entry);
+    log->entries[entry->index].override = true;
+}
+
 /* Changes of homes, decisions, and definitions of contexts are written by the system here; each is what the codec
  * takes. */
 static void take_control(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
@@ -313,6 +337,10 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     }
     if (kind == CONTROL_LATE_SETTLED) {
         take_decision(world, node, log, found);
+        return;
+    }
+    if (kind == CONTROL_OVERRIDE_MADE) {
+        take_announcement(world, node, log, found);
         return;
     }
     if (kind == CONTROL_COMMAND_QUEUED || control_decides_command(kind))
@@ -372,6 +400,8 @@ static void take_said(struct world *world, struct node *node, struct truth_log *
     if (kept->commutative && !(world->plan.multi_home && bytes_equal(entry->type, bytes_of_string(event_types[0]))))
         world_fail(world, node, "entry %llu of %s is commutative, and its type is not",
                    (unsigned long long)entry->index, log->origin);
+    if ((entry->flags & ENTRY_FLAG_OVERRIDE) != 0)
+        take_override(node, log, entry);
     take_cause(world, log, entry);
 }
 
@@ -436,6 +466,10 @@ static void grow(struct node *node, struct truth_log *log, const struct block *b
         world_fail(world, node, "the log of its owner %s breaks its chain: %s", log->origin, err.message);
         return;
     }
+    if (log->overrides_announced > 0)
+        world_fail(world, node, "%llu overrides that entries before %llu of %s announce do not follow",
+                   (unsigned long long)log->overrides_announced, (unsigned long long)log->chain.range.size,
+                   log->origin);
     for (uint64_t i = from; i < log->chain.range.size; i++) {
         merkle_range_append(&range, world->sha, &log->entries[i].leaf);
         log->entries[i].root = merkle_range_root(&range, world->sha);

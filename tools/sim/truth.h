@@ -34,6 +34,7 @@ struct truth_entry {
     size_t partition;
     size_t stream;
     bool commutative;
+    bool override;
     const struct op *op;         /* NULL: a control event */
     struct truth_change *change; /* of an authority event */
     struct truth_decision *decision;
@@ -61,12 +62,13 @@ struct truth_log {
     struct origin parts;
     size_t owner; /* node */
     struct chain chain;
-    uint64_t lost_from;    /* entries from here on are lost; UINT64_MAX: none are */
-    bool told;             /* the range must be reported */
-    uint64_t signed_size;  /* the largest size of a checkpoint that was stored … */
-    uint64_t signing_size; /* … or that may be */
-    bool continues;        /* its first entry is there, and says so, … */
-    struct position basis; /* … of so much of earlier ones */
+    uint64_t lost_from;           /* entries from here on are lost; UINT64_MAX: none are */
+    bool told;                    /* the range must be reported */
+    uint64_t signed_size;         /* the largest size of a checkpoint that was stored … */
+    uint64_t signing_size;        /* … or that may be */
+    bool continues;               /* its first entry is there, and says so, … */
+    struct position basis;        /* … of so much of earlier ones */
+    uint64_t overrides_announced; /* that are still to come, in this block */
     struct truth_entry *entries;
     size_t capacity;
 };

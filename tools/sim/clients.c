@@ -391,7 +391,8 @@ static void compare_with_first(const struct node *node, struct op *op, const str
             continue; /* two regions may have taken it at once */
         bool same = first->log == place.log && first->index == place.index &&
                     op->first_versions[i] == results[i].stream_version;
-        if (!same && truth_is_lost(world, first->log, first->index))
+        bool gone = truth_is_lost(world, first->log, first->index) || truth_is_left(world, first->log, first->index);
+        if (!same && gone)
             keep_first(node, op, results, i);
         else if (!same)
             world_fail(world, NULL,

@@ -528,6 +528,8 @@ void truth_lose(struct world *world, size_t log, uint64_t from, bool told);
 /* A region has lost the memory of what it signed, too. */
 void truth_forget_signed(struct world *world, size_t owner);
 bool truth_is_lost(const struct world *world, size_t log, uint64_t index);
+/* Whether some later log of its region goes on without the entry. */
+bool truth_is_left(const struct world *world, size_t log, uint64_t index);
 /* The size up to which entries of a log may still be somewhere. */
 uint64_t truth_kept_size(const struct world *world, size_t log);
 /* A checkpoint of this size is about to be stored; it is, and may be shown. */

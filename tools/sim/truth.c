@@ -141,6 +141,18 @@ bool truth_is_lost(const struct world *world, size_t log, uint64_t index)
     return index >= world->truth->logs[log].lost_from;
 }
 
+bool truth_is_left(const struct world *world, size_t log, uint64_t index)
+{
+    const struct truth_log *of = &world->truth->logs[log];
+    for (size_t i = 0; i < world->truth->log_count; i++) {
+        const struct truth_log *life = &world->truth->logs[i];
+        if (life->owner == of->owner && life->continues && life->parts.incarnation > of->parts.incarnation &&
+            position_get(&life->basis, of->parts.region, of->parts.incarnation) <= index)
+            return true;
+    }
+    return false;
+}
+
 uint64_t truth_kept_size(const struct world *world, size_t log)
 {
     const struct truth_log *kept = &world->truth->logs[log];

@@ -58,7 +58,8 @@
     X(commutative_each_time, "a projection applies a commutative event as often as regions accepted it")               \
     X(override_any_type, "a region that is not the home accepts events of any type as overrides")                      \
     X(override_each_time, "an override that is sent again is appended again")                                          \
-    X(override_unseen, "readers do not find overrides beside their streams")
+    X(override_unseen, "readers do not find overrides beside their streams")                                           \
+    X(obey_late_definitions, "a definition of a context counts though its home was overtaken")
 
 #ifdef TALLY_PLANTED
 enum planted {

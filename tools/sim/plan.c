@@ -171,6 +171,13 @@ static void choose_overrides(struct world *world)
     world->types[at].override = true;
 }
 
+/* In half of the runs in which both happen, by the seed. */
+static void plan_system(struct world *world)
+{
+    world->plan.system_moves =
+        world->seed % 2 == 0 && world->plan.operate_every_us > 0 && world->plan.define_every_us > 0;
+}
+
 void plan_draw(struct world *world)
 {
     world->plan.node_count = world_chance(world, 100000) ? 1 : world_between(world, 2, SIM_NODES_MAX);
@@ -185,6 +192,7 @@ void plan_draw(struct world *world)
             0; /* README.md, limits: logs that wait may fill what is tiny, for ever */
     if (world_chance(world, 500000))
         world->plan.define_every_us = world_between(world, 300, 8000) * SIM_MS;
+    plan_system(world);
     for (size_t i = 0; i < world->node_count; i++) {
         snprintf(world->region_names[i], sizeof(world->region_names[i]), "%s", region_names[i]);
         snprintf(world->partition_names[i], sizeof(world->partition_names[i]), "p%zu", i);
@@ -231,6 +239,8 @@ void plan_print(const struct world *world)
         printf("; accepts in isolation after %llu ms", (unsigned long long)(plan->isolation_wait_us / SIM_MS));
     if (plan->define_every_us > 0)
         printf("; contexts change every %llu ms", (unsigned long long)(plan->define_every_us / SIM_MS));
+    if (plan->system_moves)
+        printf(", and \"$system\" moves");
     if (world->contexts[0].rules.isolation == ISOLATION_FENCE)
         printf("; fenced, leases of %u ms", (unsigned)world->contexts[0].rules.lease_ms);
     printf("%s\n", plan->projections ? "; projections" : "");

@@ -30,10 +30,14 @@ enum {
     SIM_STREAMS = 12,
     SIM_FREE_PARTITIONS = 2, /* without a home of their own: "*" speaks for them */
     SIM_PARTITIONS_MAX = SIM_NODES_MAX + SIM_FREE_PARTITIONS,
-    SIM_ALL_PARTITIONS = SIM_PARTITIONS_MAX, /* the number of "*" */
-    SIM_TYPES = 4,                           /* of events … */
-    SIM_URGENT_TYPE = 3,                     /* … of which this one may be accepted away from home, in some runs */
-    SIM_LIVES_MAX = 4,                       /* new incarnations that one region may begin */
+    SIM_ALL_PARTITIONS = SIM_PARTITIONS_MAX,         /* the number of "*" */
+    SIM_DEFINED = 3,                                 /* contexts that are defined: partitions of "$system" … */
+    SIM_SYSTEM_FIRST = SIM_ALL_PARTITIONS + 1,       /* … which have their numbers from here on … */
+    SIM_SYSTEM_ALL = SIM_SYSTEM_FIRST + SIM_DEFINED, /* … and this is its "*" */
+    SIM_NUMBERS,                                     /* of partitions, "*" among them */
+    SIM_TYPES = 4,                                   /* of events … */
+    SIM_URGENT_TYPE = 3, /* … of which this one may be accepted away from home, in some runs */
+    SIM_LIVES_MAX = 4,   /* new incarnations that one region may begin */
 };
 
 #define SIM_MS ((uint64_t)1000)
@@ -112,6 +116,7 @@ struct plan {
     uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
     uint64_t define_every_us;  /* 0: contexts stay as they are */
+    bool system_moves;         /* operators move "$system", too */
     uint64_t give_up_us;       /* after which nobody waits for an answer any more */
     uint64_t settle_every_us;  /* on average, that people decide about late events; 0: never */
     bool overrides;            /* events of type SIM_URGENT_TYPE may be accepted away from home */
@@ -266,13 +271,12 @@ struct counts {
 };
 
 /* Definitions of contexts in the logs (definers.c). */
-enum { SIM_DEFINED = 3 };
-
 struct definers_made {
     size_t log;
     uint64_t index;
     size_t name;
     uint64_t version;
+    uint64_t epoch;
     enum failover_mode mode; /* by which versions are told apart */
 };
 
@@ -353,12 +357,21 @@ bool world_chance(struct world *world, uint32_t ppm);
 bool world_fault(struct world *world, enum fault fault, uint32_t ppm);
 /* SIM_NODES_MAX when there is none. */
 size_t world_node_named(const struct world *world, const char *region);
+/* The next number of a partition that is there, "*" aside, after `partition`; SIM_NUMBERS at the end. From
+ * SIM_NUMBERS on: the first. */
+size_t world_next_partition(const struct world *world, size_t partition);
+bool world_is_all(size_t partition);   /* whether the number is that of a "*" */
+size_t world_all_of(size_t partition); /* the "*" of its context */
+struct bytes world_context_of(const struct world *world, size_t partition);
+struct bytes world_partition_name(const struct world *world, size_t partition);
+size_t world_partition_numbered(const struct world *world, struct bytes context, struct bytes name);
 /* The home of epoch 1. */
 size_t world_first_home(const struct world *world, size_t partition);
 void *sim_must(void *memory); /* dies when memory ran out: the simulator itself has no use for going on */
 extern const char *const fault_names[FAULT_COUNT];
 extern const char *const fault_texts[FAULT_COUNT];
 extern const char *const event_types[SIM_TYPES];
+extern const char *const defined_names[SIM_DEFINED];
 
 /* plan.c */
 void plan_draw(struct world *world);
@@ -457,7 +470,7 @@ void definers_free(struct world *world);
 void operators_start(struct world *world);
 /* Partitions whose home stays away are seized by one that does not. */
 void operators_heal(struct world *world);
-/* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. */
+/* Asks a region; the number of a "*": for all that it concerns. */
 void operators_ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced);
 
 /* settlers.c: who decides about late events: rules, and people. */

@@ -209,14 +209,10 @@ static void take_place(struct world *world, const struct truth_log *log, uint64_
 
 /* --- Authority events --- */
 
-static size_t partition_named(const struct world *world, struct bytes name)
+static size_t partition_of(const struct world *world, const struct entry *entry)
 {
-    size_t partition = 0;
-    if (bytes_equal(name, bytes_of_string(CONTROL_ALL_PARTITIONS)))
-        return SIM_ALL_PARTITIONS;
-    while (partition < world->partition_count && !bytes_equal(name, bytes_of_string(world->partition_names[partition])))
-        partition++;
-    INVARIANT(partition < world->partition_count);
+    size_t partition = world_partition_numbered(world, entry->context, entry->partition);
+    INVARIANT(partition < SIM_NUMBERS);
     return partition;
 }
 
@@ -255,7 +251,7 @@ static void take_decision(struct world *world, struct node *node, struct truth_l
     }
     truth->decisions[truth->decision_count++] = decision;
     log->entries[entry->index].decision = decision;
-    log->entries[entry->index].partition = partition_named(world, entry->partition);
+    log->entries[entry->index].partition = partition_of(world, entry);
     world->counts.decisions[settled.settlement]++;
     clients_settled(world, settled.event_id);
     world_trace(world, node, "decided at %llu, under epoch %llu: entry %llu of %s is %s",
@@ -340,6 +336,8 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     struct control_authority parsed;
     struct err err = {0};
     if (kind == CONTROL_CONTEXT_DEFINED) {
+        log->entries[entry->index].defines = true;
+        log->entries[entry->index].partition = partition_of(world, entry);
         definers_take(node, (size_t)(log - truth->logs), found);
         return;
     }
@@ -365,7 +363,7 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     struct truth_change *change = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*change)));
     change->log = (size_t)(log - truth->logs);
     change->index = entry->index;
-    change->partition = partition_named(world, entry->partition);
+    change->partition = partition_of(world, entry);
     change->kind = kind;
     change->epoch = entry->epoch;
     change->time = entry->time;
@@ -406,7 +404,7 @@ static void take_said(struct world *world, struct node *node, struct truth_log *
                    log->origin);
         return;
     }
-    kept->partition = partition_named(world, entry->partition);
+    kept->partition = partition_of(world, entry);
     kept->stream = clients_stream_number(entry->stream);
     kept->commutative = (entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0;
     if (kept->commutative && !(world->plan.multi_home && bytes_equal(entry->type, bytes_of_string(event_types[0]))))

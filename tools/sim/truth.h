@@ -12,7 +12,7 @@ enum { TRUTH_LOGS_MAX = REGION_LOGS_MAX, TRUTH_ENTRIES_MAX = 1 << 24 };
 struct truth_change {
     size_t log; /* where it is … */
     uint64_t index;
-    size_t partition; /* number, or SIM_ALL_PARTITIONS */
+    size_t partition; /* number */
     enum control_kind kind;
     uint64_t epoch;
     hlc time;
@@ -35,6 +35,7 @@ struct truth_entry {
     size_t stream;
     bool commutative;
     bool override;
+    bool defines;                /* a context */
     const struct op *op;         /* NULL: a control event */
     struct truth_change *change; /* of an authority event */
     struct truth_decision *decision;

@@ -59,7 +59,9 @@
     X(override_any_type, "a region that is not the home accepts events of any type as overrides")                      \
     X(override_each_time, "an override that is sent again is appended again")                                          \
     X(override_unseen, "readers do not find overrides beside their streams")                                           \
-    X(obey_late_definitions, "a definition of a context counts though its home was overtaken")
+    X(obey_late_definitions, "a definition of a context counts though its home was overtaken")                         \
+    X(seize_alone, "a failover looks at no other survivor's copies")                                                   \
+    X(own_without_payloads, "a region that may not hold a context's payloads becomes its home")
 
 #ifdef TALLY_PLANTED
 enum planted {

@@ -32,7 +32,8 @@ struct op {
     struct truth_place
         first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told, as far as that is not lost */
     uint64_t first_versions[SIM_OP_EVENTS_MAX];
-    bool copied; /* an attempt was accepted on as many copies as the context asks for … */
+    uint64_t copied_us; /* when, at last, */
+    bool copied;        /* an attempt was accepted on as many copies as the context asks for … */
     struct truth_place kept[SIM_OP_EVENTS_MAX]; /* … in these places */
     uint32_t attempts, refused, accepted;       /* an attempt that was accepted, and told otherwise, is neither */
     uint64_t next_send;
@@ -405,6 +406,7 @@ static void compare_with_first(const struct node *node, struct op *op, const str
 static void keep_copied(const struct node *node, struct op *op, const struct region_result *results)
 {
     op->copied = true;
+    op->copied_us = node->world->now_us;
     for (size_t i = 0; i < op->event_count; i++)
         op->kept[i] = place_of(node, &results[i]);
 }
@@ -659,6 +661,24 @@ void clients_check_copies(struct world *world)
                            "for, as entry %llu of %s, and of that %llu entries are left",
                            e, i, (unsigned long long)place->index, truth_origin(world, place->log),
                            (unsigned long long)held);
+        }
+    }
+}
+
+void clients_check_seizure(struct world *world, const struct truth_change *change, uint64_t asked_us)
+{
+    for (size_t i = 0; i < world->clients->op_count && !world->failed; i++) {
+        const struct op *op = world->clients->ops[i];
+        for (size_t e = 0; op->copied && op->copied_us < asked_us && e < op->event_count; e++) {
+            const struct truth_log *of = &world->truth->logs[op->kept[e].log];
+            const struct truth_entry *entry = &of->entries[op->kept[e].index];
+            if (of->owner == change->previous && entry->partition == change->partition &&
+                entry->epoch < change->epoch &&
+                op->kept[e].index >= position_get(&change->basis, of->parts.region, of->parts.incarnation))
+                world_fail(world, &world->nodes[change->previous],
+                           "entry %llu of %s was answered on all copies that its context asks for, and a seizure that "
+                           "was asked for later, unforced, leaves it out",
+                           (unsigned long long)op->kept[e].index, of->origin);
         }
     }
 }

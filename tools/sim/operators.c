@@ -42,6 +42,7 @@ void operators_ask(struct node *node, enum region_control_type type, size_t othe
         control->partitions = request->partitions;
         control->partition_count = 1;
     }
+    request->asked_us = world->now_us;
     request->command = (struct region_command){.control = control};
     world_trace(world, node, "an operator asks for a %s, region %s, partition %zu%s",
                 type == REGION_HANDOVER ? "handover" : "failover", control->region, partition,

@@ -43,6 +43,7 @@ static void add_counts(struct counts *to, const struct counts *from)
     to->left_behind += from->left_behind;
     to->reigns += from->reigns;
     to->overrides += from->overrides;
+    to->unforced += from->unforced;
 }
 
 void totals_add(struct totals *totals, const struct result *result)
@@ -96,8 +97,9 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,
            (unsigned long long)counts->late, (unsigned long long)counts->definitions,
            (unsigned long long)counts->reigns, (unsigned long long)counts->overrides);
-    printf("%llu events acknowledged on the copies that were asked for, %llu on fewer\n",
-           (unsigned long long)counts->copied, (unsigned long long)counts->degraded);
+    printf(
+        "%llu events acknowledged on the copies that were asked for, %llu on fewer; %llu seizures that rest on them\n",
+        (unsigned long long)counts->copied, (unsigned long long)counts->degraded, (unsigned long long)counts->unforced);
     printf("decided:");
     for (int i = SETTLED_ACCEPTED; i <= SETTLED_COMPENSATE; i++)
         printf("%s %s %llu", i == SETTLED_ACCEPTED ? "" : ",", settlement_name((enum settlement)i),

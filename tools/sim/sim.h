@@ -82,6 +82,7 @@ struct world;
 struct node;
 struct op;
 struct atlas;
+struct truth_change;
 
 /* --- Time --- */
 
@@ -168,6 +169,7 @@ struct request {
     struct op *op;         /* NULL: an operator's, or a settler's */
     struct urgent *urgent; /* of a command that cannot wait for the home (overriders.c) */
     struct region_control control;
+    uint64_t asked_us; /* when an operator asked */
     struct region_define define;
     struct context context; /* that it defines */
     struct region_settle settle;
@@ -267,7 +269,8 @@ struct counts {
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
     uint64_t definitions;
     uint64_t overrides;
-    uint64_t reigns; /* homes of fenced partitions that accepted */
+    uint64_t unforced; /* seizures whose basis was compared with what was answered */
+    uint64_t reigns;   /* homes of fenced partitions that accepted */
 };
 
 /* Definitions of contexts in the logs (definers.c). */
@@ -450,6 +453,8 @@ struct region_stream_write clients_compensate(struct world *world, const struct 
 struct region_stream_write clients_queue(struct world *world);
 /* What cannot wait for its home: one write. */
 struct region_stream_write clients_override(struct world *world);
+/* What a home had answered on all copies before an unforced seizure from it was asked for lies below its basis. */
+void clients_check_seizure(struct world *world, const struct truth_change *change, uint64_t asked_us);
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE]);
 /* The number in a stream's name. */
 size_t clients_stream_number(struct bytes stream);
@@ -491,6 +496,12 @@ void overriders_take(struct node *node, size_t log, const struct entry *entry);
 /* No override waits for a decision. */
 bool overriders_done(struct world *world, char *why, size_t why_size);
 void overriders_check_end(struct world *world, const struct atlas *atlas);
+
+/* seizures.c: what a failover may rest on. */
+/* Its owner's log has one more change of homes. */
+void seizures_take(struct node *node, const struct truth_change *change, bool forced, struct bytes reason);
+/* An operator is told that it is done. */
+void seizures_answered(struct node *node, const struct request *request);
 
 /* queuers.c: commands that regions keep for other homes, and the homes that decide them. */
 void queuers_start(struct world *world);

@@ -376,6 +376,7 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     }
     truth->changes[truth->change_count++] = change;
     log->entries[entry->index].change = change;
+    seizures_take(node, change, parsed.forced, parsed.reason);
     world->counts.changes[kind - CONTROL_AUTHORITY_RELEASED]++;
     struct buf basis;
     buf_init(&basis, CONTROL_BASIS_MAX_BYTES);

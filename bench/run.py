@@ -139,7 +139,7 @@ def across_the_ocean(figures, options):
     try:
         for _ in range(min(options.runs, 2)):
             for delay_ms, appended, complete in ((1, near, near_complete), (50, far, far_complete)):
-                result = slow_link.run_apart(delay_ms, *load, '--seconds', 4)
+                result = slow_link.run_apart(delay_ms, *load, '--seconds', 6)
                 appended.append(result['events_per_second'])
                 complete.append(result['replicated_per_second'])
         untuned = slow_link.run_apart(50, slow_link.UNTUNED, *load, '--events', 200 * 1000)['replicated_per_second']
@@ -148,9 +148,9 @@ def across_the_ocean(figures, options):
         return
     figures.add('100 ms to the mirror: append', 'events/s', far, note='durable here; batches of 1,000 × 256 B')
     figures.add('  ratio', '× with 2 ms', [a / b for a, b in zip(far, near)], at_least=0.95)
-    figures.add('  until the mirror holds all', 'events/s', far_complete, note='of 4 s of appends at full rate')
-    figures.add('  ratio', '× with 2 ms', [a / b for a, b in zip(far_complete, near_complete)], at_least=0.95,
-                note='socket buffers of up to 64 MiB (tools/README.md)')
+    figures.add('  until the mirror holds all', 'events/s', far_complete, note='of 6 s of appends at full rate')
+    figures.add('  ratio', '× with 2 ms', [a / b for a, b in zip(far_complete, near_complete)], at_least=0.9,
+                note='socket buffers of up to 64 MiB (tools/README.md); some round trips are needed to see the end')
     figures.add('  with this kernel\'s own socket buffers', 'events/s', [untuned],
                 note=f'a sender has at most {slow_link.send_buffer_max_bytes() / 2**20:.0f} MiB under way')
 

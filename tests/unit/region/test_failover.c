@@ -103,3 +103,10 @@ Test(failover, only_peers_and_known_contexts_can_be_asked_about)
     free(report);
     site_free(eu);
 }
+
+Test(failover, without_a_bound_the_age_of_the_last_drill_is_only_told)
+{
+    struct site *eu = site_accepting("us ap");
+    expect(eu, "us", "drill", true, "no home of the context was ever changed");
+    site_free(eu);
+}

@@ -37,7 +37,7 @@ LIBRARIES = [
     (r'rocksdb/', ['src/index/files_rocksdb.c']),
     (r'sqlite3\.h', ['src/projection/sqlite.h']),
     (r'libpq-fe\.h', ['src/projection/postgres.h']),
-    (r'openssl/', ['src/crypto/sha256.c']),
+    (r'openssl/', ['src/crypto/sha256.c', 'src/crypto/certificate.c']),
     (r'sodium\.h', ['src/crypto/']),
     (r'grpc/', ['src/rpc/', 'src/client/']),
     (r'protobuf-c/|.*\.pb-c\.h', ['src/rpc/', 'src/client/']),

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "connect.h"
 #include "output.h"
 #include "platform/clock.h"
 
@@ -48,7 +49,7 @@ int change_run(const struct command *command, struct change_options *change, con
     if (change->force && change->reason == NULL)
         return usage_error(command, "--force needs --reason TEXT, which stays in the log");
     struct tally_change wanted = change_of(change, arguments.items[0]);
-    int rc = tally_client_open(server_address(change->common.server), &client, &err);
+    int rc = connect_client(server_address(change->common.server), &client, &err);
     if (rc == 0)
         rc = carry_out(client, &wanted, change, &err);
     if (rc == 0)

@@ -176,5 +176,6 @@ const struct command command_failover = {
         "  tally failover bank --from eu --dry-run --server us.example:7401\n"
         "  tally failover bank --from eu --reason 'eu lost power' --server us.example:7401\n"
         "  tally homes bank --server us.example:7401",
+    .connects = true,
     .run = run_failover,
 };

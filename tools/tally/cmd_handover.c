@@ -74,5 +74,6 @@ const struct command command_handover = {
         "  tally handover bank --to us --reason 'maintenance in eu'\n"
         "  tally handover bank --to us --partition DE --partition FR\n"
         "  tally homes bank",
+    .connects = true,
     .run = run_handover,
 };

@@ -190,7 +190,7 @@ UNIT_MODULES := $(sort $(foreach f,$(wildcard tests/unit/*/*.c),$(notdir $(patsu
 MODULE ?= $(UNIT_MODULES)
 
 TEST_SUPPORT := $(wildcard tests/support/*.c)
-support = $(if $(filter base,$(1)),$(filter-out %/fault_disk.c,$(TEST_SUPPORT)),$(TEST_SUPPORT))
+support = $(filter-out $(if $(filter base,$(1)),%/fault_disk.c) $(if $(filter base platform,$(1)),%/certificates.c),$(TEST_SUPPORT))
 # What a module's tests need to run beside them. A test that is to end by an assert cannot remove its folder, so all are made in one that is removed here.
 UNIT_BESIDE_projection := bash tests/support/postgres.sh
 UNIT_BESIDE_outside := bash tests/support/etcd.sh

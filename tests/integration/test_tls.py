@@ -50,7 +50,7 @@ def test_append_and_read_over_tls(lab):
     eu.start()
     eu.client().append(batch(write('s')))
     check('tally', 'append', '--server', eu.address, '--context', 'bank', '--partition', 'eu', '--stream', 's', '--type', 'Happened', *client.options)
-    assert len(check('tally', 'read', '--server', eu.address, '--context', 'bank', '--stream', 's', *client.options).splitlines()) == 2
+    assert len(check('tally', 'read', '--server', eu.address, '--stream', 'bank/s', *client.options).splitlines()) == 2
     check('tally', 'bench', 'append', '--server', eu.address, '--seconds', '1', '--context', 'bank', '--partition', 'eu', *client.options)
     status = json.loads(check('tally', 'status', '--server', eu.address, '--json', *client.options))
     assert status['certificate']['state'] == 'valid' and status['certificate']['subject'] == 'CN=eu'
@@ -120,7 +120,7 @@ def test_peers_replicate_over_tls_and_pass_appends_on(lab):
     start(eu, us)
     eu.client().append(batch(write('s')))
     us.wait_size(eu.origin, 1)
-    us.client().append(ledger_pb2.AppendRequest(writes=[write('s')], forward=True))
+    us.client().append(ledger_pb2.AppendRequest(writes=[write('s')], at_wrong_home=ledger_pb2.AT_WRONG_HOME_FORWARD))
     us.wait_size(eu.origin, 2)
     wait_until(lambda: next(peer for peer in us.status().peers).certificate_end_s > 0, 'us to know when the certificate of eu ends')
 
@@ -141,11 +141,12 @@ def test_files_that_are_replaced_are_taken_up_without_a_restart(lab):
     authority, client, (eu, us) = secured(lab, 'eu', 'us')
     eu.serve_http()
     start(eu, us)
-    before = us.status().certificate.end_s
     for region in eu, us:
         region.files.take(authority.issue(f'{region.name}-next', days=200))
-    wait_until(lambda: us.status().certificate.end_s > before, 'us to take up the new certificate')
-    wait_until(lambda: f'tally_certificate_expires_seconds {eu.status().certificate.end_s}' in eu.http('/metrics').body.decode(), 'the metric')
+    for region in eu, us:
+        wait_until(lambda: region.status().certificate.subject == f'CN={region.name}-next', f'{region.name} to take up the new certificate')
+    assert f'tally_certificate_expires_seconds {eu.status().certificate.end_s}\n' in eu.http('/metrics').body.decode()
+    wait_until(lambda: us.status().peers[0].certificate_end_s == eu.status().certificate.end_s, 'us to hear how long the new one of eu is good for')
     assert 'CN=us-next' in us.said()
     # Files that are wrong are not taken up, and it is said; what was in use stays in use.
     eu.files.cert.write_text('nonsense')

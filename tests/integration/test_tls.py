@@ -126,7 +126,7 @@ def test_peers_replicate_over_tls_and_pass_appends_on(lab):
 
 
 def test_a_peer_with_a_certificate_of_another_ca_does_not_get_in(lab):
-    _, _, (eu, us) = secured(lab, 'eu', 'us')
+    authority, client, (eu, us) = secured(lab, 'eu', 'us')
     other = Authority(lab.folder, 'other')
     us.files.take(other.issue('us'))
     us.shown = other.issue('client')
@@ -135,6 +135,12 @@ def test_a_peer_with_a_certificate_of_another_ca_does_not_get_in(lab):
     wait_until(lambda: 'certificate verify failed' in eu.status().peers[0].error, 'eu to say why us is not a peer')
     wait_until(lambda: 'certificate verify failed' in us.status().peers[0].error, 'us to say why eu is not a peer')
     assert not eu.status().peers[0].connected and not us.status().peers[0].connected
+    # With one of the right CA it gets in, and nobody is started again.
+    us.files.take(authority.issue('us'))
+    us.close_clients()
+    us.shown = client
+    wait_until(lambda: 'were replaced' in us.said(), 'us to take up the right certificate')
+    wait_until(lambda: eu.status().peers[0].connected and us.status().peers[0].connected, 'both to be connected')
 
 
 def test_files_that_are_replaced_are_taken_up_without_a_restart(lab):

@@ -86,7 +86,7 @@ make gameday    three regions in network namespaces, lost, cut off and moved und
 make sim        the simulator, on all cores: SEEDS=1000, FIRST=1, or MINUTES=10
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
-make bench      what is promised, measured here: RUNS=3, SCALE=1 (million events), ONLY=part of a name
+make bench      what is promised, measured here: RUNS=3, SCALE=1 (million events), ONLY=part of a name; ONLY=soak MINUTES=60 RATE=5000
 make bench-peers  the same appends on RocksDB, Redis, PostgreSQL and NATS JetStream, as far as they are installed
 make deps       installs the Debian packages that are missing
 make clean      removes build/
@@ -392,12 +392,24 @@ demo: deps-check
 	@bash tools/demo/demo.sh
 
 # bench/README.md says what is measured and how; results go to build/bench/. Nothing here runs in `make test`.
+BENCH_PROGRAMS := build/release/bench/fold
+$(B)/obj/bench/%.o: bench/%.c $(B)/flags | deps-check
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/bench/fold: $(B)/obj/bench/fold.o $(call archives,$(call upto,log))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(call upto,log))
+
 RUNS ?= 3
 SCALE ?= 1
 ONLY ?=
+RATE ?= 5000
 bench: $(PYTHON_PROTOS) | deps-check
-	$(RUN) all
-	@$(PYTHON) bench/run.py --runs $(RUNS) --scale $(SCALE) --only '$(ONLY)'
+	$(RUN) MODE=release all $(BENCH_PROGRAMS)
+	@$(PYTHON) bench/run.py --runs $(RUNS) --scale $(SCALE) --only '$(ONLY)' --minutes $(or $(MINUTES),60) --rate $(RATE)
 
 bench-peers: deps-check
 	$(RUN) all

@@ -72,6 +72,15 @@ bool index_precedes(struct index *index, hlc time_a, struct index_place a, hlc t
     return order != 0 ? order < 0 : a.index < b.index;
 }
 
+bool ruling_is_first(struct index *index, struct ruling *ruling, struct index_place place, uint64_t epoch, hlc time)
+{
+    bool first = !ruling->found || epoch < ruling->epoch ||
+                 (epoch == ruling->epoch && index_precedes(index, time, place, ruling->time, ruling->place));
+    if (first)
+        *ruling = (struct ruling){.found = true, .place = place, .epoch = epoch, .time = time};
+    return first;
+}
+
 uint32_t index_next_log(struct index *index, const char *origin)
 {
     uint32_t count = logs_count(&index->logs);

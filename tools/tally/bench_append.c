@@ -385,10 +385,11 @@ int bench_run_append(const struct bench_config *config, struct err *err)
     int rc = bench_append_start(config, &append, err);
     if (rc != 0)
         return rc;
+    struct bench_drawn drawn = {0};
     while (bench_live() && !bench_append_finished(append)) {
         clock_sleep_ms(BENCH_REDRAW_MS);
         bench_append_counts(append, &counts);
-        bench_show_live(&counts, 0);
+        bench_show_live(&drawn, counts.events, clock_now().mono_us - append->start_us, &counts.latency, NULL);
     }
     rc = bench_append_join(append, err);
     bench_append_counts(append, &counts);

@@ -18,7 +18,7 @@
 enum {
     TLS_LOOK_INTERVAL_MS = 1000, /* files are looked at this often at most, where calls do it */
     TLS_HANDSHAKE_TIMEOUT_MS =
-        10 * 1000, /* who connects and does not finish the handshake in that time is disconnected */
+        5 * 1000, /* who connects and does not finish the handshake in that time is disconnected */
 };
 
 struct tls;

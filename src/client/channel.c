@@ -355,30 +355,33 @@ static struct bytes trailer_find(const grpc_metadata_array *trailers)
     return bytes_of(NULL, 0);
 }
 
+/* A connection was made and then broken off: by a server that wants TLS, or believes no certificate of ours. Whether
+ * the close or a reset comes first is chance. */
+static bool was_broken_off(const char *text)
+{
+    return strstr(text, "Socket closed") != NULL || strstr(text, "reset by peer") != NULL ||
+           strstr(text, "Broken pipe") != NULL;
+}
+
 /* What an operator can make of gRPC's words, which are not the same in every version: where none fits, they stand
- * alone.
- */
+ * alone. */
 static const char *explain_unreachable(bool tls, const char *text)
 {
-    static const struct {
-        bool tls;
-        const char *words;
-        const char *hint;
-    } hints[] = {
-        {false, "Socket closed",
-         ". Does it want TLS (tls: in its tallyd.yaml)? Then say which certificate to show: --tls-ca, --tls-cert and "
-         "--tls-key, or TALLY_TLS_CA, TALLY_TLS_CERT and TALLY_TLS_KEY"},
-        {true, "wrong version number", ". It does not speak TLS: set tls: in its tallyd.yaml, or connect without"},
-        {true, "certificate verify failed", ". Its certificate has expired, or none of the CAs given has signed it"},
-        {true, "is not in peer certificate", ". Its certificate must name the host of this address (subjectAltName)"},
-        {true, "Socket closed",
-         ". Does it believe the certificate that was shown to it? Its ca_file must have the CA that signed it"},
-    };
-    for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
-        if (hints[i].tls == tls && strstr(text, hints[i].words) != NULL)
-            return hints[i].hint;
-    }
-    return "";
+    if (!tls)
+        return was_broken_off(text) ? ". Does it want TLS (tls: in its tallyd.yaml)? Then say which certificate to "
+                                      "show: --tls-ca, --tls-cert and --tls-key, or TALLY_TLS_CA, TALLY_TLS_CERT and "
+                                      "TALLY_TLS_KEY"
+                                    : "";
+    if (strstr(text, "wrong version number") != NULL)
+        return ". It does not speak TLS: set tls: in its tallyd.yaml, or connect without";
+    if (strstr(text, "certificate verify failed") != NULL)
+        return ". Its certificate has expired, or none of the CAs given has signed it";
+    if (strstr(text, "is not in peer certificate") != NULL)
+        return ". Its certificate must name the host of this address (subjectAltName)";
+    return was_broken_off(text)
+               ? ". Does it believe the certificate that was shown to it? Its ca_file must have the CA "
+                 "that signed it"
+               : "";
 }
 
 static int refuse_unreachable(const struct channel_call *call, struct err *err)

@@ -55,7 +55,12 @@
     X(lease_of_the_ignorant, "a lease counts although its granter knew of changes that the holder does not")           \
     X(first_come_stands, "of commutative events with one id the one that the index met first stands, not the earlier") \
     X(commutative_overtaken, "a commutative event is late unless its region is the home under epoch 1")                \
-    X(commutative_each_time, "a projection applies a commutative event as often as regions accepted it")
+    X(commutative_each_time, "a projection applies a commutative event as often as regions accepted it")               \
+    X(never_degraded, "automatic failover counts as armed though its service is out of reach")                         \
+    X(no_drift_bound, "a lease is waited out without the bound that clocks may drift by")                              \
+    X(tell_keys_again, "at every start the log tells again which keys were rotated")                                   \
+    X(keep_unchecked_lines, "a mirror keeps signatures of a log that are by keys which it does not know")              \
+    X(stay_unarmed, "automatic failover is not armed again once its service was out of reach")
 
 #ifdef TALLY_PLANTED
 enum planted {

@@ -137,7 +137,8 @@ static struct atlas *atlas_of(struct node *node)
 static struct definers_made highest(const struct node *node, const struct atlas *atlas, size_t number)
 {
     const struct definers *definers = &node->world->definers;
-    struct definers_made best = {.version = number == 0 ? 1 : 0, .mode = FAILOVER_MANUAL};
+    struct definers_made best = {.version = number == 0 ? 1 : 0,
+                                 .mode = number == 0 ? node->world->contexts[0].rules.failover : FAILOVER_MANUAL};
     for (size_t i = 0; i < definers->count; i++) {
         const struct definers_made *made = &definers->made[i];
         if (made->name == number && made->version > best.version && made->index < atlas_applied(atlas, made->log) &&

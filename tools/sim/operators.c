@@ -194,8 +194,10 @@ static void run_heal(struct world *world, struct task *task)
         size_t home = world_node_named(world, now.region);
         bool away = !world->core[home] || (now.released && !world->core[world_node_named(world, now.successor)]);
         struct node *node = away ? survivor(world, home) : NULL;
-        if (node != NULL)
+        if (node != NULL && !guards_will_take(world))
             operators_ask(node, REGION_FAILOVER, home, p, true);
+        else if (node != NULL)
+            continue;
         else if (!away && rounds > PATIENCE_ROUNDS && is_stuck(world, home, &now))
             operators_ask(&world->nodes[home], REGION_FAILOVER, home, p, true);
     }

@@ -136,6 +136,13 @@ static void draw_fence(struct world *world)
     rules->isolation = ISOLATION_FENCE;
     world->plan.fault_every_us *= 4; /* the rest is faults enough */
     rules->lease_ms = (uint32_t)world_between(world, RULES_LEASE_MIN_MS, 8 * RULES_LEASE_MIN_MS);
+    world->plan.drifts_apart = world->seed % 2 == 0 && world->node_count > 2;
+    if (!world->plan.drifts_apart)
+        return;
+    rules->lease_ms *= 3; /* what a clock is off by in a lease is more than everything else takes */
+    world->plan.latency_us = world_between(world, 100, 5000);
+    world->plan.think_us = world_between(world, 1, 30) * SIM_MS;
+    world->plan.fault_phase_us += 20 * SIM_S;
 }
 
 /* In some runs any region accepts events of type 0, by the seed. */
@@ -153,6 +160,23 @@ static void choose_multi_home(struct world *world)
     if (at == context->type_count)
         world->types[context->type_count++] = (struct context_type){.type = event_types[0]};
     world->types[at].commutative = true;
+}
+
+/* In some runs guards seize by themselves, by the seed. The checks of a failover want everybody else there, and time.
+ */
+static void choose_automatic(struct world *world)
+{
+    struct plan *plan = &world->plan;
+    plan->automatic = world->seed % 5 == 2 && world->node_count > 1;
+    if (!plan->automatic)
+        return;
+    world->contexts[0].rules.failover = FAILOVER_AUTOMATIC;
+    plan->fault_every_us *= 8;
+    plan->fault_phase_us += 30 * SIM_S;
+    if (plan->think_us < 100 * SIM_MS)
+        plan->think_us *= 8;
+    if (world->seed % 2 == 0)
+        plan->define_every_us = 0; /* it stays automatic */
 }
 
 void plan_draw(struct world *world)
@@ -186,6 +210,9 @@ void plan_draw(struct world *world)
     choose_multi_home(world);
     draw_copies(world);
     draw_fence(world);
+    choose_automatic(world);
+    if (world->seed % 4 == 1 && world->node_count > 1)
+        world->plan.rotate_every_us = world_between(world, 200, 3000) * SIM_MS;
 }
 
 void plan_print(const struct world *world)
@@ -213,6 +240,11 @@ void plan_print(const struct world *world)
     if (plan->define_every_us > 0)
         printf("; contexts change every %llu ms", (unsigned long long)(plan->define_every_us / SIM_MS));
     if (world->contexts[0].rules.isolation == ISOLATION_FENCE)
-        printf("; fenced, leases of %u ms", (unsigned)world->contexts[0].rules.lease_ms);
+        printf("; fenced%s, leases of %u ms", plan->drifts_apart ? ", clocks run apart" : "",
+               (unsigned)world->contexts[0].rules.lease_ms);
+    if (plan->rotate_every_us > 0)
+        printf("; keys change every %llu ms", (unsigned long long)(plan->rotate_every_us / SIM_MS));
+    if (plan->automatic)
+        printf("; failed over by guards");
     printf("%s\n", plan->projections ? "; projections" : "");
 }

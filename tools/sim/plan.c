@@ -139,7 +139,12 @@ static void draw_fence(struct world *world)
     world->plan.drifts_apart = world->seed % 2 == 0 && world->node_count > 2;
     if (!world->plan.drifts_apart)
         return;
-    rules->lease_ms *= 3; /* what a clock is off by in a lease is more than everything else takes */
+    /* What a clock is off by in a lease is more than everything else takes, and a home is taken for lost before its
+     * lease ends. */
+    rules->lease_ms = (uint32_t)world_between(world, 8, 24) * RULES_LEASE_MIN_MS;
+    world->plan.hello_interval_us = 500 * SIM_MS;
+    world->plan.peer_timeout_us = 4 * world->plan.hello_interval_us;
+    world->plan.call_timeout_us = SIM_S;
     world->plan.latency_us = world_between(world, 100, 5000);
     world->plan.think_us = world_between(world, 1, 30) * SIM_MS;
     world->plan.fault_phase_us += 20 * SIM_S;

@@ -197,6 +197,8 @@ static void run_heal(struct world *world, struct task *task)
         size_t home = world_node_named(world, now.region);
         bool away = !world->core[home] || (now.released && !world->core[world_node_named(world, now.successor)]);
         struct node *node = away ? survivor(world, home) : NULL;
+        if (node != NULL && p < SIM_SYSTEM_FIRST && guards_will_take(world))
+            continue;
         if (node != NULL)
             operators_ask(node, REGION_FAILOVER, home, p, true);
         else if (!away && p < SIM_SYSTEM_FIRST && rounds > PATIENCE_ROUNDS && is_stuck(world, home, &now))

@@ -86,7 +86,7 @@ make gameday    three regions in network namespaces, lost, cut off and moved und
 make sim        the simulator, on all cores: SEEDS=1000, FIRST=1, or MINUTES=10
 make lint       layers, banned calls, sizes, format
 make format     clang-format over everything
-make bench      what is promised, measured here: RUNS=3, SCALE=1 (million events), ONLY=part of a name
+make bench      what is promised, measured here: RUNS=3, SCALE=1 (million events), ONLY=part of a name; ONLY=soak MINUTES=60 RATE=5000
 make bench-peers  the same appends on RocksDB, Redis, PostgreSQL and NATS JetStream, as far as they are installed
 make deps       installs the Debian packages that are missing
 make clean      removes build/
@@ -190,7 +190,7 @@ UNIT_MODULES := $(sort $(foreach f,$(wildcard tests/unit/*/*.c),$(notdir $(patsu
 MODULE ?= $(UNIT_MODULES)
 
 TEST_SUPPORT := $(wildcard tests/support/*.c)
-support = $(if $(filter base,$(1)),$(filter-out %/fault_disk.c,$(TEST_SUPPORT)),$(TEST_SUPPORT))
+support = $(filter-out $(if $(filter base,$(1)),%/fault_disk.c) $(if $(filter base platform,$(1)),%/certificates.c),$(TEST_SUPPORT))
 # What a module's tests need to run beside them. A test that is to end by an assert cannot remove its folder, so all are made in one that is removed here.
 UNIT_BESIDE_projection := bash tests/support/postgres.sh
 UNIT_BESIDE_outside := bash tests/support/etcd.sh
@@ -392,12 +392,24 @@ demo: deps-check
 	@bash tools/demo/demo.sh
 
 # bench/README.md says what is measured and how; results go to build/bench/. Nothing here runs in `make test`.
+BENCH_PROGRAMS := build/release/bench/fold
+$(B)/obj/bench/%.o: bench/%.c $(B)/flags | deps-check
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/bench/fold: $(B)/obj/bench/fold.o $(call archives,$(call upto,log))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(call libraries,$(call upto,log))
+
 RUNS ?= 3
 SCALE ?= 1
 ONLY ?=
+RATE ?= 5000
 bench: $(PYTHON_PROTOS) | deps-check
-	$(RUN) all
-	@$(PYTHON) bench/run.py --runs $(RUNS) --scale $(SCALE) --only '$(ONLY)'
+	$(RUN) MODE=release all $(BENCH_PROGRAMS)
+	@$(PYTHON) bench/run.py --runs $(RUNS) --scale $(SCALE) --only '$(ONLY)' --minutes $(or $(MINUTES),60) --rate $(RATE)
 
 bench-peers: deps-check
 	$(RUN) all
@@ -422,7 +434,7 @@ clean:
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
             libcriterion-dev libgrpc-dev libssl-dev libcurl4-openssl-dev libcyaml-dev libsqlite3-dev libpq-dev postgresql libjansson-dev libmicrohttpd-dev grpc-proto \
-            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq etcd-server iproute2 util-linux libfaketime
+            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq etcd-server iproute2 util-linux libfaketime openssl
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.
 deps-check:

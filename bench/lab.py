@@ -59,8 +59,8 @@ def wait_until(condition, timeout=60):
 class Region:
     """One tallyd with a data folder."""
 
-    def __init__(self, folder, name, address, peers=(), home=None):
-        self.folder, self.name, self.address = folder / name, name, address
+    def __init__(self, folder, name, address, peers=(), home=None, inside=()):
+        self.folder, self.name, self.address, self.inside = folder / name, name, address, inside
         options = [option for peer, where in peers for option in ('--peer', f'{peer}={where}')]
         tally('init', self.folder, '--cluster', 'bench', '--region', name, '--listen', address, '--context', f'bench={home or name}', *options)
         self.process = None
@@ -69,7 +69,7 @@ class Region:
         """Returns how many seconds it took until it was ready."""
         begun = time.monotonic()
         with open(self.folder.parent / f'{self.name}.err', 'ab') as err:
-            self.process = subprocess.Popen([BIN / 'tallyd', '--data', self.folder], stdout=subprocess.PIPE, stderr=err, text=True)
+            self.process = subprocess.Popen([*self.inside, BIN / 'tallyd', '--data', self.folder], stdout=subprocess.PIPE, stderr=err, text=True)
         for line in self.process.stdout:
             if 'ready' in line:
                 return time.monotonic() - begun
@@ -96,15 +96,22 @@ class Region:
     def read(self, *arguments):
         return bench('read', '--server', self.address, *arguments)
 
+    def ping(self, *arguments):
+        return bench('ping', '--server', self.address, '--seconds', 1, *arguments)
+
     def status(self):
         return json.loads(tally('status', '--server', self.address, '--json'))
 
     def wait_indexed(self):
         """Until the index reflects the whole log; returns its size."""
-        def own():
-            return next(log for log in self.status()['logs'] if log['own'])
-        wait_until(lambda: own()['indexed_size'] == own()['size'], timeout=600)
-        return own()['size']
+        def behind():
+            own = self.own_log()
+            return own['size'] - own['indexed_size']
+        wait_until(lambda: behind() == 0, timeout=600)
+        return self.own_log()['size']
+
+    def own_log(self):
+        return next(log for log in self.status()['logs'] if log['own'])
 
     def log_folder(self):
         return self.folder / 'logs' / f'{self.name}-1'
@@ -144,11 +151,11 @@ class Lab:
         region.start()
         return region
 
-    def pair(self):
-        """Two regions; the first is the home, the second mirrors it."""
-        a, b = (f'127.0.0.1:{port}' for port in free_ports(2))
-        first = Region(self.folder, 'a', a, [('b', b)], home='a')
-        second = Region(self.folder, 'b', b, [('a', a)], home='a')
+    def pair(self, addresses=None, insides=((), ())):
+        """Two regions; the first is the home, the second mirrors it. `insides`: commands before theirs, that place them elsewhere."""
+        a, b = addresses or (f'127.0.0.1:{port}' for port in free_ports(2))
+        first = Region(self.folder, 'a', a, [('b', b)], home='a', inside=insides[0])
+        second = Region(self.folder, 'b', b, [('a', a)], home='a', inside=insides[1])
         shutil.copy(first.folder / 'keys' / 'region.pub', second.folder / 'keys' / 'peer-a.pub')
         shutil.copy(second.folder / 'keys' / 'region.pub', first.folder / 'keys' / 'peer-b.pub')
         self.regions += [first, second]
@@ -202,11 +209,31 @@ def db_bench(folder, events):
     return float(re.search(r'fillseq\s*:.*?(\d+) ops/sec', out)[1])
 
 
+def growth_percent(points):
+    """How much the line through points (x, y), by least squares, rises from the first x to the last, in per cent of where it begins."""
+    slope, intercept = statistics.linear_regression(*zip(*points))
+    first, last = points[0][0], points[-1][0]
+    return 100 * slope * (last - first) / (intercept + slope * first)
+
+
 # --- Figures ---------------------------------------------------------------------------------------------------------
 
+def matched(path, pattern):
+    found = re.search(pattern, Path(path).read_text())
+    return found[1] if found else '?'
+
+
 def machine():
-    model = re.search(r'model name\s*:\s*(.*)', open('/proc/cpuinfo').read())
-    return {'processors': os.cpu_count(), 'model': model[1] if model else '?', 'kernel': os.uname().release, 'load': os.getloadavg()}
+    folder = tempfile.gettempdir()
+    file_system = run('findmnt', '-no', 'FSTYPE', '-T', folder).strip()
+    return {'processors': os.cpu_count(), 'model': matched('/proc/cpuinfo', r'model name\s*:\s*(.*)'),
+            'memory_bytes': os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'), 'kernel': os.uname().release,
+            'file_system': file_system, 'folder': folder, 'system': matched('/etc/os-release', r'PRETTY_NAME="(.*)"'),
+            'load': os.getloadavg(), 'begun': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}
+
+
+def commit():
+    return subprocess.run(['git', 'describe', '--always', '--dirty'], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def number(value):
@@ -222,6 +249,7 @@ class Figures:
 
     def __init__(self):
         self.rows = []
+        self.curves = {}
         self.machine = machine()
 
     def add(self, name, unit, samples, at_least=None, at_most=None, note=''):
@@ -235,21 +263,50 @@ class Figures:
                           'max': max(samples), 'samples': samples, 'load': os.getloadavg()[0], 'note': note, 'shown': name})
         say(f'    {name.strip()}: {number(median)} {unit} ({number(min(samples))} – {number(max(samples))})')
 
-    def table(self):
+    def add_curve(self, name, note, columns, points):
+        """What changes along something: `points` are rows of `columns`, whose names say the unit."""
+        self.curves[name] = {'note': note, 'columns': columns, 'points': points}
+        say(plain_table([columns, *([number(value) for value in point] for point in points)]))
+
+    def lines(self):
         lines = [('figure', 'median', 'least – most', 'aim', '', 'what')]
         for row in self.rows:
             verdict = {True: 'reached', False: 'NOT reached', None: ''}[row['reached']]
             lines.append((row['shown'], f'{number(row["median"])} {row["unit"]}', f'{number(row["min"])} – {number(row["max"])}', row['aim'], verdict,
                           row['note']))
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+        return lines
 
-    def finish(self, name):
-        """Prints the table and writes build/bench/<name>."""
-        loads = [row['load'] for row in self.rows]
-        commit = subprocess.run(['git', 'describe', '--always', '--dirty'], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-        path = RESULTS / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({'commit': commit, 'machine': self.machine, 'figures': self.rows}, indent=1, ensure_ascii=False) + '\n')
-        print(self.table())
-        print(f'\nload of the machine meanwhile: {statistics.median(loads):.1f} ({min(loads):.1f} – {max(loads):.1f}); all samples: {path}')
+    def machine_line(self):
+        loads = [row['load'] for row in self.rows] or [self.machine['load'][0]]
+        of = self.machine
+        return (f'{of["processors"]} × {of["model"]}, {of["memory_bytes"] / 2**30:.0f} GiB, {of["system"]}, Linux {of["kernel"]}, {of["file_system"]}; '
+                f'commit {commit()}, {of["begun"]}; load of the machine meanwhile {statistics.median(loads):.1f} ({min(loads):.1f} – {max(loads):.1f})')
+
+    def markdown(self):
+        parts = [self.machine_line(), markdown_table(self.lines(), '-rr-')]
+        for name, curve in self.curves.items():
+            parts.append(f'**{name}**: {curve["note"]}')
+            parts.append(markdown_table([curve['columns'], *([number(value) for value in point] for point in curve['points'])], 'r'))
+        return '\n\n'.join(parts) + '\n'
+
+    def finish(self, stem):
+        """Prints the table and writes build/bench/<stem>.json and, to be pasted, <stem>.md."""
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        path = RESULTS / f'{stem}.json'
+        content = {'commit': commit(), 'machine': self.machine, 'figures': self.rows, 'curves': self.curves}
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n')
+        path.with_suffix('.md').write_text(self.markdown())
+        print(plain_table(self.lines()))
+        print(f'\n{self.machine_line()}\nall samples: {path}; the table in Markdown: {path.with_suffix(".md")}')
+
+
+def plain_table(lines):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+
+def markdown_table(lines, alignment):
+    """The letters of `alignment` say how columns are aligned, the last one for all that follow: r right, - left."""
+    rules = ['---:' if alignment[min(i, len(alignment) - 1)] == 'r' else '---' for i in range(len(lines[0]))]
+    rows = ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |' for line in lines]
+    return '\n'.join([rows[0], '|' + '|'.join(rules) + '|', *rows[1:]])

@@ -72,6 +72,15 @@ bool index_precedes(struct index *index, hlc time_a, struct index_place a, hlc t
     return order != 0 ? order < 0 : a.index < b.index;
 }
 
+bool ruling_is_first(struct index *index, struct ruling *ruling, struct index_place place, uint64_t epoch, hlc time)
+{
+    bool first = !ruling->found || epoch < ruling->epoch ||
+                 (epoch == ruling->epoch && index_precedes(index, time, place, ruling->time, ruling->place));
+    if (first)
+        *ruling = (struct ruling){.found = true, .place = place, .epoch = epoch, .time = time};
+    return first;
+}
+
 uint32_t index_next_log(struct index *index, const char *origin)
 {
     uint32_t count = logs_count(&index->logs);
@@ -480,4 +489,16 @@ void index_close(struct index *index)
     int code = index_flush(index, NULL);
     (void)code; /* What could not be flushed is replayed. */
     free_index(index);
+}
+
+int index_records(struct index *index, index_record_fn *each, void *context, struct err *err)
+{
+    struct store_view *view = NULL;
+    const struct bytes all = {.data = NULL, .size_bytes = 0};
+    int code = store_view_open(index->store, &view, err);
+    if (code != 0)
+        return code;
+    code = store_walk(index->store, view, all, all, false, each, context, err);
+    store_view_close(index->store, view);
+    return code;
 }

@@ -41,6 +41,19 @@ int index_read_event(struct index *index, const struct store_view *view, const u
                      struct event_record *ret, bool *ret_found, struct err *err) MUST_USE;
 /* The order that settles every contest: (time, origin), and in one log the index. */
 bool index_precedes(struct index *index, hlc time_a, struct index_place a, hlc time_b, struct index_place b);
+
+/* The ruling on one matter that counts, when several homes ruled: that of the smallest epoch, and of one epoch the one
+ * that precedes. */
+struct ruling {
+    bool found;
+    struct index_place place;
+    uint64_t epoch;
+    hlc time;
+};
+
+/* Whether the given one counts before those that were seen; then it is remembered. */
+bool ruling_is_first(struct index *index, struct ruling *ruling, struct index_place place, uint64_t epoch, hlc time);
+
 /* Whether an entry at this place is late by the table. */
 bool index_is_late(struct index *index, struct index_place place, struct bytes context, struct bytes partition,
                    uint64_t epoch);

@@ -36,10 +36,7 @@ static int compare_places(struct index *index, struct index_place a, struct inde
 struct deciding {
     struct index *index;
     const struct item *item;
-    bool found;
-    struct index_place place;
-    uint64_t epoch;
-    hlc time;
+    struct ruling ruling;
     enum settlement settlement;
 };
 
@@ -62,16 +59,8 @@ static int see_decision(void *context, struct bytes key, struct bytes value, str
     int code = index_check_place(deciding->index, place, err);
     if (code != 0 || !decides(deciding, place, &decision))
         return code;
-    bool first = !deciding->found || decision.epoch < deciding->epoch ||
-                 (decision.epoch == deciding->epoch &&
-                  index_precedes(deciding->index, decision.time, place, deciding->time, deciding->place));
-    if (first) {
-        deciding->found = true;
-        deciding->place = place;
-        deciding->epoch = decision.epoch;
-        deciding->time = decision.time;
+    if (ruling_is_first(deciding->index, &deciding->ruling, place, decision.epoch, decision.time))
         deciding->settlement = decision.settlement;
-    }
     return 0;
 }
 
@@ -89,6 +78,7 @@ static int see_caused(void *context, struct bytes key, struct bytes value, struc
 {
     struct compensating *compensating = context;
     const struct deciding *decision = compensating->decision;
+    const struct ruling *ruling = &decision->ruling;
     struct index *index = decision->index;
     struct caused_record caused;
     struct index_place place = place_of_key(key);
@@ -98,7 +88,7 @@ static int see_caused(void *context, struct bytes key, struct bytes value, struc
     if (code != 0)
         return code;
     bool follows =
-        caused.epoch > decision->epoch || (place.log == decision->place.log && place.index > decision->place.index);
+        caused.epoch > ruling->epoch || (place.log == ruling->place.log && place.index > ruling->place.index);
     bool here = bytes_equal(caused.context, decision->item->context) &&
                 bytes_equal(caused.partition, decision->item->partition);
     bool first = !compensating->found || caused.epoch < compensating->epoch ||
@@ -127,7 +117,7 @@ static int derive_decided(const struct store_view *view, const struct deciding *
 {
     struct compensating compensating;
     late->decided = true;
-    late->decision = decision->place;
+    late->decision = decision->ruling.place;
     switch (decision->settlement) {
     case SETTLED_ACCEPTED:
         late->state = INDEX_LATE_ACCEPTED;
@@ -166,7 +156,7 @@ static int derive(struct index *index, const struct store_view *view, const stru
     struct deciding deciding = {.index = index, .item = item};
     struct bytes prefix = decisions_key(&key, DECISION_PREFIX, origin->region, origin->incarnation, late->place.index);
     code = store_walk(index->store, view, prefix, prefix, false, see_decision, &deciding, err);
-    return code == 0 && deciding.found ? derive_decided(view, &deciding, late, err) : code;
+    return code == 0 && deciding.ruling.found ? derive_decided(view, &deciding, late, err) : code;
 }
 
 static void copy_text(char *out, struct bytes text)

@@ -25,10 +25,7 @@ static struct bytes open_key(struct key *key, struct index_place place)
 struct judging {
     struct index *index;
     const struct queued_record *queued;
-    bool found;
-    struct index_place place;
-    uint64_t epoch;
-    hlc time;
+    struct ruling ruling;
     int code;
 };
 
@@ -51,16 +48,8 @@ static int see_verdict(void *context, struct bytes key, struct bytes value, stru
     int code = index_check_place(judging->index, place, err);
     if (code != 0 || !counts(judging, place, &verdict))
         return code;
-    bool first = !judging->found || verdict.epoch < judging->epoch ||
-                 (verdict.epoch == judging->epoch &&
-                  index_precedes(judging->index, verdict.time, place, judging->time, judging->place));
-    if (first) {
-        judging->found = true;
-        judging->place = place;
-        judging->epoch = verdict.epoch;
-        judging->time = verdict.time;
+    if (ruling_is_first(judging->index, &judging->ruling, place, verdict.epoch, verdict.time))
         judging->code = verdict.code;
-    }
     return 0;
 }
 
@@ -92,12 +81,12 @@ static int set_open(struct change *change, struct index_place place, const struc
     int code = judge(index, change->view, place, queued, &judging, err);
     if (code == 0)
         code = index_read(index, change->view, open_key(&key, place), &change->found, &was_open, err);
-    if (code != 0 || was_open == !judging.found)
+    if (code != 0 || was_open == !judging.ruling.found)
         return code;
-    int64_t by = judging.found ? -1 : 1;
+    int64_t by = judging.ruling.found ? -1 : 1;
     change->open[place.log].count += by;
     change->open[place.log].bytes += by * (int64_t)queued->size_bytes;
-    if (judging.found)
+    if (judging.ruling.found)
         return store_remove(index->store, key_bytes(&key), err);
     if (queued_encode(queued, &change->value) != 0)
         return err_no_memory(err, "an entry of the index");
@@ -261,10 +250,10 @@ static int describe(struct index *index, const struct store_view *view, struct i
                                  .time = queued.time,
                                  .size_bytes = queued.size_bytes,
                                  .event_count = queued.event_count,
-                                 .state = !judging.found      ? INDEX_QUEUED_OPEN
-                                          : judging.code == 0 ? INDEX_QUEUED_ACCEPTED
-                                                              : INDEX_QUEUED_REFUSED,
-                                 .decision = judging.place,
+                                 .state = !judging.ruling.found ? INDEX_QUEUED_OPEN
+                                          : judging.code == 0   ? INDEX_QUEUED_ACCEPTED
+                                                                : INDEX_QUEUED_REFUSED,
+                                 .decision = judging.ruling.place,
                                  .code = judging.code};
     memcpy(ret->event_id, queued.event_id, ENTRY_ID_SIZE);
     copy_string(ret->origin, sizeof(ret->origin), index->logs.origins[place.log]);

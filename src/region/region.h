@@ -271,9 +271,11 @@ struct region_config {
     uint64_t checkpoint_interval_us;     /* sign at most this often */
     uint64_t hello_interval_us;          /* heartbeat */
     uint64_t peer_timeout_us;            /* a peer not heard of for this long is down */
-    bool fresh;                          /* the incarnation was begun just now: nobody can hold anything of it */
-    bool restored;              /* from a backup: what was signed after it is not remembered, so its log ends */
-    bool accept_isolated;       /* with no peer reachable, begin a new incarnation instead of waiting … */
+    uint64_t
+        drill_max_age_us; /* a context whose homes did not change for this long has not been drilled; 0: no bound */
+    bool fresh;           /* the incarnation was begun just now: nobody can hold anything of it */
+    bool restored;        /* from a backup: what was signed after it is not remembered, so its log ends */
+    bool accept_isolated; /* with no peer reachable, begin a new incarnation instead of waiting … */
     uint64_t isolation_wait_us; /* … this long after the start */
     struct region_limits limits;
 };
@@ -315,11 +317,12 @@ enum region_event_type {
     REGION_PULL_CHECKPOINT,  /* a note came in on a pull of ours: peer, log, note */
     REGION_ACKNOWLEDGED,     /* a peer that pulls from us has stored: peer, log, size, cosignature line (may be empty),
                                 cosigned_size */
-    REGION_WITNESSED, /* a witness cosigned the own log's checkpoint of `size`: witness, note (its lines); size 0: it
-                         fails, and is not to be waited for */
-    REGION_GIVE_UP,   /* nobody waits for the command with `number` any more: if it only waits for copies, it is
-                         answered with ERR_TIMEOUT */
-    REGION_TIMER,     /* the deadline of the last update was reached */
+    REGION_WITNESSED,   /* a witness cosigned the own log's checkpoint of `size`: witness, note (its lines); size 0: it
+                           fails, and is not to be waited for */
+    REGION_GIVE_UP,     /* nobody waits for the command with `number` any more: if it only waits for copies, it is
+                           answered with ERR_TIMEOUT */
+    REGION_CERTIFICATE, /* the certificate that this region shows ends at certificate_end_s */
+    REGION_TIMER,       /* the deadline of the last update was reached */
 };
 
 struct region_held {
@@ -344,10 +347,11 @@ struct region_event {
     const struct err *err;
     const struct region_held *held; /* HELLO: logs the peer holds, already checked for cluster, protocol and contexts */
     size_t held_count;
-    uint64_t asked_us; /* HELLO: monotonic time of this region, from before the peer was asked */
-    bool granted;      /* HELLO: the peer grants this region a lease (lease.h) */
-    bool abstains;     /* HELLO: it grants none to the region that was asked about, and will not */
-    uint64_t left_us;  /* HELLO: what it granted that region may be counted for so long */
+    uint64_t asked_us;          /* HELLO: monotonic time of this region, from before the peer was asked */
+    bool granted;               /* HELLO: the peer grants this region a lease (lease.h) */
+    bool abstains;              /* HELLO: it grants none to the region that was asked about, and will not */
+    uint64_t left_us;           /* HELLO: what it granted that region may be counted for so long */
+    uint64_t certificate_end_s; /* HELLO, of the peer, as it says, and CERTIFICATE: Unix seconds; 0: it has none */
 };
 
 /* --- Effects --- */
@@ -436,7 +440,8 @@ struct region_peer_status {
     bool up;
     bool heard; /* ever, since the start */
     uint64_t last_contact_mono_us;
-    uint64_t mirrored_size; /* of the own log */
+    uint64_t mirrored_size;     /* of the own log */
+    uint64_t certificate_end_s; /* as it said last, Unix seconds; 0: it has none, or was never heard of */
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 

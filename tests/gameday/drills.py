@@ -3,15 +3,18 @@
 What each does with `tally` is what ../../tools/README.md tells an operator to do.
 """
 import json
+import os
 import random
 import shutil
+import sqlite3
 import struct
 import time
 import uuid
 from pathlib import Path
 
+from certificates import Authority, Files
 from etcd import Etcd
-from harness import Refused, batch, event, read_log, wait_until, write
+from harness import Refused, batch, check, event, read_log, wait_until, write
 from lab import CLIENTS
 from verdict import PAYMENT
 
@@ -502,3 +505,132 @@ def wrong_clocks(lab):
     load.stop()
     _settle(lab, ap, regions)
     _late_of(lab.finish(regions), 'accepted', 'dropped', 'rejected')
+
+
+# --- Every region accepts ---
+
+CLICK = 'Clicked'
+CLICKS = f'''-- tally: projection clicks
+-- tally: schema
+CREATE TABLE clicks (id TEXT PRIMARY KEY, n INTEGER NOT NULL, times INTEGER NOT NULL);
+-- tally: on web {CLICK}
+INSERT INTO clicks VALUES (:event_id, json_extract(:payload, '$.n'), 1) ON CONFLICT (id) DO UPDATE SET times = times + 1;
+'''
+
+
+def _click(region, number, n):
+    """One commutative event, whose id follows from its number."""
+    made = event(json.dumps({'n': n}).encode(), CLICK, uuid.UUID(int=number, version=4).bytes)
+    answer = region.client().append(batch(write(f'page-{number % 7}', made, context='web', partition='shop')))
+    assert answer.results, answer
+
+
+def _clicks(lab, region, position):
+    """What the projection has made of them at a position: by id, and its digest."""
+    digest = json.loads(check('tally', 'projection', 'digest', 'clicks', '--wait', position, '--server', region.address, '--json'))
+    status = json.loads(check('tally', 'projection', 'status', 'clicks', '--server', region.address, '--json'))
+    with sqlite3.connect(f'file:{status["file"]}?mode=ro', uri=True) as db:
+        return digest['digest'], {id: (n, times) for id, n, times in db.execute('SELECT id, n, times FROM clicks')}
+
+
+def multi_home(lab):
+    """eu and the rest are cut off from each other, and clicks go to both, many of them to both sides under one id; then they meet."""
+    eu, us, ap = regions = lab.regions_up(lambda region: region.edit_config(
+        r'^contexts:$', f'contexts:\n  - name: web\n    default_home: eu\n    topology: multi-home\n    event_types:\n      - type: {CLICK}\n        commutative: true'))
+    sql = lab.folder / 'clicks.sql'
+    sql.write_text(CLICKS)
+    for region in regions:
+        check('tally', 'projection', 'create', sql, '--server', region.address)
+    load = lab.load(regions)
+    lab.wait_load(load, 50)
+    torn = time.monotonic()
+    _cut(lab, eu, (us, ap))
+    lab.wait_missed(us, eu, torn)
+    sent = {}
+    for number in range(300):
+        sent[number] = number % 10 + 1
+        sides = ((eu,), (us,), (us, eu), (eu, ap))[number % 4]  # the last two: a client that got no answer asks the other side
+        for region in sides:
+            _click(region, number, sent[number])
+    both = sum(number % 4 >= 2 for number in sent)
+    lab.say(f'{len(sent)} clicks were acknowledged while the network was torn, {both} of them on both sides of it')
+    lab.wait_load(load, 50)
+    lab.network.heal()
+    load.stop()
+    lab.settling_since = time.monotonic()
+    position = lab.wait_settled(regions, lab.settling_since)
+    duplicates = [item for item in lab.items(eu, '--context', 'web')]
+    assert len(duplicates) == both and {item['state'] for item in duplicates} == {'duplicate'}, (len(duplicates), {item['state'] for item in duplicates})
+    assert all(not item['late'] for item in duplicates), 'what any region may accept is never late'
+    seen = [_clicks(lab, region, position) for region in regions]
+    wanted = {str(uuid.UUID(int=number, version=4)): (n, 1) for number, n in sent.items()}
+    for region, (_, rows) in zip(regions, seen):
+        assert rows == wanted, f'{region.name}: {len(rows)} ids, {sum(times for _, times in rows.values())} effects'
+    assert len({digest for digest, _ in seen}) == 1, seen
+    lab.operator('tally', 'reconcile', 'list', '--context', 'web', '--server', ap.address, shown=2)
+    lab.say(f'clicks: acknowledged {len(sent)}, lost nothing, late none, duplicated nothing: {both} were in two logs, and each of the {len(wanted)} ids '
+            f'counts once, {sum(n for n, _ in wanted.values())} in all, the same in every region')
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
+
+
+# --- Certificates ---
+
+def _secure(lab, region, files, shown):
+    folder = region.folder / 'tls'
+    folder.mkdir()
+    mine = Files(folder / 'ca.pem', folder / 'region.pem', folder / 'region.key')
+    mine.take(files)
+    region.serve_tls(mine, shown)
+    return mine
+
+
+def certificate(lab):
+    """The certificate of us expires under load: it loses its peers when connections are made anew, is alive, and catches up when the files are replaced.
+
+    Connections that are up outlive a certificate, so the drill breaks them, as the next fault of the network would.
+    """
+    authority = Authority(lab.folder)
+    shown = authority.issue('operator')
+    variables = dict(zip(('TALLY_TLS_CA', 'TALLY_TLS_CERT', 'TALLY_TLS_KEY'), map(str, (shown.ca, shown.cert, shown.key))))
+    os.environ.update(variables)
+    lab.at_end(lambda: [os.environ.pop(name) for name in variables])
+    own = {}
+
+    def error_of(region):
+        return next(peer for peer in region.status().peers if peer.region == 'us').error
+
+    def secure(region):
+        address = f'IP:{lab.host(region.name)}'
+        files = authority.issue_for('us', 45, alternative=address) if region.name == 'us' else authority.issue(region.name, alternative=address)
+        own[region.name] = _secure(lab, region, files, shown)
+    eu, us, ap = regions = lab.regions_up(secure)
+    load = lab.load(regions)
+    lab.wait_load(load)
+    lab.operator('tally', 'status', '--server', us.address, shown=12)
+    wait_until(lambda: 'EXPIRED' in us.said(), 'us to say that its certificate has expired', 60)
+    assert us.status().certificate.state == 'expired'
+    expired = time.monotonic()
+    lab.say(f'the certificate has expired; us says: {us.said().split("ALARM: ")[-1].splitlines()[0]}')
+    lab.network.isolate('us')
+    for survivor in (eu, ap):
+        lab.wait_missed(survivor, us, expired)
+    for survivor in (eu, ap):
+        wait_until(lambda: 'cannot be reached' in error_of(survivor), f'the connection of {survivor.name} to us to break', 60)
+    lab.network.heal()
+    for survivor in (eu, ap):
+        wait_until(lambda: 'certificate verify failed' in error_of(survivor), f'{survivor.name} to say why us is no peer any more', 40)
+    lab.say('the network is whole again, and us is shut out all the same')
+    lab.operator('tally', 'status', '--server', us.address, code=3)
+    said = lab.operator('tally', 'failover', 'bank', '--from', 'us', '--dry-run', '--server', eu.address, shown=24)
+    assert 'may be alive, and only shut out' in said, said
+    replaced = time.monotonic()
+    own['us'].take(authority.issue('us', alternative=f'IP:{lab.host("us")}'))
+    lab.say('a new certificate and its key are put in the place of the old ones; nothing is restarted')
+    for survivor in (eu, ap):
+        wait_until(lambda: next(peer for peer in survivor.status().peers if peer.region == 'us').connected, f'{survivor.name} to be connected to us', 40)
+    lab.say(f'us is back, {lab.phase("back after replacement", replaced):.2f} s after the files were there')
+    lab.operator('tally', 'status', '--server', us.address, shown=12)
+    lab.wait_load(load)
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late

@@ -33,12 +33,12 @@ def enter_new_namespace():
         raise NotPermitted(f'a network namespace: {os.strerror(ctypes.get_errno())}')
 
 
-def open_tun(address):
+def open_tun(address, mtu):
     """In the namespace that this process is in."""
     try:
         fd = os.open('/dev/net/tun', os.O_RDWR)
         fcntl.ioctl(fd, TUNSETIFF, struct.pack('16sH22x', b'wan', IFF_TUN | IFF_NO_PI))
-        for command in ('link set lo up', f'addr add {address}/24 dev wan', 'link set wan up'):
+        for command in ('link set lo up', f'addr add {address}/24 dev wan', f'link set wan mtu {mtu}', 'link set wan up'):
             subprocess.run(['ip', *command.split()], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise NotPermitted(f'a TUN interface: {getattr(error, "stderr", "") or error}') from None
@@ -49,14 +49,14 @@ class Network:
     """Made once a process and before its threads: it moves this process into the namespace of the clients, the last of `places`."""
     can_fail = True
 
-    def __init__(self, *places):
+    def __init__(self, *places, mtu=1500):
         self.places = places
         self.namespaces = {}
         tuns = []
         for place in places:
             enter_new_namespace()
             self.namespaces[place] = os.open('/proc/self/ns/net', os.O_RDONLY)
-            tuns.append(open_tun(self.host(place)))
+            tuns.append(open_tun(self.host(place), mtu))
         self.wire = subprocess.Popen([sys.executable, '-B', str(WIRE), *map(str, tuns)], pass_fds=tuns, stdin=subprocess.PIPE, text=True)
         for fd in tuns:
             os.close(fd)

@@ -1,7 +1,10 @@
 """tally bench: that it runs and what it prints. How fast anything is, is not tested: see bench/."""
 import json
+import os
+import pty
+import subprocess
 
-from harness import USAGE, check, run, wait_until
+from harness import BIN, USAGE, check, run, wait_until
 
 LOAD = ('--context', 'bank', '--partition', 'eu', '--batch', 50, '--payload', 64, '--streams', 20)
 HISTOGRAM = {'count', 'p50', 'p90', 'p99', 'p999', 'max'}
@@ -49,6 +52,31 @@ def test_bench_read_sees_every_entry(lab):
     assert bench('read', '--server', eu.address, '--events', 100)['events'] == 100
     result = bench('read', '--server', eu.address, '--subscribe')
     assert result['bench'] == 'subscribe' and result['events'] == 1000, result
+    assert set(result['wait_us']) == HISTOGRAM and result['wait_us']['count'] == result['messages'], result
+    assert 'wait for a message: p50' in check('tally', 'bench', 'read', '--server', eu.address)
+
+
+def test_bench_ping_appends_nothing(lab):
+    eu = lab.solo()
+    for option in ((), ('--unary',)):
+        result = bench('ping', '--server', eu.address, '--events', 50, *option)
+        assert result['bench'] == 'ping' and result['calls'] == 50 and ascending(result['latency_us']), result
+    assert '50 empty calls' in check('tally', 'bench', 'ping', '--server', eu.address, '--events', 50)
+    assert eu.size() == 0
+
+
+def test_bench_shows_how_it_goes_on_a_terminal(lab):
+    eu, us = lab.started('eu', 'us')
+    terminal, theirs = pty.openpty()
+    load = [*map(str, LOAD), '--rate', '1000', '--seconds', '2', '--server', eu.address, '--mirror', us.address]
+    done = subprocess.run([BIN / 'tally', 'bench', 'replicate', *load], stdout=subprocess.PIPE, stderr=theirs, timeout=60, text=True)
+    os.close(theirs)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert done.returncode == 0, shown
+    for words in ('events/s now', 'in all', 'latency p50', 'p99.9', 'lag p50'):
+        assert words in shown, f'{words!r} is not in {shown!r}'
+    assert 'lag, from the acknowledgement until the mirror delivered: p50' in done.stdout
 
 
 def test_bench_replicate_waits_for_the_mirror(lab):

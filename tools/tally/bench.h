@@ -65,6 +65,7 @@ void bench_append_free(struct bench_append *append);
 /* --- Benchmarks: each measures and prints. --- */
 
 int bench_run_append(const struct bench_config *config, struct err *err) MUST_USE;
+int bench_run_ping(const struct bench_config *config, struct err *err) MUST_USE;
 int bench_run_read(const struct bench_config *config, struct err *err) MUST_USE;
 int bench_run_replicate(const struct bench_config *config, struct err *err) MUST_USE;
 
@@ -72,7 +73,14 @@ int bench_run_replicate(const struct bench_config *config, struct err *err) MUST
 
 /* Whether standard error is a terminal: only then are there lines that are drawn over. */
 bool bench_live(void);
-void bench_show_live(const struct bench_append_counts *counts, uint64_t lag_p99_us);
+/* Draws the line over once BENCH_REDRAW_MS have passed: the rate since it was drawn last and in all, what percentiles
+ * of `latency` are so far, and of `lag` (may be NULL). *drawn begins as zeros. Nothing when there is no terminal. */
+struct bench_drawn {
+    uint64_t events;
+    uint64_t elapsed_us;
+};
+void bench_show_live(struct bench_drawn *drawn, uint64_t events, uint64_t elapsed_us, const struct histogram *latency,
+                     const struct histogram *lag);
 void bench_clear_live(void);
 void bench_show_append(const struct bench_append_counts *counts, const struct bench_config *config);
 void bench_show_histogram(const char *title, const struct histogram *histogram);

@@ -3,7 +3,8 @@
  * The load is that of bench_append.c. Beside it, probes: one event after another in a stream of its own, with a number
  * as payload, and a subscription to that stream at the mirror. Lag is the time from when the region acknowledged a
  * probe until the mirror delivered it; both are seen by this process on one clock. A probe that the mirror delivers
- * before its acknowledgement is here counts as 0.
+ * before its acknowledgement is here counts as 0. Probes are due at fixed times, whatever became of those before: one
+ * that its region's answer held up is sent at once, so a pause does not thin them out.
  *
  * The mirror counts as complete when its copy has the size that the region's own log had when the load ended. */
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "bench.h"
+#include "connect.h"
 #include "platform/clock.h"
 
 enum { PROBES_MAX = 4096, PROBE_BYTES = 8, COMPLETE_POLL_MS = 5, COMPLETE_MAX_MS = 120000, PROBE_GRACE_MS = 1000 };
@@ -52,6 +54,7 @@ static void *send_probes(void *context)
     struct err err = {0};
     struct buf answer;
     int rc = 0;
+    uint64_t begun_us = clock_now().mono_us;
     buf_init(&answer, CHANNEL_MESSAGE_MAX_BYTES);
     for (uint64_t number = 0; rc == 0 && !atomic_load(&probes->stop); number++) {
         struct bytes request = load_stamped(probes->load, clock_now().wall_us / 1000, probes->session + number);
@@ -65,7 +68,10 @@ static void *send_probes(void *context)
         pthread_mutex_lock(&probes->mutex);
         probes->acknowledged_us[number % PROBES_MAX] = clock_now().mono_us;
         pthread_mutex_unlock(&probes->mutex);
-        clock_sleep_us(1000000 / config->probes);
+        uint64_t due_us = begun_us + (number + 1) * 1000000 / config->probes;
+        uint64_t now_us = clock_now().mono_us;
+        if (due_us > now_us)
+            clock_sleep_us(due_us - now_us);
     }
     buf_free(&answer);
     if (rc != 0)
@@ -168,9 +174,9 @@ static int open_probes(struct probes *probes, const struct bench_config *config,
     INVARIANT(pthread_mutex_init(&probes->mutex, NULL) == 0);
     int rc = load_new(&shape, probes->session, &probes->load, err);
     if (rc == 0)
-        rc = channel_open(config->server, &probes->channel, err);
+        rc = connect_channel(config->server, &probes->channel, err);
     if (rc == 0)
-        rc = tally_client_open(config->mirror, &probes->mirror, err);
+        rc = connect_client(config->mirror, &probes->mirror, err);
     if (rc == 0)
         rc = tally_status_get(probes->mirror, config->timeout_ms, &status, err);
     if (rc == 0)
@@ -220,13 +226,14 @@ static void close_probes(struct probes *probes)
 static void watch(struct bench_append *append, struct probes *probes)
 {
     struct bench_append_counts counts;
+    struct bench_drawn drawn = {0};
+    uint64_t begun_us = clock_now().mono_us;
     while (bench_live() && !bench_append_finished(append)) {
         clock_sleep_ms(BENCH_REDRAW_MS);
         bench_append_counts(append, &counts);
         pthread_mutex_lock(&probes->mutex);
-        uint64_t lag_us = histogram_at(&probes->lag, 990000);
+        bench_show_live(&drawn, counts.events, clock_now().mono_us - begun_us, &counts.latency, &probes->lag);
         pthread_mutex_unlock(&probes->mutex);
-        bench_show_live(&counts, lag_us);
     }
 }
 
@@ -258,7 +265,7 @@ static int run_load(const struct bench_config *config, struct probes *probes, st
     struct bench_append *append = NULL;
     struct tally_client *region = NULL;
     uint64_t begun_us = clock_now().mono_us;
-    int rc = tally_client_open(config->server, &region, err);
+    int rc = connect_client(config->server, &region, err);
     if (rc == 0)
         rc = bench_append_start(config, &append, err);
     if (rc == 0) {

@@ -23,15 +23,24 @@ static double milliseconds(uint64_t us)
     return (double)us / 1000;
 }
 
-void bench_show_live(const struct bench_append_counts *counts, uint64_t lag_p99_us)
+static void show_percentiles(const char *name, const struct histogram *histogram)
 {
-    const struct histogram *latency = &counts->latency;
-    (void)fprintf(stderr, "\r\x1b[K%6.1f s %10.0f events/s  p50 %.2f  p99 %.2f  p99.9 %.2f ms",
-                  (double)counts->elapsed_us / 1e6, bench_per_second(counts->events, counts->elapsed_us),
-                  milliseconds(histogram_at(latency, 500000)), milliseconds(histogram_at(latency, 990000)),
-                  milliseconds(histogram_at(latency, 999000)));
-    if (lag_p99_us != 0)
-        (void)fprintf(stderr, "  lag p99 %.2f ms", milliseconds(lag_p99_us));
+    (void)fprintf(stderr, "  %s p50 %.2f  p99 %.2f  p99.9 %.2f ms", name, milliseconds(histogram_at(histogram, 500000)),
+                  milliseconds(histogram_at(histogram, 990000)), milliseconds(histogram_at(histogram, 999000)));
+}
+
+void bench_show_live(struct bench_drawn *drawn, uint64_t events, uint64_t elapsed_us, const struct histogram *latency,
+                     const struct histogram *lag)
+{
+    uint64_t since_us = elapsed_us - drawn->elapsed_us;
+    if (since_us < BENCH_REDRAW_MS * 1000 || !bench_live())
+        return;
+    (void)fprintf(stderr, "\r\x1b[K%6.1f s  %.0f events/s now, %.0f in all", (double)elapsed_us / 1e6,
+                  bench_per_second(events - drawn->events, since_us), bench_per_second(events, elapsed_us));
+    show_percentiles("latency", latency);
+    if (lag != NULL && lag->count > 0)
+        show_percentiles("lag", lag);
+    *drawn = (struct bench_drawn){.events = events, .elapsed_us = elapsed_us};
 }
 
 void bench_clear_live(void)

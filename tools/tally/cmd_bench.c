@@ -26,6 +26,7 @@ struct bench_kind {
 
 static const struct bench_kind kinds[] = {
     {"append", bench_run_append, true},
+    {"ping", bench_run_ping, false},
     {"read", bench_run_read, false},
     {"replicate", bench_run_replicate, true},
 };
@@ -59,8 +60,6 @@ static bool check_load(const struct command *command, struct bench_config *confi
     }
     if (config->unary)
         config->in_flight = 1;
-    if (config->events == 0 && config->seconds == 0)
-        config->seconds = SECONDS_DEFAULT;
     return within(command, "batch", config->batch, 1, TALLY_BATCH_EVENTS_MAX) &&
            within(command, "payload", config->payload_bytes, 0, TALLY_PAYLOAD_MAX_BYTES) &&
            within(command, "streams", config->streams, 1, STREAMS_MAX) &&
@@ -93,7 +92,7 @@ static int run_bench(const struct command *command, int argc, char **argv)
         {"connections", "N", OPTION_NUMBER, &config.connections, "connections that the callers share (default 1)"},
         {"rate", "N", OPTION_NUMBER, &config.rate,
          "events a second that are due, whatever the region does (default: as many as go)"},
-        {"events", "N", OPTION_NUMBER, &config.events, "stop after so many events"},
+        {"events", "N", OPTION_NUMBER, &config.events, "stop after so many events (ping: calls)"},
         {"seconds", "N", OPTION_NUMBER, &config.seconds, "stop after so many seconds (default 10 without --events)"},
         {"mirror", "HOST:PORT", OPTION_TEXT, &config.mirror, "replicate: the region that mirrors --server"},
         {"probes", "N", OPTION_NUMBER, &config.probes, "replicate: events a second that measure the lag (default 100)"},
@@ -109,9 +108,12 @@ static int run_bench(const struct command *command, int argc, char **argv)
         return exit_with;
     const struct bench_kind *kind = find_kind(arguments.items[0]);
     if (kind == NULL)
-        return usage_error(command, "there is no benchmark \"%s\": append, read or replicate", arguments.items[0]);
+        return usage_error(command, "there is no benchmark \"%s\": append, ping, read or replicate",
+                           arguments.items[0]);
     if (kind->appends && !check_load(command, &config))
         return EXIT_USAGE;
+    if (kind->run != bench_run_read && config.events == 0 && config.seconds == 0)
+        config.seconds = SECONDS_DEFAULT;
     if (kind->run == bench_run_replicate && config.mirror == NULL)
         return usage_error(command, "replicate needs --mirror, the region that copies --server");
     if (!within(command, "seconds", config.seconds, 0, TIMES_MAX))
@@ -128,10 +130,11 @@ static int run_bench(const struct command *command, int argc, char **argv)
 
 const struct command command_bench = {
     .name = "bench",
-    .arguments = "append|read|replicate",
-    .summary = "measure a region: appends, reads, replication",
+    .arguments = "append|ping|read|replicate",
+    .summary = "measure a region: appends, empty calls, reads, replication",
     .help =
         "append     sends batches and counts what was acknowledged, that is, durable at the region\n"
+        "ping       asks for nothing, one call after another: what gRPC and the network take of an append\n"
         "read       reads a log from its start, or a subscription until it has caught up\n"
         "replicate  appends at --server, and measures how far behind --mirror is\n\n"
         "With --rate the load is open: each batch is due at its time whatever the region does, and its latency counts\n"
@@ -142,5 +145,6 @@ const struct command command_bench = {
         "  tally bench append --context bench --partition p --batch 1 --callers 64 --in-flight 1 --rate 20000\n"
         "  tally bench read --subscribe --json\n"
         "  tally bench replicate --context bench --partition p --server eu:7401 --mirror us:7401 --rate 100000",
+    .connects = true,
     .run = run_bench,
 };

@@ -238,7 +238,8 @@ struct region_limits {
     size_t ready_blocks;      /* full blocks that wait behind the one being written */
     size_t block_bytes;       /* a block that has this much takes no further command */
     size_t commands_pending;  /* batches accepted and not yet durable */
-    size_t unindexed_entries; /* entries the index may be behind before appends are refused */
+    size_t unindexed_entries; /* entries the index may be behind before appends are refused, and blocks of logs of which
+                                 any are kept */
     size_t indexed_steps;     /* steps of the index that are remembered before what they applied leaves memory early */
     size_t mirror_writes;     /* blocks of one mirror that are being written */
     size_t kept_notes;        /* own checkpoints that may still be cosigned */

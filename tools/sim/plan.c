@@ -216,9 +216,6 @@ void plan_draw(struct world *world)
     world->plan.projections = world_chance(world, 250000);
     if (world->node_count > 1 && world_chance(world, 700000))
         world->plan.operate_every_us = world_between(world, 200, 6000) * SIM_MS;
-    if (world->plan.operate_every_us > 0)
-        world->plan.limits.unindexed_entries =
-            0; /* README.md, limits: logs that wait may fill what is tiny, for ever */
     if (world_chance(world, 500000))
         world->plan.define_every_us = world_between(world, 300, 8000) * SIM_MS;
     plan_system(world);

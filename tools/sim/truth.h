@@ -34,6 +34,7 @@ struct truth_entry {
     size_t partition;
     size_t stream;
     bool commutative;
+    bool about_keys;
     const struct op *op;         /* NULL: a control event */
     struct truth_change *change; /* of an authority event */
     struct truth_decision *decision;

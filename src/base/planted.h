@@ -66,6 +66,7 @@
     X(no_drift_bound, "a lease is waited out without the bound that clocks may drift by")                              \
     X(tell_keys_again, "at every start the log tells again which keys were rotated")                                   \
     X(keep_unchecked_lines, "a mirror keeps signatures of a log that are by keys which it does not know")              \
+    X(find_no_drift, "two projections with other digests at one position count as equal")                              \
     X(stay_unarmed, "automatic failover is not armed again once its service was out of reach")
 
 #ifdef TALLY_PLANTED

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/planted.h"
 
 int drift_meet(const struct position *a, const struct position *b, struct position *ret)
 {
@@ -50,7 +51,7 @@ static void write_position(const struct position *position, char out[DRIFT_POSIT
 enum drift_news drift_record(struct drift_table *table, const char *subject, const char *region,
                              const struct position *position, const struct hash *ours, const struct hash *theirs)
 {
-    bool differs = !hash_equal(ours, theirs);
+    bool differs = !hash_equal(ours, theirs) && !PLANTED(find_no_drift);
     struct drift_verdict *verdict = find(table, subject, region);
     if (verdict == NULL)
         return differs ? DRIFT_BEGAN : DRIFT_NOTHING_NEW;

@@ -11,15 +11,8 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "projection/follower.h"
 #include "projection/generation.h"
-#include "sim/sim.h"
-
-struct projector {
-    struct projection *projection;
-    struct follower *follower;
-    bool waits;
-};
+#include "sim/projector.h"
 
 static const char sql[] =
     "-- tally: projection totals\n"
@@ -67,6 +60,7 @@ void projector_erase(struct node *node)
     char folder[256];
     if (!node->world->plan.projections)
         return;
+    comparers_erased(node);
     folder_of(node, folder, sizeof(folder));
     remove_files(folder);
 }
@@ -300,7 +294,7 @@ void projector_check_truth(struct node *node, projector_stands_fn *stands, const
     struct hash live;
     struct hash expected;
     struct err err = {0};
-    if (node->projector == NULL)
+    if (node->projector == NULL || comparers_harmed(node))
         return;
     int code = projection_spec_parse(bytes_of_string(sql), &spec, &err);
     if (code == 0)
@@ -322,7 +316,7 @@ void projector_check_truth(struct node *node, projector_stands_fn *stands, const
 void projector_check_end(struct world *world)
 {
     for (size_t i = 0; i < world->node_count && !world->failed; i++) {
-        if (world->core[i] && world->nodes[i].projector != NULL)
+        if (world->core[i] && world->nodes[i].projector != NULL && !comparers_harmed(&world->nodes[i]))
             check_projection(&world->nodes[i]);
     }
 }

@@ -46,6 +46,8 @@ static void add_counts(struct counts *to, const struct counts *from)
     to->unforced += from->unforced;
     to->takeovers += from->takeovers;
     to->rotations += from->rotations;
+    to->comparisons += from->comparisons;
+    to->harmed += from->harmed;
 }
 
 void totals_add(struct totals *totals, const struct result *result)
@@ -104,6 +106,8 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
     printf(
         "%llu events acknowledged on the copies that were asked for, %llu on fewer; %llu seizures that rest on them\n",
         (unsigned long long)counts->copied, (unsigned long long)counts->degraded, (unsigned long long)counts->unforced);
+    printf("%llu comparisons of projections, of which %llu were changed by hand\n",
+           (unsigned long long)counts->comparisons, (unsigned long long)counts->harmed);
     printf("decided:");
     for (int i = SETTLED_ACCEPTED; i <= SETTLED_COMPENSATE; i++)
         printf("%s %s %llu", i == SETTLED_ACCEPTED ? "" : ",", settlement_name((enum settlement)i),
@@ -167,6 +171,8 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "reigns_behind_leases", counts->reigns);
     put(root, "seized_by_guards", counts->takeovers);
     put(root, "keys_rotated", counts->rotations);
+    put(root, "projections_compared", counts->comparisons);
+    put(root, "projections_changed_by_hand", counts->harmed);
     for (int i = 0; i < FAULT_COUNT; i++)
         put(faults, fault_names[i], counts->faults[i]);
     json_object_set_new(root, "faults", faults);

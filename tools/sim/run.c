@@ -49,6 +49,7 @@ void run_seed(struct world *world)
     fence_start(world);
     guards_start(world);
     rotators_start(world);
+    comparers_start(world);
     world_run_until(world, world->plan.fault_phase_us);
     if (!world->failed) {
         nemesis_heal(world);

@@ -284,10 +284,11 @@ struct counts {
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
     uint64_t definitions;
     uint64_t overrides;
-    uint64_t unforced;  /* seizures whose basis was compared with what was answered */
-    uint64_t reigns;    /* homes of fenced partitions that accepted */
-    uint64_t takeovers; /* seizures of guards */
-    uint64_t rotations; /* of keys */
+    uint64_t unforced;            /* seizures whose basis was compared with what was answered */
+    uint64_t reigns;              /* homes of fenced partitions that accepted */
+    uint64_t takeovers;           /* seizures of guards */
+    uint64_t rotations;           /* of keys */
+    uint64_t comparisons, harmed; /* of projections; those that a hand changed */
 };
 
 /* Definitions of contexts in the logs (definers.c). */
@@ -343,6 +344,7 @@ struct world {
     struct overriders *overriders; /* NULL: there are none */
     struct guards *guards;         /* NULL: no context is automatic */
     struct rotators *rotators;     /* NULL: keys stay as they are */
+    struct comparers *comparers;   /* NULL: nobody compares projections */
     char temporary[64];            /* the folder of the run, "" when there is none */
     bool healing;
     bool core[SIM_NODES_MAX];
@@ -636,6 +638,15 @@ typedef bool projector_stands_fn(const void *context, const char *origin, uint64
 void projector_check_truth(struct node *node, projector_stands_fn *stands, const void *context);
 /* Removes the run's folder. */
 void projector_clean(struct world *world);
+
+/* comparers.c: regions that compare their projections, and a hand that changes one. */
+void comparers_start(struct world *world);
+/* Whether the rows that are read here were changed. */
+bool comparers_harmed(const struct node *node);
+/* Its files are gone. */
+void comparers_erased(const struct node *node);
+/* What was changed in the healed core is found. */
+bool comparers_done(const struct world *world, char *why, size_t why_size);
 
 /* nemesis.c: what goes wrong, and when. */
 void nemesis_start(struct world *world);

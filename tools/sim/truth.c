@@ -354,6 +354,7 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
         return;
     }
     if (control_is_key(kind)) {
+        log->entries[entry->index].about_keys = true;
         rotators_take(node, (size_t)(log - truth->logs), found);
         return;
     }

@@ -35,7 +35,8 @@ struct truth_entry {
     size_t stream;
     bool commutative;
     bool override;
-    bool defines;                /* a context */
+    bool defines; /* a context */
+    bool about_keys;
     const struct op *op;         /* NULL: a control event */
     struct truth_change *change; /* of an authority event */
     struct truth_decision *decision;

@@ -1,7 +1,7 @@
-"""Replication over a link with a round trip of 100 ms, against the same link without the delay: throughput must not fall.
+"""Replication over a link with a round trip of 100 ms, against one of 2 ms: throughput must not fall.
 
-Two regions in network namespaces of their own (tests/gameday/network.py), joined by a process that carries each packet to the other side, at once or 50 ms
-later. The load runs beside the home, so that only replication crosses the link. Packets are large (65,000 bytes), because one process in Python carries
+Two regions in network namespaces of their own (tests/gameday/network.py), joined by a process that carries each packet to the other side, 50 ms or 1 ms
+later, which is the same work. The load runs beside the home, so that only replication crosses the link. Packets are large (65,000 bytes), because one process in Python carries
 them all; what the delay asks for, windows of as many bytes as come in a round trip, is the same with small ones.
 
 slow_link.py DELAY_MS [--untuned] OPTIONS_OF_THE_LOAD is a process of its own, because making the network moves it into a namespace. Prints one object of JSON.

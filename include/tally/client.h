@@ -474,7 +474,8 @@ void tally_homes_free(struct tally_homes *homes);
 /* What a handover or failover is about, and who wants it. */
 struct tally_change {
     const char *context;
-    const char *const *partitions; /* at most 20,000; none: all of the context that the region is the home of */
+    const char *const *partitions; /* at most 20,000, a failover some 4,000, since all or none are
+                                      seized; none: all of the context that the region is the home of */
     size_t partition_count;
     const char *region; /* handover: to; failover: from */
     const char *actor;  /* NULL: "operator" */

@@ -55,7 +55,13 @@
     X(lease_of_the_ignorant, "a lease counts although its granter knew of changes that the holder does not")           \
     X(first_come_stands, "of commutative events with one id the one that the index met first stands, not the earlier") \
     X(commutative_overtaken, "a commutative event is late unless its region is the home under epoch 1")                \
-    X(commutative_each_time, "a projection applies a commutative event as often as regions accepted it")
+    X(commutative_each_time, "a projection applies a commutative event as often as regions accepted it")               \
+    X(override_any_type, "a region that is not the home accepts events of any type as overrides")                      \
+    X(override_each_time, "an override that is sent again is appended again")                                          \
+    X(override_unseen, "readers do not find overrides beside their streams")                                           \
+    X(obey_late_definitions, "a definition of a context counts though its home was overtaken")                         \
+    X(seize_alone, "a failover looks at no other survivor's copies")                                                   \
+    X(own_without_payloads, "a region that may not hold a context's payloads becomes its home")
 
 #ifdef TALLY_PLANTED
 enum planted {

@@ -6,8 +6,15 @@
 
 struct hash merkle_leaf(struct sha256 *sha, struct bytes entry)
 {
-    const struct bytes parts[] = {bytes_of("\0", 1), entry};
+    const struct bytes parts[] = {MERKLE_LEAF_PREFIX, entry};
     return sha256_parts(sha, parts, 2);
+}
+
+void merkle_two_leaves(struct sha256 *sha, const struct bytes entries[2], struct hash ret[2])
+{
+    const struct bytes first[] = {MERKLE_LEAF_PREFIX, entries[0]};
+    const struct bytes second[] = {MERKLE_LEAF_PREFIX, entries[1]};
+    sha256_two(sha, (const struct sha256_message[2]){{first, 2}, {second, 2}}, ret);
 }
 
 struct hash merkle_node(struct sha256 *sha, const struct hash *left, const struct hash *right)

@@ -21,7 +21,12 @@ struct merkle_range {
     struct hash hashes[MERKLE_HEIGHT_MAX]; /* popcount(size) used: the largest subtree first */
 };
 
+/* What stands before an entry in the hash that is its leaf. */
+#define MERKLE_LEAF_PREFIX bytes_of("\0", 1)
+
 struct hash merkle_leaf(struct sha256 *sha, struct bytes entry);
+/* Two leaves at once (sha256_two). */
+void merkle_two_leaves(struct sha256 *sha, const struct bytes entries[2], struct hash ret[2]);
 struct hash merkle_node(struct sha256 *sha, const struct hash *left, const struct hash *right);
 
 void merkle_range_init(struct merkle_range *range);

@@ -2,6 +2,7 @@
 #include "entry/entry.h"
 
 #include "base/assert.h"
+#include "crypto/merkle.h"
 #include "entry/wire.h"
 
 enum { START_MAX_BYTES = 1 + WIRE_VARINT_MAX_BYTES + 2 + ENTRY_LOG_ID_SIZE + 2 + HASH_SIZE };
@@ -226,31 +227,90 @@ struct hash entry_genesis(struct sha256 *sha, struct bytes origin)
     return sha256_parts(sha, parts, 2);
 }
 
-struct hash entry_payload_commitment(struct sha256 *sha, const uint8_t salt[ENTRY_SALT_SIZE], struct bytes payload)
+/* What a payload commitment is the hash of. */
+struct commitment_parts {
+    uint8_t head[sizeof("tallystick-payload-v1") + ENTRY_SALT_SIZE + 8]; /* in one piece: each costs a call */
+    struct bytes parts[2];
+};
+
+static struct sha256_message commitment_message(struct commitment_parts *made, const uint8_t salt[ENTRY_SALT_SIZE],
+                                                struct bytes payload)
 {
     static const char tag[] = "tallystick-payload-v1"; /* with its NUL */
-    uint8_t head[sizeof(tag) + ENTRY_SALT_SIZE + 8];   /* in one piece: each costs a call */
-    memcpy(head, tag, sizeof(tag));
-    memcpy(head + sizeof(tag), salt, ENTRY_SALT_SIZE);
-    put_u64_le(head + sizeof(tag) + ENTRY_SALT_SIZE, payload.size_bytes);
-    const struct bytes parts[] = {bytes_of(head, sizeof(head)), payload};
-    return sha256_parts(sha, parts, 2);
+    memcpy(made->head, tag, sizeof(tag));
+    memcpy(made->head + sizeof(tag), salt, ENTRY_SALT_SIZE);
+    put_u64_le(made->head + sizeof(tag) + ENTRY_SALT_SIZE, payload.size_bytes);
+    made->parts[0] = bytes_of(made->head, sizeof(made->head));
+    made->parts[1] = payload;
+    return (struct sha256_message){made->parts, 2};
+}
+
+enum { CONTENT_FIELDS = 9 };
+
+/* What a fingerprint is the hash of. */
+struct content_parts {
+    uint8_t sizes[CONTENT_FIELDS][8];
+    struct bytes parts[1 + 2 * CONTENT_FIELDS];
+};
+
+static struct sha256_message content_message(struct content_parts *made, const struct entry *entry,
+                                             struct bytes payload)
+{
+    const struct bytes fields[CONTENT_FIELDS] = {entry->context,      entry->partition,      entry->stream,
+                                                 entry->type,         entry->content_type,   entry->metadata,
+                                                 entry->causation_id, entry->correlation_id, payload};
+    made->parts[0] = BYTES_LITERAL("tallystick-content-v1\0");
+    for (size_t i = 0; i < CONTENT_FIELDS; i++) {
+        put_u64_le(made->sizes[i], fields[i].size_bytes);
+        made->parts[1 + 2 * i] = bytes_of(made->sizes[i], 8);
+        made->parts[2 + 2 * i] = fields[i];
+    }
+    return (struct sha256_message){made->parts, 1 + 2 * CONTENT_FIELDS};
+}
+
+static uint64_t fingerprint_of(const struct hash *content)
+{
+    uint64_t fingerprint = get_u64_be(content->bytes);
+    return fingerprint == 0 ? 1 : fingerprint;
+}
+
+struct hash entry_payload_commitment(struct sha256 *sha, const uint8_t salt[ENTRY_SALT_SIZE], struct bytes payload)
+{
+    struct commitment_parts made;
+    struct sha256_message message = commitment_message(&made, salt, payload);
+    return sha256_parts(sha, message.parts, message.count);
 }
 
 uint64_t entry_fingerprint(struct sha256 *sha, const struct entry *entry, struct bytes payload)
 {
-    const struct bytes fields[] = {entry->context,      entry->partition,      entry->stream,
-                                   entry->type,         entry->content_type,   entry->metadata,
-                                   entry->causation_id, entry->correlation_id, payload};
-    enum { FIELD_COUNT = sizeof(fields) / sizeof(fields[0]) };
-    uint8_t sizes[FIELD_COUNT][8];
-    struct bytes parts[1 + 2 * FIELD_COUNT] = {BYTES_LITERAL("tallystick-content-v1\0")};
-    for (size_t i = 0; i < FIELD_COUNT; i++) {
-        put_u64_le(sizes[i], fields[i].size_bytes);
-        parts[1 + 2 * i] = bytes_of(sizes[i], 8);
-        parts[2 + 2 * i] = fields[i];
-    }
-    struct hash hash = sha256_parts(sha, parts, 1 + 2 * FIELD_COUNT);
-    uint64_t fingerprint = get_u64_be(hash.bytes);
-    return fingerprint == 0 ? 1 : fingerprint;
+    struct content_parts made;
+    struct sha256_message message = content_message(&made, entry, payload);
+    struct hash hash = sha256_parts(sha, message.parts, message.count);
+    return fingerprint_of(&hash);
+}
+
+uint64_t entry_fingerprint_and_commitment(struct sha256 *sha, const struct entry *entry,
+                                          const uint8_t salt[ENTRY_SALT_SIZE], struct bytes payload,
+                                          struct hash *ret_commitment)
+{
+    struct commitment_parts commitment;
+    struct content_parts content;
+    struct hash hashes[2];
+    const struct sha256_message messages[2] = {commitment_message(&commitment, salt, payload),
+                                               content_message(&content, entry, payload)};
+    sha256_two(sha, messages, hashes);
+    *ret_commitment = hashes[0];
+    return fingerprint_of(&hashes[1]);
+}
+
+struct hash entry_leaf_and_commitment(struct sha256 *sha, struct bytes encoded, const uint8_t salt[ENTRY_SALT_SIZE],
+                                      struct bytes payload, struct hash *ret_commitment)
+{
+    struct commitment_parts commitment;
+    struct hash hashes[2];
+    const struct bytes leaf[] = {MERKLE_LEAF_PREFIX, encoded};
+    const struct sha256_message messages[2] = {{leaf, 2}, commitment_message(&commitment, salt, payload)};
+    sha256_two(sha, messages, hashes);
+    *ret_commitment = hashes[1];
+    return hashes[0];
 }

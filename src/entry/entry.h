@@ -107,4 +107,12 @@ struct hash entry_payload_commitment(struct sha256 *sha, const uint8_t salt[ENTR
  * means "unknown", for a payload that is withheld or erased); a computed 0 becomes 1. */
 uint64_t entry_fingerprint(struct sha256 *sha, const struct entry *entry, struct bytes payload);
 
+/* Two of the hashes above at once (sha256_two), for who needs both: the fingerprint and the commitment of what a client
+ * said; the leaf (merkle_leaf) of an encoded entry and the commitment of its payload. */
+uint64_t entry_fingerprint_and_commitment(struct sha256 *sha, const struct entry *entry,
+                                          const uint8_t salt[ENTRY_SALT_SIZE], struct bytes payload,
+                                          struct hash *ret_commitment);
+struct hash entry_leaf_and_commitment(struct sha256 *sha, struct bytes encoded, const uint8_t salt[ENTRY_SALT_SIZE],
+                                      struct bytes payload, struct hash *ret_commitment);
+
 #endif

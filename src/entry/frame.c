@@ -3,7 +3,7 @@
 #include "entry/frame.h"
 
 #include "base/planted.h"
-
+#include "crypto/merkle.h"
 #include "entry/wire.h"
 
 static size_t field_size(size_t size_bytes)
@@ -101,17 +101,48 @@ int frame_next_entry(struct bytes *elements, struct frame *ret_frame, struct ent
     return code == 0 ? entry_parse(ret_frame->entry, ret_entry, err) : code;
 }
 
+static int check_payload_size(const struct frame *frame, const struct entry *entry, struct err *err)
+{
+    if (frame->payload.size_bytes == entry->payload_size_bytes)
+        return 0;
+    return err_set(err, ERR_CORRUPT, "the payload of entry %llu has %zu bytes, its entry says %llu",
+                   (unsigned long long)entry->index, frame->payload.size_bytes,
+                   (unsigned long long)entry->payload_size_bytes);
+}
+
+static int check_commitment(const struct hash *commitment, const struct entry *entry, struct err *err)
+{
+    if (hash_equal(commitment, &entry->payload_commitment) || PLANTED(skip_commitment_check))
+        return 0;
+    return err_set(err, ERR_CORRUPT, "the payload of entry %llu does not match its commitment",
+                   (unsigned long long)entry->index);
+}
+
 int frame_check_payload(struct sha256 *sha, const struct frame *frame, const struct entry *entry, struct err *err)
 {
     if (!frame->has_payload)
         return 0;
-    if (frame->payload.size_bytes != entry->payload_size_bytes)
-        return err_set(err, ERR_CORRUPT, "the payload of entry %llu has %zu bytes, its entry says %llu",
-                       (unsigned long long)entry->index, frame->payload.size_bytes,
-                       (unsigned long long)entry->payload_size_bytes);
+    int code = check_payload_size(frame, entry, err);
+    if (code != 0)
+        return code;
     struct hash commitment = entry_payload_commitment(sha, frame->salt, frame->payload);
-    if (!hash_equal(&commitment, &entry->payload_commitment) && !PLANTED(skip_commitment_check))
-        return err_set(err, ERR_CORRUPT, "the payload of entry %llu does not match its commitment",
-                       (unsigned long long)entry->index);
-    return 0;
+    return check_commitment(&commitment, entry, err);
+}
+
+int frame_check_and_hash(struct sha256 *sha, const struct frame *frame, const struct entry *entry,
+                         struct hash *ret_leaf, struct err *err)
+{
+    if (!frame->has_payload) {
+        *ret_leaf = merkle_leaf(sha, frame->entry);
+        return 0;
+    }
+    int code = check_payload_size(frame, entry, err);
+    if (code != 0)
+        return code;
+    struct hash commitment;
+    struct hash leaf = entry_leaf_and_commitment(sha, frame->entry, frame->salt, frame->payload, &commitment);
+    code = check_commitment(&commitment, entry, err);
+    if (code == 0)
+        *ret_leaf = leaf;
+    return code;
 }

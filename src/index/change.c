@@ -346,7 +346,7 @@ int change_add_late(struct change *change, struct index_place place, const struc
     struct event_record known;
     bool found = false;
     int code = put_item(change, place, item, err);
-    if (code == 0 && (item->override || item->commutative))
+    if (code == 0 && ((item->override && !PLANTED(override_unseen)) || item->commutative))
         code = put_loose(change, place, item, err);
     if (code == 0)
         code = index_read_event(change->index, change->view, item->event_id, &known, &found, err);

@@ -490,3 +490,15 @@ void index_close(struct index *index)
     (void)code; /* What could not be flushed is replayed. */
     free_index(index);
 }
+
+int index_records(struct index *index, index_record_fn *each, void *context, struct err *err)
+{
+    struct store_view *view = NULL;
+    const struct bytes all = {.data = NULL, .size_bytes = 0};
+    int code = store_view_open(index->store, &view, err);
+    if (code != 0)
+        return code;
+    code = store_walk(index->store, view, all, all, false, each, context, err);
+    store_view_close(index->store, view);
+    return code;
+}

@@ -234,6 +234,12 @@ int index_loose(struct index *index, struct bytes context, struct bytes stream, 
 const char *index_late_kind_name(const struct index_late *item);
 /* The item of one place. ERR_NOT_FOUND: the entry there is no item (or not applied). Any thread. */
 int index_late_at(struct index *index, struct index_place place, struct index_late *ret, struct err *err) MUST_USE;
+/* Visits every key and value that the index holds, in the order of keys, as of one moment: for audits of what it keeps
+ * (README.md has the layout). Heads and ids that were applied since the index was opened are only visited once
+ * index_flush has put them into files. What `each` returns, if not 0, ends the walk; all but ERR_END is returned. Any
+ * thread. */
+typedef int index_record_fn(void *context, struct bytes key, struct bytes value, struct err *err);
+int index_records(struct index *index, index_record_fn *each, void *context, struct err *err) MUST_USE;
 /* Items now. Cheap. Any thread. */
 uint64_t index_late_count(struct index *index);
 /* "open", "duplicate", "accepted", "dropped", "rejected", "compensation owed", "compensated". */

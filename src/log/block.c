@@ -208,26 +208,50 @@ int block_check(struct bytes bytes, struct block_header *ret, struct err *err)
     return 0;
 }
 
-int block_from_bytes(struct bytes bytes, struct block **ret, struct err *err)
+int block_blank(size_t size_bytes, struct block **ret, struct err *err)
 {
-    struct block_header header;
-    int code = block_check(bytes, &header, err);
-    if (code != 0)
-        return code;
+    PRE(size_bytes >= BLOCK_HEADER_BYTES && size_bytes <= (size_t)BLOCK_HEADER_BYTES + BLOCK_BODY_MAX_BYTES);
     struct block *block = mem_alloc_zero(1, sizeof(*block));
-    if (block == NULL || reserve(block, (uint32_t)bytes.size_bytes) != 0) {
+    if (block == NULL || reserve(block, (uint32_t)size_bytes) != 0) {
         mem_free(block);
         return err_no_memory(err, "a block");
     }
-    memcpy(block->data, bytes.data, bytes.size_bytes);
-    if (header.pages_back != 0)
-        block_stamp(block->data, (uint32_t)bytes.size_bytes, 0);
-    block->first_index = header.first_index;
-    block->entry_count = header.entry_count;
-    block->size_bytes = (uint32_t)bytes.size_bytes;
+    block->size_bytes = (uint32_t)size_bytes;
+    block->reference_count = 1;
+    *ret = block;
+    return 0;
+}
+
+/* A block whose bytes were checked is as if it had been made here. */
+static void complete(struct block *block, const struct block_header *header)
+{
+    if (header->pages_back != 0)
+        block_stamp(block->data, block->size_bytes, 0);
+    block->first_index = header->first_index;
+    block->entry_count = header->entry_count;
     block->padded_size_bytes = padded(block->size_bytes);
     memset(block->data + block->size_bytes, 0, block->padded_size_bytes - block->size_bytes);
-    block->reference_count = 1;
+}
+
+int block_admit(struct block *block, struct block_header *ret, struct err *err)
+{
+    int code = block_check(block_bytes(block), ret, err);
+    if (code == 0)
+        complete(block, ret);
+    return code;
+}
+
+int block_from_bytes(struct bytes bytes, struct block **ret, struct err *err)
+{
+    struct block_header header;
+    struct block *block = NULL;
+    int code = block_check(bytes, &header, err);
+    if (code == 0)
+        code = block_blank(bytes.size_bytes, &block, err);
+    if (code != 0)
+        return code;
+    memcpy(block->data, bytes.data, bytes.size_bytes);
+    complete(block, &header);
     *ret = block;
     return 0;
 }

@@ -89,6 +89,10 @@ void block_stamp(uint8_t *data, uint32_t size_bytes, uint32_t pages_back);
 /* Copies received or read bytes (header and body, no padding needed after them) into a new block, after block_check.
  * Same errors as block_check, and ERR_NO_MEMORY. */
 int block_from_bytes(struct bytes bytes, struct block **ret, struct err *err) MUST_USE;
+/* The same without a copy: memory for a block of so many bytes (header and body, within the limits of both), which are
+ * read into block->data; then block_admit has them checked, once, and the block is whole. When that fails, with the
+ * errors of block_check, all that can be done with the block is to release it. */
+int block_blank(size_t size_bytes, struct block **ret, struct err *err) MUST_USE;
 
 /* A block's header, checked for shape only. ERR_END when it is all zeros (nothing was written here), ERR_CORRUPT
  * otherwise. */
@@ -103,6 +107,7 @@ struct block_header {
 int block_parse_header(const uint8_t header[BLOCK_HEADER_BYTES], struct block_header *ret, struct err *err) MUST_USE;
 /* Header shape, size and CRC of exactly one block without padding. Not the entries. ERR_CORRUPT. */
 int block_check(struct bytes bytes, struct block_header *ret, struct err *err) MUST_USE;
+int block_admit(struct block *block, struct block_header *ret, struct err *err) MUST_USE;
 
 /* The elements, ready to be copied to a reader. Valid as long as the block. */
 struct bytes block_body(const struct block *block);

@@ -51,11 +51,10 @@ static int check_next(struct chain_tip *tip, struct sha256 *sha, struct bytes *e
     if (code == 0)
         code = check_entry(tip, &ret->entry, err);
     if (code == 0)
-        code = frame_check_payload(sha, &ret->frame, &ret->entry, err);
+        code = frame_check_and_hash(sha, &ret->frame, &ret->entry, &ret->leaf, err);
     if (code != 0)
         return code;
     ret->element = bytes_of(start, (size_t)(elements->data - start));
-    ret->leaf = merkle_leaf(sha, ret->frame.entry);
     tip->index++;
     tip->prev = ret->leaf;
     tip->last_time = ret->entry.time;

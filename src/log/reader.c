@@ -288,21 +288,17 @@ static int read_place(struct log *log, const struct segment_view *view, const st
                       struct block **ret, struct err *err)
 {
     struct segment_walk walk;
-    struct block_header header;
-    struct bytes bytes;
     if (place->damaged)
         return err_set(err, ERR_CORRUPT, "no whole block is here");
     int code = segment_walk_init(&walk, view->file, err);
     if (code != 0)
         return code;
     walk.offset = place->offset;
-    code = segment_walk_next(&walk, log->log_id, &header, &bytes, err);
+    code = segment_walk_block(&walk, log->log_id, ret, err);
     if (code == ERR_END)
         code = err_set(err, ERR_CORRUPT, "a block is missing (zeros)");
     else if (code == ERR_MISMATCH)
         code = err_set(err, ERR_CORRUPT, "the block belongs to another log");
-    if (code == 0)
-        code = block_from_bytes(bytes, ret, err);
     segment_walk_free(&walk);
     return code;
 }

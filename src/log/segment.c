@@ -253,6 +253,33 @@ int segment_walk_next(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_
     return 0;
 }
 
+int segment_walk_block(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], struct block **ret,
+                       struct err *err)
+{
+    struct block_header header;
+    struct block *block = NULL;
+    int code = peek_header(walk, &header, err);
+    if (code == 0)
+        code = block_blank((size_t)BLOCK_HEADER_BYTES + header.body_size_bytes, &block, err);
+    if (code != 0)
+        return code;
+    size_t size = 0;
+    code = disk_read(walk->file, walk->offset, block->data, block->size_bytes, &size, err);
+    if (code == 0 && size < block->size_bytes)
+        code = err_set(err, ERR_CORRUPT, "the file ends inside a block");
+    if (code == 0)
+        code = block_admit(block, &header, err);
+    if (code == 0 && memcmp(header.log_id, log_id, ENTRY_LOG_ID_SIZE) != 0)
+        code = err_set(err, ERR_MISMATCH, "the block belongs to another log");
+    if (code != 0) {
+        block_release(block);
+        return code;
+    }
+    walk->offset += segment_block_span(header.body_size_bytes);
+    *ret = block;
+    return 0;
+}
+
 static bool all_zero(const uint8_t *data, size_t size)
 {
     return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);

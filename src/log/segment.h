@@ -56,6 +56,10 @@ void segment_walk_free(struct segment_walk *walk);
  * another log, which no crash leaves behind; ERR_IO, ERR_NO_MEMORY. */
 int segment_walk_next(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE],
                       struct block_header *ret_header, struct bytes *ret_bytes, struct err *err) MUST_USE;
+/* Like segment_walk_next, but the block is read into memory of its own, without a copy; the caller owns the reference.
+ */
+int segment_walk_block(struct segment_walk *walk, const uint8_t log_id[ENTRY_LOG_ID_SIZE], struct block **ret,
+                       struct err *err) MUST_USE;
 /* Like segment_walk_next, but only the header is read and checked for shape. */
 int segment_walk_header(struct segment_walk *walk, struct block_header *ret_header, struct err *err) MUST_USE;
 /* After ERR_END or ERR_CORRUPT: looks in the rest of the file, at each place where a block may start, for one that is

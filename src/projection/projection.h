@@ -72,6 +72,12 @@ int projection_db_open(const char *path, const struct projection_spec *spec, str
                        struct err *err) MUST_USE;
 void projection_db_close(struct projection_db *db);
 
+/* Visits every text and blob of every table of an SQLite file, read only: for audits. `each` gets the table's name and
+ * the value, both valid during the call; what it returns, if not 0, ends the visit and is returned. ERR_CORRUPT also
+ * for what is no SQLite file, or cannot be opened; ERR_NO_MEMORY. */
+typedef int projection_value_fn(void *context, const char *table, struct bytes value, struct err *err);
+int projection_file_values(const char *path, projection_value_fn *each, void *context, struct err *err) MUST_USE;
+
 /* A PostgreSQL database that projections may lie in. Borrowed, and outlives what is opened with it. */
 struct projection_server {
     const char *name;            /* as operators call it */

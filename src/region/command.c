@@ -191,8 +191,7 @@ static int prepare_event(const struct region_stream_write *write, struct region_
                          .metadata = event->metadata,
                          .causation_id = event->causation_id,
                          .correlation_id = event->correlation_id};
-    event->commitment = entry_payload_commitment(sha, event->salt, event->payload);
-    event->fingerprint = entry_fingerprint(sha, &said, event->payload);
+    event->fingerprint = entry_fingerprint_and_commitment(sha, &said, event->salt, event->payload, &event->commitment);
     int code = index_event(index, event->id, &event->seen, err);
     event->known = code == 0;
     return code == ERR_NOT_FOUND ? 0 : code;

@@ -21,6 +21,17 @@
 
 enum { CONTEXT_SHOWN_MAX = 100 };
 
+/* How the detail of a log begins whose last pull has failed. */
+static const char pull_failed[] = "pull from ";
+
+/* The failure is over: another pull is open, or there is nothing more to pull. What a log says else stays, until a
+ * block that is good has come. */
+static void forget_failure(struct region_log *log)
+{
+    if (strncmp(log->detail, pull_failed, strlen(pull_failed)) == 0)
+        log->detail[0] = '\0';
+}
+
 /* A retired log was the own one until now, or is one of those that are completed from peers. */
 static bool is_pulled(const struct region *region, const struct region_log *log)
 {
@@ -250,7 +261,7 @@ void pulls_closed(struct region *region, const struct region_event *event, struc
         pulled->source = REGION_NO_PEER;
         back_off(region, pulled);
         if (event->err != NULL) {
-            snprintf(pulled->detail, sizeof(pulled->detail), "pull from %s: %.400s",
+            snprintf(pulled->detail, sizeof(pulled->detail), "%s%s: %.400s", pull_failed,
                      region->config.peers[event->peer].region, event->err->message);
             if (event->err->code == ERR_CORRUPT)
                 pulled->blocked_until_us[event->peer] = region->now.mono_us + region->config.limits.penalty_us;
@@ -297,6 +308,7 @@ static void open_pull(struct region *region, uint32_t log, size_t peer, struct r
     effect->peer = peer;
     effect->size = mirror_size(&pulled->mirror);
     pulled->source = peer;
+    forget_failure(pulled);
 }
 
 /* Whether to leave the present source for the best one. */
@@ -336,6 +348,14 @@ static void say_why_it_waits(struct region *region, uint32_t log, struct region_
     pulled->waits_for_payloads = true;
 }
 
+static bool all_up(const struct region *region)
+{
+    size_t peer = 0;
+    while (peer < region->config.peer_count && region->peers[peer].up)
+        peer++;
+    return peer == region->config.peer_count;
+}
+
 static void choose_for(struct region *region, uint32_t log, struct region_update *update)
 {
     struct region_log *pulled = region->logs[log];
@@ -353,6 +373,8 @@ static void choose_for(struct region *region, uint32_t log, struct region_update
     }
     if (best != REGION_NO_PEER && region->now.mono_us >= pulled->retry_at_us)
         open_pull(region, log, best, update);
+    else if (best == REGION_NO_PEER && pulled->state == REGION_LOG_RETIRED && all_up(region))
+        forget_failure(pulled);
 }
 
 void pulls_choose(struct region *region, struct region_update *update)

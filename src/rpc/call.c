@@ -13,7 +13,8 @@
  * to (cancelled, the received buffer) may go.
  *  2. The close notice is plucked by one thread at a time: under the mutex without waiting, or by call_finish once
  * `finishing` keeps the others away.
- *  3. At most one read and one write are under way.
+ *  3. At most one read and one write are under way. A write goes on while the next message is made: who writes waits
+ * for the one before.
  *
  * A client that takes no bytes can hold up a write for as long as its connection lives (keepalive ends a dead one), but
  * not a status: after the time given to call_finish the call is cancelled, which completes whatever is pending. */
@@ -194,19 +195,39 @@ static size_t add_headers(struct call *call, grpc_op *operations)
     return 1;
 }
 
+/* Waits for the message that is under way, if there is one. False when it could not be sent, or not in time: then the
+ * call is over, or is cancelled. */
+static bool finish_write(struct call *call, uint64_t timeout_ms)
+{
+    if (call->writing == NULL)
+        return true;
+    grpc_event event = grpc_completion_queue_pluck(call->queue, &call->tag_write, in_ms(timeout_ms), NULL);
+    if (event.type == GRPC_QUEUE_TIMEOUT) {
+        grpc_call_cancel(call->core, NULL);
+        event.success = wait_for(call, &call->tag_write);
+    }
+    grpc_byte_buffer_destroy(call->writing);
+    call->writing = NULL;
+    return event.success != 0;
+}
+
 int call_write(struct call *call, grpc_slice *slices, size_t slice_count, struct err *err)
 {
+    bool sent = finish_write(call, UINT64_MAX);
     grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(slices, slice_count);
     for (size_t i = 0; i < slice_count; i++)
         grpc_slice_unref(slices[i]);
+    if (!sent) {
+        grpc_byte_buffer_destroy(buffer);
+        return err_set(err, ERR_CANCELLED, "the caller is gone");
+    }
     grpc_op operations[2];
     size_t count = add_headers(call, operations);
     operations[count] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE};
     operations[count].data.send_message.send_message = buffer;
+    call->writing = buffer;
     start(call, operations, count + 1, &call->tag_write);
-    bool sent = wait_for(call, &call->tag_write);
-    grpc_byte_buffer_destroy(buffer);
-    return sent ? 0 : err_set(err, ERR_CANCELLED, "the caller is gone");
+    return 0;
 }
 
 grpc_slice call_pack(const ProtobufCMessage *message)
@@ -269,6 +290,7 @@ static void send_status(struct call *call, int code, const struct err *err)
 
 void call_finish(struct call *call, int code, const struct err *err, uint64_t timeout_ms)
 {
+    finish_write(call, timeout_ms);
     pthread_mutex_lock(&call->mutex);
     bool over = call->closed || call->finishing;
     call->finishing = true;

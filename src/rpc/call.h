@@ -39,7 +39,8 @@ struct call {
     bool finishing;
     int cancelled; /* where gRPC writes with the close notice */
     bool headers_sent;
-    grpc_byte_buffer *answer; /* goes out together with the status */
+    grpc_byte_buffer *writing; /* the message that is under way; the writing thread's */
+    grpc_byte_buffer *answer;  /* goes out together with the status */
     bool has_detail;
     struct error_detail detail;
     char tag_read, tag_write, tag_status, tag_close; /* only their addresses are used */
@@ -73,8 +74,8 @@ int call_read(struct call *call, struct call_message *ret, struct err *err) MUST
 int call_read_request(struct call *call, const ProtobufCMessageDescriptor *type, struct arena *arena,
                       ProtobufCMessage **ret, struct err *err) MUST_USE;
 
-/* Sends the slices as one message and waits until there is room for more (flow control). Takes the slices over, also on
- * failure. ERR_CANCELLED. */
+/* Sends the slices as one message, once there is room for it (flow control): it waits for the message before, not for
+ * this one. Takes the slices over, also on failure. ERR_CANCELLED. */
 int call_write(struct call *call, grpc_slice *slices, size_t slice_count, struct err *err) MUST_USE;
 int call_write_message(struct call *call, const ProtobufCMessage *message, struct err *err) MUST_USE;
 /* Keeps the message to send it together with the status: for calls with one answer. Always 0. */
@@ -92,7 +93,7 @@ int call_wait_change(struct call *call, uint64_t *seen, uint64_t timeout_ms, str
 int call_fail_refused(struct call *call, const struct region_refusal *refusal, const struct region_command *command,
                       struct err *err) MUST_USE;
 /* Sends the status (and the answer, with code 0) and waits until it is out, at most timeout_ms. Does nothing the second
- * time. After it a reader's pending call_read ends. */
+ * time. After it a reader's pending call_read ends. By the thread that writes, or once that has ended. */
 void call_finish(struct call *call, int code, const struct err *err, uint64_t timeout_ms);
 
 #endif

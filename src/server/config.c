@@ -430,7 +430,7 @@ static int take_databases(struct server_config *config, const struct config_file
     return 0;
 }
 
-int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err)
+int server_config_read(struct disk *disk, const char *folder, struct server_config **ret, struct err *err)
 {
     char path[DISK_PATH_MAX_BYTES];
     struct server_config *config = mem_alloc_zero(1, sizeof(*config));
@@ -463,14 +463,25 @@ int server_config_load(struct disk *disk, const char *folder, struct server_conf
         code = config_witnesses_take(config, config->file->witnesses, config->file->witnesses_count, err);
     if (code != 0)
         err_wrap(err, code, "%s", path);
-    if (code == 0)
-        code = keys_load(config, disk, err);
     if (code != 0)
         goto fail;
     *ret = config;
     return 0;
 fail:
     server_config_free(config);
+    return code;
+}
+
+int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err)
+{
+    struct server_config *config = NULL;
+    int code = server_config_read(disk, folder, &config, err);
+    if (code == 0)
+        code = keys_load(config, disk, err);
+    if (code != 0)
+        server_config_free(config);
+    else
+        *ret = config;
     return code;
 }
 

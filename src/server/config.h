@@ -44,6 +44,8 @@ struct server_config {
  * (says to run tally init), ERR_INVALID (names the file, and the line where the reader knows it), ERR_PERMISSION (a
  * private key that others can read), ERR_MISMATCH (a key of another region). */
 int server_config_load(struct disk *disk, const char *folder, struct server_config **ret, struct err *err) MUST_USE;
+/* The same without the private keys, which copies do not have: for tools that sign nothing. */
+int server_config_read(struct disk *disk, const char *folder, struct server_config **ret, struct err *err) MUST_USE;
 /* The own log is that of another incarnation than the first: changes origin and the name of the log's keys. Before
  * anything was made of the configuration. */
 int server_config_set_incarnation(struct server_config *config, uint64_t incarnation, struct err *err) MUST_USE;

@@ -105,22 +105,45 @@ static int open_tiles(struct tiler *tiler, size_t log, struct err *err)
     return 0;
 }
 
+static int append_leaves(struct tiler *tiler, struct tiles *tiles, const struct bytes entries[2], size_t count,
+                         struct err *err)
+{
+    struct hash leaves[2];
+    if (count == 2)
+        merkle_two_leaves(tiler->sha, entries, leaves);
+    else if (count == 1)
+        leaves[0] = merkle_leaf(tiler->sha, entries[0]);
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < count; i++)
+        code = tiles_append(tiles, &leaves[i], err);
+    return code;
+}
+
+/* Two entries at a time: their leaves take less time together. */
 static int append_block(struct tiler *tiler, struct tiles *tiles, const struct block *block, struct err *err)
 {
     struct bytes elements = block_body(block);
-    struct bytes encoded;
-    struct frame frame;
+    struct bytes entries[2];
+    size_t count = 0;
+    uint64_t from = tiles_next_index(tiles);
     int code = 0;
     for (uint64_t index = block->first_index; code == 0 && index < block->first_index + block->entry_count; index++) {
+        struct bytes encoded;
+        struct frame frame;
         code = frame_next_element(&elements, &encoded, err);
-        if (code != 0 || index < tiles_next_index(tiles))
+        if (code != 0 || index < from)
             continue;
         code = frame_parse(encoded, &frame, err);
         if (code != 0)
             break;
-        struct hash leaf = merkle_leaf(tiler->sha, frame.entry);
-        code = tiles_append(tiles, &leaf, err);
+        entries[count++] = frame.entry;
+        if (count < 2)
+            continue;
+        code = append_leaves(tiler, tiles, entries, count, err);
+        count = 0;
     }
+    if (code == 0)
+        code = append_leaves(tiler, tiles, entries, count, err);
     return code == 0 ? tiles_commit(tiles, err) : code;
 }
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import struct
 import time
 import uuid
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from certificates import Authority, Files
 from etcd import Etcd
-from harness import Refused, batch, event, read_log, wait_until, write
+from harness import Refused, batch, check, event, read_log, wait_until, write
 from lab import CLIENTS
 from verdict import PAYMENT
 
@@ -504,6 +505,73 @@ def wrong_clocks(lab):
     load.stop()
     _settle(lab, ap, regions)
     _late_of(lab.finish(regions), 'accepted', 'dropped', 'rejected')
+
+
+# --- Every region accepts ---
+
+CLICK = 'Clicked'
+CLICKS = f'''-- tally: projection clicks
+-- tally: schema
+CREATE TABLE clicks (id TEXT PRIMARY KEY, n INTEGER NOT NULL, times INTEGER NOT NULL);
+-- tally: on web {CLICK}
+INSERT INTO clicks VALUES (:event_id, json_extract(:payload, '$.n'), 1) ON CONFLICT (id) DO UPDATE SET times = times + 1;
+'''
+
+
+def _click(region, number, n):
+    """One commutative event, whose id follows from its number."""
+    made = event(json.dumps({'n': n}).encode(), CLICK, uuid.UUID(int=number, version=4).bytes)
+    answer = region.client().append(batch(write(f'page-{number % 7}', made, context='web', partition='shop')))
+    assert answer.results, answer
+
+
+def _clicks(lab, region, position):
+    """What the projection has made of them at a position: by id, and its digest."""
+    digest = json.loads(check('tally', 'projection', 'digest', 'clicks', '--wait', position, '--server', region.address, '--json'))
+    status = json.loads(check('tally', 'projection', 'status', 'clicks', '--server', region.address, '--json'))
+    with sqlite3.connect(f'file:{status["file"]}?mode=ro', uri=True) as db:
+        return digest['digest'], {id: (n, times) for id, n, times in db.execute('SELECT id, n, times FROM clicks')}
+
+
+def multi_home(lab):
+    """eu and the rest are cut off from each other, and clicks go to both, many of them to both sides under one id; then they meet."""
+    eu, us, ap = regions = lab.regions_up(lambda region: region.edit_config(
+        r'^contexts:$', f'contexts:\n  - name: web\n    default_home: eu\n    topology: multi-home\n    event_types:\n      - type: {CLICK}\n        commutative: true'))
+    sql = lab.folder / 'clicks.sql'
+    sql.write_text(CLICKS)
+    for region in regions:
+        check('tally', 'projection', 'create', sql, '--server', region.address)
+    load = lab.load(regions)
+    lab.wait_load(load, 50)
+    torn = time.monotonic()
+    _cut(lab, eu, (us, ap))
+    lab.wait_missed(us, eu, torn)
+    sent = {}
+    for number in range(300):
+        sent[number] = number % 10 + 1
+        sides = ((eu,), (us,), (us, eu), (eu, ap))[number % 4]  # the last two: a client that got no answer asks the other side
+        for region in sides:
+            _click(region, number, sent[number])
+    both = sum(number % 4 >= 2 for number in sent)
+    lab.say(f'{len(sent)} clicks were acknowledged while the network was torn, {both} of them on both sides of it')
+    lab.wait_load(load, 50)
+    lab.network.heal()
+    load.stop()
+    lab.settling_since = time.monotonic()
+    position = lab.wait_settled(regions, lab.settling_since)
+    duplicates = [item for item in lab.items(eu, '--context', 'web')]
+    assert len(duplicates) == both and {item['state'] for item in duplicates} == {'duplicate'}, (len(duplicates), {item['state'] for item in duplicates})
+    assert all(not item['late'] for item in duplicates), 'what any region may accept is never late'
+    seen = [_clicks(lab, region, position) for region in regions]
+    wanted = {str(uuid.UUID(int=number, version=4)): (n, 1) for number, n in sent.items()}
+    for region, (_, rows) in zip(regions, seen):
+        assert rows == wanted, f'{region.name}: {len(rows)} ids, {sum(times for _, times in rows.values())} effects'
+    assert len({digest for digest, _ in seen}) == 1, seen
+    lab.operator('tally', 'reconcile', 'list', '--context', 'web', '--server', ap.address, shown=2)
+    lab.say(f'clicks: acknowledged {len(sent)}, lost nothing, late none, duplicated nothing: {both} were in two logs, and each of the {len(wanted)} ids '
+            f'counts once, {sum(n for n, _ in wanted.values())} in all, the same in every region')
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
 
 
 # --- Certificates ---

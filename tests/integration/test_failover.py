@@ -2,9 +2,11 @@
 import json
 import signal
 import sqlite3
+import subprocess
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import Client, batch, check, event, read_log, run, wait_until, write
+from harness import BIN, Client, batch, check, event, read_log, refused, run, wait_until, write
 
 from tally.v1 import control_pb2, operations_pb2
 
@@ -172,3 +174,81 @@ def test_a_change_of_homes_waits_its_turn_and_says_so(lab):
         us.process.send_signal(signal.SIGCONT)
         assert first.result().changed == len(names)
         assert 'let go of' in second.result()
+
+
+# --- Many partitions -------------------------------------------------------------------------------------------------
+
+def home_counts(region):
+    lines = check('tally', 'homes', 'bank', '--server', region.address, '--json').splitlines()
+    return Counter((home['region'], home['released']) for home in map(json.loads, lines) if home['partition'].startswith('p-'))
+
+
+def append_to(region, names):
+    region.client().append(batch(*(write(f's-{name}', event(), partition=name) for name in names)))
+
+
+def test_half_of_ten_thousand_partitions_fail_over_in_groups_and_come_back(lab):
+    made = lab.cluster('eu', 'uk', 'us')
+    for region in made:
+        region.edit_config(r'^hello_interval_ms: .*', 'hello_interval_ms: 100')
+        region.edit_config(r'^peer_timeout_ms: .*', 'peer_timeout_ms: 1000')
+        region.start(accepting=False)
+    eu, uk, us = made
+    for region in made:
+        region.wait_accepting()
+    names = [f'p-{number}' for number in range(10000)]
+    for at in range(0, len(names), 1000):
+        append_to(eu, names[at:at + 1000])
+    for region in (uk, us):
+        wait_until(lambda region=region: region.log('bank/eu/1').indexed_size == 10000, f'{region.name} to hold everything', 60)
+    eu.kill()
+    for region in (uk, us):
+        wait_until(lambda region=region: not next(p for p in region.status().peers if p.region == 'eu').connected, f'{region.name} to miss eu')
+    half = names[::2]
+    moving = lab.folder / 'moving.txt'
+    moving.write_text('\n'.join(half + half[:3]) + '\n\n')
+    command = ['failover', 'bank', '--from', 'eu', '--partitions-from', moving, '--reason', 'lost', '--server', us.address]
+    assert '5000 partitions would be seized, 500 at a time' in check('tally', *command, '--dry-run')
+
+    # The region that seizes goes down half-way; what is done stays done, and the same command goes on.
+    seizing = subprocess.Popen([str(BIN / 'tally'), *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    first = seizing.stderr.readline()
+    us.kill()
+    rest = seizing.stderr.read()
+    assert seizing.wait(60) != 0 and first == 'seized 500 of 5000 partitions\n', first + rest
+    assert 'partitions are left; what is done stays done: give the same command again' in rest, rest
+    us.start(accepting=False)
+    us.wait_accepting()
+    wait_until(lambda: next(p for p in us.status().peers if p.region == 'uk').connected, 'us to meet uk')
+    done = home_counts(us)[('us', False)]
+    assert 500 <= done < 5000 and done % 500 == 0, done
+    again = run('tally', *command)
+    assert again.returncode == 0 and f'{done} of 5003 partitions have another home already: left out' in again.stderr, again.stderr + again.stdout
+    assert f'seized {5000 - done} of {5000 - done} partitions\n' in again.stderr and f'seized {5000 - done} partitions, at ' in again.stdout
+    assert home_counts(us) == {('us', False): 5000}
+    append_to(us, half[:1000])
+    assert 'eu' in refused('FAILED_PRECONDITION', append_to, us, names[1:2]).message
+    done = run('tally', *command)
+    assert done.returncode == 0 and 'of 5003 partitions have another home already' in done.stderr and 'nothing is left to be seized' in done.stdout, done.stdout + done.stderr
+
+    # The way back, from standard input.
+    eu.start(accepting=False)
+    eu.wait_accepting()
+    wait_until(lambda: eu.log('bank/us/1') and eu.log('bank/us/1').indexed_size == us.log('bank/us/1').size, 'eu to catch up', 60)
+    wait_until(lambda: next(p for p in us.status().peers if p.region == 'eu').connected, 'us to meet eu')
+    back = run('tally', 'handover', 'bank', '--to', 'eu', '--partitions-from', '-', '--server', us.address, stdin='\n'.join(half))
+    assert back.returncode == 0 and 'let go of 5000 of 5000 partitions\n' in back.stderr and 'let go of 5000 partitions; eu takes over' in back.stdout, back.stderr + back.stdout
+    wait_until(lambda: home_counts(us) == {('eu', False): 5000}, 'eu to take them', 60)
+    append_to(eu, names[:1000])
+
+
+def test_a_file_of_partitions_that_cannot_be_used_changes_nothing(lab):
+    eu = lab.cluster('eu')[0].start()
+    for content, said in ((b'', 'names no partition'), (b'a\n' + b'x' * 300 + b'\n', 'line 2'), (b'a\n\xff\n', 'line 2')):
+        file = lab.folder / 'names.txt'
+        file.write_bytes(content)
+        done = run('tally', 'handover', 'bank', '--to', 'us', '--partitions-from', file, '--server', eu.address)
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+    done = run('tally', 'handover', 'bank', '--to', 'us', '--partitions-from', lab.folder / 'none', '--partition', 'eu', '--server', eu.address)
+    assert done.returncode == 2 and 'exclude each other' in done.stderr
+    assert home_counts(eu) == {}

@@ -1,6 +1,7 @@
 """Residency: a region outside a context's payload regions holds its entries, verifies and cosigns them, and never holds a payload."""
 import json
 import shutil
+import sqlite3
 
 from harness import VERIFIED, batch, check, event, read, read_log, refused, run, wait_until, write
 from ledger_files import Key, as_sent
@@ -43,6 +44,12 @@ def audit(region, *options, clean=True):
     report = json.loads(done.stdout)
     assert report['clean'] == clean and (report['violation_count'] == 0) == clean
     return report
+
+
+def files_elsewhere(region):
+    """Neither a segment in its place nor of the index or a projection: what the audit searches for blocks."""
+    parts = [path.relative_to(region.folder).parts for path in region.folder.rglob('*') if path.is_file()]
+    return [p for p in parts if p[0] not in ('index', 'projections') and not (len(p) == 3 and p[0] == 'logs' and p[2].endswith('.seg'))]
 
 
 def count(report, origin, context):
@@ -200,6 +207,80 @@ def test_a_planted_payload_is_found_with_file_offset_and_entry(lab):
     audit(us)
 
 
+def places(report):
+    return {(v['where'], v['path'].rsplit('/', 1)[-1]) for v in report['violations']}
+
+
+def test_a_planted_text_is_found_wherever_it_is(lab):
+    eu, uk, us = running(confined(lab, 'eu', 'uk', 'us'))
+    text = SECRET.decode()
+    check('tally', 'projection', 'create', sql(lab, 'streams', 'SELECT :stream', 'INSERT INTO seen VALUES(:stream, :version)'), '--server', us.address)
+    secrets(eu, 4)
+    secrets(us, 1, context='shop', stream='cart-of-us-alone')
+    us.wait_size('bank/eu/1', 4)
+    wait_until(lambda: us.log('bank/us/1').indexed_size == 1 and us.log('bank/eu/1').checkpoint_size == 4, 'us to index and sign')
+    found = audit(us, '--without-index', '--search', text, clean=False)
+    assert places(found) == {('file', f'{0:020}.seg')}, 'what shop says belongs there, and is in the log of us alone'
+    assert 'us-1' in found['violations'][0]['path'] and not found['index_looked_into']
+    audit(us, '--without-index', '--search', 'another-secret-of-frankfurt')  # of a region that runs
+    us.stop()
+    database = next(us.folder.glob('projections/streams/gen-*.sqlite'))
+    with sqlite3.connect(database) as rows:
+        rows.execute('CREATE TABLE planted(x)')
+        rows.execute('INSERT INTO planted VALUES(?)', ('.' * 4000 + 'another-secret-of-frankfurt' * 4000,))
+    rows.close()
+    (us.folder / 'somewhere').mkdir()
+    (us.folder / 'somewhere' / 'planted.txt').write_bytes(b'.' * (1024 * 1024 - 5) + b'planted-in-the-middle')
+    (us.folder / 'keys' / 'planted.spool').write_bytes(b'planted-in-the-middle')
+    report = audit(us, '--search', 'another-secret-of-frankfurt', '--search', 'planted-in-the-middle', '--search', 'cart-of-us-alone', clean=False)
+    assert places(report) >= {('file', 'planted.txt'), ('file', 'planted.spool'), ('row', database.name), ('record', 'index')}, report['violations']
+    assert [v['offset'] for v in report['violations'] if v['path'].endswith('planted.txt')] == [1024 * 1024 - 5]
+    assert report['searched']['records'] > 0 and report['searched']['values'] > 0
+    assert 'VIOLATION' in run('tally', 'residency', 'audit', us.folder, '--search', 'planted-in-the-middle').stdout
+    (us.folder / 'projections' / 'streams' / 'database').write_text('reporting')
+    assert '1 of them in PostgreSQL: their rows are NOT looked into' in run('tally', 'residency', 'audit', us.folder, '--without-index').stdout
+    done = run('tally', 'residency', 'audit', us.folder, '--search', 'short')
+    assert done.returncode == 2 and '8 to 4096 bytes' in done.stderr, done.stderr
+
+
+def test_a_planted_block_is_found_behind_a_segment_s_end_and_in_any_file(lab):
+    eu, uk, us = running(confined(lab, 'eu', 'uk', 'us'))
+    secrets(eu, 4)
+    for region in (uk, us):
+        region.wait_size('bank/eu/1', 4)
+    wait_until(lambda: us.log('bank/eu/1').checkpoint_size == 4, 'us to have a signature')
+    check('tally', 'backup', '--data', us.folder, '--out', lab.folder / 'copy')
+    for region in (eu, uk, us):
+        region.stop()
+    full = (uk.log_folder('eu') / f'{0:020}.seg').read_bytes()
+    bare = us.log_folder('eu') / f'{0:020}.seg'
+    whole = bare.read_bytes()
+    at = 1024 * 1024
+    assert not any(whole[at:at + 4096]), 'nothing of the log is there'
+    bare.write_bytes(whole[:at] + full[4096:8192] + whole[at + 4096:])
+    (us.folder / 'logs' / 'old').mkdir()
+    (us.folder / 'logs' / 'old' / 'next-segment.tmp').write_bytes(full)
+    found = audit(us, '--without-index', clean=False)['violations']
+    assert {(v['where'], v['path'].rsplit('/', 1)[-1]) for v in found} == {('loose file', bare.name), ('loose file', 'next-segment.tmp')}, found
+    assert next(v['offset'] for v in found if v['path'] == str(bare)) == at
+    copy = lab.folder / 'copy'
+    assert 'clean: ' in check('tally', 'residency', 'audit', copy), 'the copy was made before'
+    (copy / 'logs' / 'eu-1' / bare.name).write_bytes(full)
+    done = run('tally', 'residency', 'audit', copy)
+    assert done.returncode == 1 and f'{copy}/logs/eu-1/{bare.name}, offset 4096, entry 0 of bank/eu/1: a payload' in done.stdout, done.stdout
+
+
+def test_a_command_that_was_queued_before_its_context_was_confined_is_found(lab):
+    eu, uk, us = running(confined(lab, 'eu', 'uk', 'us', regions='[eu, uk, us]'))
+    eu.kill()
+    check('tally', 'append', '--context', 'bank', '--partition', 'eu', '--stream', 's', '--type', 'Said', '--payload', json.dumps({'note': SECRET.decode()}), '--queue', '--server', us.address)
+    us.stop()
+    assert next(log for log in audit(us, '--without-index')['logs'] if log['origin'] == 'bank/us/1')['queued_commands'] == 1
+    us.edit_config(r'payload_regions: .*', 'payload_regions: [eu, uk]')
+    found = audit(us, '--without-index', clean=False)['violations']
+    assert [(v['where'], v['origin'], v['index'], v['context']) for v in found] == [('queued command', 'bank/us/1', 0, 'bank')], found
+
+
 def test_who_may_not_hold_payloads_does_not_become_the_home(lab):
     eu, uk, us = running(confined(lab, 'eu', 'uk', 'us'))
     secrets(eu, 6)
@@ -342,8 +423,9 @@ def test_a_repair_brings_no_payload_where_it_may_not_be(lab):
     content = bytearray(segment.read_bytes())
     content[4096 + 40] ^= 1
     segment.write_bytes(content)
+    before = len(files_elsewhere(us))
     check('tally', 'repair', '--data', us.folder, '--from', eu.address)
-    assert audit(us)['loose_files'] == 1
+    assert audit(us)['loose_files'] == before + 1
     assert files_with(us.folder, SECRET) == []
     us.start(accepting=False)
     us.wait_size('bank/eu/1', 5)

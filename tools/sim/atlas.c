@@ -20,7 +20,7 @@ struct reigns {
 struct atlas {
     struct world *world;
     uint64_t applied[TRUTH_LOGS_MAX];
-    struct reigns reigns[SIM_PARTITIONS_MAX];
+    struct reigns reigns[SIM_NUMBERS];
 };
 
 /* --- What can be applied --- */
@@ -163,7 +163,7 @@ static bool is_claim_of(const struct atlas *atlas, const struct truth_change *cl
     const struct truth *truth = atlas->world->truth;
     if (!begins(claim) || claim->index >= atlas->applied[claim->log])
         return false;
-    if (claim->partition != SIM_ALL_PARTITIONS)
+    if (claim->partition != world_all_of(partition))
         return claim->partition == partition;
     if (partition < atlas->world->node_count)
         return false; /* the context gives it a home */
@@ -216,14 +216,14 @@ struct atlas *atlas_new(struct world *world, const uint64_t *held)
     struct atlas *atlas = sim_must(mem_alloc_zero(1, sizeof(*atlas)));
     atlas->world = world;
     apply_all(atlas, held);
-    for (size_t i = 0; i < world->partition_count; i++)
+    for (size_t i = world_next_partition(world, SIM_NUMBERS); i < SIM_NUMBERS; i = world_next_partition(world, i))
         find_reigns(atlas, i);
     return atlas;
 }
 
 void atlas_free(struct atlas *atlas)
 {
-    for (size_t i = 0; i < SIM_PARTITIONS_MAX; i++)
+    for (size_t i = 0; i < SIM_NUMBERS; i++)
         mem_free(atlas->reigns[i].claims);
     mem_free(atlas);
 }
@@ -249,6 +249,8 @@ bool atlas_late(const struct atlas *atlas, size_t log, uint64_t index)
     const struct truth_log *of = &world->truth->logs[log];
     const struct truth_entry *entry = &of->entries[index];
     const struct reigns *reigns = &atlas->reigns[entry->partition];
+    if (entry->override)
+        return true; /* whoever was the home */
     if (entry->commutative)
         return false; /* no home had a say in it */
     bool begun = entry->epoch == CONTEXT_EPOCH_FIRST && of->owner == world_first_home(world, entry->partition);
@@ -305,10 +307,10 @@ static const struct truth_change *release_of(const struct atlas *atlas, size_t p
     const struct truth_change *first = NULL;
     bool by_star = partition >= world->node_count;
     for (size_t i = 0; i < reigns->count; i++)
-        by_star = by_star && (reigns->claims[i]->epoch != epoch || reigns->claims[i]->partition == SIM_ALL_PARTITIONS);
+        by_star = by_star && (reigns->claims[i]->epoch != epoch || world_is_all(reigns->claims[i]->partition));
     for (size_t i = 0; i < world->truth->change_count; i++) {
         const struct truth_change *change = world->truth->changes[i];
-        bool names = change->partition == partition || (by_star && change->partition == SIM_ALL_PARTITIONS);
+        bool names = change->partition == partition || (by_star && change->partition == world_all_of(partition));
         if (names && !begins(change) && change->epoch == epoch && owner_of(world, change) == node &&
             change->index < atlas->applied[change->log] && !left_behind(world, known, change->log, change->index) &&
             (first == NULL || precedes(world, change, first)))
@@ -354,7 +356,7 @@ static void check_taking(const struct atlas *atlas, size_t partition, const stru
 
 void atlas_check_handovers(const struct atlas *atlas)
 {
-    for (size_t p = 0; p < atlas->world->partition_count; p++) {
+    for (size_t p = 0; p < SIM_NUMBERS; p++) {
         const struct reigns *reigns = &atlas->reigns[p];
         for (size_t i = 0; i < reigns->count; i++) {
             if (reigns->claims[i]->kind == CONTROL_AUTHORITY_TAKEN)
@@ -401,7 +403,7 @@ void atlas_forget(struct node *node)
 /* Whether a change speaks of this partition; what "*" says counts only where the partition was never named itself. */
 static bool speaks_of(const struct world *world, const struct truth_change *change, size_t partition)
 {
-    if (change->partition != SIM_ALL_PARTITIONS || partition < world->node_count)
+    if (change->partition != world_all_of(partition) || partition < world->node_count)
         return change->partition == partition;
     for (size_t i = 0; i < world->truth->change_count; i++) {
         if (world->truth->changes[i]->partition == partition)
@@ -445,14 +447,14 @@ void atlas_accepted(struct node *node, size_t log, uint64_t index)
     const struct truth_entry *entry = &world->truth->logs[log].entries[index];
     if (entry->commutative && node->number == world->plan.outside)
         world_fail(world, node, "entry %llu is accepted where its payload may not be", (unsigned long long)index);
-    if ((entry->op == NULL && entry->decision == NULL) || entry->commutative)
+    if ((entry->op == NULL && entry->decision == NULL && !entry->defines) || entry->commutative || entry->override)
         return;
     size_t partition = entry->partition;
     bool begun = entry->epoch == CONTEXT_EPOCH_FIRST && world_first_home(world, partition) == node->number;
     for (size_t i = 0; i < world->truth->change_count; i++) {
         const struct truth_change *change = world->truth->changes[i];
         bool names = change->partition == partition ||
-                     (change->partition == SIM_ALL_PARTITIONS && partition >= world->node_count);
+                     (change->partition == world_all_of(partition) && partition >= world->node_count);
         begun = begun || (names && !truth_is_lost(world, change->log, change->index) && begins(change) &&
                           change->epoch == entry->epoch && owner_of(world, change) == node->number);
         const char *why = speaks_of(world, change, partition) ? breach(node, change, entry) : NULL;

@@ -32,7 +32,8 @@ struct op {
     struct truth_place
         first[SIM_OP_EVENTS_MAX]; /* what the first accepted attempt was told, as far as that is not lost */
     uint64_t first_versions[SIM_OP_EVENTS_MAX];
-    bool copied; /* an attempt was accepted on as many copies as the context asks for … */
+    uint64_t copied_us; /* when, at last, */
+    bool copied;        /* an attempt was accepted on as many copies as the context asks for … */
     struct truth_place kept[SIM_OP_EVENTS_MAX]; /* … in these places */
     uint32_t attempts, refused, accepted;       /* an attempt that was accepted, and told otherwise, is neither */
     uint64_t next_send;
@@ -259,6 +260,22 @@ struct region_stream_write clients_queue(struct world *world)
     return op->writes[0];
 }
 
+struct region_stream_write clients_override(struct world *world)
+{
+    struct op *op = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*op)));
+    size_t partition = world_draw(world, world->partition_count);
+    bool by_mistake = world_chance(world, 100000); /* of types, and with expectations, that may not be */
+    *op = (struct op){.number = world->clients->op_count, .partition = partition, .finished = true, .settled = true};
+    make_write(world, op, partition, world_draw(world, SIM_STREAMS), world_between(world, 1, 3));
+    for (size_t i = 0; !by_mistake && i < op->event_count; i++)
+        op->events[i].type = bytes_of_string(event_types[SIM_URGENT_TYPE]);
+    if (!by_mistake)
+        op->writes[0].expectation = STREAM_ANY;
+    note_said(world, op);
+    keep_op(world->clients, op);
+    return op->writes[0];
+}
+
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE])
 {
     for (struct said *said = map_get(&world->clients->said, bytes_of(id, ENTRY_ID_SIZE)); said != NULL;
@@ -375,7 +392,8 @@ static void compare_with_first(const struct node *node, struct op *op, const str
             continue; /* two regions may have taken it at once */
         bool same = first->log == place.log && first->index == place.index &&
                     op->first_versions[i] == results[i].stream_version;
-        if (!same && truth_is_lost(world, first->log, first->index))
+        bool gone = truth_is_lost(world, first->log, first->index) || truth_is_left(world, first->log, first->index);
+        if (!same && gone)
             keep_first(node, op, results, i);
         else if (!same)
             world_fail(world, NULL,
@@ -388,6 +406,7 @@ static void compare_with_first(const struct node *node, struct op *op, const str
 static void keep_copied(const struct node *node, struct op *op, const struct region_result *results)
 {
     op->copied = true;
+    op->copied_us = node->world->now_us;
     for (size_t i = 0; i < op->event_count; i++)
         op->kept[i] = place_of(node, &results[i]);
 }
@@ -642,6 +661,24 @@ void clients_check_copies(struct world *world)
                            "for, as entry %llu of %s, and of that %llu entries are left",
                            e, i, (unsigned long long)place->index, truth_origin(world, place->log),
                            (unsigned long long)held);
+        }
+    }
+}
+
+void clients_check_seizure(struct world *world, const struct truth_change *change, uint64_t asked_us)
+{
+    for (size_t i = 0; i < world->clients->op_count && !world->failed; i++) {
+        const struct op *op = world->clients->ops[i];
+        for (size_t e = 0; op->copied && op->copied_us < asked_us && e < op->event_count; e++) {
+            const struct truth_log *of = &world->truth->logs[op->kept[e].log];
+            const struct truth_entry *entry = &of->entries[op->kept[e].index];
+            if (of->owner == change->previous && entry->partition == change->partition &&
+                entry->epoch < change->epoch &&
+                op->kept[e].index >= position_get(&change->basis, of->parts.region, of->parts.incarnation))
+                world_fail(world, &world->nodes[change->previous],
+                           "entry %llu of %s was answered on all copies that its context asks for, and a seizure that "
+                           "was asked for later, unforced, leaves it out",
+                           (unsigned long long)op->kept[e].index, of->origin);
         }
     }
 }

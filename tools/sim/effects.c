@@ -43,9 +43,12 @@ static void do_save_checkpoint(struct node *node, struct region_effect *effect)
     node_add_job(node, new_job(JOB_CHECKPOINT, effect));
 }
 
-static void operator_answered(struct node *node, const struct region_command *command)
+static void operator_answered(struct node *node, const struct request *request)
 {
+    const struct region_command *command = &request->command;
     int code = command->refusal.code;
+    if (command->control != NULL && code == 0)
+        seizures_answered(node, request);
     node->world->counts.changes_refused += code != 0;
     world_trace(node->world, node, "the operator is told: %s", code == 0 ? "done" : command->refusal.err.message);
 }
@@ -54,9 +57,11 @@ void effects_answer(struct node *node, struct region_command *command)
 {
     struct request *request = QUEUE_ITEM(command, struct request, command);
     if (command->control != NULL || command->define != NULL) {
-        operator_answered(node, command);
+        operator_answered(node, request);
     } else if (command->settle != NULL) {
         settlers_answered(node, request);
+    } else if (request->urgent != NULL) {
+        overriders_answered(node, request);
     } else if (command->verdict != NULL || command->elsewhere != REGION_ELSEWHERE_REFUSE) {
         queuers_answered(node, request);
     } else {

@@ -112,22 +112,23 @@ bool fates_wait_for_others(struct world *world)
 
 static bool homes_agree(struct world *world, char *why, size_t why_size)
 {
-    for (size_t p = 0; p < world->partition_count; p++) {
+    for (size_t p = world_next_partition(world, SIM_NUMBERS); p < SIM_NUMBERS; p = world_next_partition(world, p)) {
+        struct bytes name = world_partition_name(world, p);
         struct authority_now first = {.region = NULL};
         for (size_t i = 0; i < world->node_count; i++) {
             struct authority_now now;
             if (!world->core[i])
                 continue;
-            int code = authority_now(region_authority(world->nodes[i].region), bytes_of_string("bank"),
-                                     bytes_of_string(world->partition_names[p]), &now, NULL);
+            int code =
+                authority_now(region_authority(world->nodes[i].region), world_context_of(world, p), name, &now, NULL);
             INVARIANT(code == 0);
             if (first.region == NULL)
                 first = now;
             bool same = strcmp(first.region, now.region) == 0 && first.epoch == now.epoch;
             if (same && !now.released && world->core[world_node_named(world, now.region)])
                 continue;
-            snprintf(why, why_size, "partition %s is with %s%s under epoch %llu for region %s, with %s under %llu",
-                     world->partition_names[p], now.region, now.released ? ", released," : "",
+            snprintf(why, why_size, "partition %.*s is with %s%s under epoch %llu for region %s, with %s under %llu",
+                     (int)name.size_bytes, (const char *)name.data, now.region, now.released ? ", released," : "",
                      (unsigned long long)now.epoch, world->region_names[i], first.region,
                      (unsigned long long)first.epoch);
             return false;
@@ -449,7 +450,7 @@ static void check_loose(const struct subject *subject, size_t partition, size_t 
     for (size_t log = 0; log < truth_log_count(world); log++) {
         const struct truth_log *of = &world->truth->logs[log];
         for (uint64_t i = 0; i < atlas_applied(subject->atlas, log); i++)
-            expected += of->entries[i].op != NULL && of->entries[i].commutative &&
+            expected += of->entries[i].op != NULL && (of->entries[i].commutative || of->entries[i].override) &&
                         of->entries[i].partition == partition && of->entries[i].stream == stream;
     }
     if (count != expected && count < PLACES_MAX)
@@ -461,7 +462,7 @@ static void check_loose(const struct subject *subject, size_t partition, size_t 
         code = index_origin(subject->index, places[i].log, origin, NULL);
         INVARIANT(code == 0);
         const struct truth_entry *entry = &world->truth->logs[truth_number(world, origin)].entries[places[i].index];
-        if (!entry->commutative || entry->time < last)
+        if ((!entry->commutative && !entry->override) || entry->time < last)
             world_fail(world, subject->node, "%s has entry %llu of %s beside stream %s, where it does not belong",
                        subject->what, (unsigned long long)places[i].index, origin, name);
         last = entry->time;
@@ -516,11 +517,11 @@ static void check_index(const struct subject *subject)
 static void check_homes(const struct subject *subject)
 {
     struct world *world = subject->world;
-    for (size_t p = 0; p < world->partition_count; p++) {
+    for (size_t p = world_next_partition(world, SIM_NUMBERS); p < SIM_NUMBERS; p = world_next_partition(world, p)) {
         struct atlas_home home = atlas_home(subject->atlas, p);
         struct authority_now now;
-        int code = authority_now(region_authority(subject->node->region), bytes_of_string(world->contexts[0].name),
-                                 bytes_of_string(world->partition_names[p]), &now, NULL);
+        int code = authority_now(region_authority(subject->node->region), world_context_of(world, p),
+                                 world_partition_name(world, p), &now, NULL);
         INVARIANT(code == 0);
         if (strcmp(now.region, world->region_names[home.node]) != 0 || now.epoch != home.epoch ||
             now.released != home.released)
@@ -603,6 +604,8 @@ void fates_check_end(struct world *world)
         if (world->core[i])
             projector_check_truth(&world->nodes[i], stands_in_truth, atlas);
     }
+    if (!world->failed)
+        overriders_check_end(world, atlas);
     if (!world->failed)
         queuers_check_end(world);
     if (!world->failed)

@@ -64,7 +64,8 @@ void fence_decided(struct node *node, const struct region_command *command)
 {
     struct world *world = node->world;
     const struct region_result *result = command->results;
-    if (world->contexts[0].rules.isolation != ISOLATION_FENCE || command->refusal.code != 0 || command->queued)
+    if (world->contexts[0].rules.isolation != ISOLATION_FENCE || command->refusal.code != 0 || command->queued ||
+        command->overridden)
         return;
     if (command->verdict != NULL && command->verdict->already)
         return; /* decided before, and told again */

@@ -103,6 +103,18 @@ static bool all_have_stored(struct world *world, size_t log, const bool *victims
     return true;
 }
 
+/* What is about "$system" has no copies by promise: a change of its home may rest on the tail of a victim's log, and
+ * its only other copy may be with another victim, whose own log survives. Two disks at once are more than that
+ * promises. */
+static bool is_shared(struct world *world, size_t log, const bool *victims, uint64_t surviving)
+{
+    for (size_t i = 0; world->plan.system_moves && i < world->node_count; i++) {
+        if (victims[i] && i != truth_owner(world, log) && node_held_size(&world->nodes[i], log) > surviving)
+            return true;
+    }
+    return false;
+}
+
 /* Whether of each log either all survives, or it is a tail of a victim's own log that may go. */
 static bool may_go(struct world *world, const bool *victims, bool remembered)
 {
@@ -116,7 +128,8 @@ static bool may_go(struct world *world, const bool *victims, bool remembered)
             return false;
         if (here <= surviving)
             continue;
-        if (!own || (remembered && truth_signed_size(world, log) <= surviving))
+        if (!own || (remembered && truth_signed_size(world, log) <= surviving) ||
+            is_shared(world, log, victims, surviving))
             return false;
     }
     return true;

@@ -1,5 +1,6 @@
 /* Operators, who move homes: planned handovers and handbacks, failovers from regions that are down, stand still or
- * cannot be reached, and two at once who do not know of each other. They see what the region that they ask sees, and
+ * cannot be reached, and two at once who do not know of each other; of the clients'
+ * context, and in some runs of "$system", too. They see what the region that they ask sees, and
  * go on against its advice, with a reason, as often as not. In the core that heals they seize what has its home
  * elsewhere. */
 #include <stdio.h>
@@ -10,11 +11,6 @@
 
 enum { HEAL_EVERY_MS = 1500, PATIENCE_ROUNDS = 10, SPLIT_MAX_S = 8 };
 
-static struct bytes context_of(const struct world *world)
-{
-    return bytes_of_string(world->contexts[0].name);
-}
-
 static bool answers(const struct node *node)
 {
     return node->up && node->paused_until_us <= node->world->now_us;
@@ -23,26 +19,30 @@ static bool answers(const struct node *node)
 /* Where a partition is now, by what this region knows. */
 static bool look_up(const struct node *node, size_t partition, struct authority_now *ret)
 {
-    struct bytes name = bytes_of_string(node->world->partition_names[partition]);
-    return node->up && authority_now(region_authority(node->region), context_of(node->world), name, ret, NULL) == 0;
+    struct bytes name = world_partition_name(node->world, partition);
+    return node->up && authority_now(region_authority(node->region), world_context_of(node->world, partition), name,
+                                     ret, NULL) == 0;
 }
 
-/* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. */
+/* Asks a region; the number of a "*": for all that it concerns. */
 void operators_ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced)
 {
     struct world *world = node->world;
     struct request *request = sim_must(mem_alloc_zero(1, sizeof(*request)));
     struct region_control *control = &request->control;
-    *control = (struct region_control){
-        .type = type, .context = context_of(world), .actor = BYTES_LITERAL("operator"), .forced = forced};
+    *control = (struct region_control){.type = type,
+                                       .context = world_context_of(world, partition),
+                                       .actor = BYTES_LITERAL("operator"),
+                                       .forced = forced};
     memcpy(control->region, world->region_names[other], sizeof(world->region_names[other]));
     if (forced || world_chance(world, 300000))
         control->reason = BYTES_LITERAL("the simulator said so");
-    if (partition != SIM_ALL_PARTITIONS) {
-        request->partitions[0] = bytes_of_string(world->partition_names[partition]);
+    if (!world_is_all(partition)) {
+        request->partitions[0] = world_partition_name(world, partition);
         control->partitions = request->partitions;
         control->partition_count = 1;
     }
+    request->asked_us = world->now_us;
     request->command = (struct region_command){.control = control};
     world_trace(world, node, "an operator asks for a %s, region %s, partition %zu%s",
                 type == REGION_HANDOVER ? "handover" : "failover", control->region, partition,
@@ -62,6 +62,8 @@ static size_t other_than(struct world *world, size_t node)
 
 static size_t choose_partition(struct world *world)
 {
+    if (world->plan.system_moves && world_chance(world, 300000))
+        return world_between(world, SIM_SYSTEM_FIRST, SIM_SYSTEM_ALL);
     return world_chance(world, 200000) ? SIM_ALL_PARTITIONS : world_draw(world, world->partition_count);
 }
 
@@ -70,10 +72,10 @@ static bool hand_over(struct world *world, bool back)
     size_t partition = choose_partition(world);
     struct node *node = &world->nodes[world_draw(world, world->node_count)];
     struct authority_now now;
-    if (partition != SIM_ALL_PARTITIONS && look_up(node, partition, &now))
+    if (!world_is_all(partition) && look_up(node, partition, &now))
         node = &world->nodes[world_node_named(world, now.region)];
     size_t to = other_than(world, node->number);
-    if (back && partition != SIM_ALL_PARTITIONS)
+    if (back && !world_is_all(partition))
         to = world_first_home(world, partition);
     if (!answers(node) || to == node->number)
         return false;
@@ -87,7 +89,7 @@ static bool fail_over(struct world *world)
     struct node *node = &world->nodes[world_draw(world, world->node_count)];
     struct authority_now now;
     size_t from = other_than(world, node->number);
-    if (partition != SIM_ALL_PARTITIONS && look_up(node, partition, &now))
+    if (!world_is_all(partition) && look_up(node, partition, &now))
         from = world_node_named(world, now.region);
     if (!answers(node) || from == node->number)
         return false;
@@ -109,7 +111,7 @@ static bool split(struct world *world)
     size_t second = other_than(world, from);
     size_t partition = choose_partition(world);
     struct authority_now now;
-    if (partition != SIM_ALL_PARTITIONS && look_up(&world->nodes[first], partition, &now))
+    if (!world_is_all(partition) && look_up(&world->nodes[first], partition, &now))
         from = world_node_named(world, now.region);
     if (first == second || from == first || from == second || !answers(&world->nodes[first]) ||
         !answers(&world->nodes[second]))
@@ -187,7 +189,8 @@ static void run_heal(struct world *world, struct task *task)
 {
     size_t rounds = ++task->numbers[0];
     struct node *any = survivor(world, SIM_NODES_MAX);
-    for (size_t p = 0; any != NULL && p < world->partition_count; p++) {
+    for (size_t p = world_next_partition(world, SIM_NUMBERS); any != NULL && p < SIM_NUMBERS;
+         p = world_next_partition(world, p)) {
         struct authority_now now;
         if (!look_up(any, p, &now))
             continue;
@@ -196,7 +199,7 @@ static void run_heal(struct world *world, struct task *task)
         struct node *node = away ? survivor(world, home) : NULL;
         if (node != NULL)
             operators_ask(node, REGION_FAILOVER, home, p, true);
-        else if (!away && rounds > PATIENCE_ROUNDS && is_stuck(world, home, &now))
+        else if (!away && p < SIM_SYSTEM_FIRST && rounds > PATIENCE_ROUNDS && is_stuck(world, home, &now))
             operators_ask(&world->nodes[home], REGION_FAILOVER, home, p, true);
     }
     world_after(world, (uint64_t)HEAL_EVERY_MS * SIM_MS, NULL, run_heal)->numbers[0] = rounds;

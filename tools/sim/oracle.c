@@ -224,7 +224,8 @@ bool oracle_converged(struct world *world, char *why, size_t why_size)
         }
     }
     return clients_satisfied(world, why, why_size) && settlers_done(world, why, why_size) &&
-           queuers_done(world, why, why_size) && fates_converged(world, why, why_size);
+           queuers_done(world, why, why_size) && overriders_done(world, why, why_size) &&
+           fates_converged(world, why, why_size);
 }
 
 /* --- The end --- */

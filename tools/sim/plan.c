@@ -155,6 +155,29 @@ static void choose_multi_home(struct world *world)
     world->types[at].commutative = true;
 }
 
+/* In some runs events of one type may be accepted away from home, by the seed. */
+static void choose_overrides(struct world *world)
+{
+    struct context *context = &world->contexts[0];
+    size_t at = 0;
+    world->plan.overrides = world->seed % 5 == 2 && world->node_count > 1;
+    if (!world->plan.overrides)
+        return;
+    context->types = world->types;
+    while (at < context->type_count && strcmp(world->types[at].type, event_types[SIM_URGENT_TYPE]) != 0)
+        at++;
+    if (at == context->type_count)
+        world->types[context->type_count++] = (struct context_type){.type = event_types[SIM_URGENT_TYPE]};
+    world->types[at].override = true;
+}
+
+/* In half of the runs in which both happen, by the seed. */
+static void plan_system(struct world *world)
+{
+    world->plan.system_moves =
+        world->seed % 2 == 0 && world->plan.operate_every_us > 0 && world->plan.define_every_us > 0;
+}
+
 void plan_draw(struct world *world)
 {
     world->plan.node_count = world_chance(world, 100000) ? 1 : world_between(world, 2, SIM_NODES_MAX);
@@ -169,6 +192,7 @@ void plan_draw(struct world *world)
             0; /* README.md, limits: logs that wait may fill what is tiny, for ever */
     if (world_chance(world, 500000))
         world->plan.define_every_us = world_between(world, 300, 8000) * SIM_MS;
+    plan_system(world);
     for (size_t i = 0; i < world->node_count; i++) {
         snprintf(world->region_names[i], sizeof(world->region_names[i]), "%s", region_names[i]);
         snprintf(world->partition_names[i], sizeof(world->partition_names[i]), "p%zu", i);
@@ -184,6 +208,7 @@ void plan_draw(struct world *world)
     choose_outside(world);
     draw_rules(world);
     choose_multi_home(world);
+    choose_overrides(world);
     draw_copies(world);
     draw_fence(world);
 }
@@ -206,12 +231,16 @@ void plan_print(const struct world *world)
         printf("; people settle late events every %llu ms", (unsigned long long)(plan->settle_every_us / SIM_MS));
     if (plan->outside < SIM_NODES_MAX)
         printf("; region %zu holds no payloads", plan->outside);
+    if (plan->overrides)
+        printf("; %s is accepted away from home", event_types[SIM_URGENT_TYPE]);
     if (plan->multi_home)
         printf("; %s commutes", event_types[0]);
     if (plan->accept_isolated)
         printf("; accepts in isolation after %llu ms", (unsigned long long)(plan->isolation_wait_us / SIM_MS));
     if (plan->define_every_us > 0)
         printf("; contexts change every %llu ms", (unsigned long long)(plan->define_every_us / SIM_MS));
+    if (plan->system_moves)
+        printf(", and \"$system\" moves");
     if (world->contexts[0].rules.isolation == ISOLATION_FENCE)
         printf("; fenced, leases of %u ms", (unsigned)world->contexts[0].rules.lease_ms);
     printf("%s\n", plan->projections ? "; projections" : "");

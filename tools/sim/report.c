@@ -42,6 +42,8 @@ static void add_counts(struct counts *to, const struct counts *from)
     to->entries_lost += from->entries_lost;
     to->left_behind += from->left_behind;
     to->reigns += from->reigns;
+    to->overrides += from->overrides;
+    to->unforced += from->unforced;
 }
 
 void totals_add(struct totals *totals, const struct result *result)
@@ -90,13 +92,14 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->checkpoints, (unsigned long long)counts->cosignatures,
            (unsigned long long)counts->proofs, (unsigned long long)counts->reads);
     printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late, "
-           "%llu definitions of contexts, %llu reigns behind leases\n",
+           "%llu definitions of contexts, %llu reigns behind leases, %llu overrides\n",
            (unsigned long long)counts->changes[0], (unsigned long long)counts->changes[1],
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,
            (unsigned long long)counts->late, (unsigned long long)counts->definitions,
-           (unsigned long long)counts->reigns);
-    printf("%llu events acknowledged on the copies that were asked for, %llu on fewer\n",
-           (unsigned long long)counts->copied, (unsigned long long)counts->degraded);
+           (unsigned long long)counts->reigns, (unsigned long long)counts->overrides);
+    printf(
+        "%llu events acknowledged on the copies that were asked for, %llu on fewer; %llu seizures that rest on them\n",
+        (unsigned long long)counts->copied, (unsigned long long)counts->degraded, (unsigned long long)counts->unforced);
     printf("decided:");
     for (int i = SETTLED_ACCEPTED; i <= SETTLED_COMPENSATE; i++)
         printf("%s %s %llu", i == SETTLED_ACCEPTED ? "" : ",", settlement_name((enum settlement)i),
@@ -153,6 +156,7 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "seized", counts->changes[2]);
     put(root, "late", counts->late);
     put(root, "definitions", counts->definitions);
+    put(root, "overrides", counts->overrides);
     put(root, "incarnations", counts->lives);
     put(root, "entries_lost", counts->entries_lost);
     put(root, "entries_left_behind", counts->left_behind);

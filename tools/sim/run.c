@@ -44,6 +44,7 @@ void run_seed(struct world *world)
     definers_start(world);
     settlers_start(world);
     queuers_start(world);
+    overriders_start(world);
     atlas_start(world);
     fence_start(world);
     world_run_until(world, world->plan.fault_phase_us);

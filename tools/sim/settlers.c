@@ -167,7 +167,7 @@ static struct node *whom_to_ask(struct node *node, const struct index_late *item
     return &world->nodes[world_node_named(world, now.region)];
 }
 
-static void decide(struct node *node, const struct index_late *item)
+void settlers_decide(struct node *node, const struct index_late *item)
 {
     struct world *world = node->world;
     enum settlement settlement = (enum settlement)world_between(world, SETTLED_ACCEPTED, SETTLED_COMPENSATE);
@@ -192,7 +192,7 @@ static void run_people(struct world *world, struct task *task)
     if (is_at_work(node) && choose_item(node, &item)) {
         struct node *home = whom_to_ask(node, &item);
         if (is_at_work(home))
-            decide(home, &item);
+            settlers_decide(home, &item);
     }
     world_after(world, world_draw(world, 2 * world->plan.settle_every_us) + 1, NULL, run_people);
 }

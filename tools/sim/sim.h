@@ -30,9 +30,14 @@ enum {
     SIM_STREAMS = 12,
     SIM_FREE_PARTITIONS = 2, /* without a home of their own: "*" speaks for them */
     SIM_PARTITIONS_MAX = SIM_NODES_MAX + SIM_FREE_PARTITIONS,
-    SIM_ALL_PARTITIONS = SIM_PARTITIONS_MAX, /* the number of "*" */
-    SIM_TYPES = 4,                           /* of events */
-    SIM_LIVES_MAX = 4,                       /* new incarnations that one region may begin */
+    SIM_ALL_PARTITIONS = SIM_PARTITIONS_MAX,         /* the number of "*" */
+    SIM_DEFINED = 3,                                 /* contexts that are defined: partitions of "$system" … */
+    SIM_SYSTEM_FIRST = SIM_ALL_PARTITIONS + 1,       /* … which have their numbers from here on … */
+    SIM_SYSTEM_ALL = SIM_SYSTEM_FIRST + SIM_DEFINED, /* … and this is its "*" */
+    SIM_NUMBERS,                                     /* of partitions, "*" among them */
+    SIM_TYPES = 4,                                   /* of events … */
+    SIM_URGENT_TYPE = 3, /* … of which this one may be accepted away from home, in some runs */
+    SIM_LIVES_MAX = 4,   /* new incarnations that one region may begin */
 };
 
 #define SIM_MS ((uint64_t)1000)
@@ -76,6 +81,8 @@ enum fault {
 struct world;
 struct node;
 struct op;
+struct atlas;
+struct truth_change;
 
 /* --- Time --- */
 
@@ -110,8 +117,10 @@ struct plan {
     uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
     uint64_t define_every_us;  /* 0: contexts stay as they are */
+    bool system_moves;         /* operators move "$system", too */
     uint64_t give_up_us;       /* after which nobody waits for an answer any more */
     uint64_t settle_every_us;  /* on average, that people decide about late events; 0: never */
+    bool overrides;            /* events of type SIM_URGENT_TYPE may be accepted away from home */
     bool multi_home;           /* events of type 0 are commutative: any region accepts them */
     bool accept_isolated;
     uint64_t isolation_wait_us;
@@ -157,8 +166,10 @@ struct request {
     struct region_stream_write writes[SIM_OP_WRITES_MAX];
     struct region_new_event events[SIM_OP_EVENTS_MAX];
     struct region_result results[SIM_OP_EVENTS_MAX];
-    struct op *op; /* NULL: an operator's, or a settler's */
+    struct op *op;         /* NULL: an operator's, or a settler's */
+    struct urgent *urgent; /* of a command that cannot wait for the home (overriders.c) */
     struct region_control control;
+    uint64_t asked_us; /* when an operator asked */
     struct region_define define;
     struct context context; /* that it defines */
     struct region_settle settle;
@@ -257,17 +268,18 @@ struct counts {
     uint64_t decisions[SETTLED_COMPENSATE + 1];  /* in the logs */
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
     uint64_t definitions;
-    uint64_t reigns; /* homes of fenced partitions that accepted */
+    uint64_t overrides;
+    uint64_t unforced; /* seizures whose basis was compared with what was answered */
+    uint64_t reigns;   /* homes of fenced partitions that accepted */
 };
 
 /* Definitions of contexts in the logs (definers.c). */
-enum { SIM_DEFINED = 3 };
-
 struct definers_made {
     size_t log;
     uint64_t index;
     size_t name;
     uint64_t version;
+    uint64_t epoch;
     enum failover_mode mode; /* by which versions are told apart */
 };
 
@@ -311,7 +323,8 @@ struct world {
     struct sim_place unacceptable[SIM_UNACCEPTABLE_MAX]; /* late events whose ids were given to something else */
     size_t unacceptable_count;
     struct fence *fence;
-    char temporary[64]; /* the folder of the run, "" when there is none */
+    struct overriders *overriders; /* NULL: there are none */
+    char temporary[64];            /* the folder of the run, "" when there is none */
     bool healing;
     bool core[SIM_NODES_MAX];
     struct map notes;   /* hashes of the notes that were looked at */
@@ -347,12 +360,21 @@ bool world_chance(struct world *world, uint32_t ppm);
 bool world_fault(struct world *world, enum fault fault, uint32_t ppm);
 /* SIM_NODES_MAX when there is none. */
 size_t world_node_named(const struct world *world, const char *region);
+/* The next number of a partition that is there, "*" aside, after `partition`; SIM_NUMBERS at the end. From
+ * SIM_NUMBERS on: the first. */
+size_t world_next_partition(const struct world *world, size_t partition);
+bool world_is_all(size_t partition);   /* whether the number is that of a "*" */
+size_t world_all_of(size_t partition); /* the "*" of its context */
+struct bytes world_context_of(const struct world *world, size_t partition);
+struct bytes world_partition_name(const struct world *world, size_t partition);
+size_t world_partition_numbered(const struct world *world, struct bytes context, struct bytes name);
 /* The home of epoch 1. */
 size_t world_first_home(const struct world *world, size_t partition);
 void *sim_must(void *memory); /* dies when memory ran out: the simulator itself has no use for going on */
 extern const char *const fault_names[FAULT_COUNT];
 extern const char *const fault_texts[FAULT_COUNT];
 extern const char *const event_types[SIM_TYPES];
+extern const char *const defined_names[SIM_DEFINED];
 
 /* plan.c */
 void plan_draw(struct world *world);
@@ -429,11 +451,14 @@ struct region_stream_write clients_compensate(struct world *world, const struct 
 /* Somebody decided about an event of this id. */
 /* What a client would say to a region that is not the home: one write. */
 struct region_stream_write clients_queue(struct world *world);
+/* What cannot wait for its home: one write. */
+struct region_stream_write clients_override(struct world *world);
+/* What a home had answered on all copies before an unforced seizure from it was asked for lies below its basis. */
+void clients_check_seizure(struct world *world, const struct truth_change *change, uint64_t asked_us);
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE]);
 /* The number in a stream's name. */
 size_t clients_stream_number(struct bytes stream);
 void clients_check_end(struct world *world);
-struct atlas;
 /* What was acknowledged on as many copies as its context asks for is on some disk. */
 void clients_check_copies(struct world *world);
 /* What became of every acknowledged event, at a position. */
@@ -450,15 +475,33 @@ void definers_free(struct world *world);
 void operators_start(struct world *world);
 /* Partitions whose home stays away are seized by one that does not. */
 void operators_heal(struct world *world);
-/* Asks a region; partition SIM_ALL_PARTITIONS: for all that it concerns. */
+/* Asks a region; the number of a "*": for all that it concerns. */
 void operators_ask(struct node *node, enum region_control_type type, size_t other, size_t partition, bool forced);
 
 /* settlers.c: who decides about late events: rules, and people. */
 void settlers_start(struct world *world);
 /* A region lets go of a decision. */
 void settlers_answered(struct node *node, struct request *request);
+/* A person at this region decides about an item, some way or other. */
+void settlers_decide(struct node *node, const struct index_late *item);
 /* Whether everything that a rule decides is decided. */
 bool settlers_done(struct world *world, char *why, size_t why_size);
+
+/* overriders.c: what cannot wait for the home. */
+void overriders_start(struct world *world);
+/* A region lets go of such a command. */
+void overriders_answered(struct node *node, struct request *request);
+/* Its owner's log has one more override. */
+void overriders_take(struct node *node, size_t log, const struct entry *entry);
+/* No override waits for a decision. */
+bool overriders_done(struct world *world, char *why, size_t why_size);
+void overriders_check_end(struct world *world, const struct atlas *atlas);
+
+/* seizures.c: what a failover may rest on. */
+/* Its owner's log has one more change of homes. */
+void seizures_take(struct node *node, const struct truth_change *change, bool forced, struct bytes reason);
+/* An operator is told that it is done. */
+void seizures_answered(struct node *node, const struct request *request);
 
 /* queuers.c: commands that regions keep for other homes, and the homes that decide them. */
 void queuers_start(struct world *world);
@@ -509,6 +552,8 @@ void truth_lose(struct world *world, size_t log, uint64_t from, bool told);
 /* A region has lost the memory of what it signed, too. */
 void truth_forget_signed(struct world *world, size_t owner);
 bool truth_is_lost(const struct world *world, size_t log, uint64_t index);
+/* Whether some later log of its region goes on without the entry. */
+bool truth_is_left(const struct world *world, size_t log, uint64_t index);
 /* The size up to which entries of a log may still be somewhere. */
 uint64_t truth_kept_size(const struct world *world, size_t log);
 /* A checkpoint of this size is about to be stored; it is, and may be shown. */

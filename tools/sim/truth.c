@@ -141,6 +141,18 @@ bool truth_is_lost(const struct world *world, size_t log, uint64_t index)
     return index >= world->truth->logs[log].lost_from;
 }
 
+bool truth_is_left(const struct world *world, size_t log, uint64_t index)
+{
+    const struct truth_log *of = &world->truth->logs[log];
+    for (size_t i = 0; i < world->truth->log_count; i++) {
+        const struct truth_log *life = &world->truth->logs[i];
+        if (life->owner == of->owner && life->continues && life->parts.incarnation > of->parts.incarnation &&
+            position_get(&life->basis, of->parts.region, of->parts.incarnation) <= index)
+            return true;
+    }
+    return false;
+}
+
 uint64_t truth_kept_size(const struct world *world, size_t log)
 {
     const struct truth_log *kept = &world->truth->logs[log];
@@ -197,14 +209,10 @@ static void take_place(struct world *world, const struct truth_log *log, uint64_
 
 /* --- Authority events --- */
 
-static size_t partition_named(const struct world *world, struct bytes name)
+static size_t partition_of(const struct world *world, const struct entry *entry)
 {
-    size_t partition = 0;
-    if (bytes_equal(name, bytes_of_string(CONTROL_ALL_PARTITIONS)))
-        return SIM_ALL_PARTITIONS;
-    while (partition < world->partition_count && !bytes_equal(name, bytes_of_string(world->partition_names[partition])))
-        partition++;
-    INVARIANT(partition < world->partition_count);
+    size_t partition = world_partition_numbered(world, entry->context, entry->partition);
+    INVARIANT(partition < SIM_NUMBERS);
     return partition;
 }
 
@@ -243,7 +251,7 @@ static void take_decision(struct world *world, struct node *node, struct truth_l
     }
     truth->decisions[truth->decision_count++] = decision;
     log->entries[entry->index].decision = decision;
-    log->entries[entry->index].partition = partition_named(world, entry->partition);
+    log->entries[entry->index].partition = partition_of(world, entry);
     world->counts.decisions[settled.settlement]++;
     clients_settled(world, settled.event_id);
     world_trace(world, node, "decided at %llu, under epoch %llu: entry %llu of %s is %s",
@@ -294,6 +302,30 @@ static void take_continued(struct world *world, struct node *node, struct truth_
     }
 }
 
+/* Overrides follow, with one entry that says why. */
+static void take_announcement(struct world *world, struct node *node, struct truth_log *log,
+                              const struct chain_entry *found)
+{
+    struct control_override parsed;
+    struct err err = {0};
+    if (control_override_parse(found->frame.payload, &parsed, &err) != 0)
+        world_fail(world, node, "entry %llu of %s does not say why overrides follow: %s",
+                   (unsigned long long)found->entry.index, log->origin, err.message);
+    else
+        log->overrides_announced = parsed.event_count;
+}
+
+static void take_override(struct node *node, struct truth_log *log, const struct entry *entry)
+{
+    if (log->overrides_announced == 0)
+        world_fail(node->world, node, "override %llu of %s is not announced", (unsigned long long)entry->index,
+                   log->origin);
+    else
+        log->overrides_announced--;
+    overriders_take(node, (size_t)(log - node->world->truth->logs), entry);
+    log->entries[entry->index].override = true;
+}
+
 /* Changes of homes, decisions, and definitions of contexts are written by the system here; each is what the codec
  * takes. */
 static void take_control(struct world *world, struct node *node, struct truth_log *log, const struct chain_entry *found)
@@ -304,6 +336,8 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     struct control_authority parsed;
     struct err err = {0};
     if (kind == CONTROL_CONTEXT_DEFINED) {
+        log->entries[entry->index].defines = true;
+        log->entries[entry->index].partition = partition_of(world, entry);
         definers_take(node, (size_t)(log - truth->logs), found);
         return;
     }
@@ -313,6 +347,10 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     }
     if (kind == CONTROL_LATE_SETTLED) {
         take_decision(world, node, log, found);
+        return;
+    }
+    if (kind == CONTROL_OVERRIDE_MADE) {
+        take_announcement(world, node, log, found);
         return;
     }
     if (kind == CONTROL_COMMAND_QUEUED || control_decides_command(kind))
@@ -325,7 +363,7 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     struct truth_change *change = sim_must(arena_alloc_zero(&world->arena, 1, sizeof(*change)));
     change->log = (size_t)(log - truth->logs);
     change->index = entry->index;
-    change->partition = partition_named(world, entry->partition);
+    change->partition = partition_of(world, entry);
     change->kind = kind;
     change->epoch = entry->epoch;
     change->time = entry->time;
@@ -338,6 +376,7 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
     }
     truth->changes[truth->change_count++] = change;
     log->entries[entry->index].change = change;
+    seizures_take(node, change, parsed.forced, parsed.reason);
     world->counts.changes[kind - CONTROL_AUTHORITY_RELEASED]++;
     struct buf basis;
     buf_init(&basis, CONTROL_BASIS_MAX_BYTES);
@@ -366,12 +405,14 @@ static void take_said(struct world *world, struct node *node, struct truth_log *
                    log->origin);
         return;
     }
-    kept->partition = partition_named(world, entry->partition);
+    kept->partition = partition_of(world, entry);
     kept->stream = clients_stream_number(entry->stream);
     kept->commutative = (entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0;
     if (kept->commutative && !(world->plan.multi_home && bytes_equal(entry->type, bytes_of_string(event_types[0]))))
         world_fail(world, node, "entry %llu of %s is commutative, and its type is not",
                    (unsigned long long)entry->index, log->origin);
+    if ((entry->flags & ENTRY_FLAG_OVERRIDE) != 0)
+        take_override(node, log, entry);
     take_cause(world, log, entry);
 }
 
@@ -436,6 +477,10 @@ static void grow(struct node *node, struct truth_log *log, const struct block *b
         world_fail(world, node, "the log of its owner %s breaks its chain: %s", log->origin, err.message);
         return;
     }
+    if (log->overrides_announced > 0)
+        world_fail(world, node, "%llu overrides that entries before %llu of %s announce do not follow",
+                   (unsigned long long)log->overrides_announced, (unsigned long long)log->chain.range.size,
+                   log->origin);
     for (uint64_t i = from; i < log->chain.range.size; i++) {
         merkle_range_append(&range, world->sha, &log->entries[i].leaf);
         log->entries[i].root = merkle_range_root(&range, world->sha);

@@ -12,7 +12,7 @@ enum { TRUTH_LOGS_MAX = REGION_LOGS_MAX, TRUTH_ENTRIES_MAX = 1 << 24 };
 struct truth_change {
     size_t log; /* where it is … */
     uint64_t index;
-    size_t partition; /* number, or SIM_ALL_PARTITIONS */
+    size_t partition; /* number */
     enum control_kind kind;
     uint64_t epoch;
     hlc time;
@@ -34,6 +34,8 @@ struct truth_entry {
     size_t partition;
     size_t stream;
     bool commutative;
+    bool override;
+    bool defines;                /* a context */
     const struct op *op;         /* NULL: a control event */
     struct truth_change *change; /* of an authority event */
     struct truth_decision *decision;
@@ -61,12 +63,13 @@ struct truth_log {
     struct origin parts;
     size_t owner; /* node */
     struct chain chain;
-    uint64_t lost_from;    /* entries from here on are lost; UINT64_MAX: none are */
-    bool told;             /* the range must be reported */
-    uint64_t signed_size;  /* the largest size of a checkpoint that was stored … */
-    uint64_t signing_size; /* … or that may be */
-    bool continues;        /* its first entry is there, and says so, … */
-    struct position basis; /* … of so much of earlier ones */
+    uint64_t lost_from;           /* entries from here on are lost; UINT64_MAX: none are */
+    bool told;                    /* the range must be reported */
+    uint64_t signed_size;         /* the largest size of a checkpoint that was stored … */
+    uint64_t signing_size;        /* … or that may be */
+    bool continues;               /* its first entry is there, and says so, … */
+    struct position basis;        /* … of so much of earlier ones */
+    uint64_t overrides_announced; /* that are still to come, in this block */
     struct truth_entry *entries;
     size_t capacity;
 };

@@ -29,6 +29,10 @@ const char *const fault_texts[FAULT_COUNT] = {
 
 const char *const event_types[SIM_TYPES] = {"Opened", "Deposited", "Withdrawn", "Renamed"};
 
+const char *const defined_names[SIM_DEFINED] = {"bank", "shop", "till"};
+
+/* --- Names and numbers --- */
+
 size_t world_node_named(const struct world *world, const char *region)
 {
     size_t node = 0;
@@ -40,6 +44,49 @@ size_t world_node_named(const struct world *world, const char *region)
 size_t world_first_home(const struct world *world, size_t partition)
 {
     return partition < world->node_count && partition != world->plan.outside ? partition : 0;
+}
+
+size_t world_next_partition(const struct world *world, size_t partition)
+{
+    size_t next = partition >= SIM_NUMBERS ? 0 : partition + 1;
+    if (next < SIM_SYSTEM_FIRST && next >= world->partition_count)
+        next = SIM_SYSTEM_FIRST;
+    return next < SIM_SYSTEM_ALL ? next : SIM_NUMBERS;
+}
+
+bool world_is_all(size_t partition)
+{
+    return partition == SIM_ALL_PARTITIONS || partition == SIM_SYSTEM_ALL;
+}
+
+size_t world_all_of(size_t partition)
+{
+    return partition < SIM_SYSTEM_FIRST ? SIM_ALL_PARTITIONS : SIM_SYSTEM_ALL;
+}
+
+struct bytes world_context_of(const struct world *world, size_t partition)
+{
+    return bytes_of_string(world->contexts[partition < SIM_SYSTEM_FIRST ? 0 : 1].name);
+}
+
+struct bytes world_partition_name(const struct world *world, size_t partition)
+{
+    if (world_is_all(partition))
+        return BYTES_LITERAL(CONTROL_ALL_PARTITIONS);
+    return bytes_of_string(partition < SIM_SYSTEM_FIRST ? world->partition_names[partition]
+                                                        : defined_names[partition - SIM_SYSTEM_FIRST]);
+}
+
+size_t world_partition_numbered(const struct world *world, struct bytes context, struct bytes name)
+{
+    bool system = bytes_equal(context, bytes_of_string(world->contexts[1].name));
+    size_t partition = world_next_partition(world, SIM_NUMBERS);
+    if (bytes_equal(name, BYTES_LITERAL(CONTROL_ALL_PARTITIONS)))
+        return system ? SIM_SYSTEM_ALL : SIM_ALL_PARTITIONS;
+    while (partition < SIM_NUMBERS &&
+           ((partition >= SIM_SYSTEM_FIRST) != system || !bytes_equal(name, world_partition_name(world, partition))))
+        partition = world_next_partition(world, partition);
+    return partition;
 }
 
 void *sim_must(void *memory)

@@ -84,13 +84,16 @@ static int print_failover(const struct tally_failover *failover, bool json, stru
 
 /* --- What is done --- */
 
-static int show(struct tally_client *client, const struct tally_change *change, const struct common *common,
+static int show(struct tally_client *client, const struct tally_change *change, const struct change_options *options,
                 struct err *err)
 {
+    const struct common *common = &options->common;
     struct tally_failover *failover = NULL;
     int rc = tally_failover(client, change, true, common->timeout_ms, &failover, err);
     if (rc == 0)
         rc = print_failover(failover, common->json, err);
+    if (rc == 0 && !common->json && options->partitions_from != NULL)
+        printf("%zu partitions would be seized, %d at a time\n", options->names.count, CHANGE_GROUP);
     if (rc == 0 && !common->json)
         puts("nothing was changed: this was a dry run");
     tally_failover_free(failover);
@@ -110,27 +113,55 @@ static void show_refused(struct tally_client *client, const struct tally_change 
     tally_failover_free(failover);
 }
 
+struct seizing {
+    const struct common *common;
+    struct tally_failover **last; /* the answer to the last command that succeeded */
+};
+
 /* One block of the log holds only so many changes: asks again until nothing remains. */
-static int seize(struct tally_client *client, const struct tally_change *change, const struct common *common,
-                 struct err *err)
+static int seize_group(struct tally_client *client, const struct tally_change *change, const void *context,
+                       uint64_t *changed, struct err *err)
 {
-    struct change_patience patience = change_patience(common->timeout_ms);
-    struct tally_failover *failover = NULL;
-    uint64_t total = 0;
+    const struct seizing *seizing = context;
+    struct change_patience patience = change_patience(seizing->common->timeout_ms);
     bool again = true;
     int rc = 0;
     while (again) {
-        tally_failover_free(failover);
-        failover = NULL;
-        rc = tally_failover(client, change, false, common->timeout_ms, &failover, err);
-        total += rc == 0 ? failover->result.changed : 0;
+        struct tally_failover *failover = NULL;
+        rc = tally_failover(client, change, false, seizing->common->timeout_ms, &failover, err);
+        if (rc == 0) {
+            tally_failover_free(*seizing->last);
+            *seizing->last = failover;
+            *changed += failover->result.changed;
+        }
         again = rc == 0 ? failover->result.remaining > 0 : change_again(&patience, rc, err);
     }
-    if (rc == 0) {
+    return rc;
+}
+
+/* All that the file names have another home already. */
+static int print_nothing_left(bool json, struct err *err)
+{
+    if (json)
+        return print_json(json_pack("{s:b,s:i}", "done", true, "seized", 0), err);
+    puts("nothing is left to be seized");
+    return 0;
+}
+
+static int seize(struct tally_client *client, const struct tally_change *change, const struct change_options *options,
+                 struct err *err)
+{
+    struct tally_failover *failover = NULL;
+    const struct seizing seizing = {.common = &options->common, .last = &failover};
+    uint64_t total = 0;
+    int rc = change_groups(client, change, options, "seized", seize_group, &seizing, &total, err);
+    if (rc == 0 && failover == NULL) {
+        rc = print_nothing_left(options->common.json, err);
+    } else if (rc == 0) {
         failover->result.changed = total;
-        rc = print_failover(failover, common->json, err);
+        rc = print_failover(failover, options->common.json, err);
     } else {
-        show_refused(client, change, common, total);
+        show_refused(client, change, &options->common, total);
     }
     tally_failover_free(failover);
     return rc;
@@ -139,17 +170,17 @@ static int seize(struct tally_client *client, const struct tally_change *change,
 static int carry_out(struct tally_client *client, const struct tally_change *change,
                      const struct change_options *options, struct err *err)
 {
-    return options->dry_run ? show(client, change, &options->common, err)
-                            : seize(client, change, &options->common, err);
+    return options->dry_run ? show(client, change, options, err) : seize(client, change, options, err);
 }
 
 static int run_failover(const struct command *command, int argc, char **argv)
 {
-    struct change_options change = {.common = {.timeout_ms = COMMON_TIMEOUT_MS}};
+    struct change_options change = {.common = {.timeout_ms = COMMON_TIMEOUT_MS}, .leaves = true};
     const struct option options[] = {
         {"from", "REGION", OPTION_TEXT, &change.region, "the region that is lost (required)"},
         {"dry-run", NULL, OPTION_FLAG, &change.dry_run, "show the evidence and change nothing"},
         OPTION_PARTITION(change),
+        OPTION_PARTITIONS_FROM(change),
         OPTION_ACTOR(change),
         OPTION_REASON(change),
         OPTION_FORCE(change),
@@ -175,6 +206,8 @@ const struct command command_failover = {
         "Examples:\n"
         "  tally failover bank --from eu --dry-run --server us.example:7401\n"
         "  tally failover bank --from eu --reason 'eu lost power' --server us.example:7401\n"
+        "  tally failover bank --from eu --partitions-from first-half.txt --reason 'eu lost power' --server "
+        "us.example:7401\n"
         "  tally homes bank --server us.example:7401",
     .connects = true,
     .run = run_failover,

@@ -6,18 +6,22 @@
 #include "commands.h"
 #include "output.h"
 
-/* One block of the log holds only so many changes: asks again until nothing remains. */
-static int hand_over(struct tally_client *client, const struct tally_change *change, uint64_t timeout_ms,
-                     struct tally_changed *ret, struct err *err)
+struct handing {
+    uint64_t timeout_ms;
+    struct tally_changed *last;
+};
+
+/* A part at a time is let go of: asks again until nothing remains. */
+static int hand_over(struct tally_client *client, const struct tally_change *change, const void *context,
+                     uint64_t *changed, struct err *err)
 {
-    struct change_patience patience = change_patience(timeout_ms);
-    uint64_t total = 0;
+    const struct handing *handing = context;
+    struct change_patience patience = change_patience(handing->timeout_ms);
     int rc = 0;
     do {
-        rc = tally_handover(client, change, timeout_ms, ret, err);
-        total += rc == 0 ? ret->changed : 0;
-    } while (rc == 0 ? ret->remaining > 0 : change_again(&patience, rc, err));
-    ret->changed = total;
+        rc = tally_handover(client, change, handing->timeout_ms, handing->last, err);
+        *changed += rc == 0 ? handing->last->changed : 0;
+    } while (rc == 0 ? handing->last->remaining > 0 : change_again(&patience, rc, err));
     return rc;
 }
 
@@ -27,6 +31,10 @@ static int print_changed(const struct tally_changed *changed, const struct chang
         return print_json(json_pack("{s:o,s:o,s:o}", "partitions", json_number(changed->changed), "to",
                                     json_cstring(options->region), "position", json_cstring(changed->position)),
                           err);
+    if (changed->position[0] == '\0') {
+        puts("nothing is left to be let go of");
+        return 0;
+    }
     printf("let go of %" PRIu64 " partition%s; ", changed->changed, changed->changed == 1 ? "" : "s");
     print_string(options->region);
     printf(" takes over as soon as it holds everything up to ");
@@ -39,7 +47,10 @@ static int carry_out(struct tally_client *client, const struct tally_change *cha
                      const struct change_options *options, struct err *err)
 {
     struct tally_changed changed = {0};
-    int rc = hand_over(client, change, options->common.timeout_ms, &changed, err);
+    const struct handing handing = {.timeout_ms = options->common.timeout_ms, .last = &changed};
+    uint64_t total = 0;
+    int rc = change_groups(client, change, options, "let go of", hand_over, &handing, &total, err);
+    changed.changed = total;
     return rc == 0 ? print_changed(&changed, options, err) : rc;
 }
 
@@ -49,6 +60,7 @@ static int run_handover(const struct command *command, int argc, char **argv)
     const struct option options[] = {
         {"to", "REGION", OPTION_TEXT, &change.region, "the new home (required)"},
         OPTION_PARTITION(change),
+        OPTION_PARTITIONS_FROM(change),
         OPTION_ACTOR(change),
         OPTION_REASON(change),
         OPTION_FORCE(change),
@@ -73,6 +85,7 @@ const struct command command_handover = {
         "Examples:\n"
         "  tally handover bank --to us --reason 'maintenance in eu'\n"
         "  tally handover bank --to us --partition DE --partition FR\n"
+        "  tally handover bank --to us --partitions-from moving.txt --reason 'half of them'\n"
         "  tally homes bank",
     .connects = true,
     .run = run_handover,

@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 
+#include "domain/control.h"
 #include "domain/residency.h"
 #include "log/scan.h"
-#include "log/segment.h"
 #include "projection/projection.h"
 
 struct walk {
@@ -17,7 +17,7 @@ struct walk {
     uint32_t index_log; /* … by this number */
 };
 
-static struct residency_violation *add_violation(struct residency_audit *audit, const char *where)
+struct residency_violation *residency_add(struct residency_audit *audit, const char *where)
 {
     static struct residency_violation spare;
     uint64_t at = audit->violation_count++;
@@ -30,7 +30,7 @@ static struct residency_violation *add_violation(struct residency_audit *audit, 
 static struct residency_violation *add_entry_violation(struct residency_audit *audit, const char *where,
                                                        const char *origin, const struct entry *entry)
 {
-    struct residency_violation *violation = add_violation(audit, where);
+    struct residency_violation *violation = residency_add(audit, where);
     violation->index = entry->index;
     copy_string(violation->origin, sizeof(violation->origin), origin);
     snprintf(violation->context, sizeof(violation->context), "%.*s", (int)entry->context.size_bytes,
@@ -47,6 +47,15 @@ static enum residency residency_here(const struct residency_audit *audit, const 
 {
     const struct region_config *region = &audit->config->region;
     return residency_of(residency_contexts(audit), bytes_of_string(region->region), entry);
+}
+
+/* A command that was queued for its home, which carries what its client said, of a context whose payloads may not be
+ * here: queued before the context named its regions, or by a region that lies. */
+static bool is_foreign_command(const struct residency_audit *audit, const struct entry *entry)
+{
+    const struct region_config *region = &audit->config->region;
+    return control_kind_of(entry) == CONTROL_COMMAND_QUEUED &&
+           !residency_allows(residency_contexts(audit), bytes_of_string(region->region), entry->context);
 }
 
 /* --- Index --- */
@@ -102,26 +111,34 @@ static struct residency_count *count_of(const struct walk *walk, const struct en
     return &walk->log->unknown;
 }
 
+static int add_stored(const struct walk *walk, const char *where, const struct entry *entry, struct err *err)
+{
+    struct residency_violation *violation = add_entry_violation(walk->audit, where, walk->log->origin, entry);
+    violation->offset = walk->block->offset;
+    return disk_join(violation->path, walk->folder, walk->block->segment, err);
+}
+
+static int see_control(const struct walk *walk, const struct frame *frame, const struct entry *entry, struct err *err)
+{
+    walk->log->control++;
+    walk->log->queued += control_kind_of(entry) == CONTROL_COMMAND_QUEUED;
+    return frame->has_payload && is_foreign_command(walk->audit, entry) ? add_stored(walk, "queued command", entry, err)
+                                                                        : 0;
+}
+
 static int see_entry(struct walk *walk, const struct frame *frame, const struct entry *entry, struct err *err)
 {
     enum residency residency = residency_here(walk->audit, entry);
     struct residency_count *count = count_of(walk, entry);
-    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0 && residency == RESIDENCY_HELD) {
-        walk->log->control++;
-        return 0;
-    }
+    if ((entry->flags & ENTRY_FLAG_CONTROL) != 0 && residency == RESIDENCY_HELD)
+        return see_control(walk, frame, entry, err);
     count->entries++;
     count->held += frame->has_payload;
     count->withheld += !frame->has_payload;
     count->missing += !frame->has_payload && residency == RESIDENCY_HELD;
     if (residency == RESIDENCY_HELD)
         return 0;
-    int code = 0;
-    if (frame->has_payload) {
-        struct residency_violation *violation = add_entry_violation(walk->audit, "segment", walk->log->origin, entry);
-        violation->offset = walk->block->offset;
-        code = disk_join(violation->path, walk->folder, walk->block->segment, err);
-    }
+    int code = frame->has_payload ? add_stored(walk, "segment", entry, err) : 0;
     return code == 0 ? look_up(walk, entry, err) : code;
 }
 
@@ -157,85 +174,20 @@ static int audit_log(struct residency_audit *audit, const struct datadir_log *lo
     return code == 0 ? scan_log(disk_posix(), log->folder, NULL, see_block, &walk, &result, err) : code;
 }
 
-/* --- Loose files --- */
+/* --- Blocks that are in no log --- */
 
-static void see_loose_block(struct residency_audit *audit, const char *path, uint64_t offset, struct bytes elements)
+void residency_see_block(struct residency_audit *audit, const char *path, uint64_t offset, struct bytes elements)
 {
     struct frame frame;
     struct entry entry;
     while (frame_next_entry(&elements, &frame, &entry, NULL) == 0) {
-        if (!frame.has_payload || residency_here(audit, &entry) == RESIDENCY_HELD)
+        if (!frame.has_payload ||
+            (residency_here(audit, &entry) == RESIDENCY_HELD && !is_foreign_command(audit, &entry)))
             continue;
         struct residency_violation *violation = add_entry_violation(audit, "loose file", "", &entry);
         violation->offset = offset;
         copy_string(violation->path, sizeof(violation->path), path);
     }
-}
-
-/* Every whole block, wherever one may start. */
-static int audit_loose(struct residency_audit *audit, const char *path, struct err *err)
-{
-    struct disk_file *file = NULL;
-    struct segment_walk walk;
-    int code = disk_open(disk_posix(), path, DISK_READ, &file, err);
-    if (code != 0)
-        return code;
-    code = segment_walk_init(&walk, file, err);
-    if (code != 0) {
-        disk_close(file);
-        return code;
-    }
-    walk.offset = 0;
-    audit->loose_count++;
-    while (code == 0 && walk.offset < walk.file_size) {
-        uint64_t offset = walk.offset;
-        struct block_header header;
-        struct bytes block;
-        code = segment_walk_header(&walk, &header, err);
-        walk.offset = offset;
-        if (code == 0)
-            code = segment_walk_next(&walk, header.log_id, &header, &block, err);
-        if (code == 0)
-            see_loose_block(audit, path, offset,
-                            bytes_of(block.data + BLOCK_HEADER_BYTES, block.size_bytes - BLOCK_HEADER_BYTES));
-        else if (code == ERR_END || code == ERR_CORRUPT)
-            walk.offset = offset + BLOCK_ALIGNMENT_BYTES;
-        code = code == ERR_END || code == ERR_CORRUPT ? 0 : code;
-    }
-    segment_walk_free(&walk);
-    disk_close(file);
-    return code;
-}
-
-struct loose {
-    struct residency_audit *audit;
-    const char *folder;
-    const char *part; /* of the name */
-    struct err *err;
-};
-
-static int see_loose(void *context, const char *name, bool is_dir)
-{
-    const struct loose *loose = context;
-    char path[DISK_PATH_MAX_BYTES];
-    if (is_dir || strstr(name, loose->part) == NULL)
-        return 0;
-    int code = disk_join(path, loose->folder, name, loose->err);
-    return code == 0 ? audit_loose(loose->audit, path, loose->err) : code;
-}
-
-static int audit_folder(struct residency_audit *audit, const char *folder, const char *part, struct err *err)
-{
-    struct loose loose = {.audit = audit, .folder = folder, .part = part, .err = err};
-    int code = disk_list(disk_posix(), folder, see_loose, &loose, err);
-    return code == ERR_NOT_FOUND ? 0 : code;
-}
-
-static int audit_evidence(struct residency_audit *audit, struct err *err)
-{
-    char folder[DISK_PATH_MAX_BYTES];
-    int code = disk_join(folder, audit->data, "evidence", err);
-    return code == 0 ? audit_folder(audit, folder, ".damaged.", err) : code;
 }
 
 /* --- Projections --- */
@@ -250,7 +202,7 @@ static int check_sql(struct residency_audit *audit, const char *path, struct byt
     while (code == 0 && (context = projection_spec_next_payload_context(spec, &at)) != NULL) {
         if (residency_allows(residency_contexts(audit), bytes_of_string(region->region), bytes_of_string(context)))
             continue;
-        struct residency_violation *violation = add_violation(audit, "projection");
+        struct residency_violation *violation = residency_add(audit, "projection");
         copy_string(violation->path, sizeof(violation->path), path);
         copy_string(violation->context, sizeof(violation->context), context);
     }
@@ -263,6 +215,19 @@ struct projections {
     const char *folder;
     struct err *err;
 };
+
+/* The rows of one that names a database lie in PostgreSQL. */
+static int see_database(struct residency_audit *audit, const char *folder, struct err *err)
+{
+    char path[DISK_PATH_MAX_BYTES];
+    uint32_t mode = 0;
+    int code = disk_join(path, folder, "database", err);
+    if (code != 0)
+        return code;
+    code = disk_mode(disk_posix(), path, &mode, err);
+    audit->elsewhere_count += code == 0;
+    return code == ERR_NOT_FOUND ? 0 : code;
+}
 
 static int see_projection(void *context, const char *name, bool is_dir)
 {
@@ -284,6 +249,8 @@ static int see_projection(void *context, const char *name, bool is_dir)
     if (code == 0)
         code = check_sql(audit, path, buf_bytes(&sql), projections->err);
     if (code == 0)
+        code = see_database(audit, folder, projections->err);
+    if (code == 0)
         copy_string(audit->projections[audit->projection_count++], sizeof(audit->projections[0]), name);
     buf_free(&sql);
     return code;
@@ -304,12 +271,9 @@ int residency_audit_run(struct residency_audit *audit, struct err *err)
     struct datadir_log logs[DATADIR_LOGS_MAX];
     size_t count = 0;
     int code = datadir_logs(audit->data, logs, &count, err);
-    for (size_t i = 0; code == 0 && i < count; i++) {
+    for (size_t i = 0; code == 0 && i < count; i++)
         code = audit_log(audit, &logs[i], err);
-        if (code == 0)
-            code = audit_folder(audit, logs[i].folder, ".mend", err);
-    }
     if (code == 0)
-        code = audit_evidence(audit, err);
-    return code == 0 ? audit_projections(audit, err) : code;
+        code = audit_projections(audit, err);
+    return code == 0 ? residency_audit_files(audit, err) : code;
 }

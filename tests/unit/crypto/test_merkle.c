@@ -39,6 +39,17 @@ Test(merkle, the_published_constants_come_out)
     cr_assert(hash_equal(&got, &expected), "empty root");
 }
 
+Test(merkle, two_leaves_at_once_are_what_each_is_alone)
+{
+    const struct bytes entries[] = {BYTES_LITERAL("L123456"), bytes_of(NULL, 0)};
+    struct hash got[2];
+    merkle_two_leaves(sha, entries, got);
+    for (size_t i = 0; i < 2; i++) {
+        struct hash expected = merkle_leaf(sha, entries[i]);
+        cr_assert(hash_equal(&got[i], &expected), "%zu", i);
+    }
+}
+
 Test(merkle, a_node_is_no_leaf_of_the_same_bytes)
 {
     struct hash a = merkle_leaf(sha, BYTES_LITERAL("a"));

@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 
+#include "crypto/merkle.h"
 #include "support.h"
 
 static uint8_t long_text[5000];
@@ -300,6 +301,31 @@ Test(entry_hashes, commitment_depends_on_salt_size_and_payload)
     struct hash salted = entry_payload_commitment(sha, salt, BYTES_LITERAL("ab"));
     cr_assert_not(hash_equal(&first, &longer));
     cr_assert_not(hash_equal(&first, &salted));
+    sha256_free(sha);
+}
+
+Test(entry_hashes, two_at_once_are_what_each_is_alone)
+{
+    struct sha256 *sha = sha256_new();
+    struct entry entry = sample_entry();
+    static uint8_t payload[5000];
+    memset(payload, 7, sizeof(payload));
+    const uint8_t salt[ENTRY_SALT_SIZE] = {1, 2, 3};
+    const size_t sizes[] = {0, 1, 17, 18, 256, 1000, 5000};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct bytes said = bytes_of(payload, sizes[i]);
+        struct bytes encoded = bytes_of(payload, 150 + i);
+        struct hash expected = entry_payload_commitment(sha, salt, said);
+        struct hash leaf = merkle_leaf(sha, encoded);
+        struct hash commitment = {{0}};
+        uint64_t fingerprint = entry_fingerprint_and_commitment(sha, &entry, salt, said, &commitment);
+        cr_assert_eq(fingerprint, entry_fingerprint(sha, &entry, said));
+        cr_assert(hash_equal(&commitment, &expected));
+        commitment = (struct hash){{0}};
+        struct hash got = entry_leaf_and_commitment(sha, encoded, salt, said, &commitment);
+        cr_assert(hash_equal(&got, &leaf));
+        cr_assert(hash_equal(&commitment, &expected));
+    }
     sha256_free(sha);
 }
 

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "base/mem.h"
+#include "crypto/merkle.h"
 #include "entry/wire.h"
 #include "support.h"
 
@@ -208,6 +209,39 @@ Test(frame, payload_must_match_size_and_commitment)
     cr_assert_eq(frame_check_payload(sha, &frame, &entry, &err), ERR_CORRUPT);
     frame.has_payload = false;
     cr_assert_eq(frame_check_payload(sha, &frame, &entry, NULL), 0);
+    sha256_free(sha);
+}
+
+Test(frame, payload_is_checked_the_same_while_the_leaf_is_hashed)
+{
+    struct sha256 *sha = sha256_new();
+    struct entry entry = sample_entry();
+    struct frame frame = sample_frame();
+    struct buf encoded;
+    frame.entry = encode_sample(&entry, &encoded);
+    entry.payload_size_bytes = frame.payload.size_bytes;
+    entry.payload_commitment = entry_payload_commitment(sha, frame.salt, frame.payload);
+    const struct hash expected = merkle_leaf(sha, frame.entry);
+    const struct hash untouched = {{1}};
+    struct hash leaf = untouched;
+    struct err err = {0};
+    cr_assert_eq(frame_check_and_hash(sha, &frame, &entry, &leaf, NULL), 0);
+    cr_assert(hash_equal(&leaf, &expected));
+
+    struct frame wrong[] = {frame, frame, frame};
+    wrong[0].payload = BYTES_LITERAL("hello World");
+    wrong[1].payload = BYTES_LITERAL("hello worl");
+    wrong[2].salt[0] ^= 1;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        leaf = untouched;
+        cr_assert_eq(frame_check_and_hash(sha, &wrong[i], &entry, &leaf, &err), ERR_CORRUPT, "%zu", i);
+        cr_assert(strstr(err.message, "300") != NULL, "%s", err.message);
+        cr_assert(hash_equal(&leaf, &untouched));
+    }
+    frame.has_payload = false;
+    cr_assert_eq(frame_check_and_hash(sha, &frame, &entry, &leaf, NULL), 0);
+    cr_assert(hash_equal(&leaf, &expected));
+    buf_free(&encoded);
     sha256_free(sha);
 }
 

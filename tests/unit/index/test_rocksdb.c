@@ -49,6 +49,36 @@ Test(rocksdb, reopening_keeps_what_was_applied)
     index_close(index);
 }
 
+struct seen_records {
+    size_t count;
+    bool found;
+    int code;
+};
+
+static int see_record(void *context, struct bytes key, struct bytes value, struct err *err)
+{
+    struct seen_records *seen = context;
+    (void)err;
+    seen->count++;
+    seen->found = seen->found || memmem(key.data, key.size_bytes, "order-1", 7) != NULL ||
+                  memmem(value.data, value.size_bytes, "order-1", 7) != NULL;
+    return seen->code;
+}
+
+Test(rocksdb, every_record_that_is_in_files_is_visited)
+{
+    struct seen_records all = {0};
+    struct seen_records first = {.code = ERR_BUSY};
+    struct index *index = open_rocksdb(folder);
+    apply_one(index, number(index, "c/a/1"), "order-1", 5, 7);
+    cr_assert_eq(index_flush(index, NULL), 0);
+    cr_assert_eq(index_records(index, see_record, &all, NULL), 0);
+    cr_assert(all.found, "of %zu", all.count);
+    cr_assert_eq(index_records(index, see_record, &first, NULL), ERR_BUSY);
+    cr_assert_eq(first.count, 1);
+    index_close(index);
+}
+
 Test(rocksdb, an_id_keeps_its_first_place_over_a_reopening)
 {
     struct index *index = open_rocksdb(folder);

@@ -237,6 +237,48 @@ Test(segment, a_walk_tells_a_bad_block_from_a_foreign_one)
     disk_close(file);
 }
 
+Test(segment, a_walk_reads_blocks_into_memory_of_their_own)
+{
+    struct block *blocks[] = {make_block(&f, 2, 10), make_block(&f, 3, 6000)};
+    struct segment_walk walk;
+    struct disk_file *file = walk_over(&walk, blocks, 2);
+    struct block *read = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(segment_walk_block(&walk, f.chain.log_id, &read, NULL), 0);
+        cr_assert(bytes_equal(block_bytes(read), block_bytes(blocks[i])));
+        cr_assert_eq(read->first_index, blocks[i]->first_index);
+        cr_assert_eq(read->entry_count, blocks[i]->entry_count);
+        cr_assert_eq(read->padded_size_bytes, blocks[i]->padded_size_bytes);
+        block_release(read);
+        block_release(blocks[i]);
+    }
+    cr_assert_eq(segment_walk_block(&walk, f.chain.log_id, &read, NULL), ERR_END);
+    segment_walk_free(&walk);
+    disk_close(file);
+}
+
+Test(segment, a_walk_that_reads_blocks_refuses_what_is_none)
+{
+    struct block *block = make_block(&f, 2, 10);
+    struct segment_walk walk;
+    struct disk_file *file = walk_over(&walk, &block, 1);
+    struct block *read = NULL;
+    const uint8_t other[ENTRY_LOG_ID_SIZE] = {1};
+    cr_assert_eq(segment_walk_block(&walk, other, &read, NULL), ERR_MISMATCH);
+    for (uint64_t at = 1; at <= 2; at++) {
+        mem_fail_at(at);
+        cr_assert_eq(segment_walk_block(&walk, f.chain.log_id, &read, NULL), ERR_NO_MEMORY);
+    }
+    mem_fail_at(0);
+    flip_byte(log_path(&f, "file"), LOG_SEGMENT_HEADER_BYTES + 50);
+    cr_assert_eq(segment_walk_block(&walk, f.chain.log_id, &read, NULL), ERR_CORRUPT);
+    cr_assert_eq(walk.offset, LOG_SEGMENT_HEADER_BYTES);
+    cr_assert_null(read);
+    block_release(block);
+    segment_walk_free(&walk);
+    disk_close(file);
+}
+
 Test(segment, search_finds_a_whole_block_behind_a_bad_one)
 {
     struct block *blocks[] = {make_block(&f, 2, 10), make_block(&f, 3, 6000), make_block(&f, 1, 10)};

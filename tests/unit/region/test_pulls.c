@@ -344,6 +344,59 @@ Test(pulls, a_pull_that_fails_again_and_again_waits_longer_each_time)
     site_free(eu);
 }
 
+/* The pull of us's log at eu fails, because us cannot be reached. */
+static void fail_pull(struct site *eu)
+{
+    struct err err = {0};
+    (void)err_set(&err, ERR_UNAVAILABLE, "us cannot be reached");
+    site_step(eu, (struct region_event){.type = REGION_PULL_CLOSED,
+                                        .peer = site_peer(eu, "us"),
+                                        .log = site_log_number(eu, "us"),
+                                        .err = &err});
+}
+
+Test(pulls, why_a_pull_failed_is_said_until_one_is_open_again)
+{
+    struct site *us = source(1);
+    struct site *eu = site_accepting("us ap");
+    site_meet(eu, us);
+    const struct region_log *log = eu->region->logs[site_log_number(eu, "us")];
+    fail_pull(eu);
+    cr_assert_str_eq(log->detail, "pull from us: us cannot be reached");
+    site_hello(eu, "us", NULL, 0);
+    site_tick(eu, REGION_BACKOFF_FIRST_US - 1);
+    cr_assert_str_eq(log->detail, "pull from us: us cannot be reached", "it is not pulled yet");
+    site_tick(eu, 1);
+    cr_assert_eq(site_count(eu, REGION_OPEN_PULL), 1);
+    cr_assert_str_eq(log->detail, "", "although us has nothing new to send");
+    site_free(us);
+    site_free(eu);
+}
+
+Test(pulls, what_a_source_sent_wrong_is_said_until_a_good_block_came)
+{
+    struct site *us = source(1);
+    struct site *eu = site_accepting("us ap");
+    site_meet(eu, us);
+    const struct region_log *log = eu->region->logs[site_log_number(eu, "us")];
+    struct block *bad = spoiled(us->logs[0].blocks[0]);
+    send_block(eu, "us", bad);
+    block_release(bad);
+    cr_assert(strncmp(log->detail, "peer us: ", 9) == 0, "%s", log->detail);
+    site_step(eu, (struct region_event){
+                      .type = REGION_PULL_CLOSED, .peer = site_peer(eu, "us"), .log = site_log_number(eu, "us")});
+    site_hello(eu, "us", NULL, 0);
+    site_tick(eu, eu->region->config.limits.penalty_us);
+    site_hello(eu, "us", NULL, 0);
+    site_tick(eu, 1);
+    cr_assert(is_pulling_from(eu, "us"));
+    cr_assert(strncmp(log->detail, "peer us: ", 9) == 0, "%s", log->detail);
+    send_block(eu, "us", us->logs[0].blocks[0]);
+    cr_assert_str_eq(log->detail, "");
+    site_free(us);
+    site_free(eu);
+}
+
 /* --- Sources --- */
 
 /* ap says that it holds this much of us's log. */

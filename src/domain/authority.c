@@ -452,6 +452,7 @@ int authority_now(const struct authority_table *table, struct bytes context, str
         now.epoch = claim->epoch;
         now.incarnation = claim->incarnation;
         now.index = claim->index;
+        now.time = claim->time;
         now.unfenced = claim->unfenced;
     }
     const struct release *release = find_release(&history, history.own, NULL, now.epoch, now.region);

@@ -119,6 +119,7 @@ struct authority_now {
     uint64_t epoch;
     uint64_t incarnation; /* of the log with the change that began the epoch, and its place there; … */
     uint64_t index;       /* … 0 and 0 when the context gave the home */
+    hlc time;             /* of that change; 0 when the context gave the home */
     bool released;
     bool unfenced; /* begun by a seizure whose home accepts without a lease */
     const char *successor;

@@ -121,6 +121,15 @@ bool projection_db_wants(const struct projection_db *db, const struct entry *ent
     return false;
 }
 
+bool projection_db_names(const struct projection_db *db, struct bytes context)
+{
+    for (size_t i = 0; i < db->spec->section_count; i++) {
+        if (bytes_equal(bytes_of_string(db->spec->sections[i].context), context))
+            return true;
+    }
+    return false;
+}
+
 bool projection_db_tells_apart(const struct projection_db *db, const struct entry *entry)
 {
     static const char *const spoken_of[] = {":time_ms", ":origin", ":position"};

@@ -167,7 +167,9 @@ static bool is_of_system(const struct authority_event *event)
 static bool is_concerned(const struct generation *generation, const struct authority_event *event,
                          const struct entry *entry)
 {
-    return projection_db_wants(generation->db, entry) &&
+    bool decided_by_id = standing_asked(&generation->ahead, entry) || standing_asked(&generation->table, entry);
+    return (projection_db_wants(generation->db, entry) ||
+            (decided_by_id && projection_db_names(generation->db, entry->context))) &&
            (is_of_system(event) || authority_concerns(&generation->ahead, event, entry));
 }
 
@@ -217,7 +219,8 @@ static int search_block(const struct generation *generation, const struct author
             finding->what = late ? "late, which had its effect" : "effective, which was left out as late";
         else if (!late &&
                  standing_asked(&generation->ahead, &item.entry) != standing_asked(&generation->table, &item.entry))
-            finding->what = "one that any region may accept, and whether its id stands was not asked";
+            finding->what =
+                "of a context where any region may accept some types, and whether its id stands was not asked";
         finding->found = finding->what != NULL;
         finding->index = item.entry.index;
     }
@@ -323,9 +326,9 @@ static int apply_item(struct step *step, const struct item *item, bool learn, st
     struct generation *generation = step->generation;
     char note[PROJECTION_NOTE_MAX_BYTES + 1] = "";
     enum standing standing = STANDING_RUNS;
-    bool effective =
-        projection_db_wants(generation->db, &item->entry) && !is_late(&generation->table, &item->entry, &step->origin);
-    bool asked = effective && standing_asked(&generation->table, &item->entry);
+    bool late = is_late(&generation->table, &item->entry, &step->origin);
+    bool asked = !late && standing_asked(&generation->table, &item->entry) &&
+                 projection_db_names(generation->db, item->entry.context);
     int code = asked ? standing_decide(step, item, &standing, note, err) : 0;
     if (code == 0 && standing == STANDING_CONFLICT)
         return stop_at_id(step, item, err);
@@ -338,7 +341,7 @@ static int apply_item(struct step *step, const struct item *item, bool learn, st
                                      .entry = &item->entry,
                                      .payload = item->frame.payload,
                                      .has_payload = item->frame.has_payload,
-                                     .late = !effective || standing != STANDING_RUNS};
+                                     .late = late || standing != STANDING_RUNS};
     struct projection_authority row = row_of(step, item);
     code = projection_db_apply(generation->db, &event, err);
     if (code == 0 && asked && standing != STANDING_NOT)

@@ -128,6 +128,8 @@ void projection_db_rollback(struct projection_db *db);
 bool projection_db_unsure(const struct projection_db *db);
 /* Whether some section has statements for the entry; never for a control event. */
 bool projection_db_wants(const struct projection_db *db, const struct entry *entry);
+/* Whether some section is of the context, whatever its type. */
+bool projection_db_names(const struct projection_db *db, struct bytes context);
 /* Whether some section that has statements for the entry speaks of :time_ms, :origin or :position, be it in a comment:
  * two entries that say the same may then have different effects. */
 bool projection_db_tells_apart(const struct projection_db *db, const struct entry *entry);

@@ -36,8 +36,8 @@ _Static_assert(2 * (NUMBER_DIGITS + 1) + ENTRY_ORIGIN_MAX_BYTES <= PROJECTION_NO
 
 bool standing_asked(const struct authority_table *table, const struct entry *entry)
 {
-    return context_accepts_anywhere(context_find(table->contexts, entry->context), entry->type) &&
-           !PLANTED(commutative_each_time);
+    return (entry->flags & ENTRY_FLAG_CONTROL) == 0 &&
+           context_frees_more(context_find(table->contexts, entry->context), NULL) && !PLANTED(commutative_each_time);
 }
 
 static bool precedes(const struct standing_entry *a, const struct standing_entry *b)

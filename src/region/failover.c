@@ -4,8 +4,9 @@
  * The checks: this region may hold the context's payloads, and accepts; the lost one does not answer; the other
  * survivors do; what anybody within reach holds of its logs is here; the index has applied it; a signature covers it;
  * enough copies were looked at to hold whatever was acknowledged; what may be missing is within the context's recovery
- * point; the lost region's lease has ended, and a new one can be had (lease.h); no clock is wrong; no certificate has
- * expired; and, as the caller says, projections are not behind. */
+ * point; the lost region's lease has ended, and a new one can be had (lease.h); no clock is wrong; a home of the
+ * context was changed not too long ago; no certificate has expired; and, as the caller says, projections are not
+ * behind. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -338,6 +339,32 @@ static void check_clock(const struct region *region, struct region_failover_repo
     add_check(report, "clock", true, "no log is ahead of the wall clock here");
 }
 
+/* A drill of a failover, or a planned move, is in the logs: the last change of a home of the context. What nobody has
+ * tried for a year may not work today. */
+static void check_drill(const struct region *region, struct bytes context, struct region_failover_report *report)
+{
+    static const uint64_t DAY_MS = UINT64_C(24) * 60 * 60 * 1000;
+    const struct authority_table *table = &region->homes.authority;
+    uint64_t bound_ms = region->config.drill_max_age_us / 1000;
+    uint64_t here_ms = region->now.wall_us / 1000;
+    uint64_t last_ms = 0;
+    struct bytes partition;
+    size_t at = 0;
+    while (authority_partition_next(table, context, &at, &partition)) {
+        struct authority_now now;
+        if (authority_now(table, context, partition, &now, NULL) == 0 && hlc_unix_ms(now.time) > last_ms)
+            last_ms = hlc_unix_ms(now.time);
+    }
+    uint64_t age_ms = here_ms > last_ms ? here_ms - last_ms : 0;
+    bool ok = bound_ms == 0 || (last_ms != 0 && age_ms <= bound_ms);
+    if (last_ms == 0)
+        add_check(report, "drill", ok, "no home of the context was ever changed%s",
+                  ok ? "" : ", by a drill or otherwise, and drill_max_age_days of this region asks for it");
+    else
+        add_check(report, "drill", ok, "a home of the context was last changed %llu days ago%s",
+                  (unsigned long long)(age_ms / DAY_MS), ok ? "" : ": longer than drill_max_age_days of this region");
+}
+
 /* A region that shuts everybody out within the hour is no new home. And one whose certificate has ended is not lost: it
  * is silent because nobody can connect, and comes back with everything when the certificate is replaced. What peers'
  * certificates are is what they said themselves, when they were last heard of. */
@@ -367,7 +394,7 @@ static void check_certificate(const struct region *region, struct region_failove
 void failover_add_projections(struct region_failover_report *report, const char *behind)
 {
     if (behind == NULL)
-        add_check(report, "projections", true, "no projection here has failed or is being rebuilt");
+        add_check(report, "projections", true, "no projection here has failed, is being rebuilt or is far behind");
     else
         add_check(report, "projections", false, "%s", behind);
 }
@@ -448,6 +475,7 @@ int region_failover_report(const struct region *region, struct bytes context, co
     check_recovery_point(&found->promises, ret);
     check_lease(region, found, ret);
     check_clock(region, ret);
+    check_drill(region, context, ret);
     check_certificate(region, ret);
     return 0;
 }

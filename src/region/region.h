@@ -270,9 +270,11 @@ struct region_config {
     uint64_t checkpoint_interval_us;     /* sign at most this often */
     uint64_t hello_interval_us;          /* heartbeat */
     uint64_t peer_timeout_us;            /* a peer not heard of for this long is down */
-    bool fresh;                          /* the incarnation was begun just now: nobody can hold anything of it */
-    bool restored;              /* from a backup: what was signed after it is not remembered, so its log ends */
-    bool accept_isolated;       /* with no peer reachable, begin a new incarnation instead of waiting … */
+    uint64_t
+        drill_max_age_us; /* a context whose homes did not change for this long has not been drilled; 0: no bound */
+    bool fresh;           /* the incarnation was begun just now: nobody can hold anything of it */
+    bool restored;        /* from a backup: what was signed after it is not remembered, so its log ends */
+    bool accept_isolated; /* with no peer reachable, begin a new incarnation instead of waiting … */
     uint64_t isolation_wait_us; /* … this long after the start */
     struct region_limits limits;
 };

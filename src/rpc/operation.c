@@ -51,6 +51,34 @@ void operation_decide(struct rpc_backend *backend, struct rpc_append *append)
     INVARIANT(sem_destroy(&decided) == 0);
 }
 
+/* Entries that are here and that the projection has not seen. */
+static uint64_t entries_behind(struct rpc_backend *backend, const struct rpc_projection *projection)
+{
+    uint64_t behind = 0;
+    size_t count = backend->ops->log_count(backend);
+    for (size_t i = 0; i < count; i++) {
+        const struct log *log = backend->ops->log_at(backend, i);
+        struct origin origin;
+        if (log == NULL || origin_parse(log_origin(log), &origin, NULL) != 0)
+            continue;
+        uint64_t seen = position_get(&projection->position, origin.region, origin.incarnation);
+        uint64_t here = log_durable_size(log);
+        behind += here > seen ? here - seen : 0;
+    }
+    return behind;
+}
+
+/* Why a projection is not to be relied on, "" if it is. */
+static void say_if_behind(struct rpc_backend *backend, const struct rpc_projection *projection, char *out, size_t size)
+{
+    uint64_t behind = entries_behind(backend, projection);
+    out[0] = '\0';
+    if (strcmp(projection->state, "live") != 0)
+        snprintf(out, size, "projection %s is %.100s", projection->name, projection->state);
+    else if (behind > PROJECTION_BEHIND_MAX)
+        snprintf(out, size, "projection %s is %llu entries behind", projection->name, (unsigned long long)behind);
+}
+
 int operation_projections_behind(struct rpc_backend *backend, struct arena *arena, const char **ret, struct err *err)
 {
     struct rpc_projection *projections = arena_alloc_zero(arena, RPC_PROJECTIONS_MAX, sizeof(*projections));
@@ -61,9 +89,11 @@ int operation_projections_behind(struct rpc_backend *backend, struct arena *aren
         return err_no_memory(err, "the projections");
     int code = backend->ops->projection_list(backend, projections, &count, err);
     for (size_t i = 0; code == 0 && i < count && used < REGION_CHECK_DETAIL_MAX_BYTES; i++) {
-        if (strcmp(projections[i].state, "live") != 0)
-            used += (size_t)snprintf(text + used, REGION_CHECK_DETAIL_MAX_BYTES - used, "%sprojection %s is %.100s",
-                                     used == 0 ? "" : "; ", projections[i].name, projections[i].state);
+        char why[256];
+        say_if_behind(backend, &projections[i], why, sizeof(why));
+        if (why[0] != '\0')
+            used +=
+                (size_t)snprintf(text + used, REGION_CHECK_DETAIL_MAX_BYTES - used, "%s%s", used == 0 ? "" : "; ", why);
     }
     if (code == 0)
         *ret = used == 0 ? NULL : text;

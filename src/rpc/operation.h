@@ -14,6 +14,9 @@ int operation_run(struct call *call, const ProtobufCMessageDescriptor *type, ope
  * could not be submitted, is in append->command. Any thread. */
 void operation_decide(struct rpc_backend *backend, struct rpc_append *append);
 
+/* A live projection may be so many entries behind what is here: a second's work or less. */
+enum { PROJECTION_BEHIND_MAX = 100000 };
+
 /* Says which projections a failover here would leave behind, in a text of the arena; *ret NULL: none. */
 int operation_projections_behind(struct rpc_backend *backend, struct arena *arena, const char **ret,
                                  struct err *err) MUST_USE;

@@ -18,7 +18,13 @@
 #include "server/config_witnesses.h"
 #include "server/keys.h"
 
-enum { CONFIG_MAX_BYTES = 1024 * 1024, TEXT_MAX = 1023, INTERVAL_MIN_MS = 10, INTERVAL_MAX_MS = 3600 * 1000 };
+enum {
+    CONFIG_MAX_BYTES = 1024 * 1024,
+    TEXT_MAX = 1023,
+    INTERVAL_MIN_MS = 10,
+    INTERVAL_MAX_MS = 3600 * 1000,
+    DRILL_MAX_DAYS = 3650
+};
 
 struct file_peer {
     char *region;
@@ -44,6 +50,7 @@ struct config_file {
     uint64_t *checkpoint_interval_ms;
     uint64_t *hello_interval_ms;
     uint64_t *peer_timeout_ms;
+    uint64_t *drill_max_age_days;
     uint64_t *segment_size_bytes;
     char *system_home;
     char *when_isolated;
@@ -96,6 +103,7 @@ static const cyaml_schema_field_t top_fields[] = {
     NUMBER("checkpoint_interval_ms", checkpoint_interval_ms),
     NUMBER("hello_interval_ms", hello_interval_ms),
     NUMBER("peer_timeout_ms", peer_timeout_ms),
+    NUMBER("drill_max_age_days", drill_max_age_days),
     NUMBER("segment_size_bytes", segment_size_bytes),
     CYAML_FIELD_STRING_PTR("when_isolated", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, when_isolated,
                            1, TEXT_MAX),
@@ -292,6 +300,7 @@ static int take_numbers(struct server_config *config, const struct config_file *
     uint64_t checkpoint_ms = 0;
     uint64_t hello_ms = 0;
     uint64_t timeout_ms = 0;
+    uint64_t drill_days = 0;
     int code = take_number(file->checkpoint_interval_ms, 1000, INTERVAL_MIN_MS, INTERVAL_MAX_MS,
                            "checkpoint_interval_ms", &checkpoint_ms, err);
     if (code == 0)
@@ -305,11 +314,14 @@ static int take_numbers(struct server_config *config, const struct config_file *
                            LOG_SEGMENT_SIZE_MAX_BYTES, "segment_size_bytes", &config->segment_size_bytes, err);
     if (code == 0 && config->segment_size_bytes % BLOCK_ALIGNMENT_BYTES != 0)
         code = err_set(err, ERR_INVALID, "segment_size_bytes must be a multiple of %d", BLOCK_ALIGNMENT_BYTES);
+    if (code == 0)
+        code = take_number(file->drill_max_age_days, 0, 0, DRILL_MAX_DAYS, "drill_max_age_days", &drill_days, err);
     if (code == 0 && timeout_ms <= hello_ms)
         code = err_set(err, ERR_INVALID, "peer_timeout_ms must be larger than hello_interval_ms");
     config->region.checkpoint_interval_us = checkpoint_ms * 1000;
     config->region.hello_interval_us = hello_ms * 1000;
     config->region.peer_timeout_us = timeout_ms * 1000;
+    config->region.drill_max_age_us = drill_days * 24 * 60 * 60 * 1000000;
     return code;
 }
 

@@ -6,7 +6,7 @@ import subprocess
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import BIN, Client, batch, check, event, read_log, refused, run, wait_until, write
+from harness import BIN, Client, batch, check, event, ndjson, read_log, refused, run, wait_until, write
 
 from tally.v1 import control_pb2, operations_pb2
 
@@ -252,3 +252,27 @@ def test_a_file_of_partitions_that_cannot_be_used_changes_nothing(lab):
     done = run('tally', 'handover', 'bank', '--to', 'us', '--partitions-from', lab.folder / 'none', '--partition', 'eu', '--server', eu.address)
     assert done.returncode == 2 and 'exclude each other' in done.stderr
     assert home_counts(eu) == {}
+
+
+def test_a_projection_that_is_far_behind_and_a_drill_that_is_too_long_ago_fail_their_checks(lab):
+    eu, us = lab.cluster('eu', 'us')
+    us.edit_config(r'^drill_max_age_days: .*', 'drill_max_age_days: 30')
+    for region in (eu, us):
+        region.edit_config(r'^peer_timeout_ms: .*', 'peer_timeout_ms: 2000')
+        region.start(accepting=False)
+    for region in (eu, us):
+        region.wait_accepting()
+    slow = lab.folder / 'slow.sql'
+    slow.write_text('-- tally: projection slow\n-- tally: schema\nCREATE TABLE t(n);\n-- tally: on bank *\n'
+                    'INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 200000) SELECT count(*) FROM c;\n')
+    check('tally', 'projection', 'create', slow, '--server', us.address)
+    check('tally', 'import', '--server', eu.address, '-', stdin=ndjson(100500))
+    wait_until(lambda: us.log('bank/eu/1').indexed_size == 100500, 'us to hold everything', 60)
+    eu.kill()
+    wait_until(lambda: not us.status().peers[0].connected, 'us to miss eu')
+    shown = check('tally', 'failover', 'bank', '--from', 'eu', '--dry-run', '--server', us.address)
+    assert 'FAIL projections: projection slow is 100' in shown and 'entries behind' in shown, shown
+    assert 'FAIL drill: no home of the context was ever changed, by a drill or otherwise' in shown, shown
+    check('tally', 'failover', 'bank', '--from', 'eu', '--force', '--reason', 'it was never drilled', '--server', us.address)
+    shown = check('tally', 'failover', 'bank', '--from', 'eu', '--dry-run', '--server', us.address)
+    assert 'ok   drill: a home of the context was last changed 0 days ago' in shown, shown

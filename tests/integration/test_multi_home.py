@@ -133,6 +133,29 @@ def test_multi_home_both_sides_accept_while_they_are_cut_off_and_each_event_coun
     assert done.returncode == VIOLATION and 'accepted as commutative' in done.stdout + done.stderr, done.stdout + done.stderr
 
 
+def test_one_id_that_two_regions_took_as_two_types_has_one_effect(lab):
+    """A type with a home and a commutative one: both are accepted while eu and us are cut off, and the earlier of the two counts."""
+    regions = eu, us, ap = started(lab)
+    projected(lab, regions, totals=TOTALS)
+    ap.kill()
+    ids = [uuid.uuid4().bytes for _ in range(4)]
+    for id in ids[:2]:
+        us.client().append(batch(write('clicks', counted(1, id=id))))
+    for id in ids:
+        eu.client().append(batch(write('orders', event(b'{"n":100}', id=id))))
+    for id in ids[2:]:
+        us.client().append(batch(write('clicks', counted(1, id=id))))
+    assert rows(eu, 'totals', 'SELECT * FROM totals') == [('orders', 4, 400)] and rows(us, 'totals', 'SELECT * FROM totals') == [('clicks', 4, 4)]
+    ap.start()
+    at_one_position(regions)
+    for region in regions:
+        assert rows(region, 'totals', 'SELECT * FROM totals ORDER BY 1') == [('clicks', 2, 2), ('orders', 2, 200)], region.name
+        items = region.operations().list_late(operations_pb2.ListLateRequest()).items
+        assert [(i.kind, i.state, i.place.origin, i.place.index) for i in items] == [
+            ('duplicate', 'duplicate', eu.origin, 0), ('duplicate', 'duplicate', eu.origin, 1), ('duplicate', 'duplicate', us.origin, 2), ('duplicate', 'duplicate', us.origin, 3)]
+    check('tally', 'projection', 'check', 'totals', '--seeds', '5', '--server', ap.address)
+
+
 def test_a_context_becomes_multi_home_while_it_runs(lab):
     eu, us = lab.started('eu', 'us')
     projected(lab, (eu, us), totals=TOTALS)

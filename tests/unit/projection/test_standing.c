@@ -51,6 +51,12 @@ static void setup_telling(void)
     setup_with(COUNTS(":origin || ' ' || :position"));
 }
 
+static void setup_both(void)
+{
+    setup_with(COUNTS("''") "-- tally: on bank Deposited\n"
+                            "INSERT INTO counted VALUES(:event_id, :payload, '');\n");
+}
+
 static void teardown(void)
 {
     follower_free(follower);
@@ -259,6 +265,62 @@ Test(standing, a_definition_that_takes_it_back_takes_them_out)
     let_count_anywhere(&logs, EU, 3, false); /* no home that obeys the rules says so */
     cr_expect_eq(settle(), 1);
     cr_expect_eq(rows(), 0);
+    expect_check_agrees();
+}
+
+/* A "Deposited", which has a home, and a commutative event under one id, neither home knowing of the other. */
+Test(standing, an_id_that_a_type_with_a_home_has_first_is_not_counted_in_either_order)
+{
+    let_count_anywhere(&logs, EU, 2, true);
+    settle();
+    deposit(&logs, EU, "north", 1, 1, "1");
+    count_anywhere(&logs, US, 1, "1");
+    settle_to(US);
+    cr_expect_eq(rows(), 1, "it is the only one so far");
+    cr_expect_eq(settle(), 1);
+    cr_expect_eq(rows(), 0, "although the projection has no statements for what has the id");
+    expect_check_agrees();
+}
+
+Test(standing, an_id_that_was_counted_first_is_kept_from_a_type_with_a_home)
+{
+    let_count_anywhere(&logs, EU, 2, true);
+    settle();
+    count_anywhere(&logs, US, 1, "1");
+    deposit(&logs, EU, "north", 1, 1, "1");
+    settle_to(EU);
+    cr_expect_eq(rows(), 0);
+    settle();
+    cr_expect_eq(rows(), 1, "the earlier one has its effect");
+    expect_check_agrees();
+}
+
+TestSuite(standing_both, .init = setup_both, .fini = teardown);
+
+Test(standing_both, of_two_types_under_one_id_the_earlier_one_has_the_effect)
+{
+    let_count_anywhere(&logs, EU, 2, true);
+    settle();
+    count_anywhere(&logs, US, 1, "counted first");
+    deposit(&logs, EU, "north", 1, 1, "1");
+    deposit(&logs, EU, "north", 1, 2, "2");
+    count_anywhere(&logs, US, 2, "too late");
+    settle_to(EU);
+    cr_expect_eq(rows(), 2);
+    cr_expect_eq(settle(), 1);
+    cr_expect_eq(rows(), 2, "one row an id");
+    expect_check_agrees();
+}
+
+Test(standing_both, a_definition_asks_of_all_types_once)
+{
+    deposit(&logs, EU, "north", 1, 1, "1");
+    settle_to(EU);
+    cr_expect_eq(rows(), 1);
+    let_count_anywhere(&logs, EU, 2, true);
+    count_anywhere(&logs, US, 1, "too late");
+    cr_expect_eq(settle(), 1);
+    cr_expect_eq(rows(), 1);
     expect_check_agrees();
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "region/region_internal.h"
 #include "unit/region/fixture.h"
 
 struct wish {
@@ -243,5 +244,39 @@ Test(control, a_handover_lets_go_of_two_groups_and_then_waits_for_the_successor)
     site_tick(eu, 5 * 1000 * 1000);
     cr_assert_eq(wish.order.command.refusal.code, ERR_UNAVAILABLE);
     cr_assert_not_null(strstr(wish.order.command.refusal.err.message, "does not take"));
+    site_free(eu);
+}
+
+/* --- The last drill --- */
+
+static void expect_drill(const struct site *site, bool ok, const char *part)
+{
+    struct region_failover_report *report = malloc(sizeof(*report));
+    struct err err = {0};
+    cr_assert_not_null(report);
+    cr_assert_eq(region_failover_report(site->region, BYTES_LITERAL("bank"), "us", report, &err), 0, "%s", err.message);
+    size_t at = 0;
+    while (at < report->check_count && strcmp(report->checks[at].name, "drill") != 0)
+        at++;
+    cr_assert_lt(at, report->check_count);
+    cr_expect_eq(report->checks[at].ok, ok, "%s", report->checks[at].detail);
+    cr_expect_not_null(strstr(report->checks[at].detail, part), "%s", report->checks[at].detail);
+    free(report);
+}
+
+Test(control, a_context_whose_homes_did_not_change_for_too_long_fails_the_check_of_drills)
+{
+    const uint64_t day_us = UINT64_C(24) * 60 * 60 * 1000000;
+    struct wish wish;
+    struct site *eu = accepting("eu", "us", "ap", "us ap");
+    eu->region->config.drill_max_age_us = 30 * day_us;
+    expect_drill(eu, false, "no home of the context was ever changed, by a drill");
+    cr_assert_eq(ask(eu, &wish, REGION_FAILOVER, "us", false), ERR_UNAVAILABLE, "it fails like any check");
+    cr_assert_eq(ask(eu, &wish, REGION_FAILOVER, "us", true), 0, "%s", wish.order.command.refusal.err.message);
+    expect_drill(eu, true, "last changed 0 days ago");
+    site_tick(eu, 29 * day_us);
+    expect_drill(eu, true, "last changed 29 days ago");
+    site_tick(eu, 2 * day_us);
+    expect_drill(eu, false, "last changed 31 days ago: longer than drill_max_age_days");
     site_free(eu);
 }

@@ -104,6 +104,13 @@ Test(failover, only_peers_and_known_contexts_can_be_asked_about)
     site_free(eu);
 }
 
+Test(failover, without_a_bound_the_age_of_the_last_drill_is_only_told)
+{
+    struct site *eu = site_accepting("us ap");
+    expect(eu, "us", "drill", true, "no home of the context was ever changed");
+    site_free(eu);
+}
+
 static void certificate_ends(struct site *site, uint64_t end_s)
 {
     site_step(site, (struct region_event){.type = REGION_CERTIFICATE, .certificate_end_s = end_s});

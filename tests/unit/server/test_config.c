@@ -329,6 +329,7 @@ Test(server_config, numbers_out_of_range_are_refused)
     refused(head, "checkpoint_interval_ms: 0\n", contexts, ERR_INVALID, "checkpoint_interval_ms");
     refused(head, "segment_size_bytes: 20000000\n", contexts, ERR_INVALID, "segment_size_bytes");
     refused(head, "peer_timeout_ms: 500\n", contexts, ERR_INVALID, "peer_timeout_ms");
+    refused(head, "drill_max_age_days: 3651\n", contexts, ERR_INVALID, "drill_max_age_days");
 }
 
 Test(server_config, isolation_and_damage_have_policies_with_safe_defaults)

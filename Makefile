@@ -190,7 +190,7 @@ UNIT_MODULES := $(sort $(foreach f,$(wildcard tests/unit/*/*.c),$(notdir $(patsu
 MODULE ?= $(UNIT_MODULES)
 
 TEST_SUPPORT := $(wildcard tests/support/*.c)
-support = $(if $(filter base,$(1)),$(filter-out %/fault_disk.c,$(TEST_SUPPORT)),$(TEST_SUPPORT))
+support = $(filter-out $(if $(filter base,$(1)),%/fault_disk.c) $(if $(filter base platform,$(1)),%/certificates.c),$(TEST_SUPPORT))
 # What a module's tests need to run beside them. A test that is to end by an assert cannot remove its folder, so all are made in one that is removed here.
 UNIT_BESIDE_projection := bash tests/support/postgres.sh
 UNIT_BESIDE_outside := bash tests/support/etcd.sh
@@ -434,7 +434,7 @@ clean:
 # libc6-dev is named because nothing here may depend on what apt only recommends.
 PACKAGES := gcc libc6-dev make clang libclang-rt-14-dev clang-format librocksdb-dev libsodium-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler \
             libcriterion-dev libgrpc-dev libssl-dev libcurl4-openssl-dev libcyaml-dev libsqlite3-dev libpq-dev postgresql libjansson-dev libmicrohttpd-dev grpc-proto \
-            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq etcd-server iproute2 util-linux libfaketime
+            golang-go golang-golang-x-mod-dev python3 python3-grpcio python3-protobuf sqlite3 jq etcd-server iproute2 util-linux libfaketime openssl
 
 # One look at dpkg's list when nothing is missing. A system without dpkg is taken to have everything.
 deps-check:

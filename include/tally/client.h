@@ -47,6 +47,18 @@ struct tally_client;
 /* address is "host:port". Connects when first used, and again by itself after a loss. ERR_INVALID for a malformed
  * address. */
 int tally_client_open(const char *address, struct tally_client **ret, struct err *err);
+
+/* Paths of PEM files, all three needed: whom to believe, and what to show. */
+struct tally_tls {
+    const char *ca_file;   /* the CAs, one of which must have signed the region's certificate */
+    const char *cert_file; /* the client's certificate, and those between it and the CA */
+    const char *key_file;  /* its private key, without a passphrase; not for everybody to read */
+};
+/* The same for a region that speaks TLS (`tls:` in its tallyd.yaml). The region's certificate must be for the host in
+ * the address. Files that are replaced are used from the next connection on. tls is borrowed until it returns. Errors,
+ * each with the name of the file: ERR_NOT_FOUND, ERR_INVALID (no PEM), ERR_MISMATCH (the key is not the certificate's,
+ * or the CA did not sign it), ERR_PERMISSION (expired, not valid yet, or a key that everybody can read). */
+int tally_client_open_tls(const char *address, const struct tally_tls *tls, struct tally_client **ret, struct err *err);
 /* What a region does with a batch of tally_append when another region is the home. */
 enum tally_at_wrong_home {
     TALLY_REDIRECT, /* it refuses with ERR_WRONG_HOME and the home's address: this is how a client begins */
@@ -319,6 +331,7 @@ struct tally_peer_status {
     const char *error;
     uint64_t mirrored_size; /* of this region's own log, acknowledged by the peer */
     uint64_t lag;
+    uint64_t certificate_end_s; /* Unix seconds; 0: it has none, or was not heard of */
 };
 
 struct tally_home {
@@ -387,6 +400,15 @@ struct tally_automatic_failover {
     uint64_t refusals;  /* attempts that a readiness check stopped */
 };
 
+/* The TLS certificate that the region shows. */
+struct tally_certificate {
+    const char *state; /* "none" (no TLS), "valid", "ends soon", "expired" */
+    const char *subject;
+    uint64_t begin_s; /* Unix seconds: when it, and all up to its CA, are valid */
+    uint64_t end_s;
+    const char *problem; /* why files that were replaced are not in use; "" */
+};
+
 struct tally_status {
     const char *cluster;
     const char *region;
@@ -411,6 +433,7 @@ struct tally_status {
     uint64_t scrub_passes;
     uint64_t scrub_read_bytes; /* of the pass under way, or of the last one */
     struct tally_automatic_failover automatic;
+    struct tally_certificate certificate;
 };
 
 /* *ret: tally_status_free. */

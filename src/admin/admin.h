@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "crypto/certificate.h"
 #include "log/log.h"
 #include "log/tiles.h"
 #include "platform/disk.h"
@@ -49,6 +50,7 @@ struct admin_status {
     size_t drift_count;
     struct drift_verdict drifts[ADMIN_DRIFTS_MAX]; /* comparisons with peers, those that differ first */
     struct takeover_status takeover;
+    struct certificate_status certificate;
     size_t witness_count;
     struct witness_status witnesses[REGION_WITNESSES_MAX];
     uint64_t now_mono_us;

@@ -94,10 +94,17 @@ static double peer_mirrored(const struct sample *sample)
     return (double)sample->status->peers[sample->at].mirrored_size;
 }
 
+static double peer_certificate(const struct sample *sample)
+{
+    return (double)sample->status->peers[sample->at].certificate_end_s;
+}
+
 static const struct family peer_families[] = {
     {"tally_peer_up", "gauge", "1 when the peer answers.", peer_up},
     {"tally_peer_last_contact_seconds", "gauge", "Time since the peer was heard of.", peer_contact},
     {"tally_peer_mirrored_entries", "gauge", "Entries of this region's log that the peer has stored.", peer_mirrored},
+    {"tally_peer_certificate_expires_seconds", "gauge",
+     "Unix time when the peer's TLS certificate ends; 0 when it has none, or was not heard of.", peer_certificate},
 };
 
 /* --- Contexts --- */
@@ -373,6 +380,12 @@ static int general(const struct admin *admin, const struct admin_status *status,
     if (code == 0)
         code = buf_append_format(out, "tally_uptime_seconds %.3f\n",
                                  (double)(status->now_mono_us - admin->backend->start_mono_us) / 1e6);
+    if (code == 0)
+        code = head(out, "tally_certificate_expires_seconds", "gauge",
+                    "Unix time when the TLS certificate that this region shows ends; 0 without TLS.");
+    if (code == 0)
+        code = buf_append_format(out, "tally_certificate_expires_seconds %llu\n",
+                                 (unsigned long long)status->certificate.certificate.end_s);
     return code;
 }
 

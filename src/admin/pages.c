@@ -129,6 +129,24 @@ static void add_witness_reasons(const struct admin_status *status, json_t *reaso
     }
 }
 
+/* Fatal once it has ended: nobody can connect any more. */
+static bool add_certificate_reasons(const struct admin_status *status, json_t *reasons)
+{
+    const struct certificate_status *from = &status->certificate;
+    bool expired = from->state == CERTIFICATE_EXPIRED;
+    char detail[64];
+    char end[CERTIFICATE_TIME_TEXT_BYTES];
+    if (expired || from->state == CERTIFICATE_ENDS_SOON) {
+        certificate_time_format(from->certificate.end_s, end);
+        (void)snprintf(detail, sizeof(detail), "%s at %s", expired ? "it expired" : "it ends", end);
+        add_reason(reasons, expired ? "certificate expired" : "certificate ends soon", expired,
+                   from->certificate.subject, detail);
+    }
+    if (from->problem[0] != '\0')
+        add_reason(reasons, "certificate not taken up", false, from->certificate.subject, from->problem);
+    return expired;
+}
+
 void page_health(struct admin *admin, struct response *response)
 {
     char damage[TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -137,6 +155,7 @@ void page_health(struct admin *admin, struct response *response)
         return;
     json_t *reasons = json_array();
     bool fatal = add_log_reasons(status, reasons);
+    fatal = add_certificate_reasons(status, reasons) || fatal;
     if (tlog_damaged(admin, damage)) {
         fatal = true;
         add_reason(reasons, "damaged", true, "found by a reader", damage);

@@ -61,7 +61,12 @@
     X(override_unseen, "readers do not find overrides beside their streams")                                           \
     X(obey_late_definitions, "a definition of a context counts though its home was overtaken")                         \
     X(seize_alone, "a failover looks at no other survivor's copies")                                                   \
-    X(own_without_payloads, "a region that may not hold a context's payloads becomes its home")
+    X(own_without_payloads, "a region that may not hold a context's payloads becomes its home")                        \
+    X(never_degraded, "automatic failover counts as armed though its service is out of reach")                         \
+    X(no_drift_bound, "a lease is waited out without the bound that clocks may drift by")                              \
+    X(tell_keys_again, "at every start the log tells again which keys were rotated")                                   \
+    X(keep_unchecked_lines, "a mirror keeps signatures of a log that are by keys which it does not know")              \
+    X(stay_unarmed, "automatic failover is not armed again once its service was out of reach")
 
 #ifdef TALLY_PLANTED
 enum planted {

@@ -69,6 +69,7 @@ static bool peers_fill(const Tally__V1__StatusResponse *from, struct arena *aren
             .error = peer->error,
             .mirrored_size = peer->mirrored_size,
             .lag = peer->lag,
+            .certificate_end_s = peer->certificate_end_s,
         };
     }
     ret->peers = peers;
@@ -160,6 +161,13 @@ static bool health_fill(const Tally__V1__StatusResponse *from, struct arena *are
                                                            .lease_ms = from->automatic->lease_ms,
                                                            .takeovers = from->automatic->takeovers,
                                                            .refusals = from->automatic->refusals};
+    ret->certificate = (struct tally_certificate){.state = "none", .subject = "", .problem = ""};
+    if (from->certificate != NULL)
+        ret->certificate = (struct tally_certificate){.state = from->certificate->state,
+                                                      .subject = from->certificate->subject,
+                                                      .begin_s = from->certificate->begin_s,
+                                                      .end_s = from->certificate->end_s,
+                                                      .problem = from->certificate->problem};
     ret->health = from->health;
     ret->damages = damages;
     ret->damage_count = from->n_damages;

@@ -30,14 +30,18 @@
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
+#include <grpc/support/log.h>
 #include <grpc/support/time.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/queue.h"
 #include "client/decode.h"
+#include "client/tls.h"
 #include "tally/v1/ledger.pb-c.h"
 
 enum {
@@ -54,7 +58,10 @@ enum {
 #define DETAIL_KEY "tally-error-bin"
 
 struct channel {
-    grpc_channel *grpc;
+    grpc_channel *grpc; /* with tls: replaced, under the mutex, when tls has taken up other files */
+    struct tls *tls;
+    uint64_t tls_version; /* that grpc was made with */
+    pthread_mutex_t mutex;
     char address[CHANNEL_ADDRESS_MAX_BYTES + 1];
 };
 
@@ -150,6 +157,17 @@ static void address_target(const char *address, char *out, size_t out_size)
 
 /* --- Channels --- */
 
+static void log_nothing(gpr_log_func_args *args)
+{
+    (void)args;
+}
+
+void channel_keep_quiet(void)
+{
+    if (getenv("GRPC_VERBOSITY") == NULL)
+        gpr_set_log_function(log_nothing);
+}
+
 static grpc_arg integer_arg(const char *key, int value)
 {
     union {
@@ -159,8 +177,11 @@ static grpc_arg integer_arg(const char *key, int value)
     return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = name.unused_as_mutable, .value.integer = value};
 }
 
-static grpc_channel *channel_create(const char *target)
+/* Takes the credentials over. NULL when memory ran out. */
+static grpc_channel *channel_create(const char *address, grpc_channel_credentials *credentials)
 {
+    char target[CHANNEL_ADDRESS_MAX_BYTES + 16];
+    address_target(address, target, sizeof(target));
     grpc_arg args[] = {
         integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, CHANNEL_MESSAGE_MAX_BYTES),
         integer_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, CHANNEL_MESSAGE_MAX_BYTES),
@@ -177,13 +198,19 @@ static grpc_channel *channel_create(const char *target)
         integer_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
     };
     grpc_channel_args all = {.num_args = sizeof(args) / sizeof(args[0]), .args = args};
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+    if (credentials == NULL)
+        return NULL;
     grpc_channel *grpc = grpc_channel_create(target, credentials, &all);
     grpc_channel_credentials_release(credentials);
     return grpc;
 }
 
-int channel_open(const char *address, struct channel **ret, struct err *err)
+static grpc_channel_credentials *credentials_of(struct tls *tls, uint64_t *ret_version)
+{
+    return tls == NULL ? grpc_insecure_credentials_create() : tls_channel_credentials(tls, ret_version);
+}
+
+int channel_open(const char *address, struct tls *tls, struct channel **ret, struct err *err)
 {
     int rc = address_check(address, err);
     if (rc != 0)
@@ -192,15 +219,15 @@ int channel_open(const char *address, struct channel **ret, struct err *err)
     if (channel == NULL)
         return err_no_memory(err, "a channel");
     memcpy(channel->address, address, strlen(address) + 1);
-    char target[CHANNEL_ADDRESS_MAX_BYTES + 16];
-    address_target(address, target, sizeof(target));
+    channel->tls = tls;
     grpc_init();
-    channel->grpc = channel_create(target);
+    channel->grpc = channel_create(address, credentials_of(tls, &channel->tls_version));
     if (channel->grpc == NULL) {
         grpc_shutdown();
         mem_free(channel);
         return err_no_memory(err, "a channel");
     }
+    INVARIANT(pthread_mutex_init(&channel->mutex, NULL) == 0);
     *ret = channel;
     return 0;
 }
@@ -211,7 +238,36 @@ void channel_close(struct channel *channel)
         return;
     grpc_channel_destroy(channel->grpc);
     grpc_shutdown();
+    pthread_mutex_destroy(&channel->mutex);
     mem_free(channel);
+}
+
+/* Under the mutex. Calls that are under way keep the connection that they have; without memory so do new ones. */
+static void follow_tls(struct channel *channel)
+{
+    if (tls_version(channel->tls) == channel->tls_version)
+        return;
+    uint64_t version = 0;
+    grpc_channel *grpc = channel_create(channel->address, credentials_of(channel->tls, &version));
+    if (grpc == NULL)
+        return;
+    grpc_channel_destroy(channel->grpc);
+    channel->grpc = grpc;
+    channel->tls_version = version;
+}
+
+static grpc_call *create_call(struct channel *channel, grpc_completion_queue *queue, grpc_slice method,
+                              gpr_timespec deadline)
+{
+    if (channel->tls == NULL)
+        return grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, queue, method, NULL, deadline,
+                                        NULL);
+    pthread_mutex_lock(&channel->mutex);
+    follow_tls(channel);
+    grpc_call *call =
+        grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, queue, method, NULL, deadline, NULL);
+    pthread_mutex_unlock(&channel->mutex);
+    return call;
 }
 
 /* --- Bytes in and out --- */
@@ -299,6 +355,47 @@ static struct bytes trailer_find(const grpc_metadata_array *trailers)
     return bytes_of(NULL, 0);
 }
 
+/* A connection was made and then broken off: by a server that wants TLS, or believes no certificate of ours. Whether
+ * the close or a reset comes first is chance. */
+static bool was_broken_off(const char *text)
+{
+    return strstr(text, "Socket closed") != NULL || strstr(text, "reset by peer") != NULL ||
+           strstr(text, "Broken pipe") != NULL;
+}
+
+/* What an operator can make of gRPC's words, which are not the same in every version: where none fits, they stand
+ * alone. */
+static const char *explain_unreachable(bool tls, const char *text)
+{
+    if (!tls)
+        return was_broken_off(text) ? ". Does it want TLS (tls: in its tallyd.yaml)? Then say which certificate to "
+                                      "show: --tls-ca, --tls-cert and --tls-key, or TALLY_TLS_CA, TALLY_TLS_CERT and "
+                                      "TALLY_TLS_KEY"
+                                    : "";
+    if (strstr(text, "wrong version number") != NULL)
+        return ". It does not speak TLS: set tls: in its tallyd.yaml, or connect without";
+    if (strstr(text, "certificate verify failed") != NULL)
+        return ". Its certificate has expired, or none of the CAs given has signed it";
+    if (strstr(text, "is not in peer certificate") != NULL)
+        return ". Its certificate must name the host of this address (subjectAltName)";
+    return was_broken_off(text)
+               ? ". Does it believe the certificate that was shown to it? Its ca_file must have the CA "
+                 "that signed it"
+               : "";
+}
+
+static int refuse_unreachable(const struct channel_call *call, struct err *err)
+{
+    char text[TALLY_ERROR_MESSAGE_MAX_BYTES / 2];
+    size_t size = GRPC_SLICE_LENGTH(call->status_text);
+    if (size > sizeof(text) - 1)
+        size = sizeof(text) - 1;
+    memcpy(text, GRPC_SLICE_START_PTR(call->status_text), size);
+    text[size] = '\0';
+    return err_set(err, ERR_UNAVAILABLE, "%s cannot be reached: %s%s", call->channel->address, text,
+                   explain_unreachable(call->channel->tls != NULL, text));
+}
+
 /* After the status was received: ERR_END for OK, otherwise what went wrong. */
 static int call_outcome(struct channel_call *call, struct buf *detail, struct err *err)
 {
@@ -317,7 +414,7 @@ static int call_outcome(struct channel_call *call, struct buf *detail, struct er
     if (call->status == GRPC_STATUS_CANCELLED)
         return err_set(err, ERR_UNAVAILABLE, "%s broke the call off: it is probably stopping", call->channel->address);
     if (call->status == GRPC_STATUS_UNAVAILABLE)
-        return err_set(err, ERR_UNAVAILABLE, "%s cannot be reached: %.*s", call->channel->address, text_size, text);
+        return refuse_unreachable(call, err);
     if (call->status == GRPC_STATUS_DEADLINE_EXCEEDED)
         return err_set(err, ERR_TIMEOUT, "%s did not answer in time", call->channel->address);
     return err_set(err, status_to_code(call->status), "%s: %.*s", call->channel->address, text_size, text);
@@ -358,8 +455,7 @@ static int call_new(struct channel *channel, struct channel_queue *queue, const 
     grpc_slice name = grpc_slice_from_copied_string(method);
     call->channel = channel;
     call->queue = queue != NULL ? queue->grpc : grpc_completion_queue_create_for_pluck(NULL);
-    call->grpc = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, call->queue, name, NULL,
-                                          deadline_after(timeout_ms), NULL);
+    call->grpc = create_call(channel, call->queue, name, deadline_after(timeout_ms));
     grpc_slice_unref(name);
     for (enum call_tag tag = 0; tag < CALL_TAGS; tag++)
         call->marks[tag] = (struct call_mark){.call = call, .tag = tag};

@@ -17,8 +17,14 @@ enum { CHANNEL_MESSAGE_MAX_BYTES = 9 * 1024 * 1024, CHANNEL_ADDRESS_MAX_BYTES = 
 struct channel;
 struct channel_call;
 
-/* address is "host:port". Does not connect yet. Any thread may make calls on it. ERR_INVALID, ERR_NO_MEMORY. */
-int channel_open(const char *address, struct channel **ret, struct err *err) MUST_USE;
+struct tls;
+
+/* address is "host:port". Does not connect yet. Any thread may make calls on it. tls (tls.h) outlives the channel;
+ * NULL: plaintext. With it the server's certificate must be for the host in the address, and calls made after tls has
+ * taken up other files go over a connection of their own. ERR_INVALID, ERR_NO_MEMORY. */
+int channel_open(const char *address, struct tls *tls, struct channel **ret, struct err *err) MUST_USE;
+/* For a program, at its start: gRPC says nothing on standard error, unless $GRPC_VERBOSITY is set. */
+void channel_keep_quiet(void);
 /* All calls must have ended. NULL is fine. */
 void channel_close(struct channel *channel);
 

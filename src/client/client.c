@@ -4,20 +4,35 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "platform/clock.h"
 #include "tally/v1/ledger.pb-c.h"
+
+/* tls may be NULL; it is the client's from here on, also on failure. */
+static int open_with(const char *address, struct tls *tls, struct tally_client **ret, struct err *err)
+{
+    struct tally_client *client = mem_alloc_zero(1, sizeof(*client));
+    int rc = client == NULL ? err_no_memory(err, "a client") : channel_open(address, tls, &client->channel, err);
+    if (rc != 0) {
+        mem_free(client);
+        tls_free(tls);
+        return rc;
+    }
+    client->tls = tls;
+    *ret = client;
+    return 0;
+}
 
 int tally_client_open(const char *address, struct tally_client **ret, struct err *err)
 {
-    struct tally_client *client = mem_alloc_zero(1, sizeof(*client));
-    if (client == NULL)
-        return err_no_memory(err, "a client");
-    int rc = channel_open(address, &client->channel, err);
-    if (rc != 0) {
-        mem_free(client);
-        return rc;
-    }
-    *ret = client;
-    return 0;
+    return open_with(address, NULL, ret, err);
+}
+
+int tally_client_open_tls(const char *address, const struct tally_tls *files, struct tally_client **ret,
+                          struct err *err)
+{
+    struct tls *tls = NULL;
+    int rc = tls_open(disk_posix(), files, TLS_CLIENT, clock_now(), &tls, err);
+    return rc == 0 ? open_with(address, tls, ret, err) : rc;
 }
 
 void tally_client_close(struct tally_client *client)
@@ -25,6 +40,7 @@ void tally_client_close(struct tally_client *client)
     if (client == NULL)
         return;
     channel_close(client->channel);
+    tls_free(client->tls);
     mem_free(client);
 }
 

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "client/channel.h"
 #include "client/decode.h"
+#include "client/tls.h"
 #include "tally/client.h"
 
 enum {
@@ -18,6 +19,7 @@ enum {
 
 struct tally_client {
     struct channel *channel;
+    struct tls *tls;          /* NULL: none */
     atomic_int at_wrong_home; /* enum tally_at_wrong_home */
     const char *override_actor;
     const char *override_reason;

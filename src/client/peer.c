@@ -82,6 +82,7 @@ static int take_hello(const Tally__V1__HelloResponse *response, struct peer_hell
     hello->granted = response->granted;
     hello->abstains = response->abstains;
     hello->left_us = response->left_us;
+    hello->certificate_end_s = response->certificate_end_s;
     return 0;
 }
 

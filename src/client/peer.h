@@ -31,6 +31,7 @@ struct peer_hello {
     bool granted; /* and what follows: region.h, HELLO */
     bool abstains;
     uint64_t left_us;
+    uint64_t certificate_end_s;
 };
 
 /* ERR_MISMATCH when the other side is not `expected_region` of this cluster, speaks another protocol or has other

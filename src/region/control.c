@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 int control_check_forced(const struct region_control *control, const char *what, struct err *err)
@@ -40,7 +41,8 @@ static int check_failover(const struct region *region, const struct region_contr
     int code = region_failover_report(region, control->context, control->region, report, err);
     if (code == 0)
         failover_add_projections(report, control->projections_behind);
-    if (code == 0 && !control->dry_run && !homes_may_own(region, region->config.region, control->context))
+    bool may_own = homes_may_own(region, region->config.region, control->context) || PLANTED(own_without_payloads);
+    if (code == 0 && !control->dry_run && !may_own)
         code = homes_refuse_residency(region->config.region, control->context, err);
     if (code == 0 && !control->dry_run)
         code = judge(control, report, err);

@@ -5,13 +5,15 @@
  * survivors do; what anybody within reach holds of its logs is here; the index has applied it; a signature covers it;
  * enough copies were looked at to hold whatever was acknowledged; what may be missing is within the context's recovery
  * point; the lost region's lease has ended, and a new one can be had (lease.h); no clock is wrong; a home of the
- * context was changed not too long ago; and, as the caller says, projections are not behind. */
+ * context was changed not too long ago; no certificate has expired; and, as the caller says, projections are not
+ * behind. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/planted.h"
 #include "base/time.h"
+#include "crypto/certificate.h"
 #include "domain/residency.h"
 #include "region/region_internal.h"
 
@@ -363,6 +365,32 @@ static void check_drill(const struct region *region, struct bytes context, struc
                   (unsigned long long)(age_ms / DAY_MS), ok ? "" : ": longer than drill_max_age_days of this region");
 }
 
+/* A region that shuts everybody out within the hour is no new home. And one whose certificate has ended is not lost: it
+ * is silent because nobody can connect, and comes back with everything when the certificate is replaced. What peers'
+ * certificates are is what they said themselves, when they were last heard of. */
+static void check_certificate(const struct region *region, struct region_failover_report *report)
+{
+    uint64_t now_s = region->now.wall_us / 1000000;
+    char end[CERTIFICATE_TIME_TEXT_BYTES];
+    for (size_t i = 0; i <= region->config.peer_count; i++) {
+        bool here = i == region->config.peer_count;
+        bool lost = i == report->peer;
+        const char *name = here ? region->config.region : region->config.peers[i].region;
+        uint64_t end_s = here ? region->certificate_end_s : region->peers[i].certificate_end_s;
+        uint64_t needed_s = lost ? 0 : CERTIFICATE_FAILOVER_S;
+        if (end_s == 0 || end_s >= now_s + needed_s)
+            continue;
+        certificate_time_format(end_s, end);
+        add_check(report, "certificate", false, "the certificate of region %s %s at %s%s", name,
+                  end_s < now_s ? "expired" : "ends", end,
+                  lost ? ": it may be alive, and only shut out; replace the certificate first"
+                       : ": replace it first, or clients and peers cannot connect");
+        return;
+    }
+    add_check(report, "certificate", true,
+              region->certificate_end_s == 0 ? "this region has no TLS" : "the certificates last for an hour and more");
+}
+
 void failover_add_projections(struct region_failover_report *report, const char *behind)
 {
     if (behind == NULL)
@@ -448,5 +476,6 @@ int region_failover_report(const struct region *region, struct bytes context, co
     check_lease(region, found, ret);
     check_clock(region, ret);
     check_drill(region, context, ret);
+    check_certificate(region, ret);
     return 0;
 }

@@ -105,7 +105,7 @@ static struct bytes take_partition(const struct homes_take *take)
 
 bool homes_may_own(const struct region *region, const char *name, struct bytes context)
 {
-    return residency_allows(region_contexts(region), bytes_of_string(name), context) || PLANTED(own_without_payloads);
+    return residency_allows(region_contexts(region), bytes_of_string(name), context);
 }
 
 /* Whether the partition is let go to this region, which may take it. */

@@ -7,6 +7,7 @@
  * The event is for people and auditors. Nobody learns a key from a log: whoever could forge the log could forge that.
  *
  * Failure: without room or memory, at a later step. */
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 enum { KEY_PAYLOAD_MAX_BYTES = CONTROL_KEY_ROLE_MAX_BYTES + 2 * (HASH_SIZE + 2) + 2 };
@@ -36,7 +37,7 @@ static int tell(struct region *region, const struct control_key *change)
         id_of(region, change->kind, buf_bytes(&payload), id);
         code = look_for(region, id);
     }
-    if (code == ERR_NOT_FOUND) {
+    if (code == ERR_NOT_FOUND || (code == 0 && PLANTED(tell_keys_again))) {
         struct control_event event = {.kind = change->kind,
                                       .context = bytes_of_string(CONTROL_SYSTEM_CONTEXT),
                                       .partition = bytes_of_string(CONTROL_ALL_PARTITIONS),

@@ -197,9 +197,15 @@ static bool takes_id(const struct overlay_item *item, const struct overlay_item 
 
 int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
 {
-    PRE(log < REGION_LOGS_MAX);
     if (overlay->count >= overlay->limits->unindexed_entries)
         return ERR_BUSY;
+    return overlay_add_beyond(overlay, log, entry, fingerprint, with_head);
+}
+
+int overlay_add_beyond(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
+                       bool with_head)
+{
+    PRE(log < REGION_LOGS_MAX);
     for (size_t i = 0; i < OVERLAY_TABLES; i++) {
         if (reserve(&overlay->tables[i], i) != 0)
             return ERR_NO_MEMORY;
@@ -216,6 +222,11 @@ int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry
     queue_push_back(&overlay->items[log], &item->link);
     overlay->count++;
     return 0;
+}
+
+bool overlay_holds(const struct overlay *overlay, uint32_t log)
+{
+    return !queue_empty(&overlay->items[log]);
 }
 
 static void remove_item(struct overlay *overlay, struct overlay_item *item)

@@ -83,6 +83,11 @@ void overlay_ahead(const struct overlay *overlay, const struct index_asked *aske
  * unindexed_entries are there. */
 int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
                 bool with_head) MUST_USE;
+/* The same whatever is there: of a block that has room beyond the limit (pulls.c). ERR_NO_MEMORY. */
+int overlay_add_beyond(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
+                       bool with_head) MUST_USE;
+/* Whether entries of a log are there. */
+bool overlay_holds(const struct overlay *overlay, uint32_t log);
 /* Takes entries of a log off the end again, down to (not including) index. Heads go back to what they were. */
 void overlay_undo(struct overlay *overlay, uint32_t log, uint64_t index);
 /* The index has applied `log` up to size. */

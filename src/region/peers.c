@@ -72,6 +72,7 @@ void peers_said_hello(struct region *region, const struct region_event *event, s
     peer->heard = true;
     peer->reported = true;
     peer->error[0] = '\0';
+    peer->certificate_end_s = event->certificate_end_s;
     contact(region, event->peer);
     for (size_t i = 0; i < event->held_count; i++)
         take_held(region, &event->held[i], event->peer, update);

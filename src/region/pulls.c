@@ -10,6 +10,14 @@
  * not has given its part away for good. While only such peers are within reach the log waits, and says so. And whatever
  * the source may be: a payload that may not be here is not stored, nor is an entry without one that belongs here.
  *
+ * Room. What the index has not applied is kept in memory, and logs that wait for each other's bases cannot be applied:
+ * so the one that they all wait for must find room, or they wait for ever. A log that waits may fill a half of the
+ * limit (is_held_up). And a log of which nothing is kept may always go beyond the limit by one block (may_go_beyond).
+ * That cannot deadlock. Bases refer to the past only, so of the logs that are waited for there is one that does not
+ * wait itself. What is kept of it can be applied, and leaves; then its next block is taken. No more than the limit and
+ * a block of each log is ever kept. What is stored already is kept whatever the limit says: else a region could not
+ * start.
+ *
  * A pull that we closed reports so later; until then no new one of the same log is opened at that peer, so that a late
  * message can always be told from a fresh one: it comes from a peer that is not the source. */
 #include <stdio.h>
@@ -82,6 +90,7 @@ struct taking {
     struct region *region;
     uint32_t log;
     struct block *block; /* that was received, for notes; NULL: one that is stored already */
+    bool beyond;         /* the limit of what is kept does not hold */
 };
 
 static int take_entry(void *context, const struct chain_entry *chain_entry, struct err *err)
@@ -97,7 +106,8 @@ static int take_entry(void *context, const struct chain_entry *chain_entry, stru
     if (homes_late(region, taking->log, &chain_entry->entry))
         return 0; /* it has no effect: its id is free */
     bool with_head = taking->log == 0 && chain_entry->entry.flags == 0;
-    int code = overlay_add(&region->overlay, taking->log, &chain_entry->entry, fingerprint, with_head);
+    int code = (taking->beyond ? overlay_add_beyond : overlay_add)(&region->overlay, taking->log, &chain_entry->entry,
+                                                                   fingerprint, with_head);
     if (code == 0 && !(PLANTED(forget_changes) && !region->started))
         code = homes_received(region, taking->log, chain_entry);
     return code == 0 ? 0 : err_set(err, code, "entries that are not applied yet take too much memory");
@@ -151,7 +161,7 @@ static int take_received(void *context, const struct chain_entry *chain_entry, s
 int region_found_block(struct region *region, uint32_t log, const struct block *block, struct err *err)
 {
     PRE(log < region->log_count);
-    struct taking taking = {.region = region, .log = log};
+    struct taking taking = {.region = region, .log = log, .beyond = true};
     struct bytes elements = block_body(block);
     int code = 0;
     for (uint32_t i = 0; code == 0 && i < block->entry_count; i++) {
@@ -176,10 +186,15 @@ static bool is_held_up(const struct region *region, uint32_t log, const struct b
            changes + block->entry_count > REGION_CHANGES_PENDING_MAX / 2;
 }
 
+static bool may_go_beyond(const struct region *region, uint32_t log)
+{
+    return !overlay_holds(&region->overlay, log);
+}
+
 static int take_block(struct region *region, uint32_t log, struct block *block, struct err *err)
 {
     struct region_log *pulled = region->logs[log];
-    struct taking taking = {.region = region, .log = log, .block = block};
+    struct taking taking = {.region = region, .log = log, .block = block, .beyond = may_go_beyond(region, log)};
     int code = mirror_check_block(&pulled->mirror, region->sha, block, take_received, &taking, err);
     if (code != 0) {
         overlay_undo(&region->overlay, log, block->first_index);

@@ -346,6 +346,9 @@ static void dispatch(struct region *region, const struct region_event *event, st
     case REGION_WITNESSED:
         checkpoint_witnessed(region, event->witness, event->size, event->note, update);
         return;
+    case REGION_CERTIFICATE:
+        region->certificate_end_s = event->certificate_end_s;
+        return;
     case REGION_GIVE_UP:
         durability_give_up(region, event->number, update);
         return;
@@ -439,7 +442,8 @@ void region_peer_status(const struct region *region, size_t peer, struct region_
     *ret = (struct region_peer_status){.up = from->up,
                                        .heard = from->heard,
                                        .last_contact_mono_us = from->last_contact_us,
-                                       .mirrored_size = region_own(region)->held[peer]};
+                                       .mirrored_size = region_own(region)->held[peer],
+                                       .certificate_end_s = from->certificate_end_s};
     memcpy(ret->error, from->error, sizeof(ret->error));
 }
 

@@ -238,7 +238,8 @@ struct region_limits {
     size_t ready_blocks;      /* full blocks that wait behind the one being written */
     size_t block_bytes;       /* a block that has this much takes no further command */
     size_t commands_pending;  /* batches accepted and not yet durable */
-    size_t unindexed_entries; /* entries the index may be behind before appends are refused */
+    size_t unindexed_entries; /* entries the index may be behind before appends are refused, and blocks of logs of which
+                                 any are kept */
     size_t indexed_steps;     /* steps of the index that are remembered before what they applied leaves memory early */
     size_t mirror_writes;     /* blocks of one mirror that are being written */
     size_t kept_notes;        /* own checkpoints that may still be cosigned */
@@ -316,11 +317,12 @@ enum region_event_type {
     REGION_PULL_CHECKPOINT,  /* a note came in on a pull of ours: peer, log, note */
     REGION_ACKNOWLEDGED,     /* a peer that pulls from us has stored: peer, log, size, cosignature line (may be empty),
                                 cosigned_size */
-    REGION_WITNESSED, /* a witness cosigned the own log's checkpoint of `size`: witness, note (its lines); size 0: it
-                         fails, and is not to be waited for */
-    REGION_GIVE_UP,   /* nobody waits for the command with `number` any more: if it only waits for copies, it is
-                         answered with ERR_TIMEOUT */
-    REGION_TIMER,     /* the deadline of the last update was reached */
+    REGION_WITNESSED,   /* a witness cosigned the own log's checkpoint of `size`: witness, note (its lines); size 0: it
+                           fails, and is not to be waited for */
+    REGION_GIVE_UP,     /* nobody waits for the command with `number` any more: if it only waits for copies, it is
+                           answered with ERR_TIMEOUT */
+    REGION_CERTIFICATE, /* the certificate that this region shows ends at certificate_end_s */
+    REGION_TIMER,       /* the deadline of the last update was reached */
 };
 
 struct region_held {
@@ -345,10 +347,11 @@ struct region_event {
     const struct err *err;
     const struct region_held *held; /* HELLO: logs the peer holds, already checked for cluster, protocol and contexts */
     size_t held_count;
-    uint64_t asked_us; /* HELLO: monotonic time of this region, from before the peer was asked */
-    bool granted;      /* HELLO: the peer grants this region a lease (lease.h) */
-    bool abstains;     /* HELLO: it grants none to the region that was asked about, and will not */
-    uint64_t left_us;  /* HELLO: what it granted that region may be counted for so long */
+    uint64_t asked_us;          /* HELLO: monotonic time of this region, from before the peer was asked */
+    bool granted;               /* HELLO: the peer grants this region a lease (lease.h) */
+    bool abstains;              /* HELLO: it grants none to the region that was asked about, and will not */
+    uint64_t left_us;           /* HELLO: what it granted that region may be counted for so long */
+    uint64_t certificate_end_s; /* HELLO, of the peer, as it says, and CERTIFICATE: Unix seconds; 0: it has none */
 };
 
 /* --- Effects --- */
@@ -437,7 +440,8 @@ struct region_peer_status {
     bool up;
     bool heard; /* ever, since the start */
     uint64_t last_contact_mono_us;
-    uint64_t mirrored_size; /* of the own log */
+    uint64_t mirrored_size;     /* of the own log */
+    uint64_t certificate_end_s; /* as it said last, Unix seconds; 0: it has none, or was never heard of */
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 

@@ -82,6 +82,7 @@ struct region_peer {
     bool hello_outstanding;
     uint64_t next_hello_us;
     uint64_t last_contact_us;
+    uint64_t certificate_end_s;
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 
@@ -146,7 +147,8 @@ struct region {
     struct leases leases;
     struct inquiry inquiry;
     struct moving moving;
-    uint64_t assist_at_us; /* when assist.c looks next */
+    uint64_t certificate_end_s; /* of this region; 0: no TLS */
+    uint64_t assist_at_us;      /* when assist.c looks next */
     struct settles settles;
     struct kept_commands kept_commands;
     struct region_log *logs[REGION_LOGS_MAX]; /* 0 is the own one */

@@ -17,17 +17,19 @@ enum { FIELD_HOPS = 4, HOPS_FIELD_MAX_BYTES = 16, DETAIL_MAX_BYTES = 64 * 1024 }
 
 struct forwarder {
     const struct region_config *config;
+    struct tls *tls;
     pthread_mutex_t mutex;
     size_t in_flight;
     struct channel *channels[REGION_PEERS_MAX]; /* opened when first needed */
 };
 
-int forwarder_new(const struct region_config *config, struct forwarder **ret, struct err *err)
+int forwarder_new(const struct region_config *config, struct tls *tls, struct forwarder **ret, struct err *err)
 {
     struct forwarder *forwarder = mem_alloc_zero(1, sizeof(*forwarder));
     if (forwarder == NULL)
         return err_no_memory(err, "the forwarder");
     forwarder->config = config;
+    forwarder->tls = tls;
     INVARIANT(pthread_mutex_init(&forwarder->mutex, NULL) == 0);
     *ret = forwarder;
     return 0;
@@ -64,7 +66,7 @@ static int take_channel(struct forwarder *forwarder, const char *region, struct 
         code = err_set(err, ERR_BUSY, "%d requests are being forwarded already; retry after a pause, or ask region %s",
                        FORWARDS_IN_FLIGHT_MAX, region);
     if (code == 0 && forwarder->channels[peer] == NULL)
-        code = channel_open(forwarder->config->peers[peer].address, &forwarder->channels[peer], err);
+        code = channel_open(forwarder->config->peers[peer].address, forwarder->tls, &forwarder->channels[peer], err);
     if (code == 0) {
         forwarder->in_flight++;
         *ret = forwarder->channels[peer];

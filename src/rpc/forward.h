@@ -12,8 +12,11 @@ enum {
 
 struct forwarder;
 
-/* config outlives it. ERR_NO_MEMORY. */
-int forwarder_new(const struct region_config *config, struct forwarder **ret, struct err *err) MUST_USE;
+struct tls;
+
+/* config and tls (NULL: plaintext) outlive it. ERR_NO_MEMORY. */
+int forwarder_new(const struct region_config *config, struct tls *tls, struct forwarder **ret,
+                  struct err *err) MUST_USE;
 /* No call may be in it. NULL is fine. */
 void forwarder_free(struct forwarder *forwarder);
 

@@ -159,6 +159,9 @@ static int hello(struct call *call, const Tally__V1__HelloRequest *request, stru
     response.granted = lease.granted;
     response.abstains = lease.abstains;
     response.left_us = lease.left_us;
+    struct certificate_status certificate;
+    backend->ops->certificate(backend, &certificate);
+    response.certificate_end_s = certificate.certificate.end_s;
     code = fill_logs(backend, &lease, &response, arena, err);
     return code != 0 ? code : call_answer(call, &response.base);
 }

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "crypto/certificate.h"
 #include "log/evidence.h"
 #include "log/log.h"
 #include "projection/drift.h"
@@ -116,6 +117,7 @@ struct rpc_status {
     size_t drift_count;
     struct drift_verdict drifts[RPC_DRIFTS_MAX]; /* those that differ first */
     struct takeover_status takeover;
+    struct certificate_status certificate;
     uint64_t scrub_mib_per_s; /* 0: off */
     uint64_t scrub_passes;
     uint64_t scrub_read_bytes; /* of the pass under way */
@@ -164,7 +166,10 @@ struct rpc_backend_ops {
     /* Asks the region's thread; waits for it (milliseconds). ERR_UNAVAILABLE when stopping. *ret is large: allocate it.
      */
     int (*status)(struct rpc_backend *backend, struct rpc_status *ret, struct err *err);
-    /* Likewise: homes of a context from `from` on (0, or rpc_homes.next). ERR_NOT_FOUND: no such context. */
+    /* The own certificate. Does not wait. */
+    void (*certificate)(struct rpc_backend *backend, struct certificate_status *ret);
+    /* Waits as status does: homes of a context from `from` on (0, or rpc_homes.next). ERR_NOT_FOUND: no such context.
+     */
     int (*homes)(struct rpc_backend *backend, struct bytes context, uint64_t from, struct rpc_homes *ret,
                  struct err *err);
     /* Likewise: see region_freshness; and region_log_staleness when context is empty, of region `home`. */
@@ -210,10 +215,13 @@ struct rpc_backend_ops {
                             struct rpc_projection_check *ret, struct err *err);
 };
 
+struct tls;
+
 struct rpc_backend {
     const struct rpc_backend_ops *ops;
     const struct region_config *config; /* cluster, region, peers, contexts */
     struct index *index;
+    struct tls *tls; /* client/tls.h: of the server, and of what it passes on to peers; NULL: plaintext */
     struct hash contexts_digest;
     uint64_t start_mono_us;
 };

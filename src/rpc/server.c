@@ -15,13 +15,13 @@
  *   5. The last call has said goodbye under the mutex; then the appender ends, and everything is destroyed. */
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
-#include <grpc/support/log.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "client/channel.h"
+#include "client/tls.h"
 #include "platform/clock.h"
 #include "rpc/appender.h"
 #include "rpc/descriptors.h"
@@ -265,11 +265,6 @@ static void *accept_calls(void *context)
 
 /* --- Starting and stopping --- */
 
-static void log_nothing(gpr_log_func_args *args)
-{
-    (void)args;
-}
-
 static grpc_arg integer(const char *key, int value)
 {
     union {
@@ -291,6 +286,7 @@ static grpc_server *create_core(void)
         integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, CLIENT_PING_INTERVAL_MIN_MS),
+        integer(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, TLS_HANDSHAKE_TIMEOUT_MS),
         integer(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, COMPRESSION_NONE_ONLY),
     };
     grpc_channel_args args = {.num_args = sizeof(list) / sizeof(list[0]), .args = list};
@@ -299,7 +295,11 @@ static grpc_server *create_core(void)
 
 static int bind_address(struct rpc_server *server, const char *listen, uint16_t *ret_port, struct err *err)
 {
-    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+    struct tls *tls = server->backend->tls;
+    grpc_server_credentials *credentials =
+        tls == NULL ? grpc_insecure_server_credentials_create() : tls_server_credentials(tls);
+    if (credentials == NULL)
+        return err_no_memory(err, "the gRPC server");
     int port = grpc_server_add_http2_port(server->core, listen, credentials);
     grpc_server_credentials_release(credentials);
     if (port <= 0 || port > UINT16_MAX)
@@ -366,7 +366,7 @@ int rpc_server_start(struct rpc_backend *backend, const char *listen, struct rpc
     if (server == NULL)
         return err_no_memory(err, "the gRPC server");
     server->backend = backend;
-    int code = forwarder_new(backend->config, &server->forwarder, err);
+    int code = forwarder_new(backend->config, backend->tls, &server->forwarder, err);
     if (code != 0) {
         mem_free(server);
         return code;
@@ -374,8 +374,7 @@ int rpc_server_start(struct rpc_backend *backend, const char *listen, struct rpc
     code = reflection_init(&server->reflection, bytes_of(descriptors_data, descriptors_size_bytes), err);
     INVARIANT(code == 0);
     init_sync(server);
-    if (getenv("GRPC_VERBOSITY") == NULL)
-        gpr_set_log_function(log_nothing);
+    channel_keep_quiet();
     grpc_init();
     code = appender_new(server, backend, &server->appender, err);
     if (code != 0) {

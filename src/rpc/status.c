@@ -63,6 +63,7 @@ static int fill_peer(Tally__V1__PeerStatus *to, const struct region_peer_config 
     if (from->heard)
         to->last_contact_ms_ago = behind(status->now_mono_us, from->last_contact_mono_us) / 1000;
     to->mirrored_size = from->mirrored_size;
+    to->certificate_end_s = from->certificate_end_s;
     to->lag = behind(status->log_count > 0 ? status->logs[0].size : 0, from->mirrored_size);
     return 0;
 }
@@ -279,10 +280,34 @@ static int add_automatic(Tally__V1__StatusResponse *response, const struct rpc_s
     return 0;
 }
 
+static int add_certificate(Tally__V1__StatusResponse *response, const struct certificate_status *from,
+                           struct arena *arena)
+{
+    Tally__V1__Certificate *to = arena_alloc_zero(arena, 1, sizeof(*to));
+    if (to == NULL)
+        return ERR_NO_MEMORY;
+    tally__v1__certificate__init(to);
+    to->state = copy_text(arena, certificate_state_name(from->state));
+    to->subject = copy_text(arena, from->certificate.subject);
+    to->problem = copy_text(arena, from->problem);
+    if (to->state == NULL || to->subject == NULL || to->problem == NULL)
+        return ERR_NO_MEMORY;
+    to->begin_s = from->certificate.begin_s;
+    to->end_s = from->certificate.end_s;
+    response->certificate = to;
+    return 0;
+}
+
+static bool certificate_alarms(const struct certificate_status *status)
+{
+    return status->state == CERTIFICATE_ENDS_SOON || status->state == CERTIFICATE_EXPIRED || status->problem[0] != '\0';
+}
+
 static int add_health(Tally__V1__StatusResponse *response, const struct rpc_status *status, struct arena *arena)
 {
     Tally__V1__Scrub *scrub = arena_alloc_zero(arena, 1, sizeof(*scrub));
-    bool degraded = status->damage_count > 0 || (status->drift_count > 0 && status->drifts[0].differs);
+    bool degraded = status->damage_count > 0 || (status->drift_count > 0 && status->drifts[0].differs) ||
+                    certificate_alarms(&status->certificate);
     for (size_t i = 0; i < status->log_count; i++)
         degraded = degraded || status->logs[i].state == REGION_LOG_FORKED ||
                    status->logs[i].lost_to > status->logs[i].lost_from;
@@ -321,6 +346,8 @@ static int build(struct rpc_backend *backend, const struct rpc_status *status, s
         code = add_regions(response, config, arena);
     if (code == 0)
         code = add_automatic(response, status, arena);
+    if (code == 0)
+        code = add_certificate(response, &status->certificate, arena);
     if (code == 0)
         code = add_health(response, status, arena);
     return code;

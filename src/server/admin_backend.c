@@ -42,6 +42,7 @@ static int status(struct admin_backend *backend, struct admin_status *ret, struc
         ret->drift_count = drift_verdicts(server->drift, NULL, ret->drifts, ADMIN_DRIFTS_MAX);
         memcpy(ret->contexts, from->contexts, sizeof(ret->contexts));
         ret->takeover = from->takeover;
+        ret->certificate = from->certificate;
         ret->witness_count = submitter_status(server, ret->witnesses);
         for (size_t i = 0; i < ret->log_count; i++) {
             struct tiles *tiles = tiler_tiles(server->tiler, i);

@@ -138,8 +138,15 @@ static int status(struct rpc_backend *backend, struct rpc_status *ret, struct er
     if (code == 0)
         guard_status(server_of(backend), &ret->takeover);
     if (code == 0)
+        keeper_status(server_of(backend), &ret->certificate);
+    if (code == 0)
         ret->drift_count = drift_verdicts(server_of(backend)->drift, NULL, ret->drifts, RPC_DRIFTS_MAX);
     return code;
+}
+
+static void certificate(struct rpc_backend *backend, struct certificate_status *ret)
+{
+    keeper_status(server_of(backend), ret);
 }
 
 static void fill_home(struct rpc_home *home, struct bytes partition, const struct authority_now *now)
@@ -304,6 +311,7 @@ const struct rpc_backend_ops server_backend_ops = {
     .wait_change = wait_change,
     .stopping = stopping,
     .status = status,
+    .certificate = certificate,
     .homes = homes,
     .freshness = freshness,
     .check_tail = check_tail,

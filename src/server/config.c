@@ -14,6 +14,7 @@
 #include "log/log.h"
 #include "server/config_contexts.h"
 #include "server/config_etcd.h"
+#include "server/config_tls.h"
 #include "server/config_witnesses.h"
 #include "server/keys.h"
 
@@ -59,6 +60,7 @@ struct config_file {
     struct file_database *projection_databases;
     unsigned projection_databases_count;
     struct file_etcd *etcd;
+    struct file_tls *tls;
     struct file_witness *witnesses;
     unsigned witnesses_count;
 };
@@ -113,6 +115,8 @@ static const cyaml_schema_field_t top_fields[] = {
                          projection_databases, &database_schema, 0, PROJECTION_SERVERS_MAX),
     CYAML_FIELD_MAPPING_PTR("etcd", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, etcd,
                             config_etcd_fields),
+    CYAML_FIELD_MAPPING_PTR("tls", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, tls,
+                            config_tls_fields),
     CYAML_FIELD_SEQUENCE("witnesses", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_file, witnesses,
                          &config_witness_schema, 0, REGION_WITNESSES_MAX),
     CYAML_FIELD_END,
@@ -465,6 +469,8 @@ int server_config_read(struct disk *disk, const char *folder, struct server_conf
         code = take_databases(config, config->file, err);
     if (code == 0)
         code = config_etcd_take(config, config->file->etcd, err);
+    if (code == 0)
+        code = config_tls_take(config, config->file->tls, err);
     if (code == 0)
         code = config_witnesses_take(config, config->file->witnesses, config->file->witnesses_count, err);
     if (code != 0)

@@ -12,6 +12,7 @@
 #include "platform/disk.h"
 #include "projection/projection.h"
 #include "region/region.h"
+#include "tally/client.h"
 
 struct config_file; /* what the YAML reader allocated */
 
@@ -32,6 +33,8 @@ struct server_config {
     struct projection_server databases[PROJECTION_SERVERS_MAX]; /* that projections may lie in */
     struct etcd_config etcd;                                    /* endpoint_count 0: none */
     char etcd_files[3][DISK_PATH_MAX_BYTES];                    /* etcd.ca_file, cert_file and key_file point here */
+    struct tally_tls tls;                                       /* ca_file NULL: no TLS */
+    char tls_files[3][DISK_PATH_MAX_BYTES];                     /* tls points here */
     const char *witness_names[REGION_WITNESSES_MAX];            /* of region.witnesses */
     const char *witness_urls[REGION_WITNESSES_MAX];             /* without a / at the end */
     struct region_config region;

@@ -11,6 +11,7 @@
  *   guard       the conversation with etcd; renews the lease there, and has the region seize what is lost
  *   tiler       every log's Merkle tiles; decides which checkpoint is shown
  *   submitter   the conversation with witnesses that are no peers
+ *   keeper      nothing; looks after the files of TLS
  *   peers       one thread a peer says hello, two a pull (one reads, one acknowledges)
  *   gRPC        see rpc/rpc.h
  *   HTTP        see admin/admin.h
@@ -91,6 +92,7 @@ struct job {
 
 struct drift;
 struct guard;
+struct keeper;
 struct peers;
 struct projector;
 struct submitter;
@@ -119,6 +121,8 @@ struct server {
     struct tiler *tiler;
     struct submitter *submitter; /* NULL: no witnesses are configured */
     struct guard *guard;         /* NULL: no etcd is configured */
+    struct tls *tls;             /* NULL: no TLS is configured */
+    struct keeper *keeper;       /* NULL: likewise */
     struct rpc_server *rpc;
     struct admin *admin;
     pthread_t sequencer, writer, indexer, settler, scrubber;
@@ -157,6 +161,13 @@ int submitter_start(struct server *server, struct submitter **ret, struct err *e
 void submitter_stop(struct submitter *submitter);
 /* How many there are. Any thread. */
 size_t submitter_status(struct server *server, struct witness_status ret[REGION_WITNESSES_MAX]);
+
+/* keeper.c. *ret is left alone without TLS. */
+int keeper_start(struct server *server, struct keeper **ret, struct err *err) MUST_USE;
+/* Once server->stopping is set. NULL is fine. */
+void keeper_stop(struct keeper *keeper);
+/* Any thread. */
+void keeper_status(struct server *server, struct certificate_status *ret);
 
 /* messages.c. NULL when memory runs out. */
 struct message *message_new(enum region_event_type type);

@@ -153,6 +153,7 @@ static void say_hello(struct peer *peer, const struct region_lease_question *que
         message->event.granted = hello.granted;
         message->event.abstains = hello.abstains;
         message->event.left_us = hello.left_us;
+        message->event.certificate_end_s = hello.certificate_end_s;
     } else {
         message->err = err;
         message->err.code = code;
@@ -453,7 +454,8 @@ static int start_peer(struct peers *peers, size_t number, struct err *err)
     pthread_mutex_init(&peer->mutex, NULL);
     pthread_cond_init(&peer->changed, NULL);
     peer->heard_us = clock_now().mono_us; /* it has its time to be heard of first */
-    int code = channel_open(peers->server->config->region.peers[number].address, &peer->channel, err);
+    int code =
+        channel_open(peers->server->config->region.peers[number].address, peers->server->tls, &peer->channel, err);
     if (code != 0)
         return code;
     int failure = pthread_create(&peer->thread, NULL, run_hello, peer);

@@ -11,6 +11,8 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "client/tls.h"
+#include "server/config_tls.h"
 #include "server/internal.h"
 
 static int take_lock(struct server *server, struct err *err)
@@ -151,6 +153,8 @@ static int serve(struct server *server, struct err *err)
         code = guard_start(server, &server->guard, err);
     if (code == 0)
         code = submitter_start(server, &server->submitter, err);
+    if (code == 0)
+        code = keeper_start(server, &server->keeper, err);
     if (code != 0)
         server_die(server, "%s", err->message);
     return serve_http(server, err);
@@ -175,6 +179,7 @@ static void close_files(struct server *server)
     disk_close(server->lock);
     mailbox_free(server->mail);
     mailbox_free(server->jobs);
+    tls_free(server->tls);
     sha256_free(server->sha);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->mutex);
@@ -198,6 +203,19 @@ static int find_life(struct server *server, struct err *err)
     return code;
 }
 
+static int open_tls(struct server *server, struct err *err)
+{
+    const struct server_config *config = server->config;
+    if (config->tls.ca_file != NULL)
+        return tls_open(server->disk, &config->tls, TLS_REGION, clock_now(), &server->tls, err);
+    if (!config_is_loopback(config->listen))
+        server_say(server,
+                   "WARNING: %s is served without TLS: whoever reaches it may append and read everything; set tls: in "
+                   "tallyd.yaml, or keep it on a private network",
+                   config->listen);
+    return 0;
+}
+
 static int prepare(struct server *server, struct err *err)
 {
     server->sha = sha256_new();
@@ -209,6 +227,8 @@ static int prepare(struct server *server, struct err *err)
     server->store.folder = server->config->folder;
     server->store.log_options = (struct log_options){.segment_size_bytes = server->config->segment_size_bytes};
     int code = take_lock(server, err);
+    if (code == 0)
+        code = open_tls(server, err);
     if (code == 0)
         code = find_life(server, err);
     if (code == 0)
@@ -222,6 +242,7 @@ static int prepare(struct server *server, struct err *err)
     server->backend = (struct rpc_backend){.ops = &server_backend_ops,
                                            .config = &server->config->region,
                                            .index = server->index,
+                                           .tls = server->tls,
                                            .start_mono_us = clock_now().mono_us};
     server->admin_backend = (struct admin_backend){.ops = &server_admin_ops,
                                                    .config = &server->config->region,
@@ -244,6 +265,7 @@ static void stop_threads(struct server *server)
         rpc_server_stop(server->rpc);
     guard_stop(server->guard);
     submitter_stop(server->submitter);
+    keeper_stop(server->keeper);
     if (server->rpc != NULL)
         pthread_join(server->settler, NULL); /* it waits for answers, which end with the mail */
     mailbox_close(

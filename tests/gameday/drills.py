@@ -3,6 +3,7 @@
 What each does with `tally` is what ../../tools/README.md tells an operator to do.
 """
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
+from certificates import Authority, Files
 from etcd import Etcd
 from harness import Refused, batch, check, event, read_log, wait_until, write
 from lab import CLIENTS
@@ -568,5 +570,67 @@ def multi_home(lab):
     lab.operator('tally', 'reconcile', 'list', '--context', 'web', '--server', ap.address, shown=2)
     lab.say(f'clicks: acknowledged {len(sent)}, lost nothing, late none, duplicated nothing: {both} were in two logs, and each of the {len(wanted)} ids '
             f'counts once, {sum(n for n, _ in wanted.values())} in all, the same in every region')
+    verdict = lab.finish(regions)
+    assert not verdict.late, verdict.late
+
+
+# --- Certificates ---
+
+def _secure(lab, region, files, shown):
+    folder = region.folder / 'tls'
+    folder.mkdir()
+    mine = Files(folder / 'ca.pem', folder / 'region.pem', folder / 'region.key')
+    mine.take(files)
+    region.serve_tls(mine, shown)
+    return mine
+
+
+def certificate(lab):
+    """The certificate of us expires under load: it loses its peers when connections are made anew, is alive, and catches up when the files are replaced.
+
+    Connections that are up outlive a certificate, so the drill breaks them, as the next fault of the network would.
+    """
+    authority = Authority(lab.folder)
+    shown = authority.issue('operator')
+    variables = dict(zip(('TALLY_TLS_CA', 'TALLY_TLS_CERT', 'TALLY_TLS_KEY'), map(str, (shown.ca, shown.cert, shown.key))))
+    os.environ.update(variables)
+    lab.at_end(lambda: [os.environ.pop(name) for name in variables])
+    own = {}
+
+    def error_of(region):
+        return next(peer for peer in region.status().peers if peer.region == 'us').error
+
+    def secure(region):
+        address = f'IP:{lab.host(region.name)}'
+        files = authority.issue_for('us', 45, alternative=address) if region.name == 'us' else authority.issue(region.name, alternative=address)
+        own[region.name] = _secure(lab, region, files, shown)
+    eu, us, ap = regions = lab.regions_up(secure)
+    load = lab.load(regions)
+    lab.wait_load(load)
+    lab.operator('tally', 'status', '--server', us.address, shown=12)
+    wait_until(lambda: 'EXPIRED' in us.said(), 'us to say that its certificate has expired', 60)
+    assert us.status().certificate.state == 'expired'
+    expired = time.monotonic()
+    lab.say(f'the certificate has expired; us says: {us.said().split("ALARM: ")[-1].splitlines()[0]}')
+    lab.network.isolate('us')
+    for survivor in (eu, ap):
+        lab.wait_missed(survivor, us, expired)
+    for survivor in (eu, ap):
+        wait_until(lambda: 'cannot be reached' in error_of(survivor), f'the connection of {survivor.name} to us to break', 60)
+    lab.network.heal()
+    for survivor in (eu, ap):
+        wait_until(lambda: 'certificate verify failed' in error_of(survivor), f'{survivor.name} to say why us is no peer any more', 40)
+    lab.say('the network is whole again, and us is shut out all the same')
+    lab.operator('tally', 'status', '--server', us.address, code=3)
+    said = lab.operator('tally', 'failover', 'bank', '--from', 'us', '--dry-run', '--server', eu.address, shown=24)
+    assert 'may be alive, and only shut out' in said, said
+    replaced = time.monotonic()
+    own['us'].take(authority.issue('us', alternative=f'IP:{lab.host("us")}'))
+    lab.say('a new certificate and its key are put in the place of the old ones; nothing is restarted')
+    for survivor in (eu, ap):
+        wait_until(lambda: next(peer for peer in survivor.status().peers if peer.region == 'us').connected, f'{survivor.name} to be connected to us', 40)
+    lab.say(f'us is back, {lab.phase("back after replacement", replaced):.2f} s after the files were there')
+    lab.operator('tally', 'status', '--server', us.address, shown=12)
+    lab.wait_load(load)
     verdict = lab.finish(regions)
     assert not verdict.late, verdict.late

@@ -31,6 +31,7 @@ class Settlement:
 
     def __init__(self, regions, partitions, asks, name='client', seed=1):
         self.addresses = {region.name: region.address for region in regions}
+        self.shown = {region.name: region.shown for region in regions}
         self.clients = {}
         self.asks = asks
         self.name = name
@@ -65,7 +66,7 @@ class Settlement:
     def client(self, region):
         with self.lock:
             if region not in self.clients:
-                self.clients[region] = Client(self.addresses[region], options=RECONNECT)
+                self.clients[region] = Client(self.addresses[region], options=RECONNECT, tls=self.shown[region])
             return self.clients[region]
 
     def pay(self, partition):

@@ -83,10 +83,10 @@ class Refused(Exception):
 class Client:
     """client.append(request), client.read_stream(request) …: a method for each rpc of a service, snake_case or as spelled."""
 
-    def __init__(self, address, descriptor=ledger_pb2.DESCRIPTOR, service='Ledger', options=()):
-        self.channel = grpc.insecure_channel(address, options=[
-            ('grpc.max_receive_message_length', MESSAGE_MAX_BYTES), ('grpc.max_send_message_length', MESSAGE_MAX_BYTES),
-            ('grpc.enable_http_proxy', 0), ('grpc.use_local_subchannel_pool', 1), *options])
+    def __init__(self, address, descriptor=ledger_pb2.DESCRIPTOR, service='Ledger', options=(), tls=None):
+        options = [('grpc.max_receive_message_length', MESSAGE_MAX_BYTES), ('grpc.max_send_message_length', MESSAGE_MAX_BYTES),
+                   ('grpc.enable_http_proxy', 0), ('grpc.use_local_subchannel_pool', 1), *options]
+        self.channel = grpc.secure_channel(address, tls.credentials, options) if tls else grpc.insecure_channel(address, options)
         found = descriptor.services_by_name[service]
         for method, proto in zip(found.methods, self.protos(descriptor, service)):
             kind = {(False, False): 'unary_unary', (False, True): 'unary_stream', (True, False): 'stream_unary',
@@ -185,6 +185,7 @@ class Region:
         self.process = None
         self.clients = []
         self.http_port = None
+        self.shown = None  # certificates.Files of this test's own connections, when the region speaks TLS
 
     @property
     def origin(self):
@@ -266,13 +267,19 @@ class Region:
     def client(self):
         """One connection a life of the process."""
         if not self.clients:
-            self.clients.append(Client(self.address))
+            self.clients.append(Client(self.address, tls=self.shown))
         return self.clients[0]
 
     def replication(self):
         self.clients or self.client()
-        self.clients.append(Client(self.address, replication_pb2.DESCRIPTOR, 'Replication'))
+        self.clients.append(Client(self.address, replication_pb2.DESCRIPTOR, 'Replication', tls=self.shown))
         return self.clients[-1]
+
+    def serve_tls(self, files, shown):
+        """Before the start: certificates.Files of the region, and of this test's connections to it."""
+        self.config.write_text(self.config.read_text() + files.yaml)
+        self.shown = shown
+        return self
 
     def serve_http(self):
         """Before the start."""
@@ -302,7 +309,7 @@ class Region:
 
     def operations(self):
         self.clients or self.client()
-        self.clients.append(Client(self.address, operations_pb2.DESCRIPTOR, 'Operations'))
+        self.clients.append(Client(self.address, operations_pb2.DESCRIPTOR, 'Operations', tls=self.shown))
         return self.clients[-1]
 
     def close_clients(self):

@@ -76,6 +76,7 @@ expect printing src/log/planted.c <<< 'void f(void) { printf("x"); }'
 expect printing src/rpc/planted.c <<< 'void f(void) { fprintf(stderr, "x"); }'
 expect files src/log/planted.c <<< 'int f(int d) { return fsync(d); }'
 expect files src/replication/planted.c <<< 'int f(void) { return open("x", 0); }'
+expect connections tools/tally/planted.c <<< 'int f(void) { return channel_open("eu:7401", NULL, NULL, NULL); }'
 expect 'file size' src/log/planted.c < <(yes 'int x;' | head -801)
 expect 'function size' src/log/planted.c < <(echo 'void f(void)'; echo '{'; yes '    g();' | head -100; echo '}')
 

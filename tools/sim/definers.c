@@ -195,7 +195,8 @@ static struct definers_made in_force(const struct node *node, const struct atlas
     const struct world *world = node->world;
     const struct definers *definers = &world->definers;
     bool created = number == 0;
-    struct definers_made best = {.version = created ? 1 : 0, .mode = FAILOVER_MANUAL};
+    struct definers_made best = {.version = created ? 1 : 0,
+                                 .mode = created ? world->contexts[0].rules.failover : FAILOVER_MANUAL};
     for (size_t i = 0; i < definers->count; i++) {
         const struct definers_made *made = &definers->made[i];
         bool counts = made->name == number && made->index < atlas_applied(atlas, made->log) &&

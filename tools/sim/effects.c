@@ -37,9 +37,11 @@ static void do_save_checkpoint(struct node *node, struct region_effect *effect)
 {
     struct region_log_status status;
     const char *origin = log_name(node, effect->log, &status);
-    oracle_note(node, origin, buf_bytes(&effect->note));
-    if (effect->log == 0 && !effect->published)
+    if (effect->log == 0 && !effect->published) {
+        rotators_check_signed(node, buf_bytes(&effect->note));
         truth_signs(node->world, origin, effect->size, false);
+    }
+    oracle_note(node, origin, buf_bytes(&effect->note));
     node_add_job(node, new_job(JOB_CHECKPOINT, effect));
 }
 
@@ -56,7 +58,9 @@ static void operator_answered(struct node *node, const struct request *request)
 void effects_answer(struct node *node, struct region_command *command)
 {
     struct request *request = QUEUE_ITEM(command, struct request, command);
-    if (command->control != NULL || command->define != NULL) {
+    if (request->by_guard) {
+        guards_answered(node, request);
+    } else if (command->control != NULL || command->define != NULL) {
         operator_answered(node, request);
     } else if (command->settle != NULL) {
         settlers_answered(node, request);

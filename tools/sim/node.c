@@ -79,23 +79,12 @@ uint64_t node_held_size(const struct node *node, size_t log)
     return node->up ? node_durable_size(node, truth_origin(node->world, log)) : node->was_durable[log];
 }
 
-static void make_key(struct world *world, const char *name, enum note_key_type type, struct note_signer *ret)
-{
-    uint8_t seed[32];
-    struct err err = {0};
-    prng_fill(&world->prng, seed, sizeof(seed));
-    int code = note_signer_from_seed(name, type, seed, ret, &err);
-    INVARIANT(code == 0);
-}
-
 static void configure(struct node *node)
 {
     struct world *world = node->world;
     struct region_config *config = &node->config;
     snprintf(config->cluster, sizeof(config->cluster), "sim");
     snprintf(config->address, sizeof(config->address), "%s:1", config->region);
-    config->log_signers = (struct signers){1, {&node->log_signer}};
-    config->cosign_signers = (struct signers){1, {&node->cosign_signer}};
     config->contexts = (struct context_table){.count = 2, .contexts = world->contexts};
     config->checkpoint_interval_us = world->plan.checkpoint_interval_us;
     config->hello_interval_us = world->plan.hello_interval_us;
@@ -119,9 +108,12 @@ void node_init(struct world *world, size_t number)
     snprintf(cosigner, sizeof(cosigner), "%s-cosigner", region);
     node->disk = sim_disk_new(prng_next(&world->prng));
     node->mono_base_us = world_between(world, 1, 1000000) * SIM_S;
-    make_key(world, node->origin, NOTE_KEY_ED25519, &node->log_signer);
-    node->log_key = node->log_signer.verifier;
-    make_key(world, cosigner, NOTE_KEY_COSIGNATURE, &node->cosign_signer);
+    keys_add(world, node->origin, NOTE_KEY_ED25519, &node->log_keys);
+    keys_add(world, cosigner, NOTE_KEY_COSIGNATURE, &node->cosign_keys);
+    for (size_t i = 0; i < SIM_NODES_MAX; i++) {
+        node->log_keys.brought[i] = 1;
+        node->cosign_keys.brought[i] = 1;
+    }
     configure(node);
     queue_init(&node->mail);
     queue_init(&node->jobs);
@@ -136,8 +128,6 @@ static void know_peers(struct node *node)
         struct region_peer_config *config = &node->config.peers[peer];
         memcpy(config->region, other->config.region, sizeof(config->region));
         memcpy(config->address, other->config.address, sizeof(config->address));
-        config->log_keys = (struct keyring){1, {other->log_key}};
-        config->cosign_keys = (struct keyring){1, {other->cosign_signer.verifier}};
     }
 }
 
@@ -188,6 +178,8 @@ static void step(struct node *node, struct region_event *event)
     mem_fail_at(0);
     if (code == 0 && event->type == REGION_COMMAND && event->command->control == NULL)
         fence_decided(node, event->command);
+    if (code == 0)
+        guards_stepped(node);
     if (code != 0)
         step_failed(node, event, code, &err);
     else
@@ -348,8 +340,10 @@ void node_free(struct node *node)
     region_update_free(&node->update);
     sim_disk_free(node->disk);
     sim_disk_free(node->backup);
-    note_signer_wipe(&node->log_signer);
-    note_signer_wipe(&node->cosign_signer);
+    for (size_t i = 0; i < SIM_KEYS_MAX; i++) {
+        note_signer_wipe(&node->log_keys.signers[i]);
+        note_signer_wipe(&node->cosign_keys.signers[i]);
+    }
 }
 
 static void remember_durable(struct node *node)
@@ -415,7 +409,8 @@ static int find_life(struct node *node, struct err *err)
         return code;
     snprintf(node->origin, sizeof(node->origin), "sim/%s/%llu", config->region,
              (unsigned long long)config->incarnation);
-    code = note_verifier_rename(&node->log_signer.verifier, node->origin, err);
+    for (size_t i = 0; code == 0 && i < node->log_keys.count; i++)
+        code = note_verifier_rename(&node->log_keys.signers[i].verifier, node->origin, err);
     config->fresh = config->incarnation == node->fresh_incarnation;
     config->accept_isolated = node->world->plan.accept_isolated && node->lives < SIM_LIVES_MAX;
     return code == 0 ? life_forget_lost_log(&node->store, node->origin, err) : code;
@@ -468,6 +463,7 @@ void node_boot(struct node *node)
     struct err err = {0};
     PRE(!node->up);
     know_peers(node);
+    keys_read(node);
     node->boot++;
     world->counts.boots++;
     node->step_waits = false;
@@ -489,6 +485,7 @@ void node_boot(struct node *node)
     world_trace(world, node, "starts, process %llu", (unsigned long long)node->boot);
     oracle_booted(node);
     projector_boot(node);
+    guards_boot(node);
     struct region_event timer = {.type = REGION_TIMER};
     step(node, &timer);
     if (node->up) {

@@ -128,8 +128,47 @@ static bool split(struct world *world)
     return true;
 }
 
+static void set_links(struct world *world, size_t node, bool cut)
+{
+    for (size_t other = 0; other < world->node_count; other++) {
+        world->links[node][other].cut = cut && other != node;
+        world->links[other][node].cut = cut && other != node;
+    }
+}
+
+static void run_meet(struct world *world, struct task *task)
+{
+    if (!world->healing)
+        set_links(world, task->numbers[0], false);
+}
+
+/* numbers: who is cut off, and whom it has lost. */
+static void run_mistake(struct world *world, struct task *task)
+{
+    struct node *node = &world->nodes[task->numbers[0]];
+    if (world->healing)
+        return;
+    if (answers(node))
+        operators_ask(node, REGION_FAILOVER, task->numbers[1], SIM_ALL_PARTITIONS, false);
+    world_after(world, SIM_S, NULL, run_meet)->numbers[0] = node->number;
+}
+
+/* A region that reaches nobody, whose operator takes all others for lost, and forces nothing; meanwhile these go on. */
+static bool mistake(struct world *world)
+{
+    struct node *node = &world->nodes[world_draw(world, world->node_count)];
+    uint64_t for_us = world->plan.peer_timeout_us + world_between(world, SIM_S, 4 * SIM_S);
+    set_links(world, node->number, true);
+    struct task *task = world_after(world, for_us, NULL, run_mistake);
+    task->numbers[0] = node->number;
+    task->numbers[1] = other_than(world, node->number);
+    return true;
+}
+
 static bool operate(struct world *world)
 {
+    if (world->contexts[0].promises.durability.peers > 0 && world->node_count > 2 && world_chance(world, 100000))
+        return mistake(world);
     switch (world_draw(world, 8)) {
     case 0:
     case 1:
@@ -197,6 +236,8 @@ static void run_heal(struct world *world, struct task *task)
         size_t home = world_node_named(world, now.region);
         bool away = !world->core[home] || (now.released && !world->core[world_node_named(world, now.successor)]);
         struct node *node = away ? survivor(world, home) : NULL;
+        if (node != NULL && p < SIM_SYSTEM_FIRST && guards_will_take(world))
+            continue;
         if (node != NULL)
             operators_ask(node, REGION_FAILOVER, home, p, true);
         else if (!away && p < SIM_SYSTEM_FIRST && rounds > PATIENCE_ROUNDS && is_stuck(world, home, &now))

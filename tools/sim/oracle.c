@@ -95,12 +95,11 @@ void oracle_answer(struct node *node, const struct request *request)
 
 /* --- Checkpoints --- */
 
-static struct note_verifier key_of(const struct world *world, const char *origin)
+/* All that its owner ever had: a note may have been signed at any time. */
+static struct keyring keys_of(const struct world *world, const char *origin)
 {
-    struct note_verifier key = world->nodes[truth_owner(world, truth_number(world, origin))].log_key;
-    int code = note_verifier_rename(&key, origin, NULL);
-    INVARIANT(code == 0);
-    return key;
+    const struct sim_keys *keys = &world->nodes[truth_owner(world, truth_number(world, origin))].log_keys;
+    return keys_ring(keys, keys->count);
 }
 
 /* The size and root of a note, without a look at its signatures. */
@@ -123,8 +122,8 @@ void oracle_note(struct node *node, const char *origin, struct bytes note)
         return;
     int code = map_put(&world->notes, bytes_of(name.bytes, HASH_SIZE), world);
     INVARIANT(code == 0);
-    struct note_verifier key = key_of(world, origin);
-    code = checkpoint_open(note, &key, &checkpoint, &err);
+    struct keyring keys = keys_of(world, origin);
+    code = keyring_open(note, &keys, origin, &checkpoint, &err);
     if (code != 0)
         world_fail(world, node, "a checkpoint of %s does not verify: %s", origin, err.message);
     else if (!truth_root(world, origin, checkpoint.size, &root))
@@ -300,6 +299,8 @@ void oracle_end(struct world *world)
         fates_check_end(world);
     if (!world->failed)
         definers_check_end(world);
+    if (!world->failed)
+        rotators_check_end(world);
     if (!world->failed)
         projector_check_end(world);
 }

@@ -136,6 +136,18 @@ static void draw_fence(struct world *world)
     rules->isolation = ISOLATION_FENCE;
     world->plan.fault_every_us *= 4; /* the rest is faults enough */
     rules->lease_ms = (uint32_t)world_between(world, RULES_LEASE_MIN_MS, 8 * RULES_LEASE_MIN_MS);
+    world->plan.drifts_apart = world->seed % 2 == 0 && world->node_count > 2;
+    if (!world->plan.drifts_apart)
+        return;
+    /* What a clock is off by in a lease is more than everything else takes, and a home is taken for lost before its
+     * lease ends. */
+    rules->lease_ms = (uint32_t)world_between(world, 8, 24) * RULES_LEASE_MIN_MS;
+    world->plan.hello_interval_us = 500 * SIM_MS;
+    world->plan.peer_timeout_us = 4 * world->plan.hello_interval_us;
+    world->plan.call_timeout_us = SIM_S;
+    world->plan.latency_us = world_between(world, 100, 5000);
+    world->plan.think_us = world_between(world, 1, 30) * SIM_MS;
+    world->plan.fault_phase_us += 20 * SIM_S;
 }
 
 /* In some runs any region accepts events of type 0, by the seed. */
@@ -178,6 +190,23 @@ static void plan_system(struct world *world)
         world->seed % 2 == 0 && world->plan.operate_every_us > 0 && world->plan.define_every_us > 0;
 }
 
+/* In some runs guards seize by themselves, by the seed. The checks of a failover want everybody else there, and time.
+ */
+static void choose_automatic(struct world *world)
+{
+    struct plan *plan = &world->plan;
+    plan->automatic = world->seed % 5 == 3 && world->node_count > 1;
+    if (!plan->automatic)
+        return;
+    world->contexts[0].rules.failover = FAILOVER_AUTOMATIC;
+    plan->fault_every_us *= 8;
+    plan->fault_phase_us += 30 * SIM_S;
+    if (plan->think_us < 100 * SIM_MS)
+        plan->think_us *= 8;
+    if (world->seed % 2 == 0)
+        plan->define_every_us = 0; /* it stays automatic */
+}
+
 void plan_draw(struct world *world)
 {
     world->plan.node_count = world_chance(world, 100000) ? 1 : world_between(world, 2, SIM_NODES_MAX);
@@ -187,9 +216,6 @@ void plan_draw(struct world *world)
     world->plan.projections = world_chance(world, 250000);
     if (world->node_count > 1 && world_chance(world, 700000))
         world->plan.operate_every_us = world_between(world, 200, 6000) * SIM_MS;
-    if (world->plan.operate_every_us > 0)
-        world->plan.limits.unindexed_entries =
-            0; /* README.md, limits: logs that wait may fill what is tiny, for ever */
     if (world_chance(world, 500000))
         world->plan.define_every_us = world_between(world, 300, 8000) * SIM_MS;
     plan_system(world);
@@ -211,6 +237,9 @@ void plan_draw(struct world *world)
     choose_overrides(world);
     draw_copies(world);
     draw_fence(world);
+    choose_automatic(world);
+    if (world->seed % 4 == 1 && world->node_count > 1)
+        world->plan.rotate_every_us = world_between(world, 200, 3000) * SIM_MS;
 }
 
 void plan_print(const struct world *world)
@@ -242,6 +271,11 @@ void plan_print(const struct world *world)
     if (plan->system_moves)
         printf(", and \"$system\" moves");
     if (world->contexts[0].rules.isolation == ISOLATION_FENCE)
-        printf("; fenced, leases of %u ms", (unsigned)world->contexts[0].rules.lease_ms);
+        printf("; fenced%s, leases of %u ms", plan->drifts_apart ? ", clocks run apart" : "",
+               (unsigned)world->contexts[0].rules.lease_ms);
+    if (plan->rotate_every_us > 0)
+        printf("; keys change every %llu ms", (unsigned long long)(plan->rotate_every_us / SIM_MS));
+    if (plan->automatic)
+        printf("; failed over by guards");
     printf("%s\n", plan->projections ? "; projections" : "");
 }

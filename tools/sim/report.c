@@ -44,6 +44,8 @@ static void add_counts(struct counts *to, const struct counts *from)
     to->reigns += from->reigns;
     to->overrides += from->overrides;
     to->unforced += from->unforced;
+    to->takeovers += from->takeovers;
+    to->rotations += from->rotations;
 }
 
 void totals_add(struct totals *totals, const struct result *result)
@@ -92,11 +94,13 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->checkpoints, (unsigned long long)counts->cosignatures,
            (unsigned long long)counts->proofs, (unsigned long long)counts->reads);
     printf("homes: %llu released, %llu taken, %llu seized, %llu requests of operators refused, %llu events late, "
-           "%llu definitions of contexts, %llu reigns behind leases, %llu overrides\n",
+           "%llu definitions of contexts, %llu reigns behind leases, %llu overrides, %llu seizures by guards, "
+           "%llu keys rotated\n",
            (unsigned long long)counts->changes[0], (unsigned long long)counts->changes[1],
            (unsigned long long)counts->changes[2], (unsigned long long)counts->changes_refused,
            (unsigned long long)counts->late, (unsigned long long)counts->definitions,
-           (unsigned long long)counts->reigns, (unsigned long long)counts->overrides);
+           (unsigned long long)counts->reigns, (unsigned long long)counts->overrides,
+           (unsigned long long)counts->takeovers, (unsigned long long)counts->rotations);
     printf(
         "%llu events acknowledged on the copies that were asked for, %llu on fewer; %llu seizures that rest on them\n",
         (unsigned long long)counts->copied, (unsigned long long)counts->degraded, (unsigned long long)counts->unforced);
@@ -161,6 +165,8 @@ void report_totals_json(const struct totals *totals, uint64_t wall_us)
     put(root, "entries_lost", counts->entries_lost);
     put(root, "entries_left_behind", counts->left_behind);
     put(root, "reigns_behind_leases", counts->reigns);
+    put(root, "seized_by_guards", counts->takeovers);
+    put(root, "keys_rotated", counts->rotations);
     for (int i = 0; i < FAULT_COUNT; i++)
         put(faults, fault_names[i], counts->faults[i]);
     json_object_set_new(root, "faults", faults);

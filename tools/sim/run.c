@@ -47,11 +47,14 @@ void run_seed(struct world *world)
     overriders_start(world);
     atlas_start(world);
     fence_start(world);
+    guards_start(world);
+    rotators_start(world);
     world_run_until(world, world->plan.fault_phase_us);
     if (!world->failed) {
         nemesis_heal(world);
         clients_heal(world);
         operators_heal(world);
+        guards_heal(world);
         converge(world);
     }
     if (!world->failed)

@@ -2,9 +2,9 @@
  *
  * With durability peers(k) a seizure that is not forced has looked at so many copies that one of them holds whatever
  * was answered on k. So everything that the lost home had answered so, before the failover was asked for, lies below
- * the seizure's basis. What it answers later may be beyond, if it still reaches others: that comes late. Where disks
- * are lost a copy that was counted may be gone, so those runs are left out; so are those in which regions go on in
- * isolation.
+ * the seizure's basis. What it answers later may be beyond, if it still reaches others: that comes late. Once a disk
+ * was lost, a copy that was counted may be gone; and once a region went on with a new log it left things behind: from
+ * then on nothing is compared.
  *
  * A forced change says why, in the log. And a region that may not hold the payloads becomes no home, forced or not. */
 #include "base/assert.h"
@@ -22,11 +22,12 @@ void seizures_take(struct node *node, const struct truth_change *change, bool fo
                    (unsigned long long)change->epoch, change->partition);
 }
 
+/* So far. */
 static bool keeps_copies(const struct world *world)
 {
-    const struct plan *plan = &world->plan;
-    return world->contexts[0].promises.durability.peers > 0 && !plan->accept_isolated &&
-           !plan->enabled[FAULT_LOST_DISK] && !plan->enabled[FAULT_LOST_LOGS] && !plan->enabled[FAULT_OLD_BACKUP];
+    const uint64_t *faults = world->counts.faults;
+    return world->contexts[0].promises.durability.peers > 0 && world->counts.lives == 0 &&
+           faults[FAULT_LOST_DISK] == 0 && faults[FAULT_LOST_LOGS] == 0 && faults[FAULT_OLD_BACKUP] == 0;
 }
 
 void seizures_answered(struct node *node, const struct request *request)

@@ -37,6 +37,7 @@ enum {
     SIM_NUMBERS,                                     /* of partitions, "*" among them */
     SIM_TYPES = 4,                                   /* of events … */
     SIM_URGENT_TYPE = 3, /* … of which this one may be accepted away from home, in some runs */
+    SIM_KEYS_MAX = 4,    /* generations of a key */
     SIM_LIVES_MAX = 4,   /* new incarnations that one region may begin */
 };
 
@@ -122,6 +123,9 @@ struct plan {
     uint64_t settle_every_us;  /* on average, that people decide about late events; 0: never */
     bool overrides;            /* events of type SIM_URGENT_TYPE may be accepted away from home */
     bool multi_home;           /* events of type 0 are commutative: any region accepts them */
+    uint64_t rotate_every_us;  /* 0: keys stay as they are */
+    bool drifts_apart;         /* clocks are as far apart as leases allow for (fence.c) */
+    bool automatic;            /* "bank" is failed over by guards (guards.c) */
     bool accept_isolated;
     uint64_t isolation_wait_us;
     struct log_options log_options;
@@ -168,6 +172,7 @@ struct request {
     struct region_result results[SIM_OP_EVENTS_MAX];
     struct op *op;         /* NULL: an operator's, or a settler's */
     struct urgent *urgent; /* of a command that cannot wait for the home (overriders.c) */
+    bool by_guard;         /* an operator's, but a guard asked for it */
     struct region_control control;
     uint64_t asked_us; /* when an operator asked */
     struct region_define define;
@@ -196,6 +201,16 @@ struct rot {
     struct hash hash;
 };
 
+/* A key of a region, with every generation that it had. */
+struct sim_keys {
+    size_t count;
+    size_t first; /* from this one on they sign */
+    struct note_signer signers[SIM_KEYS_MAX];
+    struct note_verifier names[SIM_KEYS_MAX]; /* as peers are configured: a log's under its first incarnation's name */
+    size_t brought[SIM_NODES_MAX];            /* as many were brought to each region … */
+    size_t read[SIM_NODES_MAX];               /* … and its process has read so many */
+};
+
 struct node {
     struct world *world;
     size_t number;
@@ -204,9 +219,9 @@ struct node {
     struct sim_disk *disk;
     struct sim_disk *backup; /* NULL: none was made */
     uint64_t backup_sizes[REGION_LOGS_MAX];
-    struct note_verifier log_key; /* under the first incarnation's name, as peers are configured */
     struct region_config config;
-    struct note_signer log_signer, cosign_signer;
+    struct sim_keys log_keys, cosign_keys;
+    struct control_key key_changes[REGION_KEY_CHANGES_MAX];
     int64_t wall_offset_us;
     int64_t drift_ppm;
     uint64_t mono_base_us, drift_since_us;
@@ -269,8 +284,10 @@ struct counts {
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
     uint64_t definitions;
     uint64_t overrides;
-    uint64_t unforced; /* seizures whose basis was compared with what was answered */
-    uint64_t reigns;   /* homes of fenced partitions that accepted */
+    uint64_t unforced;  /* seizures whose basis was compared with what was answered */
+    uint64_t reigns;    /* homes of fenced partitions that accepted */
+    uint64_t takeovers; /* seizures of guards */
+    uint64_t rotations; /* of keys */
 };
 
 /* Definitions of contexts in the logs (definers.c). */
@@ -324,6 +341,8 @@ struct world {
     size_t unacceptable_count;
     struct fence *fence;
     struct overriders *overriders; /* NULL: there are none */
+    struct guards *guards;         /* NULL: no context is automatic */
+    struct rotators *rotators;     /* NULL: keys stay as they are */
     char temporary[64];            /* the folder of the run, "" when there is none */
     bool healing;
     bool core[SIM_NODES_MAX];
@@ -524,6 +543,29 @@ void atlas_accepted(struct node *node, size_t log, uint64_t index);
 void fence_start(struct world *world);
 /* A command with writes was decided just now. */
 void fence_decided(struct node *node, const struct region_command *command);
+
+/* guards.c: automatic failover, and the service that it asks. */
+void guards_start(struct world *world);
+void guards_boot(struct node *node);
+/* A region has made a step: whether it decided what its guard asked for. */
+void guards_stepped(struct node *node);
+/* A region lets go of what its guard asked for. */
+void guards_answered(struct node *node, const struct request *request);
+void guards_heal(struct world *world);
+/* Whether what is lost in the healed core is the guards' to take, or may be still. */
+bool guards_will_take(const struct world *world);
+
+/* rotators.c: keys, and people who replace them. */
+void keys_add(struct world *world, const char *name, enum note_key_type type, struct sim_keys *keys);
+/* The first `count` generations, under the names by which peers know them. */
+struct keyring keys_ring(const struct sim_keys *keys, size_t count);
+void keys_read(struct node *node);
+void rotators_start(struct world *world);
+/* A checkpoint that a region has signed just now. */
+void rotators_check_signed(struct node *node, struct bytes message);
+/* Its owner's log has one more event about keys. */
+void rotators_take(struct node *node, size_t log, const struct chain_entry *found);
+void rotators_check_end(struct world *world);
 
 /* fates.c: what the indexes must say, compared with the atlas. */
 /* Whether a change of homes that the core holds rests on what only those have who stay away, or a region of the core

@@ -353,6 +353,10 @@ static void take_control(struct world *world, struct node *node, struct truth_lo
         take_announcement(world, node, log, found);
         return;
     }
+    if (control_is_key(kind)) {
+        rotators_take(node, (size_t)(log - truth->logs), found);
+        return;
+    }
     if (kind == CONTROL_COMMAND_QUEUED || control_decides_command(kind))
         return; /* compared in the end (queuers.c) */
     if (!control_is_authority(kind) || control_authority_parse(kind, found->frame.payload, &parsed, &err) != 0) {

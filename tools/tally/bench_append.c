@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/queue.h"
 #include "bench.h"
+#include "connect.h"
 #include "platform/clock.h"
 
 enum {
@@ -302,7 +303,7 @@ static int open_all(struct bench_append *append, struct err *err)
     append->callers = mem_alloc_zero((size_t)config->callers, sizeof(*append->callers));
     int rc = append->callers == NULL ? err_no_memory(err, "callers") : channel_queue_new(&append->queue, err);
     for (size_t i = 0; rc == 0 && i < config->connections; i++)
-        rc = channel_open(config->server, &append->channels[i], err);
+        rc = connect_channel(config->server, &append->channels[i], err);
     for (size_t i = 0; rc == 0 && i < config->callers; i++)
         rc = open_caller(append, i, err);
     return rc;

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "bench.h"
+#include "connect.h"
 #include "platform/clock.h"
 
 struct ping {
@@ -98,7 +99,7 @@ int bench_run_ping(const struct bench_config *config, struct err *err)
     ping->config = config;
     buf_init(&ping->answer, CHANNEL_MESSAGE_MAX_BYTES);
     histogram_init(&ping->latency);
-    int rc = channel_open(config->server, &ping->channel, err);
+    int rc = connect_channel(config->server, &ping->channel, err);
     if (rc == 0)
         rc = channel_queue_new(&ping->queue, err);
     if (rc == 0 && !config->unary)

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "bench.h"
+#include "connect.h"
 #include "entry/wire.h"
 #include "platform/clock.h"
 
@@ -113,7 +114,7 @@ int bench_run_read(const struct bench_config *config, struct err *err)
     struct channel *channel = NULL;
     struct channel_call *call = NULL;
     struct read_counts counts = {0};
-    int rc = channel_open(config->server, &channel, err);
+    int rc = connect_channel(config->server, &channel, err);
     if (rc == 0)
         rc = open_read(channel, config, &call, err);
     if (rc == 0)

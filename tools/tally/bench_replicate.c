@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "bench.h"
+#include "connect.h"
 #include "platform/clock.h"
 
 enum { PROBES_MAX = 4096, PROBE_BYTES = 8, COMPLETE_POLL_MS = 5, COMPLETE_MAX_MS = 120000, PROBE_GRACE_MS = 1000 };
@@ -173,9 +174,9 @@ static int open_probes(struct probes *probes, const struct bench_config *config,
     INVARIANT(pthread_mutex_init(&probes->mutex, NULL) == 0);
     int rc = load_new(&shape, probes->session, &probes->load, err);
     if (rc == 0)
-        rc = channel_open(config->server, &probes->channel, err);
+        rc = connect_channel(config->server, &probes->channel, err);
     if (rc == 0)
-        rc = tally_client_open(config->mirror, &probes->mirror, err);
+        rc = connect_client(config->mirror, &probes->mirror, err);
     if (rc == 0)
         rc = tally_status_get(probes->mirror, config->timeout_ms, &status, err);
     if (rc == 0)
@@ -264,7 +265,7 @@ static int run_load(const struct bench_config *config, struct probes *probes, st
     struct bench_append *append = NULL;
     struct tally_client *region = NULL;
     uint64_t begun_us = clock_now().mono_us;
-    int rc = tally_client_open(config->server, &region, err);
+    int rc = connect_client(config->server, &region, err);
     if (rc == 0)
         rc = bench_append_start(config, &append, err);
     if (rc == 0) {

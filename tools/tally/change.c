@@ -7,6 +7,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "connect.h"
 #include "entry/entry.h"
 #include "lines.h"
 #include "output.h"
@@ -175,7 +176,7 @@ int change_run(const struct command *command, struct change_options *change, con
     if (change->force && change->reason == NULL)
         return usage_error(command, "--force needs --reason TEXT, which stays in the log");
     struct tally_change wanted = change_of(change, arguments.items[0]);
-    int rc = tally_client_open(server_address(change->common.server), &client, &err);
+    int rc = connect_client(server_address(change->common.server), &client, &err);
     if (rc == 0 && change->partitions_from != NULL)
         rc = load_names(client, arguments.items[0], change, &err);
     if (rc == 0)

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "batch.h"
 #include "commands.h"
+#include "connect.h"
 #include "entry/entry.h"
 #include "json_scan.h"
 #include "ndjson.h"
@@ -204,7 +205,7 @@ static int append(const struct append_options *options, struct buf *storage, str
     if (rc == 0)
         rc = batch_finish(batch, &writes, &write_count, err);
     if (rc == 0)
-        rc = tally_client_open(server_address(options->common.server), &client, err);
+        rc = connect_client(server_address(options->common.server), &client, err);
     if (rc == 0) {
         tally_client_set_override(client, options->actor == NULL ? "operator" : options->actor, options->reason);
         tally_client_set_at_wrong_home(client, options->forward    ? TALLY_FORWARD
@@ -312,5 +313,6 @@ const struct command command_append = {
         "  tally append --context bank --partition eu --stream account-17 --type Closed --receipt closed.tlog-proof\n"
         "  tally append --batch transfer.json --forward\n"
         "  tally append --batch transfer.json --queue      (then: tally ticket show TICKET)",
+    .connects = true,
     .run = run_append,
 };

@@ -145,5 +145,6 @@ const struct command command_bench = {
         "  tally bench append --context bench --partition p --batch 1 --callers 64 --in-flight 1 --rate 20000\n"
         "  tally bench read --subscribe --json\n"
         "  tally bench replicate --context bench --partition p --server eu:7401 --mirror us:7401 --rate 100000",
+    .connects = true,
     .run = run_bench,
 };

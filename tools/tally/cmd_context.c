@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "connect.h"
 #include "policy.h"
 #include "tally/context.h"
 
@@ -297,7 +298,7 @@ static int run_parsed(const struct command *command, struct context_options *opt
     exit_with = check_usage(command, options, &arguments);
     if (exit_with != EXIT_OK)
         return exit_with;
-    int rc = tally_client_open(server_address(options->common.server), &client, &err);
+    int rc = connect_client(server_address(options->common.server), &client, &err);
     if (rc == 0)
         rc = act(client, options, &arguments, &err);
     if (rc == 0)
@@ -361,5 +362,6 @@ const struct command command_context = {
         "  tally context set bank --peers 1 --dry-run\n"
         "  tally context set bank --topology home-affinity --expected-version 2 --reason 'us takes its own'\n"
         "  tally context set bank --type CardFrozen=accept,override --recovery-events 1000 --recovery-then refuse",
+    .connects = true,
     .run = run_context,
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "connect.h"
 #include "datadir.h"
 #include "log/evidence.h"
 #include "output.h"
@@ -139,7 +140,7 @@ static int each_sent(struct showing *showing, struct err *err)
     const struct evidence_options *options = showing->options;
     struct tally_client *client = NULL;
     struct tally_evidence *sent = NULL;
-    int code = tally_client_open(server_address(options->common.server), &client, err);
+    int code = connect_client(server_address(options->common.server), &client, err);
     if (code == 0)
         code = tally_evidence_get(client, options->resolved, options->common.timeout_ms, &sent, err);
     for (size_t i = 0; code == 0 && i < sent->count; i++)
@@ -235,5 +236,6 @@ const struct command command_evidence = {
         "  tally evidence list --server us.example:7401\n"
         "  tally evidence list --data /var/lib/tally/us\n"
         "  tally evidence resolve NAME --data /var/lib/tally/us --reason 'eu was restored by hand; key rotated'",
+    .connects = true,
     .run = run_evidence,
 };

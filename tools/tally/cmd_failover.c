@@ -209,5 +209,6 @@ const struct command command_failover = {
         "  tally failover bank --from eu --partitions-from first-half.txt --reason 'eu lost power' --server "
         "us.example:7401\n"
         "  tally homes bank --server us.example:7401",
+    .connects = true,
     .run = run_failover,
 };

@@ -87,5 +87,6 @@ const struct command command_handover = {
         "  tally handover bank --to us --partition DE --partition FR\n"
         "  tally handover bank --to us --partitions-from moving.txt --reason 'half of them'\n"
         "  tally homes bank",
+    .connects = true,
     .run = run_handover,
 };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "commands.h"
+#include "connect.h"
 #include "output.h"
 #include "tally/client.h"
 
@@ -36,7 +37,7 @@ static int run_homes(const struct command *command, int argc, char **argv)
     int exit_with = 0;
     if (!options_parse(command, OPTIONS(options), argc, argv, 1, 1, &arguments, &exit_with))
         return exit_with;
-    int rc = tally_client_open(server_address(common.server), &client, &err);
+    int rc = connect_client(server_address(common.server), &client, &err);
     if (rc == 0)
         rc = tally_homes_get(client, arguments.items[0], common.timeout_ms, &homes, &err);
     for (size_t i = 0; rc == 0 && i < homes->count; i++)
@@ -57,5 +58,6 @@ const struct command command_homes = {
             "Examples:\n"
             "  tally homes bank\n"
             "  tally homes bank --server us.example:7401 --json",
+    .connects = true,
     .run = run_homes,
 };

@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "commands.h"
+#include "connect.h"
 #include "lane.h"
 #include "lines.h"
 #include "ndjson.h"
@@ -67,7 +68,7 @@ struct import {
 static int status_from(const char *address, uint64_t timeout_ms, struct tally_status **ret, struct err *err)
 {
     struct tally_client *client = NULL;
-    int rc = tally_client_open(address, &client, err);
+    int rc = connect_client(address, &client, err);
     if (rc == 0)
         rc = tally_status_get(client, timeout_ms, ret, err);
     tally_client_close(client);
@@ -110,7 +111,7 @@ static int add_region(struct import *import, const char *name, struct import_reg
     region->target.address = address;
     region->target.timeout_ms = options->common.timeout_ms;
     region->target.retry_for_ms = options->retry_for_s * 1000;
-    int rc = tally_client_open(address, &region->target.client, err);
+    int rc = connect_client(address, &region->target.client, err);
     if (rc != 0)
         return rc;
     import->region_count++;
@@ -418,5 +419,6 @@ const struct command command_import = {
         "Examples:\n"
         "  tally import events.ndjson --server 127.0.0.1:7401\n"
         "  zcat old.gz | tally import - --to eu=10.0.0.1:7401 --to us=10.1.0.1:7401 --progress",
+    .connects = true,
     .run = run_import,
 };

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "commands.h"
+#include "connect.h"
 #include "output.h"
 #include "platform/disk.h"
 #include "tally/client.h"
@@ -200,7 +201,7 @@ static int run_projection(const struct command *command, int argc, char **argv)
         return usage_error(command, "--wait goes with digest NAME and status NAME");
     struct err err = {0};
     struct tally_client *client = NULL;
-    int rc = tally_client_open(server_address(common.server), &client, &err);
+    int rc = connect_client(server_address(common.server), &client, &err);
     if (rc == 0)
         rc = execute(client, action, name, &wishes, &common, &err);
     if (rc == 0)
@@ -226,5 +227,6 @@ const struct command command_projection = {
             "  tally projection digest balances --wait eu@1024,us@998\n"
             "  tally projection check balances --seeds 20 --timeout-ms 600000\n"
             "  tally projection status --json",
+    .connects = true,
     .run = run_projection,
 };

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "commands.h"
+#include "connect.h"
 #include "crypto/receipt.h"
 #include "output.h"
 #include "proof.h"
@@ -39,7 +40,7 @@ static int from_server(const struct proof_options *options, const uint8_t id[TAL
 {
     struct tally_client *client = NULL;
     struct receipt_request request = {.path = options->out, .timeout_ms = options->common.timeout_ms};
-    int rc = tally_client_open(server_address(options->common.server), &client, err);
+    int rc = connect_client(server_address(options->common.server), &client, err);
     if (rc == 0)
         rc = receipt_fetch(client, id, &request, origin, ret_index, err);
     tally_client_close(client);
@@ -104,5 +105,6 @@ const struct command command_proof = {
         "Examples:\n"
         "  tally proof 0192d3f4-0000-7000-8000-000000000001 --out payment.tlog-proof\n"
         "  tally proof 0192d3f4-0000-7000-8000-000000000001 --data /backup/eu --origin bank/eu/1 --out p.tlog-proof",
+    .connects = true,
     .run = run_proof,
 };

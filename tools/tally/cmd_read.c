@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "commands.h"
+#include "connect.h"
 #include "output.h"
 #include "tally/client.h"
 
@@ -153,7 +154,7 @@ static int run_read(const struct command *command, int argc, char **argv)
     struct err err = {0};
     struct tally_client *client = NULL;
     struct tally_reader *reader = NULL;
-    int rc = tally_client_open(server_address(common.server), &client, &err);
+    int rc = connect_client(server_address(common.server), &client, &err);
     if (rc == 0)
         rc = read_open(client, stream, log, &range, &reader, &err);
     if (rc == 0)
@@ -186,6 +187,7 @@ const struct command command_read = {
         "  tally read --stream bank/account-17 --backwards --limit 1\n"
         "  tally read --stream bank/account-17 --at-least eu@1024 --max-staleness 5000\n"
         "  tally read --log bank/us/1 --from 1000 --limit 50 --json",
+    .connects = true,
     .run = run_read,
 };
 
@@ -217,7 +219,7 @@ static int run_tail(const struct command *command, int argc, char **argv)
     struct tally_reader *reader = NULL;
     if (!once)
         (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    int rc = tally_client_open(server_address(common.server), &client, &err);
+    int rc = connect_client(server_address(common.server), &client, &err);
     if (rc == 0)
         rc = tally_subscribe(client, from, context, stream, &reader, &err);
     if (rc == 0)
@@ -238,5 +240,6 @@ const struct command command_tail = {
             "Examples:\n"
             "  tally tail --context bank\n"
             "  tally tail --from eu@1024,us@998 --once --json",
+    .connects = true,
     .run = run_tail,
 };

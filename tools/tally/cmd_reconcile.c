@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "commands.h"
+#include "connect.h"
 #include "output.h"
 #include "platform/clock.h"
 #include "reconcile.h"
@@ -431,7 +432,7 @@ static int run_reconcile(const struct command *command, int argc, char **argv)
     exit_with = check_usage(command, &options, &arguments);
     if (exit_with != EXIT_OK)
         return exit_with;
-    int rc = tally_client_open(server_address(options.common.server), &client, &err);
+    int rc = connect_client(server_address(options.common.server), &client, &err);
     if (rc == 0)
         rc = act(client, &options, &arguments, &err);
     if (rc == 0)
@@ -462,5 +463,6 @@ const struct command command_reconcile = {
         "  tally reconcile reject --all --expect-count 3 --context bank --type Ping\n"
         "  tally reconcile compensate bank/eu/1@18 --stream account-1 --type Refunded --payload '{\"amount\":5}'\n"
         "  tally reconcile report --context bank --epoch 2 --html failover.html",
+    .connects = true,
     .run = run_reconcile,
 };

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "client/peer.h"
 #include "commands.h"
+#include "connect.h"
 #include "damage.h"
 #include "domain/residency.h"
 #include "output.h"
@@ -126,7 +127,7 @@ static int ask_peer(const char *address, struct source *source, uint64_t *ret, s
 {
     struct tally_client *client = NULL;
     struct tally_status *status = NULL;
-    int code = tally_client_open(address, &client, err);
+    int code = connect_client(address, &client, err);
     if (code == 0)
         code = tally_status_get(client, STATUS_TIMEOUT_MS, &status, err);
     for (size_t i = 0; code == 0 && i < status->log_count; i++) {
@@ -279,12 +280,13 @@ static int repair(const struct repair_options *options, struct err *err)
         code = server_config_load(disk_posix(), options->data, &config, err);
     if (code == 0) {
         source.config = config;
+        connect_set_fallback(&config->tls);
         source.self = (struct peer_identity){.cluster = config->region.cluster,
                                              .region = config->region.region,
                                              .cosigners = config->region.cosign_signers};
     }
     if (code == 0 && options->from != NULL)
-        code = channel_open(options->from, &source.channel, err);
+        code = connect_channel(options->from, &source.channel, err);
     if (code == 0)
         code = repair_all(options, &source, sha, logs, err);
     channel_close(source.channel);
@@ -332,5 +334,6 @@ const struct command command_repair = {
             "  tally repair --data /var/lib/tally/eu --dry-run\n"
             "  tally repair --data /var/lib/tally/eu --from us.example:7401\n"
             "  tally repair --data /var/lib/tally/eu --origin bank/eu/1 --from us.example:7401",
+    .connects = true,
     .run = run_repair,
 };

@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "commands.h"
+#include "connect.h"
+#include "crypto/certificate.h"
 #include "output.h"
 #include "tally/client.h"
 
@@ -40,6 +42,11 @@ static void print_peers(const struct tally_status *status)
         printf("): %s, last contact %" PRIu64 ".%" PRIu64 " s ago, holds %" PRIu64 " of our entries, lag %" PRIu64,
                peer->connected ? "connected" : "not connected", peer->last_contact_ms_ago / 1000,
                peer->last_contact_ms_ago % 1000 / 100, peer->mirrored_size, peer->lag);
+        if (peer->certificate_end_s != 0) {
+            char end[CERTIFICATE_TIME_TEXT_BYTES];
+            certificate_time_format(peer->certificate_end_s, end);
+            printf(", certificate until %s", end);
+        }
         if (peer->error[0] != '\0') {
             printf(": ");
             print_string(peer->error);
@@ -153,6 +160,25 @@ static void print_automatic(const struct tally_automatic_failover *automatic)
     }
 }
 
+static void print_certificate(const struct tally_certificate *certificate)
+{
+    char end[CERTIFICATE_TIME_TEXT_BYTES];
+    if (strcmp(certificate->state, "none") == 0)
+        return;
+    bool valid = strcmp(certificate->state, "valid") == 0;
+    certificate_time_format(certificate->end_s, end);
+    printf("  certificate of ");
+    print_string(certificate->subject);
+    printf(": ");
+    print_string(valid ? "valid" : strcmp(certificate->state, "expired") == 0 ? "EXPIRED" : "ENDS SOON");
+    printf(valid ? " until %s" : ", at %s: replace it while the region runs", end);
+    if (certificate->problem[0] != '\0') {
+        printf("; files that are there are NOT in use: ");
+        print_string(certificate->problem);
+    }
+    putchar('\n');
+}
+
 static void print_status(const char *address, const struct tally_status *status)
 {
     printf("region ");
@@ -171,6 +197,7 @@ static void print_status(const char *address, const struct tally_status *status)
         print_lease(&status->contexts[i]);
     }
     print_automatic(&status->automatic);
+    print_certificate(&status->certificate);
     print_health(status);
 }
 
@@ -199,10 +226,11 @@ static json_t *peers_json(const struct tally_status *status)
     for (size_t i = 0; i < status->peer_count; i++) {
         const struct tally_peer_status *peer = &status->peers[i];
         (void)json_array_append_new(
-            peers, json_pack("{s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "region", json_cstring(peer->region), "address",
+            peers, json_pack("{s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o}", "region", json_cstring(peer->region), "address",
                              json_cstring(peer->address), "connected", peer->connected, "last_contact_ms_ago",
                              json_number(peer->last_contact_ms_ago), "error", json_cstring(peer->error),
-                             "mirrored_size", json_number(peer->mirrored_size), "lag", json_number(peer->lag)));
+                             "mirrored_size", json_number(peer->mirrored_size), "lag", json_number(peer->lag),
+                             "certificate_end_s", json_number(peer->certificate_end_s)));
     }
     return peers;
 }
@@ -294,19 +322,26 @@ static json_t *automatic_json(const struct tally_automatic_failover *automatic)
                      "refusals", json_number(automatic->refusals));
 }
 
+static json_t *certificate_json(const struct tally_certificate *certificate)
+{
+    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "state", json_cstring(certificate->state), "subject",
+                     json_cstring(certificate->subject), "begin_s", json_number(certificate->begin_s), "end_s",
+                     json_number(certificate->end_s), "problem", json_cstring(certificate->problem));
+}
+
 static json_t *status_json(const char *address, const struct tally_status *status)
 {
     json_t *regions = json_object();
     for (size_t i = 0; i < status->region_count; i++)
         (void)json_object_set_new(regions, status->regions[i].region, json_cstring(status->regions[i].address));
-    return json_pack("{s:s,s:b,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "server", address,
+    return json_pack("{s:s,s:b,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "server", address,
                      "reachable", true, "cluster", json_cstring(status->cluster), "region",
                      json_cstring(status->region), "version", json_cstring(status->version), "uptime_ms",
                      json_number(status->uptime_ms), "accepting", status->accepting, "position",
                      json_cstring(status->position), "logs", logs_json(status), "peers", peers_json(status), "contexts",
                      contexts_json(status), "regions", regions, "health", json_cstring(status->health), "damages",
                      damages_json(status), "scrub", scrub_json(status), "drifts", drifts_json(status), "automatic",
-                     automatic_json(&status->automatic));
+                     automatic_json(&status->automatic), "certificate", certificate_json(&status->certificate));
 }
 
 /* --- The command --- */
@@ -315,7 +350,7 @@ static int status_of(const char *address, const struct common *common, struct er
 {
     struct tally_client *client = NULL;
     struct tally_status *status = NULL;
-    int rc = tally_client_open(address, &client, err);
+    int rc = connect_client(address, &client, err);
     if (rc == 0)
         rc = tally_status_get(client, common->timeout_ms, &status, err);
     if (rc == 0 && common->json)
@@ -367,5 +402,6 @@ const struct command command_status = {
         "lag: how many entries the source is known to have that are not here yet. With --json one object a line.\n\n"
         "Example:\n"
         "  tally status --server 127.0.0.1:7401 --server 127.0.0.1:7402",
+    .connects = true,
     .run = run_status,
 };

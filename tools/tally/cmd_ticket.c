@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "commands.h"
+#include "connect.h"
 #include "output.h"
 #include "tally/client.h"
 
@@ -158,7 +159,7 @@ static int run_ticket(const struct command *command, int argc, char **argv)
         return usage_error(command, "\"%.60s\" is neither show nor list", arguments.items[0]);
     if (shows != (arguments.count == 2))
         return usage_error(command, "show needs one ticket, and list none");
-    int rc = tally_client_open(server_address(options.common.server), &client, &err);
+    int rc = connect_client(server_address(options.common.server), &client, &err);
     if (rc == 0)
         rc = shows ? show(client, &options, arguments.items[1], &err) : list(client, &options, &err);
     if (rc == 0)
@@ -178,5 +179,6 @@ const struct command command_ticket = {
         "Examples:\n"
         "  tally ticket show us@58 --wait 60000\n"
         "  tally ticket list --open --server us.example:7401 --json",
+    .connects = true,
     .run = run_ticket,
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "client/channel.h"
 #include "commands.h"
 
 static const struct command *const commands[] = {
@@ -27,6 +28,7 @@ static void overview(FILE *out)
 int main(int argc, char **argv)
 {
     json_set_alloc_funcs(mem_alloc, mem_free);
+    channel_keep_quiet();
     if (argc < 2) {
         overview(stderr);
         return EXIT_USAGE;

@@ -8,16 +8,31 @@
 
 #include "base/bytes.h"
 
-static void help_print(const struct command *command, const struct option *options, size_t count)
+static struct tally_tls tls_given;
+static const struct option tls_options[] = {
+    {"tls-ca", "FILE", OPTION_TEXT, &tls_given.ca_file, "TLS: CAs to believe, PEM (default: $TALLY_TLS_CA)"},
+    {"tls-cert", "FILE", OPTION_TEXT, &tls_given.cert_file, "TLS: certificate to show (default: $TALLY_TLS_CERT)"},
+    {"tls-key", "FILE", OPTION_TEXT, &tls_given.key_file, "TLS: its private key (default: $TALLY_TLS_KEY)"},
+};
+enum { TLS_OPTIONS = sizeof(tls_options) / sizeof(tls_options[0]) };
+
+static void help_options(const struct option *options, size_t count)
 {
-    printf("Usage: tally %s%s%s [options]\n\n%s\n\nOptions:\n", command->name, command->arguments[0] ? " " : "",
-           command->arguments, command->help);
     for (size_t i = 0; i < count; i++) {
         char left[64];
         (void)snprintf(left, sizeof(left), "--%s%s%s", options[i].name, options[i].placeholder ? " " : "",
                        options[i].placeholder ? options[i].placeholder : "");
         printf("  %-26s %s\n", left, options[i].help);
     }
+}
+
+static void help_print(const struct command *command, const struct option *options, size_t count)
+{
+    printf("Usage: tally %s%s%s [options]\n\n%s\n\nOptions:\n", command->name, command->arguments[0] ? " " : "",
+           command->arguments, command->help);
+    help_options(options, count);
+    if (command->connects)
+        help_options(tls_options, TLS_OPTIONS);
     printf("  %-26s %s\n", "--help", "this text");
     printf("\nExit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 region not reachable.\n");
 }
@@ -76,6 +91,8 @@ static bool take_option(const struct command *command, const struct option *opti
     const char *equals = strchr(name, '=');
     size_t name_size = equals != NULL ? (size_t)(equals - name) : strlen(name);
     const struct option *option = find(options, count, name, name_size);
+    if (option == NULL && command->connects)
+        option = find(tls_options, TLS_OPTIONS, name, name_size);
     if (option == NULL) {
         (void)usage_error(command, "unknown option --%.*s", (int)name_size, name);
         return false;
@@ -127,10 +144,23 @@ bool options_parse(const struct command *command, const struct option *options, 
     return true;
 }
 
+/* NULL when it is not set, or empty. */
+static const char *from_environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+struct tally_tls options_tls(void)
+{
+    return (struct tally_tls){
+        .ca_file = tls_given.ca_file != NULL ? tls_given.ca_file : from_environment("TALLY_TLS_CA"),
+        .cert_file = tls_given.cert_file != NULL ? tls_given.cert_file : from_environment("TALLY_TLS_CERT"),
+        .key_file = tls_given.key_file != NULL ? tls_given.key_file : from_environment("TALLY_TLS_KEY")};
+}
+
 const char *server_address(const char *given)
 {
-    const char *from_environment = getenv("TALLY_SERVER");
-    if (given != NULL)
-        return given;
-    return from_environment != NULL && from_environment[0] != '\0' ? from_environment : "127.0.0.1:7401";
+    const char *address = given != NULL ? given : from_environment("TALLY_SERVER");
+    return address != NULL ? address : "127.0.0.1:7401";
 }

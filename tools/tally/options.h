@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tally/client.h"
+
 enum { OPTION_VALUES_MAX = 64, ARGUMENTS_MAX = 64 };
 
 /* Exit codes of every command. */
@@ -36,6 +38,7 @@ struct command {
     const char *arguments; /* as in the usage line, "" for none */
     const char *summary;   /* one line, for the list of commands */
     const char *help;      /* what it does, with an example */
+    bool connects;         /* it has --tls-ca, --tls-cert and --tls-key */
     int (*run)(const struct command *command, int argc, char **argv);
 };
 
@@ -75,6 +78,10 @@ bool options_parse(const struct command *command, const struct option *options, 
 
 /* One line on standard error, then how to get help. Returns EXIT_USAGE. */
 int usage_error(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What --tls-ca, --tls-cert and --tls-key say, or else $TALLY_TLS_CA, $TALLY_TLS_CERT and $TALLY_TLS_KEY: each NULL
+ * when neither does. Borrowed from argv and the environment. */
+struct tally_tls options_tls(void);
 
 /* The address to use for `given`. */
 const char *server_address(const char *given);

@@ -1,5 +1,6 @@
 /* Learned homes (routes.h): a short list, looked through under a mutex. */
 #include "routes.h"
+#include "connect.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -87,7 +88,7 @@ static int find_region(struct routes *routes, const char *name, const char *addr
         return ERR_TOO_LARGE;
     if (at == routes->region_count) {
         const char *given = routes_given_address(routes->to, name);
-        int rc = tally_client_open(given == NULL ? address : given, &routes->regions[at].client, NULL);
+        int rc = connect_client(given == NULL ? address : given, &routes->regions[at].client, NULL);
         if (rc != 0)
             return rc;
         (void)snprintf(routes->regions[at].name, sizeof(routes->regions[at].name), "%s", name);

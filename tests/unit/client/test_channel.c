@@ -20,7 +20,7 @@ static struct channel *open_channel(const char *address)
 {
     struct channel *channel = NULL;
     struct err err = {0};
-    cr_assert_eq(channel_open(address, &channel, &err), 0, "%s", err.message);
+    cr_assert_eq(channel_open(address, NULL, &channel, &err), 0, "%s", err.message);
     return channel;
 }
 
@@ -35,7 +35,7 @@ Test(channel, malformed_addresses_are_refused)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct channel *channel = NULL;
         struct err err = {0};
-        cr_expect_eq(channel_open(bad[i], &channel, &err), ERR_INVALID, "%s", bad[i]);
+        cr_expect_eq(channel_open(bad[i], NULL, &channel, &err), ERR_INVALID, "%s", bad[i]);
         cr_expect_null(channel);
     }
 }
@@ -46,10 +46,10 @@ Test(channel, an_address_may_be_as_long_as_the_limit_and_no_longer)
     struct channel *channel = NULL;
     memset(address, 'a', CHANNEL_ADDRESS_MAX_BYTES);
     memcpy(address + CHANNEL_ADDRESS_MAX_BYTES - 3, ":80", 3);
-    cr_assert_eq(channel_open(address, &channel, NULL), 0);
+    cr_assert_eq(channel_open(address, NULL, &channel, NULL), 0);
     channel_close(channel);
     address[CHANNEL_ADDRESS_MAX_BYTES] = '0';
-    cr_expect_eq(channel_open(address, &channel, NULL), ERR_INVALID);
+    cr_expect_eq(channel_open(address, NULL, &channel, NULL), ERR_INVALID);
 }
 
 Test(channel, an_unreachable_server_is_unavailable_at_once_and_named)

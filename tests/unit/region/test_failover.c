@@ -110,3 +110,44 @@ Test(failover, without_a_bound_the_age_of_the_last_drill_is_only_told)
     expect(eu, "us", "drill", true, "no home of the context was ever changed");
     site_free(eu);
 }
+
+static void certificate_ends(struct site *site, uint64_t end_s)
+{
+    site_step(site, (struct region_event){.type = REGION_CERTIFICATE, .certificate_end_s = end_s});
+}
+
+static void peer_certificate_ends(struct site *site, const char *peer, uint64_t end_s)
+{
+    site_step(site, (struct region_event){
+                        .type = REGION_PEER_HELLO, .peer = site_peer(site, peer), .certificate_end_s = end_s});
+}
+
+Test(failover, a_certificate_that_ends_within_the_hour_fails_the_check)
+{
+    struct site *eu = site_accepting("us ap");
+    uint64_t now_s = eu->now.wall_us / 1000000;
+    expect(eu, "us", "certificate", true, "no TLS");
+    certificate_ends(eu, now_s + 3700);
+    peer_certificate_ends(eu, "ap", now_s + 3700);
+    expect(eu, "us", "certificate", true, "an hour and more");
+    certificate_ends(eu, now_s + 3500);
+    expect(eu, "us", "certificate", false, "of region eu ends");
+    certificate_ends(eu, now_s - 1);
+    expect(eu, "us", "certificate", false, "of region eu expired");
+    certificate_ends(eu, now_s + 9999);
+    peer_certificate_ends(eu, "ap", now_s + 3500);
+    expect(eu, "us", "certificate", false, "of region ap ends");
+    site_free(eu);
+}
+
+Test(failover, a_region_whose_certificate_has_expired_may_be_alive)
+{
+    struct site *eu = site_accepting("us ap");
+    uint64_t now_s = eu->now.wall_us / 1000000;
+    peer_certificate_ends(eu, "us", now_s + 100);
+    site_peer_down(eu, "us");
+    expect(eu, "us", "certificate", true, "");
+    site_tick(eu, 101000000);
+    expect(eu, "us", "certificate", false, "may be alive, and only shut out");
+    site_free(eu);
+}

@@ -397,7 +397,14 @@ static int lease(struct rpc_backend *backend, const char *peer_region, const str
     return 0;
 }
 
+static void certificate(struct rpc_backend *backend, struct certificate_status *ret)
+{
+    (void)backend;
+    *ret = (struct certificate_status){.state = CERTIFICATE_VALID, .certificate = {.end_s = 1234567890}};
+}
+
 static const struct rpc_backend_ops OPS = {
+    .certificate = certificate,
     .evidence = evidence,
     .submit = submit,
     .give_up = give_up,

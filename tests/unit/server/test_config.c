@@ -7,6 +7,7 @@
 
 #include "crypto/keyfile.h"
 #include "server/config.h"
+#include "server/config_tls.h"
 #include "support/files.h"
 
 static char folder[64];
@@ -558,4 +559,36 @@ Test(server_config, a_peer_has_only_so_many_keys)
     for (uint8_t i = 0; i < KEYRING_MAX; i++)
         add_peer_line("bank/us/1", NOTE_KEY_ED25519, (uint8_t)(20 + i));
     refused(head, peers, contexts, ERR_TOO_LARGE, "peer-us.pub");
+}
+
+Test(server_config, tls_files_are_taken_and_all_three_are_needed)
+{
+    static const char whole[] = "tls:\n  ca_file: tls/ca.pem\n  cert_file: /etc/tally/eu.pem\n  key_file: tls/eu.key\n";
+    static const char half[] = "tls:\n  ca_file: tls/ca.pem\n  cert_file: tls/eu.pem\n";
+    char path[DISK_PATH_MAX_BYTES];
+    struct server_config *config = NULL;
+    struct err err = {0};
+    cr_assert_eq(load(head, contexts_alone, whole, &config, &err), 0, "%s", err.message);
+    path_of("tls/ca.pem", path);
+    cr_expect_str_eq(config->tls.ca_file, path);
+    cr_expect_str_eq(config->tls.cert_file, "/etc/tally/eu.pem");
+    path_of("tls/eu.key", path);
+    cr_expect_str_eq(config->tls.key_file, path);
+    server_config_free(config);
+    cr_assert_eq(load(head, contexts_alone, "", &config, &err), 0, "%s", err.message);
+    cr_expect_null(config->tls.ca_file);
+    server_config_free(config);
+    refused(head, contexts_alone, half, ERR_INVALID, "key_file");
+}
+
+Test(server_config, loopback_is_what_only_this_machine_reaches)
+{
+    cr_expect(config_is_loopback("127.0.0.1:7401"));
+    cr_expect(config_is_loopback("127.8.0.1:7401"));
+    cr_expect(config_is_loopback("localhost:7401"));
+    cr_expect(config_is_loopback("[::1]:7401"));
+    cr_expect(!config_is_loopback("0.0.0.0:7401"));
+    cr_expect(!config_is_loopback("10.0.0.1:7401"));
+    cr_expect(!config_is_loopback("[::]:7401"));
+    cr_expect(!config_is_loopback("localhost.example:7401"));
 }

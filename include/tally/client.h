@@ -695,6 +695,9 @@ struct tally_report_change {
     const char *region;
     uint64_t time_unix_ms;
     const char *basis;
+    const char *actor;  /* who asked for it … */
+    const char *reason; /* … and why; empty when nobody said */
+    bool forced;        /* readiness checks had failed */
 };
 
 struct tally_state_count {

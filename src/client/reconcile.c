@@ -348,7 +348,10 @@ static int report_homes(const Tally__V1__ReportResponse *from, struct arena *are
                                                   .kind = from->changes[i]->kind,
                                                   .region = from->changes[i]->region,
                                                   .time_unix_ms = unix_ms(from->changes[i]->time),
-                                                  .basis = from->changes[i]->basis};
+                                                  .basis = from->changes[i]->basis,
+                                                  .actor = from->changes[i]->actor,
+                                                  .reason = from->changes[i]->reason,
+                                                  .forced = from->changes[i]->forced};
     to->home_count = from->n_homes;
     to->homes = homes;
     to->more_homes = from->more_homes;

@@ -199,6 +199,42 @@ static int fill_homes(struct making *making, struct err *err)
     return 0;
 }
 
+static char *copy_of(struct arena *arena, struct bytes text)
+{
+    char *copy = arena_alloc_zero(arena, text.size_bytes + 1, 1);
+    if (copy != NULL && text.size_bytes > 0)
+        memcpy(copy, text.data, text.size_bytes);
+    return copy;
+}
+
+/* Who asked for the change, and why, as its entry says. An entry that cannot be read leaves the texts empty: the rest
+ * of the report does not hang on it. */
+static int fill_why(struct making *making, const struct authority_record *from, Tally__V1__ReportChange *to,
+                    struct err *err)
+{
+    struct origin named = {.incarnation = from->incarnation};
+    struct control_authority said;
+    struct block *block = NULL;
+    struct bytes encoded;
+    struct frame frame;
+    char origin[256];
+    copy_string(named.cluster, sizeof(named.cluster), making->call->backend->config->cluster);
+    copy_string(named.region, sizeof(named.region), from->region);
+    origin_format(&named, origin);
+    if (held_frame(making->call->backend, origin, from->index, &block, &encoded, NULL) != 0)
+        return 0;
+    int code = 0;
+    if (frame_parse(encoded, &frame, NULL) == 0 &&
+        control_authority_parse(from->kind, frame.payload, &said, NULL) == 0) {
+        to->actor = copy_of(making->arena, said.actor);
+        to->reason = copy_of(making->arena, said.reason);
+        to->forced = said.forced;
+        code = to->actor == NULL || to->reason == NULL ? no_memory(err) : 0;
+    }
+    block_release(block);
+    return code;
+}
+
 static int fill_change(struct making *making, const struct authority_record *from, Tally__V1__ReportChange *to,
                        struct err *err)
 {
@@ -216,7 +252,7 @@ static int fill_change(struct making *making, const struct authority_record *fro
     if (code != 0 || to->partition == NULL || to->kind == NULL || to->region == NULL || to->basis == NULL)
         return no_memory(err);
     memcpy(to->partition, from->partition.data, from->partition.size_bytes);
-    return 0;
+    return fill_why(making, from, to, err);
 }
 
 static int walk_changes(struct making *making, const struct authority_table *table, Tally__V1__ReportChange *made,

@@ -172,7 +172,12 @@ def test_an_operator_looks_decides_and_files_a_report(lab):
     assert {(home['partition'], home['region'], home['epoch']) for home in report['homes']} >= {('*', 'us', 2)}
     assert all(row['published'] == row['effective'] + row['late'] for row in report['accepted'])
     assert any(change['kind'] == 'seized' and change['region'] == 'us' for change in report['changes'])
+    change = next(change for change in report['changes'] if change['kind'] == 'seized')
+    assert change['actor'] and not change['forced'], change
+    said = tally('report', '--context', 'bank', '--epoch', '2')
+    assert 'Context bank, epoch 2 and the one before it, at ' in said and f', asked for by {change["actor"]}' in said and change['reason'] in said, said
     html = page.read_text()
+    assert 'Asked for by' in html and change['actor'] in html
     assert '&lt;b&gt;Odd' in html and '<b>Odd' not in html and 'http' not in html and '<script' not in html
     assert json.loads(tally('report', '--context', 'bank', '--to', '2020-01-01T00:00:00Z', '--json'))['accepted'] == []
     assert 'Which compensations are owed' in tally('report', '--context', 'bank')

@@ -172,7 +172,7 @@ static void put_homes(struct page *page, const struct tally_report *report)
         put(page, "</tr>\n");
     }
     end(page, report->more_homes);
-    begin(page, NULL, "Partition|Epoch|Begun by|Region|At|Resting on");
+    begin(page, NULL, "Partition|Epoch|Begun by|Region|At|Resting on|Asked for by|Why");
     for (size_t i = 0; i < report->change_count; i++) {
         const struct tally_report_change *change = &report->changes[i];
         put(page, "<tr>");
@@ -182,7 +182,9 @@ static void put_homes(struct page *page, const struct tally_report *report)
         cell(page, change->region);
         time_cell(page, change->time_unix_ms);
         cell(page, change->basis);
-        put(page, "</tr>\n");
+        cell(page, change->actor);
+        cell(page, change->reason);
+        put(page, change->forced ? "<td>forced: readiness checks had failed</td></tr>\n" : "</tr>\n");
     }
     end(page, report->more_changes);
 }

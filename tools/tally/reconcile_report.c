@@ -100,10 +100,12 @@ static json_t *changes_json(const struct tally_report *report)
     json_t *changes = json_array();
     for (size_t i = 0; i < report->change_count; i++) {
         const struct tally_report_change *change = &report->changes[i];
-        changes = with(changes, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "partition", json_cstring(change->partition),
-                                          "epoch", json_number(change->epoch), "kind", json_cstring(change->kind),
-                                          "region", json_cstring(change->region), "time",
-                                          time_json(change->time_unix_ms), "basis", json_cstring(change->basis)));
+        changes = with(changes,
+                       json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "partition", json_cstring(change->partition),
+                                 "epoch", json_number(change->epoch), "kind", json_cstring(change->kind), "region",
+                                 json_cstring(change->region), "time", time_json(change->time_unix_ms), "basis",
+                                 json_cstring(change->basis), "actor", json_cstring(change->actor), "reason",
+                                 json_cstring(change->reason), "forced", change->forced));
     }
     return changes;
 }
@@ -202,6 +204,20 @@ static void print_stale(const struct tally_report *report)
         puts("  none");
 }
 
+static void print_why(const struct tally_report_change *change)
+{
+    if (change->actor[0] != '\0') {
+        printf(", asked for by ");
+        print_string(change->actor);
+    }
+    if (change->reason[0] != '\0') {
+        printf(": ");
+        print_string(change->reason);
+    }
+    if (change->forced)
+        printf(" (FORCED: readiness checks had failed)");
+}
+
 static void print_homes(const struct tally_report *report)
 {
     puts("Who is authoritative for each partition:");
@@ -227,6 +243,7 @@ static void print_homes(const struct tally_report *report)
         print_string(change->region);
         printf(" at %s, resting on ", time);
         print_string(change->basis[0] == '\0' ? "nothing" : change->basis);
+        print_why(change);
         putchar('\n');
     }
 }
@@ -250,6 +267,8 @@ int print_report(const struct tally_report *report, const struct report_subject 
         return print_json(report_json(report, subject), err);
     printf("Context ");
     print_string(subject->context);
+    if (subject->epoch != 0)
+        printf(", epoch %" PRIu64 " and the one before it", subject->epoch);
     printf(", at ");
     print_string(report->position);
     putchar('\n');

@@ -103,14 +103,14 @@ static void begin(struct region *region, uint64_t number, bool fresh, const char
     snprintf(effect->text, sizeof(effect->text), "%s", why);
 }
 
-/* A number that no life of this region has used, as far as can be told without asking everybody. When the clock was set
- * back since this log began, the next numbers may be those of lives that are not remembered: one of a million is taken,
- * by the clock's microseconds. */
+/* A number that no life of this region has used, as far as can be told without asking everybody: the wall clock's
+ * milliseconds, in which no life begins and ends. When the clock was set back since this log began, the next numbers
+ * may be those of lives that are not remembered: one of a million is taken, by the clock's microseconds. */
 static uint64_t unused_number(const struct region *region)
 {
-    uint64_t seconds = region->now.wall_us / SECOND_US;
-    if (seconds > region->config.incarnation)
-        return seconds;
+    uint64_t ms = region->now.wall_us / 1000;
+    if (ms > region->config.incarnation)
+        return ms;
     return region->config.incarnation + 1 + region->now.wall_us % SECOND_US;
 }
 

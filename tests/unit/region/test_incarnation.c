@@ -270,7 +270,7 @@ Test(incarnation, with_nobody_reachable_accept_begins_a_log_whose_number_is_the_
     cr_expect_eq(update.deadline_mono_us <= now_us + WAIT_US, true);
     now_us += WAIT_US;
     tick();
-    cr_expect_eq(begun(), 1700000000ull + now_us / SECOND_US);
+    cr_expect_eq(begun(), (1700000000ull * SECOND_US + now_us) / 1000);
     cr_expect(begun_fresh());
 }
 
@@ -301,14 +301,14 @@ Test(incarnation, a_fresh_one_needs_nobody_to_tell_but_looks_whether_anybody_is_
 Test(incarnation, where_the_clock_was_set_back_the_next_numbers_are_left_out)
 {
     config.accept_isolated = true;
-    config.incarnation = 1800000000;
+    config.incarnation = 1800000000000;
     start(0);
     misses(0);
     misses(1);
     now_us += WAIT_US + 1234;
     tick();
-    cr_expect_eq(begun(), 1800000001 + now_us % SECOND_US);
-    cr_expect_gt(begun(), 1800000001, "which an earlier life may have used");
+    cr_expect_eq(begun(), 1800000000001 + now_us % SECOND_US);
+    cr_expect_gt(begun(), 1800000000001, "which an earlier life may have used");
 }
 
 Test(incarnation, a_later_one_that_a_peer_holds_is_taken_over)

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "client/client_internal.h"
 #include "client/read.h"
+#include "tally/reconcile.h"
 #include "tally/v1/operations.pb-c.h"
 
 /* Each starts with the public part, whose address the free functions get. */
@@ -139,7 +140,37 @@ static int events_of(Tally__V1__ShownEvent *const *from, size_t count, struct ar
     return rc;
 }
 
-int tally_late_show(struct tally_client *client, const struct tally_place *place, uint64_t timeout_ms,
+static int rows_of(const Tally__V1__ShownProjection *from, struct arena *arena, struct tally_shown_projection *ret,
+                   struct err *err)
+{
+    struct tally_shown_row *rows = arena_alloc_zero(arena, from->n_rows, sizeof(*rows));
+    if (rows == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < from->n_rows; i++)
+        rows[i] = (struct tally_shown_row){
+            .table = from->rows[i]->table, .without = from->rows[i]->without, .with = from->rows[i]->with};
+    *ret = (struct tally_shown_projection){.name = from->name,
+                                           .position = from->position,
+                                           .error = from->error,
+                                           .row_count = from->n_rows,
+                                           .rows = rows,
+                                           .changed = from->changed};
+    return 0;
+}
+
+static int projections_of(const Tally__V1__ShowLateResponse *from, struct arena *arena, struct tally_late_shown *ret,
+                          struct err *err)
+{
+    struct tally_shown_projection *projections = arena_alloc_zero(arena, from->n_projections, sizeof(*projections));
+    int rc = projections == NULL ? no_memory(err) : 0;
+    for (size_t i = 0; rc == 0 && i < from->n_projections; i++)
+        rc = rows_of(from->projections[i], arena, &projections[i], err);
+    ret->projection_count = from->n_projections;
+    ret->projections = projections;
+    return rc;
+}
+
+int tally_late_show(struct tally_client *client, const struct tally_place *place, bool projections, uint64_t timeout_ms,
                     struct tally_late_shown **ret, struct err *err)
 {
     struct shown_answer *answer = mem_alloc_zero(1, sizeof(*answer));
@@ -151,6 +182,7 @@ int tally_late_show(struct tally_client *client, const struct tally_place *place
     tally__v1__show_late_request__init(&request);
     place_to(place, &wanted);
     request.place = &wanted;
+    request.projections = projections;
     arena_init(&answer->arena, ANSWER_MEMORY_MAX_BYTES);
     int rc = client_call(client, "/tally.v1.Operations/ShowLate", &request.base,
                          &tally__v1__show_late_response__descriptor, timeout_ms, &answer->arena, &message, NULL, err);
@@ -165,6 +197,8 @@ int tally_late_show(struct tally_client *client, const struct tally_place *place
             rc = events_of(shown->late, shown->n_late, &answer->arena, &public->late, err);
         if (rc == 0)
             rc = events_of(shown->effective, shown->n_effective, &answer->arena, &public->effective, err);
+        if (rc == 0)
+            rc = projections_of(shown, &answer->arena, public, err);
     }
     if (rc != 0) {
         tally_late_shown_free(&answer->public);

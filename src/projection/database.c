@@ -163,6 +163,21 @@ void projection_db_rollback(struct projection_db *db)
     db->cursor_count = db->committed_count;
 }
 
+int projection_db_preview(struct projection_db *db, const struct projection_event *event, struct arena *arena,
+                          struct projection_preview *ret, struct err *err)
+{
+    if (db->ops->preview == NULL)
+        return err_set(err, ERR_INVALID,
+                       "the projection lies in PostgreSQL, where nobody can tell which rows an event would change");
+    int code = projection_db_begin(db, err);
+    if (code != 0)
+        return code;
+    *ret = (struct projection_preview){.count = 0};
+    code = db->ops->preview(db, event, arena, ret, err);
+    projection_db_rollback(db);
+    return code;
+}
+
 bool projection_db_unsure(const struct projection_db *db)
 {
     return db->unsure;

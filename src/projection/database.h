@@ -48,6 +48,9 @@ struct database_ops {
     int (*keep)(struct projection_db *db, const char *name, const char *value, struct err *err);
     int (*kept)(struct projection_db *db, const char *name, char ret[PROJECTION_NOTE_MAX_BYTES + 1], struct err *err);
     int (*same_contexts)(struct projection_db *db, const char *digest, bool *ret, struct err *err);
+    /* In a transaction, which the caller takes back. NULL: this kind of database cannot tell which rows change. */
+    int (*preview)(struct projection_db *db, const struct projection_event *event, struct arena *arena,
+                   struct projection_preview *ret, struct err *err);
     /* A transaction that only reads, and sees one state. */
     int (*read_begin)(struct projection_db *db, struct err *err);
     void (*read_end)(struct projection_db *db);

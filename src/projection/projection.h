@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/bytes.h"
 #include "base/err.h"
 #include "crypto/sha256.h"
@@ -38,6 +39,9 @@ enum {
     PROJECTION_LOGS_MAX = 64,
     PROJECTION_TABLE_MAX_BYTES = 255,
     PROJECTION_NOTE_MAX_BYTES = 300,
+    PROJECTION_PREVIEW_ROWS_MAX = 20,             /* shown */
+    PROJECTION_PREVIEW_CHANGES_MAX = 1000,        /* looked at */
+    PROJECTION_PREVIEW_ROW_MAX_BYTES = 64 * 1024, /* as text */
 };
 
 /* --- The parsed file --- */
@@ -163,6 +167,29 @@ int projection_db_kept_text(struct projection_db *db, const char *name, char ret
                             struct err *err) MUST_USE;
 /* Whether the file says "order total". */
 bool projection_db_total_order(const struct projection_db *db);
+
+/* A row that an event would change: the name of its table, and the row as a JSON object, column by column, without and
+ * with the event; NULL where there is no such row. Blobs, and texts that are not UTF-8, read as in SQL: "x'00ff'". */
+struct projection_row {
+    char *table;
+    char *without;
+    char *with;
+};
+
+struct projection_preview {
+    struct projection_row rows[PROJECTION_PREVIEW_ROWS_MAX];
+    size_t count;
+    size_t changed; /* rows in all */
+};
+
+/* What the contents would be if the event had its effect now, as the next of all: the rows that its statements would
+ * change, in the order in which they come to them. Nothing is changed, nothing waits for readers. Its place in its log
+ * and event->late are not asked; texts of *ret live in the arena. Not in a transaction. ERR_INVALID: a statement fails,
+ * so that the event would stop the projection, or the database cannot say (PostgreSQL, and tables with generated
+ * columns); ERR_TOO_LARGE past PROJECTION_PREVIEW_CHANGES_MAX rows, or past the size of one; errors of
+ * projection_db_apply. */
+int projection_db_preview(struct projection_db *db, const struct projection_event *event, struct arena *arena,
+                          struct projection_preview *ret, struct err *err) MUST_USE;
 
 /* One hash of the contents: SHA-256 over, for each user table in name order (cursor and other tables whose names start
  * with "_tally_" or "sqlite_" left out), its name, column names and all rows in the order of all columns, every value

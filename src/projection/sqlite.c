@@ -1,5 +1,5 @@
 /* One generation of a projection in SQLite: opening, compiling, the cursor, applying. sqlite_authority.c keeps the
- * authority events, sqlite_digest.c hashes the contents.
+ * authority events, sqlite_digest.c hashes the contents, sqlite_preview.c tells what an event would change.
  *
  * Tables of ours beside the projection's: _tally_cursor (origin, size), _tally_authority (origin, idx, entry, payload)
  * and _tally_meta (key, value), which holds the digest of the SQL file that made the rows. The cursor moves in the
@@ -113,7 +113,7 @@ static int find_parameters(struct compiled *compiled, const struct projection_se
     return 0;
 }
 
-static int compile_section(struct sqlite_db *db, size_t number, struct err *err)
+int sqlite_compile_section(struct sqlite_db *db, size_t number, struct err *err)
 {
     const struct projection_section *section = &db->base.spec->sections[number];
     const char *sql = section->sql;
@@ -142,7 +142,7 @@ static int compile_all(struct sqlite_db *db, struct err *err)
     int code = 0;
     db->guarded = true;
     for (size_t i = 0; code == 0 && i < db->base.spec->section_count; i++)
-        code = compile_section(db, i, err);
+        code = sqlite_compile_section(db, i, err);
     db->guarded = false;
     if (code == 0 &&
         sqlite3_prepare_v3(
@@ -301,7 +301,7 @@ static void bind_parameter(sqlite3_stmt *statement, int at, enum parameter param
         bind_bytes(statement, at, value.bytes);
 }
 
-static int run_statement(struct sqlite_db *db, const struct compiled *compiled, const struct projection_event *event,
+int sqlite_run_statement(struct sqlite_db *db, const struct compiled *compiled, const struct projection_event *event,
                          struct err *err)
 {
     sqlite3_stmt *statement = compiled->statement;
@@ -328,7 +328,7 @@ static int run(struct projection_db *base, size_t section, const struct projecti
     int code = 0;
     for (size_t i = 0; code == 0 && i < db->statement_count; i++) {
         if (db->statements[i].section == section)
-            code = run_statement(db, &db->statements[i], event, err);
+            code = sqlite_run_statement(db, &db->statements[i], event, err);
     }
     return code;
 }
@@ -369,6 +369,7 @@ static const struct database_ops ops = {
     .keep = sqlite_keep,
     .kept = sqlite_kept,
     .same_contexts = sqlite_same_contexts,
+    .preview = sqlite_preview,
     .read_begin = sqlite_read_begin,
     .read_end = sqlite_read_end,
     .next_table = sqlite_next_table,

@@ -38,6 +38,10 @@ int sqlite_failed(struct sqlite_db *db, const char *doing, struct err *err);
 int sqlite_run(struct sqlite_db *db, const char *sql, struct err *err) MUST_USE;
 /* One statement, to be finalized by the caller. */
 int sqlite_prepare(struct sqlite_db *db, const char *sql, sqlite3_stmt **ret, struct err *err) MUST_USE;
+/* Appends the statements of a section to db->statements. ERR_INVALID, ERR_TOO_LARGE. */
+int sqlite_compile_section(struct sqlite_db *db, size_t number, struct err *err) MUST_USE;
+int sqlite_run_statement(struct sqlite_db *db, const struct compiled *compiled, const struct projection_event *event,
+                         struct err *err) MUST_USE;
 
 /* sqlite_authority.c */
 int sqlite_learn(struct projection_db *db, const struct projection_authority *event, struct err *err) MUST_USE;
@@ -53,5 +57,8 @@ void sqlite_read_end(struct projection_db *db);
 int sqlite_next_table(struct projection_db *db, char name[PROJECTION_TABLE_MAX_BYTES + 1], struct err *err) MUST_USE;
 int sqlite_digest_rows(struct projection_db *db, struct digesting *digesting, const char *table,
                        struct err *err) MUST_USE;
+/* sqlite_preview.c */
+int sqlite_preview(struct projection_db *db, const struct projection_event *event, struct arena *arena,
+                   struct projection_preview *ret, struct err *err) MUST_USE;
 
 #endif

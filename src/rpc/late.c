@@ -8,6 +8,7 @@
 #include "rpc/held.h"
 #include "rpc/methods.h"
 #include "rpc/operation.h"
+#include "rpc/preview.h"
 #include "rpc/settle.h"
 
 enum {
@@ -357,6 +358,8 @@ static int show_all(struct showing *showing, const Tally__V1__ShowLateRequest *r
         code = show_late_side(showing, item, err);
     if (code == 0)
         code = show_effective_side(showing, response->item->context, response->item->stream, err);
+    if (code == 0 && request->projections)
+        code = preview_fill(showing->call, item, &showing->arena, response, err);
     return code;
 }
 

@@ -24,6 +24,7 @@
 #include "log/evidence.h"
 #include "log/log.h"
 #include "projection/drift.h"
+#include "projection/projection.h"
 #include "region/takeover.h"
 
 enum {
@@ -74,6 +75,12 @@ struct rpc_projection_digest {
     uint64_t row_count;
     uint64_t generation;
     struct position position;
+};
+
+struct rpc_projection_preview {
+    bool wanted; /* the projection has statements for the event; false: the rest means nothing */
+    struct position position;
+    struct projection_preview rows;
 };
 
 /* A damaged place of a log. */
@@ -205,6 +212,10 @@ struct rpc_backend_ops {
     /* Waits for the projection's thread; may take as long as reading the whole projection. */
     int (*projection_digest)(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret,
                              struct err *err);
+    /* What the event would change (projection_db_preview). Waits for the projection's thread; an err that says more
+     * comes with ret->wanted. */
+    int (*projection_preview)(struct rpc_backend *backend, const char *name, const struct projection_event *event,
+                              struct arena *arena, struct rpc_projection_preview *ret, struct err *err);
     /* Goes to the asked position, holds there and compares, keeps the verdict; *ret gets position and digest, or,
      * without a digest, where both can meet. Waits up to about two seconds. ERR_NOT_FOUND, ERR_MISMATCH (another SQL),
      * ERR_BUSY (with another peer), ERR_UNAVAILABLE, ERR_TIMEOUT (the position is not reached). */

@@ -326,6 +326,7 @@ const struct rpc_backend_ops server_backend_ops = {
     .projection_get = projector_get,
     .projection_list = projector_list,
     .projection_digest = projector_digest,
+    .projection_preview = projector_preview,
     .projection_check = projector_check,
     .compare = drift_compare,
 };

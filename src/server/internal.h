@@ -224,6 +224,8 @@ int projector_rebuild(struct rpc_backend *backend, const char *name, struct rpc_
 int projector_get(struct rpc_backend *backend, const char *name, struct rpc_projection *ret, struct err *err);
 int projector_list(struct rpc_backend *backend, struct rpc_projection *ret, size_t *ret_count, struct err *err);
 int projector_digest(struct rpc_backend *backend, const char *name, struct rpc_projection_digest *ret, struct err *err);
+int projector_preview(struct rpc_backend *backend, const char *name, const struct projection_event *event,
+                      struct arena *arena, struct rpc_projection_preview *ret, struct err *err);
 int projector_check(struct rpc_backend *backend, const char *name, uint64_t seeds, struct rpc_projection_check *ret,
                     struct err *err);
 

@@ -183,6 +183,16 @@ int projector_digest(struct rpc_backend *backend, const char *name, struct rpc_p
     return code == 0 ? worker_ask(worker, &request) : code;
 }
 
+int projector_preview(struct rpc_backend *backend, const char *name, const struct projection_event *event,
+                      struct arena *arena, struct rpc_projection_preview *ret, struct err *err)
+{
+    const struct preview preview = {.event = event, .arena = arena, .ret = ret};
+    struct request request = {.type = REQUEST_PREVIEW, .preview = &preview, .err = err};
+    struct worker *worker = NULL;
+    int code = find_worker(backend, name, &worker, err);
+    return code == 0 ? worker_ask(worker, &request) : code;
+}
+
 /* --- Checking, on the asking thread --- */
 
 static bool is_stopping(void *context)

@@ -17,7 +17,7 @@ struct snapshot {
     struct buf known;
 };
 
-enum request_type { REQUEST_REBUILD, REQUEST_DIGEST, REQUEST_SNAPSHOT, REQUEST_HOLD, REQUEST_RELEASE };
+enum request_type { REQUEST_REBUILD, REQUEST_DIGEST, REQUEST_PREVIEW, REQUEST_SNAPSHOT, REQUEST_HOLD, REQUEST_RELEASE };
 
 enum { HOLD_MS = 2000 };
 
@@ -30,11 +30,19 @@ struct hold {
     struct hash ret_sql;
 };
 
+/* An event whose effect is asked for; the texts of *ret live in the arena. */
+struct preview {
+    const struct projection_event *event;
+    struct arena *arena;
+    struct rpc_projection_preview *ret;
+};
+
 /* Lives on the asking thread's stack until done. */
 struct request {
     enum request_type type;
     struct rpc_projection *ret;
     struct rpc_projection_digest *ret_digest;
+    const struct preview *preview;
     struct snapshot *ret_snapshot;
     struct hold *hold;
     struct err *err;

@@ -198,6 +198,18 @@ static int digest(struct worker *worker, struct request *request)
     return 0;
 }
 
+static int preview(struct worker *worker, const struct preview *asked, struct err *err)
+{
+    struct projection_db *live = projection_live(worker->projection);
+    asked->ret->wanted = projection_db_wants(live, asked->event->entry);
+    if (!asked->ret->wanted)
+        return 0;
+    if (worker->state == WORKER_FAILED)
+        return err_set(err, ERR_INVALID, "the projection has stopped: %.300s", worker->error);
+    int code = follower_position(worker->follower, &asked->ret->position, err);
+    return code == 0 ? projection_db_preview(live, asked->event, asked->arena, &asked->ret->rows, err) : code;
+}
+
 static int take_snapshot(struct worker *worker, struct request *request)
 {
     struct snapshot *ret = request->ret_snapshot;
@@ -250,6 +262,8 @@ static int serve(struct worker *worker, struct request *request)
         release(worker);
         return 0;
     }
+    if (request->type == REQUEST_PREVIEW)
+        return preview(worker, request->preview, request->err);
     if (request->type == REQUEST_SNAPSHOT)
         return take_snapshot(worker, request);
     return request->type == REQUEST_REBUILD ? rebuild(worker, request) : digest(worker, request);

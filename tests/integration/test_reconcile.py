@@ -1,6 +1,7 @@
 """A region is lost with a tail that nobody has, another takes over, and the tail comes back: every event of it waits for one decision, with one effect,
 in every region alike."""
 import json
+import sqlite3
 import uuid
 
 from harness import batch, check, event, operations_pb2, read, read_log, refused, run, wait_until, write
@@ -186,3 +187,61 @@ def test_an_operator_looks_decides_and_files_a_report(lab):
     assert stream.count('late, accepted: ') == 2 and stream.count('late, compensation owed: ') == 1
     assert 'late' not in check('tally', 'read', '--stream', 'bank/account-1', '--server', us.address)
     assert str(uuid.UUID(bytes=tail[0].id)) in tally('list', '--state', 'compensation owed', '--json')
+
+
+BALANCES = """-- tally: projection balances
+-- tally: schema
+CREATE TABLE balance(account TEXT PRIMARY KEY, cents INTEGER NOT NULL CHECK(cents >= 0));
+CREATE TABLE payment(account TEXT, version INTEGER, cents INTEGER);
+-- tally: on bank Paid
+INSERT INTO balance VALUES(:stream, json_extract(:payload, '$.cents')) ON CONFLICT(account) DO UPDATE SET cents = cents + excluded.cents;
+INSERT INTO payment VALUES(:stream, :version, json_extract(:payload, '$.cents'));
+-- tally: on bank Withdrawn
+UPDATE balance SET cents = cents - json_extract(:payload, '$.cents') WHERE account = :stream;
+"""
+OTHER = """-- tally: projection other
+-- tally: schema
+CREATE TABLE t(a);
+-- tally: on bank Opened
+INSERT INTO t VALUES(:stream);
+"""
+
+
+def test_what_projections_say_without_and_with_a_late_event(lab):
+    """A person decides about a late payment: the rows that accepting it would change are shown, and are what accepting it then gives."""
+    tail = [event(b'{"cents":30}', 'Paid'), event(b'{"cents":900}', 'Withdrawn')]
+    eu, us, ap = regions = lose_a_tail(lab, [write('account-1', *tail)])
+    us.client().append(batch(write('account-1', event(b'{"cents":5}', 'Paid'))))
+    for name, sql in (('balances', BALANCES), ('other', OTHER)):
+        file = lab.folder / f'{name}.sql'
+        file.write_text(sql)
+        check('tally', 'projection', 'create', file, '--server', us.address)
+    bring_back(eu, (us, ap))
+    position = settled_everywhere(regions).position
+
+    def projected(at):
+        return json.loads(check('tally', 'projection', 'digest', 'balances', '--wait', at, '--server', us.address, '--json'))['digest']
+
+    def show(index):
+        lines = check('tally', 'reconcile', 'show', f'bank/eu/1@{index}', '--server', us.address, '--json').splitlines()
+        return [line for line in map(json.loads, lines) if 'projection' in line]
+    before = projected(position)
+    shown, = show(1)
+    assert shown['projection'] == 'balances' and shown['error'] == '' and shown['changed'] == 2, shown
+    assert shown['rows'] == [
+        {'table': 'balance', 'without': {'account': 'account-1', 'cents': 5}, 'with': {'account': 'account-1', 'cents': 35}},
+        {'table': 'payment', 'without': None, 'with': {'account': 'account-1', 'version': 2, 'cents': 30}}], shown
+    text = check('tally', 'reconcile', 'show', 'bank/eu/1@1', '--server', us.address)
+    assert '> epoch 1, late, open: bank/eu/1 1 ' in text and '  epoch 1, late, open: bank/eu/1 2 ' in text, text
+    assert 'without {"account":"account-1","cents":5}' in text and 'with    {"account":"account-1","cents":35}' in text, text
+    shown, = show(2)
+    assert shown['rows'] == [] and 'CHECK constraint failed' in shown['error'], shown
+    assert projected(position) == before, 'looking changed the projection'
+
+    accepted = settle(us, 'accept', place(1))
+    assert projected(accepted.position) != before
+    status = json.loads(check('tally', 'projection', 'status', 'balances', '--server', us.address, '--json'))
+    with sqlite3.connect(f'file:{status["file"]}?mode=ro', uri=True) as database:
+        assert database.execute('SELECT account, cents FROM balance').fetchall() == [('account-1', 35)]
+        assert database.execute('SELECT version, cents FROM payment ORDER BY version').fetchall() == [(1, 5), (2, 30)]
+    assert show(1) == [], 'it has its effect'

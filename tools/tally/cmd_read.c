@@ -7,7 +7,7 @@
 #include "commands.h"
 #include "connect.h"
 #include "output.h"
-#include "tally/client.h"
+#include "tally/reconcile.h"
 
 /* Prints what the reader gives until it ends, or a subscription has caught up and stop_when_caught_up. */
 static int print_all(struct tally_reader *reader, bool json, bool stop_when_caught_up, struct err *err)

@@ -153,29 +153,90 @@ static int list(struct tally_client *client, struct reconcile_options *options, 
 
 /* --- show --- */
 
-static int print_side(const char *title, const struct tally_shown_event *events, size_t count, bool json,
-                      struct err *err)
+/* The event that was asked for is marked. */
+static int print_side(const char *title, const struct tally_shown_event *events, size_t count,
+                      const struct tally_place *asked, bool json, struct err *err)
 {
     int rc = 0;
     if (!json)
         printf("%s:\n", title);
     for (size_t i = 0; rc == 0 && i < count; i++) {
+        const struct tally_recorded *event = &events[i].event;
+        bool is_asked = event->index == asked->index && strcmp(event->origin, asked->origin) == 0;
         if (!json)
-            printf("  epoch %" PRIu64 ", ", events[i].event.epoch);
-        rc = print_event(&events[i].event, events[i].state[0] == '\0' ? NULL : events[i].state, json, err);
+            printf("%s epoch %" PRIu64 ", ", is_asked ? ">" : " ", event->epoch);
+        rc = print_event(event, events[i].state[0] == '\0' ? NULL : events[i].state, json, err);
     }
     return rc;
 }
 
+static json_t *row_json(const char *row)
+{
+    return row[0] == '\0' ? json_null() : json_loads(row, 0, NULL);
+}
+
+static json_t *shown_projection_json(const struct tally_shown_projection *projection)
+{
+    json_t *rows = json_array();
+    for (size_t i = 0; i < projection->row_count; i++) {
+        const struct tally_shown_row *row = &projection->rows[i];
+        (void)json_array_append_new(rows, json_pack("{s:o,s:o,s:o}", "table", json_cstring(row->table), "without",
+                                                    row_json(row->without), "with", row_json(row->with)));
+    }
+    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "projection", json_cstring(projection->name), "position",
+                     json_cstring(projection->position), "error", json_cstring(projection->error), "changed",
+                     json_number(projection->changed), "rows", rows);
+}
+
+static void print_row(const char *title, const char *row)
+{
+    printf("    %s ", title);
+    print_string(row[0] == '\0' ? "(no such row)" : row);
+    putchar('\n');
+}
+
+static void print_projection(const struct tally_shown_projection *projection)
+{
+    printf("projection ");
+    print_string(projection->name);
+    printf(" at ");
+    print_string(projection->position[0] == '\0' ? "(start)" : projection->position);
+    if (projection->error[0] != '\0') {
+        printf(" cannot have it: ");
+        print_string(projection->error);
+    } else if (projection->changed == 0) {
+        printf(" says the same without and with it");
+    } else {
+        printf(", without and with it (rows that differ: %" PRIu64 "):", projection->changed);
+    }
+    putchar('\n');
+    for (size_t i = 0; i < projection->row_count; i++) {
+        printf("  table ");
+        print_string(projection->rows[i].table);
+        putchar('\n');
+        print_row("without", projection->rows[i].without);
+        print_row("with   ", projection->rows[i].with);
+    }
+    if (projection->changed > projection->row_count)
+        printf("  and %" PRIu64 " rows more\n", projection->changed - projection->row_count);
+}
+
 static int print_shown(const struct tally_late_shown *shown, bool json, struct err *err)
 {
+    const struct tally_place *asked = &shown->item.place;
     int rc = json ? print_json(late_item_json(&shown->item), err) : 0;
     if (!json)
         print_late_item(&shown->item);
     if (rc == 0)
-        rc = print_side("came too late", shown->late, shown->late_count, json, err);
+        rc = print_side("came too late", shown->late, shown->late_count, asked, json, err);
     if (rc == 0)
-        rc = print_side("counts, from where they part", shown->effective, shown->effective_count, json, err);
+        rc = print_side("counts, from where they part", shown->effective, shown->effective_count, asked, json, err);
+    for (size_t i = 0; rc == 0 && i < shown->projection_count; i++) {
+        if (json)
+            rc = print_json(shown_projection_json(&shown->projections[i]), err);
+        else
+            print_projection(&shown->projections[i]);
+    }
     if (rc == 0 && shown->cut_off)
         (void)fputs("there are more; tally read has all\n", stderr);
     return rc;
@@ -185,7 +246,7 @@ static int show(struct tally_client *client, const struct reconcile_options *opt
                 struct err *err)
 {
     struct tally_late_shown *shown = NULL;
-    int rc = tally_late_show(client, place, options->common.timeout_ms, &shown, err);
+    int rc = tally_late_show(client, place, true, options->common.timeout_ms, &shown, err);
     if (rc == 0)
         rc = print_shown(shown, options->common.json, err);
     tally_late_shown_free(shown);
@@ -257,7 +318,7 @@ static int add_compensation(struct tally_client *client, const struct reconcile_
         entropy_fill(random, sizeof(random));
         uuid_v7(clock_now().wall_us / 1000, random, event->id);
     }
-    int rc = tally_late_show(client, &settle->places[0], options->common.timeout_ms, &shown, err);
+    int rc = tally_late_show(client, &settle->places[0], false, options->common.timeout_ms, &shown, err);
     if (rc != 0)
         return rc;
     memcpy(cause, shown->item.event_id, TALLY_ID_SIZE);

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
-#include "tally/client.h"
+#include "tally/reconcile.h"
 
 /* An item as an object, and as a line. */
 json_t *late_item_json(const struct tally_late_item *item);

@@ -301,7 +301,25 @@ static int projection_list(struct rpc_backend *backend, struct rpc_projection *r
     return projection_get(backend, "balances", &ret[0], err);
 }
 
-static int projection_create(struct rpc_backend *backend, struct bytes sql, const char *database,
+/* What the event comes with, as a row; one of stream "odd" cannot be had. */
+static int projection_preview(struct rpc_backend *backend, const char *name, const struct projection_event *event,
+                              struct arena *arena, struct rpc_projection_preview *ret, struct err *err)
+{
+    char row[100];
+    (void)backend;
+    (void)name;
+    ret->wanted = !bytes_equal(event->entry->stream, bytes_of_string("ignored"));
+    if (bytes_equal(event->entry->stream, bytes_of_string("odd")))
+        return err_set(err, ERR_INVALID, "it is odd");
+    snprintf(row, sizeof(row), "{\"version\":%llu}", (unsigned long long)event->entry->stream_version);
+    ret->rows.count = 1;
+    ret->rows.changed = 2;
+    ret->rows.rows[0].table = arena_copy(arena, "versions", sizeof("versions"));
+    ret->rows.rows[0].with = arena_copy(arena, row, strlen(row) + 1);
+    return 0;
+}
+
+static int create_projection(struct rpc_backend *backend, struct bytes sql, const char *database,
                              struct rpc_projection *ret, struct err *err)
 {
     (void)database;
@@ -420,11 +438,12 @@ static const struct rpc_backend_ops OPS = {
     .prove = prove,
     .acknowledged = acknowledged,
     .peer_contact = peer_contact,
-    .projection_create = projection_create,
+    .projection_create = create_projection,
     .projection_rebuild = projection_get,
     .projection_get = projection_get,
     .projection_list = projection_list,
     .projection_digest = projection_digest,
+    .projection_preview = projection_preview,
     .projection_check = projection_check,
     .compare = compare,
 };

@@ -141,6 +141,47 @@ Test(late, an_item_is_shown_with_both_versions_of_its_stream)
     tally__v1__show_late_response__free_unpacked(shown, NULL);
 }
 
+static Tally__V1__ShowLateResponse *show_with_projections(uint64_t index)
+{
+    Tally__V1__ShowLateRequest request;
+    tally__v1__show_late_request__init(&request);
+    Tally__V1__LogPlace place = place_of(text(PEER_ORIGIN), index);
+    request.place = &place;
+    request.projections = true;
+    return answered("ShowLate", &request.base, &tally__v1__show_late_response__descriptor);
+}
+
+Test(late, projections_are_asked_what_the_event_would_change_as_the_streams_next)
+{
+    stage_append(&stage, 0, "s", 2, 10);
+    stage_append(&stage, 1, "s", 1, 10);
+    Tally__V1__ShowLateResponse *shown = show_with_projections(0);
+    cr_assert_eq(shown->n_projections, 1);
+    const Tally__V1__ShownProjection *projection = shown->projections[0];
+    cr_expect_str_eq(projection->name, "balances");
+    cr_expect_str_eq(projection->error, "");
+    cr_expect_eq(projection->changed, 2);
+    cr_assert_eq(projection->n_rows, 1);
+    cr_expect_str_eq(projection->rows[0]->table, "versions");
+    cr_expect_str_eq(projection->rows[0]->without, "");
+    cr_expect_str_eq(projection->rows[0]->with, "{\"version\":2}");
+    tally__v1__show_late_response__free_unpacked(shown, NULL);
+}
+
+Test(late, a_projection_that_cannot_say_is_told_and_one_without_statements_is_not)
+{
+    stage_append(&stage, 1, "odd", 1, 10);
+    stage_append(&stage, 1, "ignored", 1, 10);
+    Tally__V1__ShowLateResponse *shown = show_with_projections(0);
+    cr_assert_eq(shown->n_projections, 1);
+    cr_expect_str_eq(shown->projections[0]->error, "it is odd");
+    cr_expect_eq(shown->projections[0]->n_rows, 0);
+    tally__v1__show_late_response__free_unpacked(shown, NULL);
+    shown = show_with_projections(1);
+    cr_expect_eq(shown->n_projections, 0);
+    tally__v1__show_late_response__free_unpacked(shown, NULL);
+}
+
 Test(late, what_counts_is_no_item)
 {
     Tally__V1__ShowLateRequest request;

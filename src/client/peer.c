@@ -83,6 +83,7 @@ static int take_hello(const Tally__V1__HelloResponse *response, struct peer_hell
     hello->abstains = response->abstains;
     hello->left_us = response->left_us;
     hello->certificate_end_s = response->certificate_end_s;
+    hello->wall_us = response->wall_us;
     return 0;
 }
 

@@ -32,6 +32,7 @@ struct peer_hello {
     bool abstains;
     uint64_t left_us;
     uint64_t certificate_end_s;
+    uint64_t wall_us;
 };
 
 /* ERR_MISMATCH when the other side is not `expected_region` of this cluster, speaks another protocol or has other

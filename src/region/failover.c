@@ -320,23 +320,83 @@ static void check_accepting(const struct region *region, struct region_failover_
     report->checks[report->check_count - 1].passes_by_itself = !accepting;
 }
 
-/* The order of two changes of one epoch, and of projections that need one, is the order of wall clocks. */
-static void check_clock(const struct region *region, struct region_failover_report *report)
+enum { CLOCK_OFF_MAX_MS = 2000 };
+
+/* A log that no clock here can have written. NULL: there is none. */
+static const struct region_log *log_ahead(const struct region *region, uint64_t *ret_ahead_ms)
 {
-    enum { AHEAD_MAX_MS = 2000 };
     uint64_t here_ms = region->now.wall_us / 1000;
     for (size_t i = 1; i < region->log_count; i++) {
-        const struct region_log *log = region->logs[i];
-        uint64_t there_ms = hlc_unix_ms(log->mirror.chain.last_time);
-        if (there_ms <= here_ms + AHEAD_MAX_MS)
+        uint64_t there_ms = hlc_unix_ms(region->logs[i]->mirror.chain.last_time);
+        *ret_ahead_ms = there_ms - here_ms;
+        if (there_ms > here_ms + CLOCK_OFF_MAX_MS)
+            return region->logs[i];
+    }
+    return NULL;
+}
+
+/* How far a peer's wall clock is ahead of the one here, at least; negative: behind. It was read between asking and
+ * hearing, and whatever of that time makes the difference smaller is believed. By the clock here as it is now, so that
+ * one which was set since then shows. */
+static int64_t peer_ahead_ms(const struct region *region, const struct region_peer *peer)
+{
+    int64_t here_us = (int64_t)(region->now.wall_us - (region->now.mono_us - peer->told_us));
+    int64_t ahead_us = (int64_t)peer->wall_us - here_us;
+    int64_t took_us = (int64_t)(peer->told_us - peer->asked_us);
+    if (ahead_us <= 0)
+        ahead_us = ahead_us + took_us < 0 ? ahead_us + took_us : 0;
+    return ahead_us / 1000;
+}
+
+/* How the peers' wall clocks compare with the one here. */
+struct clocks {
+    size_t off;
+    size_t agree;
+    char names[200]; /* of those that are off, and how far; the last are left out when they are many */
+};
+
+static void compare_clocks(const struct region *region, struct clocks *ret)
+{
+    *ret = (struct clocks){.off = 0};
+    size_t used = 0;
+    for (size_t i = 0; i < region->config.peer_count; i++) {
+        const struct region_peer *peer = &region->peers[i];
+        int64_t ahead_ms = peer_ahead_ms(region, peer);
+        int64_t off_ms = ahead_ms < 0 ? -ahead_ms : ahead_ms;
+        bool is_off = peer->wall_us != 0 && off_ms > CLOCK_OFF_MAX_MS;
+        ret->agree += peer->wall_us != 0 && !is_off;
+        if (!is_off)
             continue;
+        if (used < sizeof(ret->names))
+            used += (size_t)snprintf(ret->names + used, sizeof(ret->names) - used, "%s%.60s is %lld ms %s",
+                                     ret->off == 0 ? "" : ", ", region->config.peers[i].region, (long long)off_ms,
+                                     ahead_ms < 0 ? "behind" : "ahead");
+        ret->off++;
+    }
+}
+
+/* The order of two changes of one epoch, and of projections that need one, is the order of wall clocks. With one clock
+ * against one nobody can tell which is wrong; else the one here is, if fewer agree with it than not, itself among
+ * them. */
+static void check_clock(const struct region *region, struct region_failover_report *report)
+{
+    struct clocks clocks;
+    uint64_t ahead_ms = 0;
+    const struct region_log *ahead = log_ahead(region, &ahead_ms);
+    compare_clocks(region, &clocks);
+    if (ahead != NULL)
         add_check(
             report, "clock", false,
             "the last entry of log %.120s is %llu ms ahead of the wall clock here: one of the two clocks is wrong",
-            log->origin, (unsigned long long)(there_ms - here_ms));
-        return;
-    }
-    add_check(report, "clock", true, "no log is ahead of the wall clock here");
+            ahead->origin, (unsigned long long)ahead_ms);
+    else if (clocks.off > clocks.agree)
+        add_check(report, "clock", false, "the wall clock here is off, or that of others: %s", clocks.names);
+    else if (clocks.off > 0)
+        add_check(report, "clock", true, "no log is ahead of the wall clock here, and most peers agree with it; but %s",
+                  clocks.names);
+    else
+        add_check(report, "clock", true, "no log is ahead of the wall clock here, and %zu peers agree with it",
+                  clocks.agree);
 }
 
 /* A drill of a failover, or a planned move, is in the logs: the last change of a home of the context. What nobody has

@@ -73,6 +73,9 @@ void peers_said_hello(struct region *region, const struct region_event *event, s
     peer->reported = true;
     peer->error[0] = '\0';
     peer->certificate_end_s = event->certificate_end_s;
+    peer->wall_us = event->wall_us < PEER_WALL_MAX_US ? event->wall_us : PEER_WALL_MAX_US;
+    peer->asked_us = event->asked_us;
+    peer->told_us = region->now.mono_us;
     contact(region, event->peer);
     for (size_t i = 0; i < event->held_count; i++)
         take_held(region, &event->held[i], event->peer, update);

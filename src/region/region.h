@@ -352,6 +352,7 @@ struct region_event {
     bool abstains;              /* HELLO: it grants none to the region that was asked about, and will not */
     uint64_t left_us;           /* HELLO: what it granted that region may be counted for so long */
     uint64_t certificate_end_s; /* HELLO, of the peer, as it says, and CERTIFICATE: Unix seconds; 0: it has none */
+    uint64_t wall_us; /* HELLO: its wall clock when it answered, as it says, Unix microseconds; 0: it does not */
 };
 
 /* --- Effects --- */

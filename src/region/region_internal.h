@@ -75,6 +75,9 @@ struct region_log {
     bool waits_for_payloads; /* said so: only peers that lack payloads which belong here hold more of it */
 };
 
+/* Far past every date, and small enough to be reckoned with. */
+#define PEER_WALL_MAX_US ((uint64_t)1 << 62)
+
 struct region_peer {
     bool up;
     bool heard;
@@ -83,6 +86,9 @@ struct region_peer {
     uint64_t next_hello_us;
     uint64_t last_contact_us;
     uint64_t certificate_end_s;
+    uint64_t wall_us;  /* its wall clock, as it said last, at most PEER_WALL_MAX_US; 0: it has not said … */
+    uint64_t asked_us; /* … at a moment between these two, by the monotonic clock here */
+    uint64_t told_us;
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
 };
 

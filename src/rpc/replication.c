@@ -153,7 +153,8 @@ static int hello(struct call *call, const Tally__V1__HelloRequest *request, stru
     response.cluster = request->cluster; /* equal to ours, as just checked */
     response.region = arena_copy(arena, backend->config->region, strlen(backend->config->region) + 1);
     response.contexts_digest = request->contexts_digest;
-    response.time = rpc_passed_time(clock_now().wall_us); /* before the sizes are taken */
+    response.wall_us = clock_now().wall_us;
+    response.time = rpc_passed_time(response.wall_us); /* before the sizes are taken */
     if (response.region == NULL)
         return err_no_memory(err, "an answer");
     response.granted = lease.granted;

@@ -154,6 +154,7 @@ static void say_hello(struct peer *peer, const struct region_lease_question *que
         message->event.abstains = hello.abstains;
         message->event.left_us = hello.left_us;
         message->event.certificate_end_s = hello.certificate_end_s;
+        message->event.wall_us = hello.wall_us;
     } else {
         message->err = err;
         message->err.code = code;

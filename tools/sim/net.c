@@ -81,6 +81,7 @@ static struct mail *describe_held(struct node *node, size_t asker, const struct 
     mail->event.granted = lease.granted;
     mail->event.abstains = lease.abstains;
     mail->event.left_us = lease.left_us;
+    mail->event.wall_us = node_now(node).wall_us;
     size_t count = atomic_load(&node->store.log_count);
     mail->held = sim_must(mem_alloc_zero(count, sizeof(struct region_held)));
     mail->held_notes = sim_must(mem_alloc_zero(count, sizeof(struct buf)));

@@ -151,3 +151,69 @@ Test(failover, a_region_whose_certificate_has_expired_may_be_alive)
     expect(eu, "us", "certificate", false, "may be alive, and only shut out");
     site_free(eu);
 }
+
+/* --- Clocks --- */
+
+/* A hello of the peer, who read its clock so many milliseconds ahead of the one here, asked took_us ago. */
+static void tell_clock(struct site *site, const char *peer, int64_t ahead_ms, uint64_t took_us)
+{
+    site_step(site, (struct region_event){.type = REGION_PEER_HELLO,
+                                          .peer = site_peer(site, peer),
+                                          .asked_us = site->now.mono_us - took_us,
+                                          .wall_us = (uint64_t)((int64_t)site->now.wall_us + ahead_ms * 1000)});
+}
+
+Test(failover, a_clock_here_that_no_peer_agrees_with_fails_the_check)
+{
+    struct site *eu = site_accepting("us ap");
+    expect(eu, "us", "clock", true, "0 peers agree");
+    tell_clock(eu, "us", -2500, 100000);
+    expect(eu, "us", "clock", false, "us is 2400 ms behind");
+    tell_clock(eu, "ap", 2001, 100000);
+    expect(eu, "us", "clock", false, "us is 2400 ms behind, ap is 2001 ms ahead");
+    tell_clock(eu, "ap", 0, 0);
+    expect(eu, "us", "clock", true, "most peers agree with it; but us is 2400 ms behind");
+    tell_clock(eu, "us", 1999, 0);
+    expect(eu, "us", "clock", true, "2 peers agree");
+    site_free(eu);
+}
+
+Test(failover, what_a_hello_took_is_in_favour_of_the_peers_clock)
+{
+    struct site *eu = site_accepting("us");
+    site_tick(eu, 5000000);
+    tell_clock(eu, "us", -4000, 2000000);
+    expect(eu, "us", "clock", true, "1 peers agree");
+    tell_clock(eu, "us", -4001, 2000000);
+    expect(eu, "us", "clock", false, "us is 2001 ms behind");
+    tell_clock(eu, "us", 2001, 2000000);
+    expect(eu, "us", "clock", false, "us is 2001 ms ahead");
+    site_free(eu);
+}
+
+Test(failover, a_clock_here_that_was_set_since_the_last_hello_fails_the_check)
+{
+    struct site *eu = site_accepting("us");
+    tell_clock(eu, "us", 0, 0);
+    site_tick(eu, 60000000);
+    expect(eu, "us", "clock", true, "1 peers agree");
+    eu->now.wall_us += 3000000;
+    site_step(eu, (struct region_event){.type = REGION_TIMER});
+    expect(eu, "us", "clock", false, "us is 3000 ms behind");
+    site_free(eu);
+}
+
+Test(failover, no_clock_is_too_wrong_to_be_compared)
+{
+    struct site *eu = site_accepting("us");
+    site_step(eu, (struct region_event){.type = REGION_PEER_HELLO,
+                                        .peer = site_peer(eu, "us"),
+                                        .asked_us = eu->now.mono_us,
+                                        .wall_us = UINT64_MAX});
+    expect(eu, "us", "clock", false, "ms ahead");
+    site_step(eu,
+              (struct region_event){
+                  .type = REGION_PEER_HELLO, .peer = site_peer(eu, "us"), .asked_us = eu->now.mono_us, .wall_us = 1});
+    expect(eu, "us", "clock", false, "ms behind");
+    site_free(eu);
+}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from certificates import Authority, Files
 from etcd import Etcd
-from harness import Refused, batch, check, event, read_log, wait_until, write
+from harness import Refused, batch, check, event, read_log, run, wait_until, write
 from lab import CLIENTS
 from verdict import PAYMENT
 
@@ -498,7 +498,9 @@ def wrong_clocks(lab):
     _tail(lab, load, eu, (us, ap))
     died = _die(lab, eu)
     lab.wait_missed(ap, eu, died)
-    lab.fail_over(ap, eu, load, lost_at=died)
+    refused = run('tally', 'failover', 'bank', '--from', 'eu', '--reason', 'eu is lost', '--server', ap.address)
+    assert refused.returncode != 0 and 'FAIL clock' in refused.stdout + refused.stderr, refused.stdout + refused.stderr
+    lab.fail_over(ap, eu, load, force=True, lost_at=died)
     lab.wait_load(load)
     lab.come_back(eu)
     lab.wait_load(load)

@@ -391,6 +391,33 @@ Test(incarnation, a_log_that_continues_what_is_here_goes_on)
     cr_expect(region_accepting(region));
 }
 
+/* Nobody seized from eu: it goes on in a later log, without the tail of the first. */
+Test(incarnation, what_a_later_life_left_behind_is_late_though_its_region_is_the_home)
+{
+    struct context bank = {.name = "bank", .default_home = "eu"};
+    const struct bytes context = BYTES_LITERAL("bank");
+    const struct bytes partition = BYTES_LITERAL("p");
+    config.contexts = (struct context_table){.count = 1, .contexts = &bank};
+    start_continuing("");
+    hears(0, "", 0, bytes_of(NULL, 0));
+    hears(1, "bank/eu/2", 1, bytes_of(NULL, 0));
+    cr_assert(region_accepting(region));
+    cr_expect(region_tail_is_late(region, context, partition, "eu", 1, 0));
+    cr_expect(region_tail_is_late(region, context, partition, "eu", 1, 7));
+    cr_expect_not(region_tail_is_late(region, context, partition, "eu", 2, 7), "it may come");
+    cr_expect_not(region_tail_is_late(region, context, partition, "us", 1, 7), "it may come to be the home");
+}
+
+Test(incarnation, what_a_later_life_continues_is_not_late_before_it_comes)
+{
+    struct context bank = {.name = "bank", .default_home = "eu"};
+    config.contexts = (struct context_table){.count = 1, .contexts = &bank};
+    start_continuing("eu@9");
+    hears(0, "", 0, bytes_of(NULL, 0));
+    misses(1);
+    cr_expect_not(region_tail_is_late(region, BYTES_LITERAL("bank"), BYTES_LITERAL("p"), "eu", 1, 8));
+}
+
 Test(incarnation, a_number_that_leaves_no_room_for_others_is_not_believed)
 {
     start(0);

@@ -219,7 +219,7 @@ unit: $(foreach m,$(MODULE),unit-$(m))
 threads_module = $(if $(filter tiles,$(1)),log,$(if $(filter $(1),$(MODULES)),$(1),platform))
 THREAD_TESTS := $(notdir $(basename $(wildcard tests/threads/*.c)))
 define THREADS_PROGRAM
-$(B)/tests/threads-$(1): $(B)/obj/tests/threads/$(1).o $(patsubst %.c,$(B)/obj/%.o,$(TEST_SUPPORT)) \
+$(B)/tests/threads-$(1): $(B)/obj/tests/threads/$(1).o $(patsubst %.c,$(B)/obj/%.o,$(call support,$(call threads_module,$(1)))) \
                          $(call archives,$(call upto,$(call threads_module,$(1))))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)

@@ -67,7 +67,11 @@
     X(tell_keys_again, "at every start the log tells again which keys were rotated")                                   \
     X(keep_unchecked_lines, "a mirror keeps signatures of a log that are by keys which it does not know")              \
     X(find_no_drift, "two projections with other digests at one position count as equal")                              \
-    X(stay_unarmed, "automatic failover is not armed again once its service was out of reach")
+    X(stay_unarmed, "automatic failover is not armed again once its service was out of reach")                         \
+    X(claim_of_others, "automatic failover seizes by the claim of another survivor")                                   \
+    X(withdraw_seized, "a claim is withdrawn when everything is seized that it was for")                               \
+    X(decide_late, "a seizure is decided however long ago its claim was seen to stand")                                \
+    X(seize_from_renewing, "automatic failover seizes from a home that renews its lease, whatever the service says")
 
 #ifdef TALLY_PLANTED
 enum planted {

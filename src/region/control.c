@@ -182,7 +182,7 @@ int control_seize(struct region *region, struct region_command *command, struct 
     int code = control_check(region, control, err);
     if (code == 0)
         code = check_failover(region, control, &changing.unfenced, err);
-    if (code == 0 && control->until_us != 0 && region->now.mono_us > control->until_us)
+    if (code == 0 && control->until_us != 0 && region->now.mono_us > control->until_us && !PLANTED(decide_late))
         code = err_set(err, ERR_TIMEOUT, "what the failover rests on is too old: it is decided %llu ms too late",
                        (unsigned long long)((region->now.mono_us - control->until_us) / 1000));
     if (code != 0 || control->dry_run)

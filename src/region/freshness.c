@@ -93,13 +93,28 @@ uint64_t region_log_staleness(const struct region *region, const char *home)
     return staleness_of(region, home);
 }
 
+/* What is stored here is the index's to judge, as soon as it has applied it. */
+static bool is_stored(const struct region *region, const char *home, uint64_t incarnation, uint64_t index)
+{
+    for (size_t i = 0; i < region->log_count; i++) {
+        const struct region_log *log = region->logs[i];
+        if (log->parts.incarnation == incarnation && strcmp(log->parts.region, home) == 0)
+            return index < log->durable_size;
+    }
+    return false;
+}
+
 bool region_tail_is_late(const struct region *region, struct bytes context, struct bytes partition, const char *home,
                          uint64_t incarnation, uint64_t index)
 {
     struct authority_now now;
     bool may_commute = context_frees_more(context_find(region_contexts(region), context), NULL);
-    if (may_commute || authority_now(&region->homes.authority, context, partition, &now, NULL) != 0 || now.epoch < 2 ||
-        strcmp(now.region, home) == 0)
+    if (may_commute || authority_now(&region->homes.authority, context, partition, &now, NULL) != 0)
+        return false;
+    if (strcmp(now.region, home) == 0) /* then only a later life of the home can have left it behind */
+        return !is_stored(region, home, incarnation, index) &&
+               authority_is_late(&region->homes.authority, context, partition, now.epoch, home, incarnation, index);
+    if (now.epoch < 2)
         return false;
     return authority_is_late(&region->homes.authority, context, partition, now.epoch - 1, home, incarnation, index);
 }

@@ -532,7 +532,8 @@ int region_freshness(const struct region *region, struct bytes context, struct b
 /* The same for the logs of one region. */
 uint64_t region_log_staleness(const struct region *region, const char *home);
 /* Whether an entry that may not be here is late if it is of this partition: its log's region is its home no more, and
- * it is at or past the basis of the epoch after. false in a context that lets types be accepted anywhere: it may be of
+ * it is at or past the basis of the epoch after; or its region is the home still, and a later life of it has left the
+ * entry behind (domain/lives.h). false in a context that lets types be accepted anywhere: it may be of
  * one of these. */
 bool region_tail_is_late(const struct region *region, struct bytes context, struct bytes partition, const char *home,
                          uint64_t incarnation, uint64_t index);

@@ -138,13 +138,14 @@ static void took_look(struct takeover *takeover, const struct takeover_answer *a
 static void took_seizure(struct takeover *takeover, uint64_t now_us, const struct takeover_answer *answer)
 {
     if (answer->code == 0) {
-        takeover->may_have_seized = true;
+        takeover->may_have_seized = !PLANTED(withdraw_seized);
         takeover->refusal.code = 0;
         takeover->tries = 0;
         takeover->verified_us = 0; /* for the rest */
         if (answer->remaining == 0) {
             takeover->takeovers++;
-            drop_claim(takeover);
+            if (!PLANTED(withdraw_seized))
+                drop_claim(takeover);
         }
         return;
     }
@@ -192,7 +193,7 @@ static void took_service(struct takeover *takeover, uint64_t now_us, const struc
         takeover->look_at_us = answer->sent_us + TAKEOVER_LOOK_US;
         return;
     case TAKEOVER_CLAIM:
-        if (answer->granted)
+        if (answer->granted || PLANTED(seize_from_renewing))
             begin_claim(takeover, answer->revision, answer->sent_us, false);
         takeover->look_at_us = 0;
         return;
@@ -257,10 +258,11 @@ static enum takeover_stage stage_of(const struct takeover *takeover, uint64_t no
         return TAKEOVER_UNARMED;
     if (home == NULL || !home->known)
         return TAKEOVER_UNKNOWN;
-    if (home->lease != 0)
+    if (home->lease != 0 && !PLANTED(seize_from_renewing))
         return TAKEOVER_RENEWS;
     if (claim != NULL)
-        return strcmp(claim->by, takeover->region) == 0 ? TAKEOVER_CLAIMED : TAKEOVER_OTHERS;
+        return strcmp(claim->by, takeover->region) == 0 || PLANTED(claim_of_others) ? TAKEOVER_CLAIMED
+                                                                                    : TAKEOVER_OTHERS;
     if (loss->check != NULL)
         return TAKEOVER_NOT_READY;
     return TAKEOVER_NOTHING;

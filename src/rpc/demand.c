@@ -2,9 +2,10 @@
  *
  * A position is what an append returned: for each log the size after its last entry. So the entry that the caller means
  * is the last one below that size. It can be late: its region was taken for lost, and another one seized the partition
- * on a shorter copy. When the entry is here the index knows. When it is not, and perhaps never will be, the home's
- * epoch tells whether an entry of this stream's partition could count at all at that index. Both are asked before each
- * wait, because a seizure may arrive while a caller waits. */
+ * on a shorter copy; or its region lost it, and goes on in another log without it. When the entry is here the index
+ * knows. When it is not, and perhaps never will be, the home's epoch tells whether an entry of this stream's partition
+ * could count at all at that index. Both are asked before each wait, because a seizure may arrive while a caller waits.
+ */
 #include "rpc/demand.h"
 
 #include <stdio.h>
@@ -21,8 +22,8 @@ enum { WAIT_DEFAULT_MS = 30000, WAIT_MAX_MS = 3600 * 1000, POSITION_TEXT_MAX_BYT
 static int refuse_late(const struct position_log *log, struct err *err)
 {
     return err_set(err, ERR_MISMATCH,
-                   "the position %.63s@%llu can never be read: its entry %llu is late, another region had become the "
-                   "home on a shorter copy of that log; look it up with tally reconcile, or append again with the same "
+                   "the position %.63s@%llu can never be read: its entry %llu is late, whoever is the home now goes on "
+                   "from a shorter copy of that log; look it up with tally reconcile, or append again with the same "
                    "ids",
                    log->region, (unsigned long long)log->size, (unsigned long long)(log->size - 1));
 }

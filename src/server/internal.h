@@ -162,6 +162,15 @@ void submitter_stop(struct submitter *submitter);
 /* How many there are. Any thread. */
 size_t submitter_status(struct server *server, struct witness_status ret[REGION_WITNESSES_MAX]);
 
+/* keeper.c: which warning about the own certificate was the last, and when (monotonic). Starts zeroed. */
+struct certificate_warning {
+    enum certificate_state said;
+    uint64_t said_us;
+};
+/* Whether to warn now of a certificate in this state: when it comes to end soon, or has ended, and again every 24 hours
+ * while that is so. */
+bool certificate_warning_due(struct certificate_warning *last, enum certificate_state state, uint64_t mono_us);
+
 /* keeper.c. *ret is left alone without TLS. */
 int keeper_start(struct server *server, struct keeper **ret, struct err *err) MUST_USE;
 /* Once server->stopping is set. NULL is fine. */

@@ -19,8 +19,7 @@ struct keeper {
     pthread_mutex_t mutex; /* of problem */
     char problem[TALLY_ERROR_MESSAGE_MAX_BYTES];
     char complaint[TALLY_ERROR_MESSAGE_MAX_BYTES]; /* of the last look; "" */
-    enum certificate_state said;
-    uint64_t said_us;
+    struct certificate_warning warning;
 };
 
 static void tell_region(struct server *server, const struct certificate *certificate)
@@ -72,23 +71,29 @@ static void look(struct keeper *keeper, struct time_now now)
     tell_region(server, &certificate);
 }
 
+bool certificate_warning_due(struct certificate_warning *last, enum certificate_state state, uint64_t mono_us)
+{
+    bool again = mono_us - last->said_us >= (uint64_t)SAY_AGAIN_S * 1000000;
+    if (state == last->said && !again)
+        return false;
+    *last = (struct certificate_warning){.said = state, .said_us = mono_us};
+    return state == CERTIFICATE_ENDS_SOON || state == CERTIFICATE_EXPIRED;
+}
+
 static void warn(struct keeper *keeper, struct time_now now)
 {
     struct certificate certificate;
     char end[CERTIFICATE_TIME_TEXT_BYTES];
     tls_certificate(keeper->server->tls, &certificate);
     enum certificate_state state = certificate_state(certificate.begin_s, certificate.end_s, now.wall_us / 1000000);
-    bool again = now.mono_us - keeper->said_us >= (uint64_t)SAY_AGAIN_S * 1000000;
-    if (state == keeper->said && !again)
+    if (!certificate_warning_due(&keeper->warning, state, now.mono_us))
         return;
-    keeper->said = state;
-    keeper->said_us = now.mono_us;
     certificate_time_format(certificate.end_s, end);
     if (state == CERTIFICATE_ENDS_SOON)
         server_say(keeper->server,
                    "ALARM: the TLS certificate of %s ends at %s: replace it in time, while the region runs",
                    certificate.subject, end);
-    else if (state == CERTIFICATE_EXPIRED)
+    else
         server_say(
             keeper->server,
             "ALARM: the TLS certificate of %s EXPIRED at %s: nobody can connect any more; put a new one in its place",
@@ -125,7 +130,6 @@ int keeper_start(struct server *server, struct keeper **ret, struct err *err)
     if (keeper == NULL)
         return err_no_memory(err, "the keeper of certificates");
     keeper->server = server;
-    keeper->said = CERTIFICATE_VALID;
     INVARIANT(pthread_mutex_init(&keeper->mutex, NULL) == 0);
     int failure = pthread_create(&keeper->thread, NULL, keeper_run, keeper);
     *ret = keeper; /* on failure the process ends */

@@ -63,10 +63,8 @@ void etcd_lose(struct etcd *etcd)
 static void put_alive(struct etcd *etcd, size_t at, uint64_t lease)
 {
     struct etcd_region *region = &etcd->regions[at];
-    if (region->lease == 0) {
-        region->lives++;
+    if (region->lease == 0)
         region->alive_since_us = etcd->world->now_us;
-    }
     region->known = true;
     region->lease = lease;
     region->claimed_by = SIM_NODES_MAX;
@@ -83,7 +81,7 @@ static void claim(struct etcd *etcd, const struct etcd_call *call, struct takeov
     home->claim = etcd->revision;
     ret->revision = etcd->revision;
     INVARIANT(etcd->revision < ETCD_CLAIMS);
-    etcd->life_of_claim[etcd->revision] = home->lives;
+    etcd->claims[etcd->revision] = (struct etcd_claim){.granted = true, .by = call->by, .home = call->home};
 }
 
 static void fill(const struct etcd *etcd, struct takeover_view *view)

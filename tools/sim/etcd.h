@@ -2,8 +2,8 @@
  * of outside/etcd.h. Keys under leases, one revision for everything, transactions that are all or nothing. It has a
  * clock of its own, and after a restart every lease lasts for its whole time again, as after an election of etcd's.
  *
- * Beside what it answers it keeps what only the oracles look at: since when a region's key has been there, how often
- * it was put where none was (a life), and the life that each claim was made in. */
+ * Beside what it answers it keeps what only the oracles look at: since when a region's key has been there, and of each
+ * claim that it ever gave whose it is and on which home. */
 #ifndef SIM_ETCD_H
 #define SIM_ETCD_H
 
@@ -29,7 +29,13 @@ struct etcd_region {
     size_t claimed_by; /* SIM_NODES_MAX: nobody */
     uint64_t claim;    /* the revision that made it */
     uint64_t alive_since_us;
-    uint64_t lives;
+};
+
+struct etcd_claim {
+    bool granted;
+    size_t by;
+    size_t home;
+    bool seized; /* … by what was decided under it */
 };
 
 struct etcd {
@@ -40,7 +46,7 @@ struct etcd {
     uint64_t lease_count;
     uint64_t lease_ends_us[ETCD_LEASES]; /* by the world's clock; 0: revoked, or never granted */
     struct etcd_region regions[SIM_NODES_MAX];
-    uint64_t life_of_claim[ETCD_CLAIMS]; /* by revision; 0: none */
+    struct etcd_claim claims[ETCD_CLAIMS]; /* by revision */
     bool down;
 };
 

@@ -4,8 +4,10 @@
  * for long enough to be taken for lost: from everybody, from the service alone, or from the others alone.
  *
  * Checked here:
- *   - of one loss of a home (from one life of its key in the service to the next) one region seizes;
- *   - no seizure is decided when the home's key has been in the service for longer than a decision may take;
+ *   - who asks its region for a seizure has the claim that it names, of that home;
+ *   - no claim is withdrawn by which its region has seized, so that of one loss of a home one region seizes;
+ *   - no seizure is asked for when the home's key has been in the service for longer than a decision may take, and none
+ *     is decided later than that after the service was asked;
  *   - who is out of touch with the service for a lease is degraded;
  *   - a region does not wait for the service: with it away for good the healed regions converge (oracle.c);
  *   - in the healed core, with the service there, a lost home whose failover would pass its checks is taken within a
@@ -24,6 +26,7 @@ enum {
     OPERATORS_AFTER_S = 25, /* of the heal: what nobody lost by then would not be taken by itself */
     LOST_FOR_S = 20,        /* after the heal: requests to the service, and answers, in some runs */
     DRIFT_SLACK_MS = 200,   /* of a decision's time, on a clock that runs 2 % slow */
+    SLOW_SEIZURE_S = 12,    /* a region's thread takes at most so long to come to one, in some cases */
 };
 
 struct guard {
@@ -50,9 +53,6 @@ struct guards {
     uint64_t slow_us;
     uint32_t lost_ppm;
     uint64_t healed_us;
-    size_t seizer[ETCD_CLAIMS]; /* by life of … */
-    size_t seized[ETCD_CLAIMS]; /* … and home, which are one number here */
-    size_t seized_count;
 };
 
 static struct guard *guard_of(const struct node *node)
@@ -162,6 +162,41 @@ static void call_service(struct node *node, const struct takeover_order *order)
 
 /* --- Seizures --- */
 
+/* What a seizure rests on, as it is asked for. */
+static void check_grounds(struct node *node, size_t home)
+{
+    struct world *world = node->world;
+    struct etcd *etcd = &world->guards->etcd;
+    uint64_t revision = guard_of(node)->claim;
+    const struct etcd_claim *claim = &etcd->claims[revision];
+    uint64_t most_us = (uint64_t)TAKEOVER_DECIDE_US + DRIFT_SLACK_MS * SIM_MS;
+    uint64_t since_us = etcd->regions[home].alive_since_us;
+    if (etcd_is_alive(etcd, home) && since_us + most_us < world->now_us)
+        world_fail(world, node, "it seizes from region %s, whose key has been in etcd for %llu ms",
+                   world->region_names[home], (unsigned long long)((world->now_us - since_us) / SIM_MS));
+    if (!claim->granted || claim->by != node->number || claim->home != home)
+        world_fail(world, node, "it seizes from region %s by claim %llu, which etcd did not give to it",
+                   world->region_names[home], (unsigned long long)revision);
+}
+
+/* Nobody else may have the claim then as long as the home does not register again. */
+static void check_withdrawal(struct node *node, const struct takeover_order *order)
+{
+    if (node->world->guards->etcd.claims[order->revision].seized)
+        world_fail(node->world, node, "it withdraws claim %llu on region %s, and has seized by it",
+                   (unsigned long long)order->revision, order->home);
+}
+
+/* The region's thread comes to it, which may take its time. */
+static void run_seize(struct world *world, struct task *task)
+{
+    struct guard *guard = guard_of(task->node);
+    (void)world;
+    struct mail *mail = mail_new(REGION_COMMAND);
+    mail->event.command = &guard->seizing->command;
+    node_post(task->node, mail);
+}
+
 static void seize(struct node *node, const struct takeover_order *order)
 {
     struct guard *guard = guard_of(node);
@@ -183,29 +218,10 @@ static void seize(struct node *node, const struct takeover_order *order)
     guard->claim = order->revision;
     world_trace(node->world, node, "its guard asks for a failover from %s, by claim %llu", order->home,
                 (unsigned long long)order->revision);
+    check_grounds(node, world_node_named(node->world, order->home));
     queue_push_back(&node->requests, &request->link);
-    struct mail *mail = mail_new(REGION_COMMAND);
-    mail->event.command = &request->command;
-    node_post(node, mail);
-}
-
-static void check_seizer(struct node *node, size_t home)
-{
-    struct world *world = node->world;
-    struct guards *guards = world->guards;
-    size_t loss = (size_t)guards->etcd.life_of_claim[guard_of(node)->claim] * SIM_NODES_MAX + home;
-    for (size_t i = 0; i < guards->seized_count; i++) {
-        if (guards->seized[i] != loss)
-            continue;
-        if (guards->seizer[i] != node->number)
-            world_fail(world, node, "it seizes from region %s by claim %llu, as region %s did for the same loss",
-                       world->region_names[home], (unsigned long long)guard_of(node)->claim,
-                       world->region_names[guards->seizer[i]]);
-        return;
-    }
-    INVARIANT(guards->seized_count < ETCD_CLAIMS);
-    guards->seized[guards->seized_count] = loss;
-    guards->seizer[guards->seized_count++] = node->number;
+    bool slow = !node->world->healing && world_chance(node->world, 500000);
+    world_after(node->world, slow ? world_draw(node->world, SLOW_SEIZURE_S * SIM_S) : 0, node, run_seize);
 }
 
 void guards_stepped(struct node *node)
@@ -215,16 +231,13 @@ void guards_stepped(struct node *node)
     if (guard == NULL || guard->seizing == NULL || guard->decided || guard->seizing->control.changed == 0 ||
         guard->seizing->command.refusal.code != 0)
         return;
-    size_t home = world_node_named(world, guard->seizing->control.region);
-    uint64_t most_us = (uint64_t)TAKEOVER_DECIDE_US + DRIFT_SLACK_MS * SIM_MS;
+    uint64_t now_us = node_now(node).mono_us;
     guard->decided = true;
     world->counts.takeovers++;
-    if (etcd_is_alive(&world->guards->etcd, home) &&
-        world->guards->etcd.regions[home].alive_since_us + most_us < world->now_us)
-        world_fail(world, node, "it seizes from region %s, whose key has been in etcd for %llu ms",
-                   world->region_names[home],
-                   (unsigned long long)((world->now_us - world->guards->etcd.regions[home].alive_since_us) / SIM_MS));
-    check_seizer(node, home);
+    world->guards->etcd.claims[guard->claim].seized = true;
+    if (now_us > guard->contact_us + TAKEOVER_DECIDE_US)
+        world_fail(world, node, "it decides about a seizure from region %s %llu ms after etcd was asked",
+                   guard->seizing->control.region, (unsigned long long)((now_us - guard->contact_us) / SIM_MS));
 }
 
 static const char *failed_check(const struct region_failover_report *report)
@@ -316,6 +329,8 @@ static void step(struct node *node)
     } else if (order.type == TAKEOVER_SEIZE) {
         seize(node, &order);
     } else {
+        if (order.type == TAKEOVER_WITHDRAW)
+            check_withdrawal(node, &order);
         call_service(node, &order);
     }
 }
@@ -377,19 +392,34 @@ static uint64_t away_us(struct world *world)
     return lost_us + fence_us + world_between(world, 3 * SIM_S, 15 * SIM_S);
 }
 
+/* The service hears the region again, and its peers do not yet. */
+static void run_renews(struct world *world, struct task *task)
+{
+    if (world->healing)
+        return;
+    world->guards->cut[task->numbers[0]] = false;
+    world_trace(world, &world->nodes[task->numbers[0]], "reaches etcd again");
+}
+
 /* Returns how long it lasts; *ret_node is the region whose links are cut, if any are. */
 static uint64_t harm(struct world *world, size_t *ret_node)
 {
     struct guards *guards = world->guards;
     struct node *node = &world->nodes[world_draw(world, world->node_count)];
+    uint64_t until_renews_us;
     switch (world_draw(world, 12)) {
     case 0:
     case 1:
     case 2:
-    case 3:
         *ret_node = node->number;
         leave(world, node, true, true);
         return away_us(world);
+    case 3:
+        *ret_node = node->number;
+        leave(world, node, true, true);
+        until_renews_us = world_draw(world, away_us(world));
+        world_after(world, until_renews_us, NULL, run_renews)->numbers[0] = node->number;
+        return until_renews_us + world_between(world, 10 * SIM_S, 20 * SIM_S);
     case 4:
     case 5:
         *ret_node = node->number;

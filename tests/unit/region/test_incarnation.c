@@ -92,18 +92,19 @@ static void start(uint64_t signed_size)
     buf_free(&note);
 }
 
-/* An own log, incarnation 2, of one entry, which says how much of the first log it continues. */
-static void start_continuing(const char *basis)
+/* An own log, incarnation 2, of one entry, which says how much of the first log it continues. Of that `earlier_size`
+ * entries are stored. */
+static void start_continuing(const char *basis, size_t earlier_size)
 {
-    struct region_log_found found = {.origin = "bank/eu/2"};
+    struct region_log_found logs[2] = {{.origin = "bank/eu/2"}, {.origin = "bank/eu/1"}};
     struct control_authority change = {.basis.count = 0};
     struct buf payload, encoded;
     struct block *block = NULL;
     struct chain chain;
     struct err err = {0};
     config.incarnation = 2;
-    cr_assert_eq(note_verifier_rename(&log_signer.verifier, found.origin, NULL), 0);
-    chain_init(&chain, sha, bytes_of_string(found.origin));
+    cr_assert_eq(note_verifier_rename(&log_signer.verifier, logs[0].origin, NULL), 0);
+    chain_init(&chain, sha, bytes_of_string(logs[0].origin));
     buf_init(&payload, CONTROL_PAYLOAD_MAX_BYTES);
     buf_init(&encoded, ENTRY_MAX_BYTES);
     cr_assert_eq(position_parse(bytes_of_string(basis), &change.basis, NULL), 0);
@@ -127,8 +128,11 @@ static void start_continuing(const char *basis)
     cr_assert_eq(block_add(block, &frame, NULL), 0);
     block_seal(block);
     chain_append(&chain, sha, frame.entry, entry.time);
-    found.chain = chain;
-    cr_assert_eq(region_new(&config, &found, 1, memory, &region, &err), 0, "%s", err.message);
+    logs[0].chain = chain;
+    chain_init(&logs[1].chain, sha, bytes_of_string(logs[1].origin));
+    for (size_t i = 0; i < earlier_size; i++)
+        chain_append(&logs[1].chain, sha, frame.entry, i + 1);
+    cr_assert_eq(region_new(&config, logs, earlier_size > 0 ? 2 : 1, memory, &region, &err), 0, "%s", err.message);
     cr_assert_eq(region_found_block(region, 0, block, &err), 0, "%s", err.message);
     block_release(block);
     buf_free(&encoded);
@@ -356,7 +360,7 @@ Test(incarnation, the_first_log_of_a_region_continues_nothing)
 
 Test(incarnation, a_log_that_continues_what_nobody_has_ends_too)
 {
-    start_continuing("eu@9");
+    start_continuing("eu@9", 0);
     hears(0, "bank/eu/1", 0, bytes_of(NULL, 0));
     cr_expect_eq(begun(), 0);
     hears(1, "bank/eu/2", 1, bytes_of(NULL, 0));
@@ -368,7 +372,7 @@ Test(incarnation, a_log_that_continues_what_nobody_has_ends_too)
 Test(incarnation, what_a_log_continues_is_waited_for_while_a_peer_is_away)
 {
     struct region_log_status status;
-    start_continuing("eu@9");
+    start_continuing("eu@9", 0);
     hears(0, "", 0, bytes_of(NULL, 0));
     misses(1);
     now_us += 100 * WAIT_US;
@@ -384,11 +388,49 @@ Test(incarnation, what_a_log_continues_is_waited_for_while_a_peer_is_away)
 
 Test(incarnation, a_log_that_continues_what_is_here_goes_on)
 {
-    start_continuing("");
+    start_continuing("", 0);
     hears(0, "", 0, bytes_of(NULL, 0));
     hears(1, "bank/eu/2", 1, bytes_of(NULL, 0));
     cr_expect_eq(begun(), 0);
     cr_expect(region_accepting(region));
+}
+
+/* Nobody seized from eu: it goes on in a later log, without the tail of the first. */
+Test(incarnation, what_a_later_life_left_behind_is_late_though_its_region_is_the_home)
+{
+    struct context bank = {.name = "bank", .default_home = "eu"};
+    const struct bytes context = BYTES_LITERAL("bank");
+    const struct bytes partition = BYTES_LITERAL("p");
+    config.contexts = (struct context_table){.count = 1, .contexts = &bank};
+    start_continuing("", 0);
+    hears(0, "", 0, bytes_of(NULL, 0));
+    hears(1, "bank/eu/2", 1, bytes_of(NULL, 0));
+    cr_assert(region_accepting(region));
+    cr_expect(region_tail_is_late(region, context, partition, "eu", 1, 0));
+    cr_expect(region_tail_is_late(region, context, partition, "eu", 1, 7));
+    cr_expect_not(region_tail_is_late(region, context, partition, "eu", 2, 7), "it may come");
+    cr_expect_not(region_tail_is_late(region, context, partition, "us", 1, 7), "it may come to be the home");
+}
+
+Test(incarnation, whether_what_is_stored_here_is_late_is_the_index_s_to_say)
+{
+    struct context bank = {.name = "bank", .default_home = "eu"};
+    config.contexts = (struct context_table){.count = 1, .contexts = &bank};
+    start_continuing("", 3);
+    hears(0, "", 0, bytes_of(NULL, 0));
+    misses(1);
+    cr_expect_not(region_tail_is_late(region, BYTES_LITERAL("bank"), BYTES_LITERAL("p"), "eu", 1, 2));
+    cr_expect(region_tail_is_late(region, BYTES_LITERAL("bank"), BYTES_LITERAL("p"), "eu", 1, 3));
+}
+
+Test(incarnation, what_a_later_life_continues_is_not_late_before_it_comes)
+{
+    struct context bank = {.name = "bank", .default_home = "eu"};
+    config.contexts = (struct context_table){.count = 1, .contexts = &bank};
+    start_continuing("eu@9", 0);
+    hears(0, "", 0, bytes_of(NULL, 0));
+    misses(1);
+    cr_expect_not(region_tail_is_late(region, BYTES_LITERAL("bank"), BYTES_LITERAL("p"), "eu", 1, 8));
 }
 
 Test(incarnation, a_number_that_leaves_no_room_for_others_is_not_believed)

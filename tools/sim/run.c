@@ -32,6 +32,8 @@ static void converge(struct world *world)
 void run_seed(struct world *world)
 {
     plan_draw(world);
+    if (!needs_are_met(world))
+        return;
     truth_start(world);
     for (size_t i = 0; i < world->node_count; i++)
         node_init(world, i);

@@ -399,6 +399,8 @@ extern const char *const defined_names[SIM_DEFINED];
 
 /* plan.c */
 void plan_draw(struct world *world);
+/* Whether the planted bug, if there is one, can show in such a run (needs.c). */
+bool needs_are_met(const struct world *world);
 void plan_print(const struct world *world);
 
 /* node.c */

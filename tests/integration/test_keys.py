@@ -100,6 +100,7 @@ def test_a_rotation_of_the_keys_for_logs_and_cosignatures_verifies_from_end_to_e
     keys = {path.name for path in (eu.folder / 'keys').iterdir()}
     assert {'log.key.pub', 'log-2.key', 'log-2.key.pub', 'cosign.key.pub', 'cosign-2.key'} <= keys and not {'log.key', 'cosign.key'} & keys
     wait_until(lambda: len(told(eu, '$KeyRetired')) == 2, 'the log to tell both ends')
+    wait_note(us.log_folder('eu'), eu.size(), 'bank/eu/1', 1, 'checkpoint')  # else us would know no key of the checkpoint that it has stored
     give_keys(eu, us)
     restart(eu)
     append(eu)

@@ -81,7 +81,8 @@ def test_import_refuses_an_id_with_other_content_and_names_the_line(lab):
 def test_import_to_nobody_gives_up_with_its_own_exit_code(lab):
     eu = lab.init('eu')
     process = subprocess.Popen([str(BIN / 'tally'), 'import', '-', '--server', eu.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+                               stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # shells start what runs in the background without it
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)

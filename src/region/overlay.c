@@ -80,6 +80,20 @@ static void unlink_item(struct overlay *overlay, enum overlay_table_kind kind, s
     overlay->tables[kind].item_count--;
 }
 
+/* The items of a bucket go into two, in the order they were in. */
+static void split_bucket(const struct overlay_table *from, enum overlay_table_kind kind, size_t bucket,
+                         struct overlay_table *to)
+{
+    struct overlay_item **ends[2] = {&to->buckets[bucket], &to->buckets[bucket + from->bucket_count]};
+    for (struct overlay_item *item = from->buckets[bucket]; item != NULL; item = item->chained[kind]) {
+        struct overlay_item ***end = &ends[(item->hash[kind] & from->bucket_count) != 0];
+        **end = item;
+        *end = &item->chained[kind];
+    }
+    *ends[0] = NULL;
+    *ends[1] = NULL;
+}
+
 /* Room for one more, so that putting cannot fail. */
 static int reserve(struct overlay_table *table, enum overlay_table_kind kind)
 {
@@ -90,26 +104,28 @@ static int reserve(struct overlay_table *table, enum overlay_table_kind kind)
     larger.buckets = mem_alloc_zero(larger.bucket_count, sizeof(*larger.buckets));
     if (larger.buckets == NULL)
         return ERR_NO_MEMORY;
-    for (size_t i = 0; i < table->bucket_count; i++) {
-        for (struct overlay_item *item = table->buckets[i], *next = NULL; item != NULL; item = next) {
-            next = item->chained[kind];
-            link_item(&larger, kind, item);
-        }
-    }
+    for (size_t i = 0; i < table->bucket_count; i++)
+        split_bucket(table, kind, i, &larger);
     mem_free((void *)table->buckets);
     *table = larger;
     return 0;
 }
 
-/* In the place of `before`, which may be NULL. */
-static void put(struct overlay *overlay, enum overlay_table_kind kind, struct overlay_item *item,
-                struct overlay_item *before)
+/* In front of others with its key: it is found, and they are again when it leaves. */
+static void put(struct overlay *overlay, enum overlay_table_kind kind, struct overlay_item *item)
 {
-    if (before != NULL)
-        unlink_item(overlay, kind, before);
     link_item(&overlay->tables[kind], kind, item);
     item->found[kind] = true;
     overlay->tables[kind].item_count++;
+}
+
+/* In the place of the head before it: a stream that is written to much would make a chain of all its events. */
+static void put_head(struct overlay *overlay, struct overlay_item *item)
+{
+    struct overlay_item *before = find(overlay, OVERLAY_HEADS, key_of(item, OVERLAY_HEADS), item->hash[OVERLAY_HEADS]);
+    if (before != NULL)
+        unlink_item(overlay, OVERLAY_HEADS, before);
+    put(overlay, OVERLAY_HEADS, item);
 }
 
 /* --- Items --- */
@@ -154,11 +170,12 @@ void overlay_ahead(const struct overlay *overlay, const struct index_asked *aske
     }
 }
 
-static struct overlay_item *new_item(uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
+static struct overlay_item *new_item(uint32_t log, const struct entry *entry, uint64_t fingerprint,
+                                     enum overlay_effect effect)
 {
     uint8_t key[STREAM_KEY_MAX_BYTES];
-    PRE(log == 0 || !with_head);
-    size_t key_size = with_head ? put_stream_key(entry->context, entry->stream, key) : 0;
+    PRE(log == 0 || effect != OVERLAY_MOVES_HEAD);
+    size_t key_size = effect == OVERLAY_MOVES_HEAD ? put_stream_key(entry->context, entry->stream, key) : 0;
     bool commutative = (entry->flags & ENTRY_FLAG_COMMUTATIVE) != 0;
     size_t type_size = commutative ? entry->type.size_bytes : 0;
     size_t names_size = log == 0 && !commutative ? 0 : entry->context.size_bytes + entry->partition.size_bytes;
@@ -170,7 +187,7 @@ static struct overlay_item *new_item(uint32_t log, const struct entry *entry, ui
                                   .fingerprint = fingerprint,
                                   .epoch = entry->epoch,
                                   .log = log,
-                                  .without_effect = (entry->flags & ENTRY_FLAG_OVERRIDE) != 0,
+                                  .without_effect = effect == OVERLAY_WITHOUT_EFFECT,
                                   .commutative = commutative,
                                   .type_size = (uint16_t)type_size,
                                   .context_size = names_size == 0 ? 0 : (uint16_t)entry->context.size_bytes,
@@ -195,30 +212,30 @@ static bool takes_id(const struct overlay_item *item, const struct overlay_item 
     return from == NULL || (!item->without_effect && (from->without_effect || (item->log == 0 && from->log != 0)));
 }
 
-int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint, bool with_head)
+int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
+                enum overlay_effect effect)
 {
     if (overlay->count >= overlay->limits->unindexed_entries)
         return ERR_BUSY;
-    return overlay_add_beyond(overlay, log, entry, fingerprint, with_head);
+    return overlay_add_beyond(overlay, log, entry, fingerprint, effect);
 }
 
 int overlay_add_beyond(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
-                       bool with_head)
+                       enum overlay_effect effect)
 {
     PRE(log < REGION_LOGS_MAX);
     for (size_t i = 0; i < OVERLAY_TABLES; i++) {
         if (reserve(&overlay->tables[i], i) != 0)
             return ERR_NO_MEMORY;
     }
-    struct overlay_item *item = new_item(log, entry, fingerprint, with_head);
+    struct overlay_item *item = new_item(log, entry, fingerprint, effect);
     if (item == NULL)
         return ERR_NO_MEMORY;
     struct overlay_item *known = find(overlay, OVERLAY_IDS, key_of(item, OVERLAY_IDS), item->hash[OVERLAY_IDS]);
     if (takes_id(item, known))
-        put(overlay, OVERLAY_IDS, item, known);
-    if (with_head)
-        put(overlay, OVERLAY_HEADS, item,
-            find(overlay, OVERLAY_HEADS, key_of(item, OVERLAY_HEADS), item->hash[OVERLAY_HEADS]));
+        put(overlay, OVERLAY_IDS, item);
+    if (effect == OVERLAY_MOVES_HEAD)
+        put_head(overlay, item);
     queue_push_back(&overlay->items[log], &item->link);
     overlay->count++;
     return 0;
@@ -261,7 +278,7 @@ void overlay_undo(struct overlay *overlay, uint32_t log, uint64_t index)
             return;
         struct overlay_item *before = item->stream_key_size > 0 ? head_before(overlay, item) : NULL;
         if (before != NULL)
-            put(overlay, OVERLAY_HEADS, before, item);
+            put_head(overlay, before);
         remove_item(overlay, item);
     }
 }

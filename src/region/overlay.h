@@ -21,6 +21,14 @@ enum overlay_table_kind {
     OVERLAY_TABLES,
 };
 
+/* What an entry does to its id and its stream, for this region. */
+enum overlay_effect {
+    OVERLAY_MOVES_HEAD,    /* takes its id, and is the latest of its stream; own log only */
+    OVERLAY_TAKES_ID,      /* of another log, or of the own one outside of streams */
+    OVERLAY_WITHOUT_EFFECT /* an override, or an entry that came too late: others may have its id with effect, and it is
+                              known all the same */
+};
+
 struct overlay_item {
     struct queue_link link; /* in its log's queue, by index */
     struct overlay_item *chained[OVERLAY_TABLES];
@@ -31,7 +39,7 @@ struct overlay_item {
     uint64_t fingerprint;
     uint64_t epoch;
     uint32_t log;
-    bool without_effect; /* an override: it does not take its id */
+    bool without_effect;
     bool commutative;
     uint8_t id[ENTRY_ID_SIZE];
     uint16_t
@@ -78,17 +86,16 @@ const struct overlay_item *overlay_head(const struct overlay *overlay, struct by
 /* Says what is looked up and added next, at most OVERLAY_AHEAD_MAX at a time (index_ahead). */
 enum { OVERLAY_AHEAD_MAX = 16 };
 void overlay_ahead(const struct overlay *overlay, const struct index_asked *asked, size_t count);
-/* Adds the next entry of a log. with_head: it moves its stream's head (own log). In the own log it takes the place of
- * one in another with its id: that came too late, or it would not have been accepted. ERR_NO_MEMORY, ERR_BUSY when
- * unindexed_entries are there. */
+/* Adds the next entry of a log. In the own log it takes the place of one in another with its id: that came too late, or
+ * it would not have been accepted. ERR_NO_MEMORY, ERR_BUSY when unindexed_entries are there. */
 int overlay_add(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
-                bool with_head) MUST_USE;
+                enum overlay_effect effect) MUST_USE;
 /* The same whatever is there: of a block that has room beyond the limit (pulls.c). ERR_NO_MEMORY. */
 int overlay_add_beyond(struct overlay *overlay, uint32_t log, const struct entry *entry, uint64_t fingerprint,
-                       bool with_head) MUST_USE;
+                       enum overlay_effect effect) MUST_USE;
 /* Whether entries of a log are there. */
 bool overlay_holds(const struct overlay *overlay, uint32_t log);
-/* Takes entries of a log off the end again, down to (not including) index. Heads go back to what they were. */
+/* Takes entries of a log off the end again, down to index, which goes too. Heads and ids go back to whose they were. */
 void overlay_undo(struct overlay *overlay, uint32_t log, uint64_t index);
 /* The index has applied `log` up to size. */
 void overlay_indexed(struct overlay *overlay, uint32_t log, uint64_t size, uint64_t sequence, uint64_t now_us);

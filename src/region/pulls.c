@@ -93,6 +93,14 @@ struct taking {
     bool beyond;         /* the limit of what is kept does not hold */
 };
 
+static enum overlay_effect effect_of(const struct taking *taking, const struct chain_entry *chain_entry, bool late)
+{
+    uint32_t flags = chain_entry->entry.flags;
+    if (late || (flags & ENTRY_FLAG_OVERRIDE) != 0)
+        return OVERLAY_WITHOUT_EFFECT;
+    return taking->log == 0 && flags == 0 ? OVERLAY_MOVES_HEAD : OVERLAY_TAKES_ID;
+}
+
 static int take_entry(void *context, const struct chain_entry *chain_entry, struct err *err)
 {
     struct taking *taking = context;
@@ -103,12 +111,10 @@ static int take_entry(void *context, const struct chain_entry *chain_entry, stru
     if (taking->block != NULL)
         block_note(taking->block, (uint32_t)(chain_entry->entry.index - taking->block->first_index), fingerprint,
                    &chain_entry->leaf);
-    if (homes_late(region, taking->log, &chain_entry->entry))
-        return 0; /* it has no effect: its id is free */
-    bool with_head = taking->log == 0 && chain_entry->entry.flags == 0;
+    bool late = homes_late(region, taking->log, &chain_entry->entry);
     int code = (taking->beyond ? overlay_add_beyond : overlay_add)(&region->overlay, taking->log, &chain_entry->entry,
-                                                                   fingerprint, with_head);
-    if (code == 0 && !(PLANTED(forget_changes) && !region->started))
+                                                                   fingerprint, effect_of(taking, chain_entry, late));
+    if (code == 0 && !late && !(PLANTED(forget_changes) && !region->started))
         code = homes_received(region, taking->log, chain_entry);
     return code == 0 ? 0 : err_set(err, code, "entries that are not applied yet take too much memory");
 }

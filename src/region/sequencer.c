@@ -148,7 +148,10 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
     entry->time = hlc_next(region->last_time, region->now.wall_us);
     entry->payload_size_bytes = payload.size_bytes;
     memcpy(entry->log_id, chain->log_id, ENTRY_LOG_ID_SIZE);
-    bool in_stream = entry->flags == 0;
+    bool overrides = (entry->flags & ENTRY_FLAG_OVERRIDE) != 0;
+    enum overlay_effect effect = entry->flags == 0 ? OVERLAY_MOVES_HEAD
+                                 : overrides       ? OVERLAY_WITHOUT_EFFECT
+                                                   : OVERLAY_TAKES_ID;
     buf_clear(&region->encoded);
     int code = entry_encode(entry, &region->encoded, err);
     struct frame frame = {.entry = buf_bytes(&region->encoded), .payload = payload, .has_payload = true};
@@ -157,7 +160,7 @@ static int append_entry(struct region *region, struct entry *entry, const uint8_
     if (code == 0)
         code = block_add(region->open_block, &frame, err);
     if (code == 0)
-        code = overlay_add(&region->overlay, 0, entry, fingerprint, in_stream);
+        code = overlay_add(&region->overlay, 0, entry, fingerprint, effect);
     if (code == 0)
         code = homes_received(region, 0, &made);
     if (code == ERR_BUSY)

@@ -267,7 +267,7 @@ static int decide_again(struct region *region, struct region_command *command, s
 static bool is_repeated(const struct region *region, const struct subject *subject)
 {
     const struct overlay_item *item = overlay_id(&region->overlay, subject->late.event_id);
-    return item != NULL && item->log == 0;
+    return item != NULL && item->log == 0 && !item->without_effect;
 }
 
 /* It would be there twice when the definition comes that lets it count. */

@@ -55,6 +55,16 @@ def wait_until(condition, what, seconds=20):
         time.sleep(0.02)
 
 
+def at_one_position(regions):
+    """Waits until the regions hold and have indexed the same, and compares their reconciliation queues."""
+    def same():
+        logs = [{log.origin: (log.size, log.indexed_size) for log in region.status().logs} for region in regions]
+        return all(logs[0] == other and all(size == indexed for size, indexed in other.values()) for other in logs)
+    wait_until(same, 'all regions to be at one position')
+    digests = {region.operations().late_digest(operations_pb2.LateDigestRequest()).digest for region in regions}
+    assert len(digests) == 1, digests
+
+
 def run(*arguments, stdin=None, timeout=60):
     """Runs one of our binaries to its end; never raises for its exit code."""
     return subprocess.run([str(BIN / arguments[0]), *map(str, arguments[1:])], input=stdin, capture_output=True, text=not isinstance(stdin, bytes),

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import uuid
 
-from harness import VERIFIED, VIOLATION, Refused, batch, check, collect, event, events_of, ledger_pb2, operations_pb2, refused, run, wait_until, write
+from harness import VERIFIED, VIOLATION, Refused, at_one_position, batch, check, collect, event, events_of, ledger_pb2, operations_pb2, refused, run, wait_until, write
 
 COUNTED = '''    topology: multi-home
     event_types:
@@ -61,15 +61,6 @@ def counted(n, **fields):
 
 def loose(region, stream):
     return events_of(collect(region.client().read_stream(ledger_pb2.ReadStreamRequest(context='bank', stream=stream, loose=True), timeout=20)))
-
-
-def at_one_position(regions):
-    def same():
-        logs = [{log.origin: (log.size, log.indexed_size) for log in region.status().logs} for region in regions]
-        return all(logs[0] == other and all(size == indexed for size, indexed in other.values()) for other in logs)
-    wait_until(same, 'all regions to be at one position')
-    digests = {region.operations().late_digest(operations_pb2.LateDigestRequest()).digest for region in regions}
-    assert len(digests) == 1, digests
 
 
 def accepted(region, made):

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import uuid
 
-from harness import VERIFIED, VIOLATION, batch, check, event, events_of, collect, ledger_pb2, operations_pb2, read_log, refused, run, wait_until, write
+from harness import VERIFIED, VIOLATION, at_one_position, batch, check, event, events_of, collect, ledger_pb2, operations_pb2, read_log, refused, run, wait_until, write
 
 OVERRIDE = ledger_pb2.AT_WRONG_HOME_OVERRIDE
 FROZEN = '''    event_types:
@@ -36,15 +36,6 @@ def items(region, **filters):
 
 def read(region, stream, loose=False):
     return events_of(collect(region.client().read_stream(ledger_pb2.ReadStreamRequest(context='bank', stream=stream, loose=loose), timeout=20)))
-
-
-def at_one_position(regions):
-    def same():
-        logs = [{log.origin: (log.size, log.indexed_size) for log in region.status().logs} for region in regions]
-        return all(logs[0] == other and all(size == indexed for size, indexed in other.values()) for other in logs)
-    wait_until(same, 'all regions to be at one position')
-    digests = {region.operations().late_digest(operations_pb2.LateDigestRequest()).digest for region in regions}
-    assert len(digests) == 1, digests
 
 
 COUNTS = '''-- tally: projection counts

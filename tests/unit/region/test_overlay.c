@@ -25,12 +25,19 @@ static void free_overlay(struct overlay *overlay)
     mem_free(overlay);
 }
 
-static int add(struct overlay *overlay, uint32_t log, uint64_t index, const char *stream, uint64_t version, uint64_t id)
+static int add_with(struct overlay *overlay, uint32_t log, uint64_t index, const char *stream, uint64_t version,
+                    uint64_t id, enum overlay_effect effect)
 {
     struct entry entry = {
         .index = index, .context = BYTES_LITERAL("bank"), .stream = bytes_of_string(stream), .stream_version = version};
     event_id_of(id, entry.event_id);
-    return overlay_add(overlay, log, &entry, 1000 + id, log == 0);
+    return overlay_add(overlay, log, &entry, 1000 + id, effect);
+}
+
+static int add(struct overlay *overlay, uint32_t log, uint64_t index, const char *stream, uint64_t version, uint64_t id)
+{
+    enum overlay_effect effect = log == 0 ? OVERLAY_MOVES_HEAD : OVERLAY_TAKES_ID;
+    return add_with(overlay, log, index, stream, version, id, effect);
 }
 
 static const struct overlay_item *find(const struct overlay *overlay, uint64_t id)
@@ -94,6 +101,26 @@ Test(overlay, undo_gives_ids_and_heads_back)
     cr_assert_null(head(overlay, "c"));
     cr_assert_null(find(overlay, 3));
     cr_assert_not_null(find(overlay, 2));
+    free_overlay(overlay);
+}
+
+Test(overlay, what_is_without_effect_has_its_id_until_another_takes_it_and_again_when_that_is_undone)
+{
+    enum { OTHERS = 3000 }; /* the tables grow between */
+    struct overlay *overlay = new_overlay();
+    cr_assert_eq(add_with(overlay, 1, 0, "a", 0, 1, OVERLAY_WITHOUT_EFFECT), 0);
+    cr_assert_eq(add_with(overlay, 2, 0, "a", 0, 1, OVERLAY_WITHOUT_EFFECT), 0);
+    cr_assert_eq(find(overlay, 1)->log, 1);
+    cr_assert(find(overlay, 1)->without_effect);
+    cr_assert_eq(add(overlay, 0, 0, "a", 0, 1), 0);
+    for (uint64_t i = 1; i <= OTHERS; i++)
+        cr_assert_eq(add(overlay, 0, i, "b", i - 1, 1 + i), 0);
+    cr_assert_eq(find(overlay, 1)->log, 0);
+    cr_assert_not(find(overlay, 1)->without_effect);
+    overlay_undo(overlay, 0, 0);
+    cr_assert_not_null(find(overlay, 1));
+    cr_assert_eq(find(overlay, 1)->log, 1);
+    cr_assert_null(head(overlay, "a"));
     free_overlay(overlay);
 }
 

@@ -74,6 +74,28 @@ Test(override, the_same_event_again_is_where_it_is)
     site_free(us);
 }
 
+/* ap has the block of us's log, and its index has applied nothing of it. */
+Test(override, one_that_came_with_the_log_of_another_region_is_known_before_the_index_has_it)
+{
+    struct site *us = us_alone_with_eu_known();
+    struct site *ap = site_new("ap", "eu us");
+    struct order order;
+    order_frozen(&order, "s", 1);
+    cr_assert_eq(submit(us, &order), 0);
+    site_tick(ap, 0);
+    site_hello(ap, "eu", NULL, 0);
+    site_meet(ap, us);
+    site_send_blocks(ap, us, "us");
+    site_written_all(ap, site_log_number(ap, "us"));
+    order_frozen(&order, "s", 1);
+    cr_assert_eq(submit(ap, &order), 0, "%s", order.command.refusal.err.message);
+    cr_expect(order.results[0].duplicate);
+    cr_expect_eq(order.results[0].index, 1);
+    cr_expect_eq(size_of(ap), 0, "nothing was appended");
+    site_free(ap);
+    site_free(us);
+}
+
 Test(override, it_does_not_take_its_id_from_an_append_at_the_home)
 {
     struct site *us = us_alone_with_eu_known();

@@ -226,6 +226,7 @@ size_t drift_verdicts(struct drift *drift, const char *subject, struct drift_ver
 
 /* projector.c */
 int projector_start(struct server *server, struct projector **ret, struct err *err) MUST_USE;
+/* Once nobody asks it, and before the peers stop: workers ask them (peers_passed). */
 void projector_stop(struct projector *projector);
 int projector_create(struct rpc_backend *backend, struct bytes sql, const char *database, struct rpc_projection *ret,
                      struct err *err);

@@ -267,12 +267,13 @@ static void stop_threads(struct server *server)
     submitter_stop(server->submitter);
     keeper_stop(server->keeper);
     if (server->rpc != NULL)
-        pthread_join(server->settler, NULL); /* it waits for answers, which end with the mail */
+        pthread_join(server->settler, NULL); /* it waits for answers of the sequencer */
     mailbox_close(
         server->mail); /* from here on messages of other threads are dropped: nobody waits for them any more */
     if (server->rpc != NULL)
         pthread_join(server->sequencer, NULL);
     drift_stop(server->drift);
+    projector_stop(server->projector); /* its workers ask the peers how far their logs are */
     peers_stop(server->peers);
     mailbox_close(server->jobs);
     pthread_join(server->writer, NULL);
@@ -280,7 +281,6 @@ static void stop_threads(struct server *server)
     server_changed(server);
     pthread_join(server->indexer, NULL);
     pthread_join(server->scrubber, NULL);
-    projector_stop(server->projector);
     tiler_stop(server->tiler);
 }
 

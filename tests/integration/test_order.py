@@ -29,9 +29,9 @@ def history(region):
         return db.execute('SELECT text FROM history').fetchone()[0].split()
 
 
-def expected(region):
-    """What a sort of both logs gives."""
-    found = [(e.entry.time, origin, e.entry.index, e.payload.decode()) for origin in ('bank/eu/1', 'bank/us/1') for e in read_log(region.client(), origin)
+def expected(region, origins=('bank/eu/1', 'bank/us/1')):
+    """What a sort of the logs gives."""
+    found = [(e.entry.time, origin, e.entry.index, e.payload.decode()) for origin in origins for e in read_log(region.client(), origin)
              if e.entry.type == 'Happened']
     return [payload for *_, payload in sorted(found)]
 
@@ -66,3 +66,20 @@ def test_total_order_is_one_order_in_every_region(lab):
     position = wait_until(lambda: eu.status().position == us.status().position and eu.status().position, 'both to hold the same')
     digests = {digest(region, position)['digest'] for region in (eu, us)}
     assert len(digests) == 1 and history(eu) == expected(us), (history(eu), expected(us))
+    for region in (eu, us):
+        region.stop()  # while its projections follow
+
+
+def test_a_region_alone_stops_while_a_total_order_is_followed(lab):
+    eu = lab.solo()
+    sql = lab.folder / 'history.sql'
+    sql.write_text(HISTORY)
+    check('tally', 'projection', 'create', sql, '--server', eu.address)
+    append(eu, 'eu', *range(10))
+    position = eu.status().position
+    digest(eu, position)
+    eu.stop()
+    eu.start()
+    digest(eu, position)
+    assert history(eu) == expected(eu, [eu.origin])
+    eu.stop()

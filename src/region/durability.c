@@ -348,7 +348,7 @@ void durability_give_up(struct region *region, uint64_t number, struct region_up
         return;
     command->refusal.code =
         err_set(&command->refusal.err, ERR_TIMEOUT,
-                "region %s has accepted it, and %u peers have not stored it yet; append it again, with the same ids",
+                "region %s has accepted it, and %u peers have not stored it yet; repeat it, with the same ids",
                 region->config.region, (unsigned)command->copies);
     region_add(update, REGION_ANSWER)->command = command;
 }

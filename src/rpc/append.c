@@ -8,7 +8,6 @@
  * whoever submitted waits for it, even when the client is long gone. */
 #include "rpc/append.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -169,16 +168,13 @@ static int decode(struct append_job *job, struct bytes encoded, struct err *err)
     return convert(job, request, err);
 }
 
-/* Of commands: 0 is none. */
-static atomic_uint_fast64_t next_number = 1;
-
 int append_job_new(struct bytes encoded, struct append_job **ret, struct err *err)
 {
     struct append_job *job = mem_alloc_zero(1, sizeof(*job));
     if (job == NULL)
         return err_no_memory(err, "an append");
     arena_init(&job->append.arena, APPEND_ARENA_MAX_BYTES);
-    job->append.command.number = atomic_fetch_add(&next_number, 1);
+    job->append.command.number = operation_number();
     job->size_bytes = encoded.size_bytes;
     struct err why = {0};
     int code = decode(job, encoded, &why);

@@ -289,7 +289,7 @@ static int decide(struct call *call, struct region_define *define, Tally__V1__De
     if (append == NULL)
         return err_no_memory(err, "a command");
     append->command.define = define;
-    operation_decide(call->backend, append);
+    operation_decide(call->backend, call, append);
     if (append->command.refusal.code != 0)
         return call_fail_refused(call, &append->command.refusal, &append->command, err);
     tally__v1__define_context_response__init(ret);

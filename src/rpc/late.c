@@ -492,7 +492,7 @@ static int answer_settled(struct call *call, const struct settle_outcome *outcom
 static int settle(struct call *call, ProtobufCMessage *message, struct arena *arena, struct err *err)
 {
     const Tally__V1__SettleRequest *from = (const Tally__V1__SettleRequest *)message;
-    struct settle_request request = {.compensation = NULL};
+    struct settle_request request = {.call = call};
     struct settle_outcome *outcome = arena_alloc_zero(arena, 1, sizeof(*outcome));
     if (outcome == NULL)
         return no_memory(err);

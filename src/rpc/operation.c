@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/assert.h"
+#include "platform/clock.h"
 #include "rpc/held.h"
 
 enum { POSITION_TEXT_MAX_BYTES = 16 * 1024 };
@@ -35,19 +38,54 @@ static void post(struct rpc_append *append)
     INVARIANT(sem_post(append->context) == 0);
 }
 
-void operation_decide(struct rpc_backend *backend, struct rpc_append *append)
+uint64_t operation_number(void)
+{
+    static atomic_uint_fast64_t next = 1;
+    return atomic_fetch_add(&next, 1);
+}
+
+/* Whether it was decided within CALL_POLL_MS. */
+static bool wait_decided(sem_t *decided)
+{
+    uint64_t until_us = clock_now().mono_us + CALL_POLL_MS * 1000;
+    struct timespec until = {.tv_sec = (time_t)(until_us / 1000000), .tv_nsec = (long)(until_us % 1000000) * 1000};
+    int waited = sem_clockwait(decided, CLOCK_MONOTONIC, &until);
+    INVARIANT(waited == 0 || errno == ETIMEDOUT || errno == EINTR);
+    return waited == 0;
+}
+
+static bool nobody_waits(struct rpc_backend *backend, struct call *call, uint64_t begun_us)
+{
+    if (backend->ops->stopping(backend))
+        return true;
+    return call != NULL ? call_cancelled(call)
+                        : clock_now().mono_us - begun_us >= OPERATION_PATIENCE_MS * (uint64_t)1000;
+}
+
+/* The region lets go of it in any case: what does not wait for copies waits for the disk alone. */
+static void wait_for_answer(struct rpc_backend *backend, struct call *call, struct rpc_append *append)
+{
+    uint64_t begun_us = clock_now().mono_us;
+    bool given_up = false;
+    while (!wait_decided(append->context)) {
+        if (!given_up && nobody_waits(backend, call, begun_us))
+            given_up = backend->ops->give_up(backend, append->command.number, NULL) == 0;
+    }
+}
+
+void operation_decide(struct rpc_backend *backend, struct call *call, struct rpc_append *append)
 {
     struct err err = {0};
     sem_t decided;
     INVARIANT(sem_init(&decided, 0, 0) == 0);
     append->done = post;
     append->context = &decided;
+    append->command.number = operation_number();
     bool submitted = backend->ops->submit(backend, &append, 1, &err) == 1;
-    if (!submitted)
+    if (submitted)
+        wait_for_answer(backend, call, append);
+    else
         refuse(&append->command, err.code, &err);
-    while (submitted && sem_wait(&decided) != 0) {
-        INVARIANT(errno == EINTR);
-    }
     INVARIANT(sem_destroy(&decided) == 0);
 }
 

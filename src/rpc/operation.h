@@ -10,9 +10,17 @@ typedef int operation_fn(struct call *call, ProtobufCMessage *message, struct ar
 int operation_run(struct call *call, const ProtobufCMessageDescriptor *type, operation_fn *operation,
                   struct err *err) MUST_USE;
 
-/* Submits the command and waits until the region has answered: it has the append until then. The answer, or why it
- * could not be submitted, is in append->command. Any thread. */
-void operation_decide(struct rpc_backend *backend, struct rpc_append *append);
+/* For a command (region_command.number): no other one of this process has it, and 0 is none. Any thread. */
+uint64_t operation_number(void);
+
+/* How long a thread of the server's own waits for copies. */
+enum { OPERATION_PATIENCE_MS = 2000 };
+
+/* Gives the command a number, submits it and waits until the region has answered: it has the append until then. The
+ * answer, or why it could not be submitted, is in append->command. Copies in peers are not waited for once the client
+ * of the call is gone (call NULL, for a thread of the server's own: after OPERATION_PATIENCE_MS), or the server stops:
+ * then the answer is ERR_TIMEOUT, and what was decided stands in the log. Any thread; that of the call. */
+void operation_decide(struct rpc_backend *backend, struct call *call, struct rpc_append *append);
 
 /* A live projection may be so many entries behind what is here: a second's work or less. */
 enum { PROJECTION_BEHIND_MAX = 100000 };

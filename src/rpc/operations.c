@@ -119,7 +119,7 @@ static int change(struct call *call, struct region_control *control, Tally__V1__
     if (append == NULL)
         return err_no_memory(err, "a command");
     append->command.control = control;
-    operation_decide(call->backend, append);
+    operation_decide(call->backend, call, append);
     if (append->command.refusal.code != 0)
         return call_fail_refused(call, &append->command.refusal, &append->command, err);
     return fill_result(call, append, ret, arena, err);

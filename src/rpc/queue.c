@@ -34,7 +34,7 @@ static int submit(struct rpc_backend *backend, struct rpc_append *append, struct
     sha256_free(sha);
     if (code != 0)
         return code;
-    operation_decide(backend, append);
+    operation_decide(backend, NULL, append);
     if (command->refusal.code != 0)
         return err_set(err, command->refusal.code, "%s", command->refusal.err.message);
     return 0;

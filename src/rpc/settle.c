@@ -80,8 +80,8 @@ static int fill_chunk(struct chunk_of_places *chunk, size_t *next, struct err *e
     return code;
 }
 
-static int submit_chunk(struct rpc_backend *backend, struct rpc_append *append, struct settle_outcome *outcome,
-                        struct err *err)
+static int submit_chunk(struct rpc_backend *backend, struct call *call, struct rpc_append *append,
+                        struct settle_outcome *outcome, struct err *err)
 {
     struct region_command *command = &append->command;
     struct sha256 *sha = sha256_new();
@@ -91,7 +91,7 @@ static int submit_chunk(struct rpc_backend *backend, struct rpc_append *append, 
     sha256_free(sha);
     if (code != 0)
         return code;
-    operation_decide(backend, append);
+    operation_decide(backend, call, append);
     if (command->refusal.code != 0) {
         outcome->refusal = command->refusal;
         return err_set(err, command->refusal.code, "%s", command->refusal.err.message);
@@ -117,7 +117,7 @@ int settle_places(struct rpc_backend *backend, const struct settle_request *requ
         arena_init(&append->arena, CHUNK_ARENA_MAX_BYTES);
         code = fill_chunk(&chunk, &next, err);
         if (code == 0)
-            code = submit_chunk(backend, append, ret, err);
+            code = submit_chunk(backend, request->call, append, ret, err);
         arena_free(&append->arena);
     }
     mem_free(append);

@@ -5,6 +5,8 @@
 
 #include "rpc/rpc.h"
 
+struct call;
+
 enum {
     SETTLE_CHUNK_ITEMS_MAX = 256,             /* decided as one */
     SETTLE_CHUNK_MAX_BYTES = 2 * 1024 * 1024, /* of payloads that are appended again as one, but for the last */
@@ -22,6 +24,7 @@ struct settle_request {
     size_t place_count;
     const struct settle_place *places;
     const struct region_stream_write *compensation; /* NULL; else place_count is 1, and it has one event */
+    struct call *call;                              /* that asks; NULL: the server itself does */
 };
 
 struct settle_outcome {
@@ -33,7 +36,8 @@ struct settle_outcome {
 
 /* Reads what is to be accepted from the logs, submits, and waits until it is durable. Some places are decided as one;
  * at the first refusal it stops: *ret says what was done before, and ret->refusal has the refusal if the region made
- * it. Errors of region_settle (region/region.h), of reading logs, ERR_NO_MEMORY. Any thread. */
+ * it. Errors of region_settle (region/region.h), of reading logs, ERR_NO_MEMORY, ERR_TIMEOUT (operation_decide:
+ * decided, and too few copies are known of). Any thread. */
 int settle_places(struct rpc_backend *backend, const struct settle_request *request, struct settle_outcome *ret,
                   struct err *err) MUST_USE;
 

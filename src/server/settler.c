@@ -48,7 +48,8 @@ static bool all_applied(struct server *server)
 
 static bool is_transient(int code)
 {
-    return code == ERR_BUSY || code == ERR_UNAVAILABLE || code == ERR_NO_MEMORY || code == ERR_WRONG_HOME;
+    return code == ERR_BUSY || code == ERR_UNAVAILABLE || code == ERR_NO_MEMORY || code == ERR_WRONG_HOME ||
+           code == ERR_TIMEOUT;
 }
 
 static int ask(struct server *server, enum settlement settlement, const struct settle_place *places, size_t count,

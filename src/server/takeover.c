@@ -70,7 +70,7 @@ static int decide(struct guard *guard, struct region_control *control, struct ar
     if (code != 0)
         return code;
     append->command.control = control;
-    operation_decide(backend, append);
+    operation_decide(backend, NULL, append);
     ret->remaining = control->remaining;
     ret->err = append->command.refusal.err;
     return append->command.refusal.code;

@@ -1,10 +1,13 @@
 """An emergency is accepted at the wrong region at once: seen there, without effect anywhere until the home has decided, and settled once, in every region
 alike."""
 import json
+import signal
 import sqlite3
+import threading
 import uuid
 
-from harness import VERIFIED, VIOLATION, at_one_position, batch, check, event, events_of, collect, ledger_pb2, operations_pb2, read_log, refused, run, wait_until, write
+from harness import (VERIFIED, VIOLATION, Client, Refused, at_one_position, batch, check, collect, event, events_of, ledger_pb2, operations_pb2, read_log, refused,
+                     run, wait_until, write)
 
 OVERRIDE = ledger_pb2.AT_WRONG_HOME_OVERRIDE
 FROZEN = '''    event_types:
@@ -14,10 +17,10 @@ FROZEN = '''    event_types:
     homes:'''
 
 
-def started(lab, *names, settle='manual'):
+def started(lab, *names, settle='manual', promises=''):
     regions = lab.cluster(*names)
     for region in regions:
-        region.edit_config(r'^    homes:', FROZEN.replace('SETTLE', settle))
+        region.edit_config(r'^    homes:', promises + FROZEN.replace('SETTLE', settle))
         region.start(accepting=False)
     for region in regions:
         region.wait_accepting()
@@ -176,3 +179,35 @@ def test_an_operator_overrides_and_sees_it(lab):
     assert '1 overrides' in tally('reconcile', 'report', '--context', 'bank', '--html', page, server=eu)
     assert '<th>Overrides' in page.read_text()
     assert 'override' not in check('tally', 'read', '--stream', 'bank/card-1', '--server', eu.address)
+
+
+def test_a_decision_waits_for_copies_only_as_long_as_its_caller_and_the_server(lab):
+    eu, us = started(lab, 'eu', 'us', promises='    durability: { peers: 1 }\n')
+    for stream in ('card-1', 'card-2'):
+        override(us, write(stream, event(type='Frozen')))
+    wait_until(lambda: len(items(eu, state='open')) == 2, 'both to reach their home')
+    answers = []
+
+    def accept(index, timeout):
+        """On a connection that eu.stop() leaves alone."""
+        request = operations_pb2.SettleRequest(places=[operations_pb2.LogPlace(origin=us.origin, index=index)], settlement='accept', reason='a test')
+        client = Client(eu.address, operations_pb2.DESCRIPTOR, 'Operations')
+        try:
+            answers.append(client.settle(request, timeout=timeout))
+        except Refused as error:
+            answers.append(error.code)
+        client.close()
+
+    us.process.send_signal(signal.SIGSTOP)  # it is still up for eu, and stores nothing
+    try:
+        size = eu.size()
+        accept(1, 0.5)
+        assert answers == ['DEADLINE_EXCEEDED'] and eu.size() == size + 2, 'it is decided, and waited for a copy'
+        thread = threading.Thread(target=accept, args=(3, 60))
+        thread.start()
+        wait_until(lambda: eu.size() == size + 4, 'the second decision to be durable at home')
+        eu.stop()
+        thread.join(timeout=60)
+    finally:
+        us.process.send_signal(signal.SIGCONT)
+    assert answers[1] in ('DEADLINE_EXCEEDED', 'UNAVAILABLE', 'CANCELLED'), answers

@@ -1,5 +1,6 @@
 """A region that is not the home keeps commands for it, durably; the home decides each once, whoever that is by then, and every region says the same."""
 import json
+import signal
 import uuid
 
 from harness import VERIFIED, batch, check, event, ledger_pb2, read, read_log, refused, run, wait_until, write
@@ -118,6 +119,25 @@ def test_pipelined_commands_are_queued_and_others_go_on(lab):
     answers = list(us.client().append_stream(iter(requests), timeout=20))
     assert [a.ticket for a in answers] == ['us@1', '', '', 'us@3'], answers
     assert answers[1].results[0].index == 1 and answers[2].error.code == 'WRONG_HOME'
+
+
+def test_commands_whose_copies_are_not_made_hold_up_no_other_context_and_no_stop(lab):
+    eu, us = lab.cluster('eu', 'us')
+    for region in (eu, us):
+        region.edit_config(r'^  - name: bank$', '  - name: other\n    default_home: eu\n  - name: bank\n    durability: { peers: 1 }')
+    restart_together(eu, us)
+    count = 300
+    writes = [write('a', partition='p') for _ in range(count)] + [write('b', context='other')]
+    answers = list(us.client().append_stream(iter([ledger_pb2.AppendRequest(writes=[w], at_wrong_home=QUEUE) for w in writes]), timeout=60))
+    assert all(answer.ticket for answer in answers)
+    eu.wait_size(us.origin, count + 1)
+    us.process.send_signal(signal.SIGSTOP)  # it is still up for eu, and stores nothing
+    try:
+        wait_until(lambda: any(e.entry.context == 'other' for e in read_log(eu.client())), 'the command of the other context to be decided', 40)
+        assert len(verdicts(eu)) < count, 'all were decided before the peer stood still'
+        eu.stop()
+    finally:
+        us.process.send_signal(signal.SIGCONT)
 
 
 def test_what_cannot_be_queued_is_refused(lab):

@@ -267,6 +267,50 @@ Test(late, a_refusal_of_the_region_says_why_to_machines_too)
     outside_close(&outside);
 }
 
+/* Sends a decision that the region holds back. */
+static void settle_and_wait(void)
+{
+    Tally__V1__SettleRequest request;
+    Tally__V1__LogPlace place;
+    Tally__V1__LogPlace *list_of;
+    stage_append(&stage, 1, "s", 1, 10);
+    settle_many(1, &request, &place, &list_of);
+    stage.hold = true;
+    outside_open(&outside, stage.port, "/tally.v1.Operations/Settle", 30000);
+    outside_write_message(&outside, &request.base);
+    outside_writes_done(&outside);
+    stage_wait_submitted(&stage, 1);
+}
+
+Test(late, when_the_caller_is_gone_the_region_is_told_that_nobody_waits_for_copies)
+{
+    settle_and_wait();
+    outside_cancel(&outside);
+    cr_expect_eq(outside_finish(&outside), GRPC_STATUS_CANCELLED);
+    outside_close(&outside);
+    stage_wait_given_up(&stage, 1);
+    stage_release(&stage);
+}
+
+static void *release_when_given_up(void *context)
+{
+    (void)context;
+    stage_wait_given_up(&stage, 1);
+    stage_release(&stage);
+    return NULL;
+}
+
+Test(late_at_the_end, when_the_server_stops_a_decision_does_not_wait_for_copies, .init = start)
+{
+    pthread_t releaser;
+    settle_and_wait();
+    cr_assert_eq(pthread_create(&releaser, NULL, release_when_given_up, NULL), 0);
+    end(); /* waits for the decision, which the region lets go of when it is told */
+    pthread_join(releaser, NULL);
+    (void)outside_finish(&outside);
+    outside_close(&outside);
+}
+
 Test(late, a_decision_that_cannot_be_meant_is_refused_before_the_region_sees_it)
 {
     Tally__V1__SettleRequest request;

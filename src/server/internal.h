@@ -137,7 +137,7 @@ struct server {
     atomic_uint_fast64_t scrub_read_bytes; /* of this pass */
 };
 
-/* A line on stderr, with time and region. */
+/* A line on stderr, with time and region, and never more than one: control characters become '?'. */
 void server_say(const struct server *server, const char *format, ...) PRINTF_LIKE(2, 3);
 /* The same, and the process ends with status 1: for a failed write or sync, after which nothing may be acknowledged. */
 __attribute__((noreturn)) void server_die(const struct server *server, const char *format, ...) PRINTF_LIKE(2, 3);

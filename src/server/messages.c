@@ -10,6 +10,22 @@
 
 enum { MESSAGE_ARENA_MAX_BYTES = 16 * 1024 * 1024 };
 
+/* What is said quotes names and answers from outside: they must not begin a line of their own, nor be obeyed by a
+ * terminal. */
+static void replace_controls(char *text)
+{
+    for (; *text != '\0'; text++) {
+        uint8_t byte = (uint8_t)text[0];
+        uint8_t next = (uint8_t)text[1];
+        if (byte < 0x20 || byte == 0x7f) {
+            text[0] = '?';
+        } else if (byte == 0xc2 && next >= 0x80 && next < 0xa0) { /* U+0080 to U+009F */
+            text[0] = '?';
+            text[1] = '?';
+        }
+    }
+}
+
 __attribute__((format(printf, 2, 0))) static void say(const struct server *server, const char *format, va_list args)
 {
     char text[2 * TALLY_ERROR_MESSAGE_MAX_BYTES];
@@ -20,6 +36,7 @@ __attribute__((format(printf, 2, 0))) static void say(const struct server *serve
     if (gmtime_r(&seconds, &parts) != NULL)
         strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &parts);
     vsnprintf(text, sizeof(text), format, args);
+    replace_controls(text);
     fprintf(stderr, "%s tallyd[%s]: %s\n", stamp, server->config->region.region, text);
 }
 

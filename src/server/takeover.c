@@ -165,8 +165,15 @@ static void *run(void *context)
     struct guard *guard = context;
     struct takeover_answer answer;
     bool answered = false;
-    while (!atomic_load(&guard->server->stopping) && ask_losses(guard) == 0) {
+    while (!atomic_load(&guard->server->stopping)) {
         struct takeover_order order;
+        int code = ask_losses(guard);
+        if (code == ERR_UNAVAILABLE)
+            break; /* the region's thread has stopped */
+        if (code != 0) {
+            (void)pause_until(guard, 0); /* without memory it could not ask; nobody would guard it any more */
+            continue;
+        }
         takeover_step(&guard->takeover, clock_now().mono_us, answered ? &answer : NULL, guard->losses,
                       guard->loss_count, &order);
         publish(guard);

@@ -183,6 +183,14 @@ static int undo_creation(struct projection *projection)
     return code == 0 ? remove_if_there(projection->folder) : code;
 }
 
+int projection_take_back(struct projection *projection, int code, struct err *err)
+{
+    if (undo_creation(projection) != 0)
+        code = err_wrap(err, code, "(and %s could not be removed)", projection->folder);
+    projection_close(projection);
+    return code;
+}
+
 int projection_create(const char *folder, struct bytes sql, const struct projection_server *server,
                       struct projection **ret, struct err *err)
 {
@@ -200,11 +208,8 @@ int projection_create(const char *folder, struct bytes sql, const struct project
     if (code != 0)
         return code;
     code = fill_folder(projection, sql_path, sql, err);
-    if (code != 0) {
-        bool undone = undo_creation(projection) == 0;
-        projection_close(projection);
-        return undone ? code : err_wrap(err, code, "(and %s could not be removed)", folder);
-    }
+    if (code != 0)
+        return projection_take_back(projection, code, err);
     *ret = projection;
     return 0;
 }

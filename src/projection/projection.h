@@ -223,6 +223,9 @@ struct projection_servers {
  * of parse and of the database's opening: then nothing is left behind. */
 int projection_create(const char *folder, struct bytes sql, const struct projection_server *server,
                       struct projection **ret, struct err *err) MUST_USE;
+/* Removes what projection_create has just made, and closes it: for whoever cannot use it. Returns code, which err says
+ * why of, with a word about what could not be removed. */
+int projection_take_back(struct projection *projection, int code, struct err *err);
 /* servers may be NULL: none. ERR_NOT_FOUND also when the folder names a database that is not among them. */
 int projection_open(const char *folder, const struct projection_servers *servers, struct projection **ret,
                     struct err *err) MUST_USE;

@@ -83,22 +83,32 @@ static int add(struct projector *projector, struct worker *worker, struct err *e
     return 0;
 }
 
+/* All of it or nothing: what nobody follows would be in the way of the next attempt. */
+static int fill(struct projector *projector, struct worker *worker, struct bytes sql,
+                const struct projection_server *database, struct err *err)
+{
+    struct projection *projection = NULL;
+    int code = projection_create(worker->folder, sql, database, &projection, err);
+    if (code != 0)
+        return code;
+    code = worker_adopt(worker, projection, err);
+    if (code != 0)
+        return projection_take_back(projection, code, err);
+    code = add(projector, worker, err);
+    return code == 0 ? 0 : projection_take_back(worker_let_go(worker), code, err);
+}
+
 static int make(struct projector *projector, const char *name, struct bytes sql,
                 const struct projection_server *database, struct worker **ret, struct err *err)
 {
     char folder[DISK_PATH_MAX_BYTES];
-    struct projection *projection = NULL;
     int code = projection_folder(projector->server, name, folder, err);
-    if (code == 0)
-        code = projection_create(folder, sql, database, &projection, err);
     if (code != 0)
         return code;
     struct worker *worker = worker_new(projector->server, name, folder);
-    code = worker == NULL ? err_no_memory(err, "a projection") : worker_adopt(worker, projection, err);
-    if (code != 0)
-        projection_close(projection);
-    else
-        code = add(projector, worker, err);
+    if (worker == NULL)
+        return err_no_memory(err, "a projection");
+    code = fill(projector, worker, sql, database, err);
     if (code != 0) {
         worker_free(worker);
         return code;

@@ -93,6 +93,8 @@ void worker_free(struct worker *worker);
 void worker_open(struct worker *worker);
 /* Takes over a projection that is open. Errors of follower_new; then the projection is still the caller's. */
 int worker_adopt(struct worker *worker, struct projection *projection, struct err *err) MUST_USE;
+/* Gives it back, open; only before the thread runs. */
+struct projection *worker_let_go(struct worker *worker);
 int worker_start(struct worker *worker, struct err *err) MUST_USE;
 /* Ends the thread. */
 void worker_stop(struct worker *worker);

@@ -83,6 +83,14 @@ int worker_adopt(struct worker *worker, struct projection *projection, struct er
     return 0;
 }
 
+struct projection *worker_let_go(struct worker *worker)
+{
+    struct projection *projection = worker->projection;
+    worker->projection = NULL;
+    close_all(worker);
+    return projection;
+}
+
 static int open_projection(struct worker *worker, struct err *err)
 {
     const struct projection_servers servers = {.items = worker->server->config->databases,

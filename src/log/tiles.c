@@ -19,7 +19,8 @@
  * remade. Nothing here is acknowledged to anybody, so nothing can be lost.
  *
  * Rot: a full tile is checked against the level above whenever it is served; partial tiles are on the right edge, and
- * whoever publishes a size has its root computed through them first. */
+ * whoever publishes a size has its root computed through them first. Single hashes are not checked: whoever makes a
+ * proof of them has to see that it leads to the root. */
 #include "log/tiles.h"
 
 #include <stdatomic.h>

@@ -48,7 +48,7 @@ int tiles_read(struct tiles *tiles, struct sha256 *sha, const struct tile_id *ti
                struct err *err) MUST_USE;
 
 /* For merkle_prove_… and merkle_root_at: merkle_read_fn whose context is a struct tiles_reader. Reads at most 128
- * hashes a call. ERR_NOT_FOUND, disk errors. */
+ * hashes a call, and does not check them: a proof made so may not lead to the root. ERR_NOT_FOUND, disk errors. */
 struct tiles_reader {
     struct tiles *tiles;
     struct sha256 *sha;

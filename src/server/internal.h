@@ -251,8 +251,14 @@ int tiler_checkpoint(struct tiler *tiler, size_t log, struct buf *out, uint64_t 
 void tiler_error(struct tiler *tiler, size_t log, char out[TALLY_ERROR_MESSAGE_MAX_BYTES]);
 /* A reader found tiles that contradict each other, or the entries: they are made again. */
 void tiler_damaged(struct tiler *tiler, size_t log);
-/* Appends a receipt (crypto/receipt.h). ERR_UNAVAILABLE until a checkpoint that is shown covers the entry. */
+/* Appends a receipt (crypto/receipt.h). ERR_UNAVAILABLE until a checkpoint that is shown covers the entry, and while
+ * tiles are made again that were found to be damaged. */
 int tiler_prove(struct tiler *tiler, size_t log, uint64_t index, struct buf *out, struct err *err) MUST_USE;
+/* That the own log at a checkpoint, which the tiles cover, extends its first old_size entries (from 1, fewer than it
+ * has). ERR_UNAVAILABLE while tiles are made again that were found to be damaged; disk errors. With a sha of the
+ * caller's own. */
+int tiler_prove_consistency(struct tiler *tiler, struct sha256 *sha, uint64_t old_size,
+                            const struct checkpoint *checkpoint, struct merkle_proof *ret, struct err *err) MUST_USE;
 
 /* admin_backend.c: what HTTP may ask. */
 extern const struct admin_backend_ops server_admin_ops;

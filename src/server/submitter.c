@@ -64,12 +64,10 @@ static bool load_newest(struct submitter *submitter)
 static int make_request(struct submitter *submitter, const struct witness_view *view, struct err *err)
 {
     struct merkle_proof proof = {.count = 0};
-    struct tiles_reader reader = {.tiles = tiler_tiles(submitter->server->tiler, 0), .sha = submitter->sha};
-    uint64_t size = submitter->checkpoint.size;
-    int code =
-        view->known_size == 0 || view->known_size == size
-            ? 0
-            : merkle_prove_consistency(submitter->sha, view->known_size, size, tiles_read_hash, &reader, &proof, err);
+    int code = 0;
+    if (view->known_size != 0 && view->known_size != submitter->checkpoint.size)
+        code = tiler_prove_consistency(submitter->server->tiler, submitter->sha, view->known_size,
+                                       &submitter->checkpoint, &proof, err);
     if (code != 0)
         return code;
     buf_clear(&submitter->request);

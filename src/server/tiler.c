@@ -11,8 +11,9 @@
  *  2. The size of what is shown never goes back while the process lives, other than to nothing.
  *
  * Failure modes. A block that cannot be read, or a disk that refuses: said once, shown in /health, tried again after a
- * pause; the log itself goes on. Tiles that contradict a checkpoint, or themselves (found when one is served):
- * forgotten and made again from the log, meanwhile nothing of that log is shown. Tiles that contradict it again after
+ * pause; the log itself goes on. Tiles that contradict a checkpoint, or themselves (found when one is served, or when a
+ * proof made from them does not lead to the root): forgotten and made again from the log, meanwhile nothing of that log
+ * is shown. Tiles that contradict it again after
  * that were made from a log that does: that is left standing for the operator. */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -27,12 +28,13 @@ enum {
     SYNC_EVERY_ENTRIES = 1000 * 1000,
 };
 
-/* What is known of one log. mutex guards the note and the error; the rest is the tiler's. */
+/* What is known of one log. mutex guards the note, with its size and root, and the error; the rest is the tiler's. */
 struct tile_view {
     _Atomic(struct tiles *) tiles;
     pthread_mutex_t mutex;
     struct buf note;
     uint64_t note_size;
+    struct hash note_root;
     bool behind; /* there is, or may be, a checkpoint that the tiles do not cover yet */
     char error[TALLY_ERROR_MESSAGE_MAX_BYTES];
     atomic_bool damaged; /* a reader found it: make them again */
@@ -220,6 +222,7 @@ static int show(struct tiler *tiler, size_t log, const struct buf *note, struct 
         buf_clear(&view->note);
         code = buf_append(&view->note, buf_bytes(note));
         view->note_size = code == 0 ? checkpoint.size : 0;
+        view->note_root = checkpoint.root;
     }
     pthread_mutex_unlock(&view->mutex);
     server_changed(tiler->server); /* whoever waits for a receipt looks again */
@@ -359,7 +362,8 @@ struct tiles *tiler_tiles(struct tiler *tiler, size_t log)
     return log < REGION_LOGS_MAX ? atomic_load(&tiler->views[log].tiles) : NULL;
 }
 
-int tiler_checkpoint(struct tiler *tiler, size_t log, struct buf *out, uint64_t *ret_size, struct err *err)
+static int copy_shown(struct tiler *tiler, size_t log, struct buf *out, uint64_t *ret_size, struct hash *ret_root,
+                      struct err *err)
 {
     struct tile_view *view = &tiler->views[log];
     pthread_mutex_lock(&view->mutex);
@@ -369,10 +373,18 @@ int tiler_checkpoint(struct tiler *tiler, size_t log, struct buf *out, uint64_t 
                             : err_set(err, ERR_NOT_FOUND, "no checkpoint of this log has been published yet");
     else if (out != NULL && buf_append(out, buf_bytes(&view->note)) != 0)
         code = err_no_memory(err, "a checkpoint");
-    if (code == 0)
+    if (code == 0) {
         *ret_size = view->note_size;
+        *ret_root = view->note_root;
+    }
     pthread_mutex_unlock(&view->mutex);
     return code;
+}
+
+int tiler_checkpoint(struct tiler *tiler, size_t log, struct buf *out, uint64_t *ret_size, struct err *err)
+{
+    struct hash root;
+    return copy_shown(tiler, log, out, ret_size, &root, err);
 }
 
 void tiler_error(struct tiler *tiler, size_t log, char out[TALLY_ERROR_MESSAGE_MAX_BYTES])
@@ -389,15 +401,39 @@ void tiler_damaged(struct tiler *tiler, size_t log)
     server_changed(tiler->server);
 }
 
-static int prove_entry(struct tiles_reader *reader, struct bytes frame_bytes, uint64_t index, uint64_t size,
-                       struct bytes note, struct buf *out, struct err *err)
+/* For whoever asked for a proof that could not be made from tiles, or does not lead to the root. */
+static int try_later(struct tiler *tiler, size_t log, int code, struct err *err)
 {
-    struct frame frame;
-    struct merkle_proof proof;
-    int code = frame_parse(frame_bytes, &frame, err);
+    if (code != ERR_CORRUPT && code != ERR_NOT_FOUND) /* they were just forgotten */
+        return code;
+    if (code == ERR_CORRUPT)
+        tiler_damaged(tiler, log);
+    return err_set(err, ERR_UNAVAILABLE, "the tiles of this log are being made again; try again later");
+}
+
+/* Old tiles were not looked at since they were made, and may have rotted: a proof is checked before it leaves. */
+static int prove_inclusion(struct tiles_reader *reader, struct bytes entry, uint64_t index, uint64_t size,
+                           const struct hash *root, struct merkle_proof *ret, struct err *err)
+{
+    int code = merkle_prove_inclusion(reader->sha, index, size, tiles_read_hash, reader, ret, err);
+    if (code != 0)
+        return code;
+    struct hash leaf = merkle_leaf(reader->sha, entry);
+    return merkle_verify_inclusion(reader->sha, index, size, &leaf, ret->hashes, ret->count, root, err);
+}
+
+int tiler_prove_consistency(struct tiler *tiler, struct sha256 *sha, uint64_t old_size,
+                            const struct checkpoint *checkpoint, struct merkle_proof *ret, struct err *err)
+{
+    struct tiles_reader reader = {.tiles = tiler_tiles(tiler, 0), .sha = sha};
+    struct hash old_root;
+    int code = merkle_root_at(sha, old_size, tiles_read_hash, &reader, &old_root, err);
     if (code == 0)
-        code = merkle_prove_inclusion(reader->sha, index, size, tiles_read_hash, reader, &proof, err);
-    return code == 0 ? receipt_format(frame.entry, index, &proof, note, out, err) : code;
+        code = merkle_prove_consistency(sha, old_size, checkpoint->size, tiles_read_hash, &reader, ret, err);
+    if (code == 0)
+        code = merkle_verify_consistency(sha, old_size, checkpoint->size, &old_root, &checkpoint->root, ret->hashes,
+                                         ret->count, err);
+    return try_later(tiler, 0, code, err);
 }
 
 int tiler_prove(struct tiler *tiler, size_t log, uint64_t index, struct buf *out, struct err *err)
@@ -405,12 +441,15 @@ int tiler_prove(struct tiler *tiler, size_t log, uint64_t index, struct buf *out
     struct buf note;
     struct block *block = NULL;
     struct bytes frame_bytes;
+    struct frame frame;
+    struct merkle_proof proof;
+    struct hash root;
     uint64_t size = 0;
     struct tiles_reader reader = {.tiles = tiler_tiles(tiler, log), .sha = sha256_new()};
     buf_init(&note, NOTE_MAX_BYTES);
     int code = reader.sha == NULL ? err_no_memory(err, "a receipt") : 0;
     if (code == 0)
-        code = tiler_checkpoint(tiler, log, &note, &size, err);
+        code = copy_shown(tiler, log, &note, &size, &root, err);
     if (code == ERR_NOT_FOUND)
         code = err_set(err, ERR_UNAVAILABLE, "no checkpoint of this log has been published yet");
     if (code == 0 && index >= size)
@@ -422,7 +461,11 @@ int tiler_prove(struct tiler *tiler, size_t log, uint64_t index, struct buf *out
     if (code == 0)
         code = block_find(block, index, &frame_bytes, err);
     if (code == 0)
-        code = prove_entry(&reader, frame_bytes, index, size, buf_bytes(&note), out, err);
+        code = frame_parse(frame_bytes, &frame, err);
+    if (code == 0)
+        code = try_later(tiler, log, prove_inclusion(&reader, frame.entry, index, size, &root, &proof, err), err);
+    if (code == 0)
+        code = receipt_format(frame.entry, index, &proof, buf_bytes(&note), out, err);
     if (block != NULL)
         block_release(block);
     buf_free(&note);

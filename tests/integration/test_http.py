@@ -6,7 +6,7 @@ import re
 import socket
 import time
 
-from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, batch, check, event, ndjson, run, wait_until, write
+from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, batch, check, event, ledger_pb2, ndjson, run, wait_until, write
 
 IMMUTABLE = 'public, max-age=31536000, immutable'
 
@@ -118,17 +118,22 @@ def test_tiles_survive_kill_9_and_are_made_again_when_deleted(lab):
     assert tiles_of(eu) == right
 
 
+def flip_leaf(region, index):
+    """In the tiles of the region's own log."""
+    with open(region.folder / 'tiles' / f'{region.name}-1' / '0', 'r+b') as file:
+        file.seek(32 * index)
+        byte = file.read(1)[0]
+        file.seek(32 * index)
+        file.write(bytes([byte ^ 1]))
+
+
 def test_a_damaged_tile_is_never_served_and_is_made_again_from_the_log(lab):
     eu = alone(lab)
     append(eu, 1100)
     eu.wait_shown(1100)
     path = f'/{eu.origin}/tile/0/002'
     right = eu.http(path).body
-    with open(eu.folder / 'tiles' / 'eu-1' / '0', 'r+b') as file:
-        file.seek(2 * 8192 + 77)
-        byte = file.read(1)[0]
-        file.seek(2 * 8192 + 77)
-        file.write(bytes([byte ^ 1]))
+    flip_leaf(eu, 2 * 256 + 2)
     assert eu.http(path).status == 500
     health = eu.http('/health')
     assert health.status == 503 and 'damaged' in health.body.decode()
@@ -140,6 +145,20 @@ def test_a_damaged_tile_is_never_served_and_is_made_again_from_the_log(lab):
     wait_until(again, 'the tile to be made again')
     assert 'are damaged; they are made again' in eu.said()
     assert eu.http('/health').status == 200, 'it has healed'
+
+
+def test_a_receipt_never_comes_from_a_damaged_tile(lab):
+    eu = alone(lab)
+    append(eu, 1100)
+    eu.wait_shown(1100)
+    flip_leaf(eu, 513)
+    for index in (512, 600, 513):  # its sibling, one further up, itself
+        receipt = lab.folder / f'{index}.tlog-proof'
+        receipt.write_bytes(eu.client().prove(ledger_pb2.ProveRequest(origin=eu.origin, index=index)).receipt)
+        done = run('tally-verify', 'proof', receipt, '--key', eu.folder / 'keys' / 'region.pub')
+        assert done.returncode == VERIFIED, done
+    assert 'are damaged; they are made again' in eu.said()
+    eu.wait_shown(1100)
 
 
 # --- What is watched -------------------------------------------------------------------------------------------------

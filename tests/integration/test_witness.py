@@ -1,10 +1,11 @@
 """A region submits its checkpoints to witnesses that are no peers: another tallyd's endpoint, one that is away, and ones that lie."""
 import http.server
+import json
 import re
 import shutil
 import threading
 
-from harness import batch, check, free_port, run, wait_until, write
+from harness import batch, check, event, free_port, run, wait_until, write
 
 WAIT_S = 60
 
@@ -85,6 +86,26 @@ def test_another_tallyds_endpoint_cosigns_and_what_is_published_has_its_line(lab
     wait_cosigned(eu, 64, 'bank/wit/witness')
     assert 'ALARM' not in '\n'.join(line for line in eu.said().splitlines() if 'witness' in line), eu.said()
     assert 'witness wit cosigns again' in eu.said()
+
+
+def test_a_witness_is_never_sent_a_proof_from_damaged_tiles(lab):
+    eu = lab.init('eu').serve_http()
+    witness = foreign_witness(lab, eu)
+    submits_to(eu, wit=(key_of(witness), f'http://127.0.0.1:{witness.http_port}'))
+    eu.start()
+    eu.client().append(batch(write('s', *[event() for _ in range(300)])))
+    wait_cosigned(eu, 300, 'bank/wit/witness')
+    witness.kill()
+    for _ in range(2):
+        eu.client().append(batch(write('s', *[event() for _ in range(400)])))
+    wait_until(lambda: json.loads(eu.http('/status').body)['logs'][0]['tiles_size'] == 1100, 'the tiles to have all', WAIT_S)
+    with open(eu.folder / 'tiles' / 'eu-1' / '0', 'r+b') as file:  # of a leaf that the proof from 300 needs
+        file.seek(32 * 301)
+        file.write(bytes(32))
+    witness.start(accepting=False)
+    wait_cosigned(eu, 1100, 'bank/wit/witness')
+    assert 'are damaged; they are made again' in eu.said()
+    assert 'ALARM' not in eu.said(), eu.said()
 
 
 class Hostile:

@@ -82,7 +82,7 @@ static int replay_told(const struct check_subject *subject, const struct project
 {
     struct replay replay = {.db = NULL};
     int code = subject->server == NULL
-                   ? projection_db_open("", spec, &replay.db, err)
+                   ? projection_db_open("", spec, subject->bounds, &replay.db, err)
                    : projection_schema_open(subject->server, "", SCHEMA_TEMPORARY, 1, spec, &replay.db, err);
     if (code == 0)
         code = generation_new(replay.db, subject->contexts, &replay.generation, err);

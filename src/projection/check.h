@@ -16,6 +16,7 @@ enum { CHECK_SEEDS_MAX = 1000 };
 struct check_subject {
     struct bytes sql;
     const struct projection_server *server; /* NULL: SQLite; else the replays are its temporary tables */
+    const struct projection_bounds *bounds; /* NULL: the defaults */
     const struct context_table *contexts;
     struct log *const *logs;
     size_t log_count;            /* at most PROJECTION_LOGS_MAX */

@@ -23,6 +23,7 @@ struct projection {
     char folder[DISK_PATH_MAX_BYTES];
     struct projection_spec *spec;
     const struct projection_server *server; /* NULL: files */
+    struct projection_bounds bounds;
     uint64_t generation;
     struct projection_db *live;
     struct projection_db *next;
@@ -66,7 +67,7 @@ static int open_file(const struct projection *projection, uint64_t generation, s
 {
     char path[DISK_PATH_MAX_BYTES];
     int code = generation_path(projection->folder, generation, "", path, err);
-    return code == 0 ? projection_db_open(path, projection->spec, ret, err) : code;
+    return code == 0 ? projection_db_open(path, projection->spec, &projection->bounds, ret, err) : code;
 }
 
 static int write_live(const char *folder, uint64_t generation, struct err *err)
@@ -97,7 +98,7 @@ static int read_live(const char *folder, uint64_t *ret_generation, struct err *e
 }
 
 static int new_projection(const char *folder, struct bytes sql, const struct projection_server *server,
-                          struct projection **ret, struct err *err)
+                          const struct projection_bounds *bounds, struct projection **ret, struct err *err)
 {
     struct projection *projection = mem_alloc_zero(1, sizeof(*projection));
     if (projection == NULL)
@@ -114,6 +115,8 @@ static int new_projection(const char *folder, struct bytes sql, const struct pro
     }
     memcpy(projection->folder, folder, strlen(folder) + 1);
     projection->server = server;
+    if (bounds != NULL)
+        projection->bounds = *bounds;
     *ret = projection;
     return 0;
 }
@@ -192,7 +195,7 @@ int projection_take_back(struct projection *projection, int code, struct err *er
 }
 
 int projection_create(const char *folder, struct bytes sql, const struct projection_server *server,
-                      struct projection **ret, struct err *err)
+                      const struct projection_bounds *bounds, struct projection **ret, struct err *err)
 {
     struct projection *projection = NULL;
     char sql_path[DISK_PATH_MAX_BYTES];
@@ -204,7 +207,7 @@ int projection_create(const char *folder, struct bytes sql, const struct project
         return code;
     code = disk_join(sql_path, folder, "projection.sql", err);
     if (code == 0)
-        code = new_projection(folder, sql, server, &projection, err);
+        code = new_projection(folder, sql, server, bounds, &projection, err);
     if (code != 0)
         return code;
     code = fill_folder(projection, sql_path, sql, err);
@@ -294,8 +297,8 @@ static int open_schemas(struct projection *projection, struct err *err)
     return projection_schema_drop(projection->live, next, err);
 }
 
-int projection_open(const char *folder, const struct projection_servers *servers, struct projection **ret,
-                    struct err *err)
+int projection_open(const char *folder, const struct projection_servers *servers,
+                    const struct projection_bounds *bounds, struct projection **ret, struct err *err)
 {
     struct projection *projection = NULL;
     const struct projection_server *server = NULL;
@@ -311,7 +314,7 @@ int projection_open(const char *folder, const struct projection_servers *servers
     if (code == 0)
         code = find_server(folder, servers, &server, err);
     if (code == 0)
-        code = new_projection(folder, buf_bytes(&sql), server, &projection, err);
+        code = new_projection(folder, buf_bytes(&sql), server, bounds, &projection, err);
     buf_free(&sql);
     if (code != 0)
         return code;

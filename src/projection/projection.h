@@ -67,13 +67,26 @@ struct projection_event {
     bool late;        /* only the cursor moves (domain/authority.h) */
 };
 
+/* What keeps the SQL of a projection in SQLite from running for ever. PostgreSQL has bounds of its own
+ * (projection_server).
+ */
+struct projection_bounds {
+    const atomic_bool *stopping; /* once it is true nothing goes on that takes long (ERR_UNAVAILABLE); may be NULL */
+    uint64_t steps_max; /* of SQLite's machine, for the schema or a statement on an event; 0: the default, … */
+};
+enum {
+    PROJECTION_STEPS_MAX = 1000 * 1000 * 1000,    /* … which is some tens of seconds of work */
+    PROJECTION_VALUE_MAX_BYTES = 64 * 1024 * 1024 /* a text or blob in SQLite, and a row */
+};
+
 /* Opens (creates: runs the schema) the SQLite file at path; "" makes a temporary database, which is gone when it is
- * closed. ERR_INVALID when the schema or a statement does not
- * compile: the message has SQLite's own, the section and its line. ERR_MISMATCH when the file was made by another
- * version of the SQL. ERR_CORRUPT when it is damaged, ERR_TOO_LARGE for too many statements; ERR_IO, ERR_NO_SPACE,
- * ERR_NO_MEMORY. */
-int projection_db_open(const char *path, const struct projection_spec *spec, struct projection_db **ret,
-                       struct err *err) MUST_USE;
+ * closed. bounds are copied; NULL: the defaults. ERR_INVALID when the schema or a statement does not
+ * compile, or the schema goes past its bounds: the message has SQLite's own, the section and its line. ERR_MISMATCH
+ * when the file was made by another version of the SQL. ERR_CORRUPT when it is damaged, ERR_TOO_LARGE for too many
+ * statements; ERR_UNAVAILABLE when the region stops, here and in every other call on such a database; ERR_IO,
+ * ERR_NO_SPACE, ERR_NO_MEMORY. */
+int projection_db_open(const char *path, const struct projection_spec *spec, const struct projection_bounds *bounds,
+                       struct projection_db **ret, struct err *err) MUST_USE;
 void projection_db_close(struct projection_db *db);
 
 /* Visits every text and blob of every table of an SQLite file, read only: for audits. `each` gets the table's name and
@@ -120,9 +133,9 @@ bool projection_db_cursor_next(struct projection_db *db, size_t *position, const
 
 /* A transaction: begin, any number of applies, commit. apply moves the cursor of event->origin to entry->index + 1,
  * which must be the next (ERR_INVALID otherwise). A statement that fails makes the whole transaction fail: the message
- * names event, section and line; call projection_db_rollback. ERR_INVALID when the statement is to blame, ERR_IO,
- * ERR_NO_SPACE, ERR_NO_MEMORY or ERR_CORRUPT when the machine is. Nothing is visible to readers before the commit,
- * which is durable (synchronous FULL). */
+ * names event, section and line; call projection_db_rollback. ERR_INVALID when the statement is to blame (it goes past
+ * its bounds, too), ERR_IO, ERR_NO_SPACE, ERR_NO_MEMORY or ERR_CORRUPT when the machine is. Nothing is visible to
+ * readers before the commit, which is durable (synchronous FULL). */
 int projection_db_begin(struct projection_db *db, struct err *err) MUST_USE;
 int projection_db_apply(struct projection_db *db, const struct projection_event *event, struct err *err) MUST_USE;
 int projection_db_commit(struct projection_db *db, struct err *err) MUST_USE;
@@ -219,16 +232,18 @@ struct projection_servers {
 };
 
 /* Creates the folder with the SQL in it and generation 1, in an SQLite file beside it, or, when server is not NULL, in
- * a schema of that database with the projection's name (at most PROJECTION_SCHEMA_NAME_MAX_BYTES). ERR_EXISTS; errors
- * of parse and of the database's opening: then nothing is left behind. */
+ * a schema of that database with the projection's name (at most PROJECTION_SCHEMA_NAME_MAX_BYTES). bounds as for
+ * projection_db_open, for all generations. ERR_EXISTS; errors of parse and of the database's opening: then nothing is
+ * left behind. */
 int projection_create(const char *folder, struct bytes sql, const struct projection_server *server,
-                      struct projection **ret, struct err *err) MUST_USE;
+                      const struct projection_bounds *bounds, struct projection **ret, struct err *err) MUST_USE;
 /* Removes what projection_create has just made, and closes it: for whoever cannot use it. Returns code, which err says
  * why of, with a word about what could not be removed. */
 int projection_take_back(struct projection *projection, int code, struct err *err);
-/* servers may be NULL: none. ERR_NOT_FOUND also when the folder names a database that is not among them. */
-int projection_open(const char *folder, const struct projection_servers *servers, struct projection **ret,
-                    struct err *err) MUST_USE;
+/* servers may be NULL: none. bounds as for projection_create. ERR_NOT_FOUND also when the folder names a database that
+ * is not among them. */
+int projection_open(const char *folder, const struct projection_servers *servers,
+                    const struct projection_bounds *bounds, struct projection **ret, struct err *err) MUST_USE;
 /* The database that the folder names, "" for SQLite. ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. */
 int projection_folder_server(const char *folder, char ret[PROJECTION_SERVER_NAME_MAX_BYTES + 1],
                              struct err *err) MUST_USE;

@@ -10,6 +10,12 @@
  * that give another answer in another region. Statements are compiled once, when the
  * file is opened, so that a mistake shows then and not at the first event.
  *
+ * Nor may a mistake in it run for ever. SQLite calls us every some thousand steps of its machine, and ends what is
+ * under way when the region stops, or when the projection's SQL (the schema, or one statement for one event) has taken
+ * more steps than it may: a count, so that a slow disk is no reason to fail. Within a step, values are bounded. Memory
+ * is not bounded apart: what SQLite sorts and keeps on the way goes to temporary files, and its limit on the heap is
+ * one for the process, so that one projection would fail for another.
+ *
  * Durability: WAL with synchronous FULL, so a commit is on stable storage when it returns. */
 #include <stdio.h>
 
@@ -18,10 +24,42 @@
 #include "base/planted.h"
 #include "projection/sqlite.h"
 
+enum { LOOK_STEPS = 10000 };
+
+/* --- Bounds --- */
+
+static bool is_exhausted(const struct sqlite_db *db)
+{
+    uint64_t max = db->bounds.steps_max == 0 ? PROJECTION_STEPS_MAX : db->bounds.steps_max;
+    return db->bounded && db->steps > max;
+}
+
+static int on_progress(void *context)
+{
+    struct sqlite_db *db = context;
+    db->steps += LOOK_STEPS;
+    return is_exhausted(db) || (db->bounds.stopping != NULL && atomic_load(db->bounds.stopping));
+}
+
+void sqlite_bound(struct sqlite_db *db)
+{
+    db->bounded = true;
+    db->steps = 0;
+}
+
+void sqlite_unbound(struct sqlite_db *db)
+{
+    db->bounded = false;
+}
+
+/* --- Failures --- */
+
 /* Our code for the failure at hand; `otherwise` when neither disk nor memory is to blame. */
 static int code_of_failure(const struct sqlite_db *db, int otherwise)
 {
     switch (sqlite3_errcode(db->sqlite)) {
+    case SQLITE_INTERRUPT:
+        return is_exhausted(db) ? otherwise : ERR_UNAVAILABLE;
     case SQLITE_FULL:
         return ERR_NO_SPACE;
     case SQLITE_NOMEM:
@@ -39,9 +77,20 @@ static int code_of_failure(const struct sqlite_db *db, int otherwise)
     }
 }
 
+const char *sqlite_why(struct sqlite_db *db)
+{
+    if (sqlite3_errcode(db->sqlite) != SQLITE_INTERRUPT)
+        return sqlite3_errmsg(db->sqlite);
+    if (!is_exhausted(db))
+        return "the region stops";
+    snprintf(db->why, sizeof(db->why), "it was ended after %llu steps of SQLite, more than it may take",
+             (unsigned long long)db->steps);
+    return db->why;
+}
+
 int sqlite_failed(struct sqlite_db *db, const char *doing, struct err *err)
 {
-    return err_set(err, code_of_failure(db, ERR_IO), "%s: SQLite says: %s", doing, sqlite3_errmsg(db->sqlite));
+    return err_set(err, code_of_failure(db, ERR_IO), "%s: SQLite says: %s", doing, sqlite_why(db));
 }
 
 int sqlite_run(struct sqlite_db *db, const char *sql, struct err *err)
@@ -176,9 +225,11 @@ static int make_tables(struct sqlite_db *db, struct err *err)
         code = sqlite_run(db, sql, err);
     if (code == 0) {
         db->guarded = true;
+        sqlite_bound(db);
         if (sqlite3_exec(db->sqlite, db->base.spec->schema.sql, NULL, NULL, NULL) != SQLITE_OK)
-            code = err_set(err, ERR_INVALID, "the schema, line %u: %s", db->base.spec->schema.line,
-                           sqlite3_errmsg(db->sqlite));
+            code = err_set(err, code_of_failure(db, ERR_INVALID), "the schema, line %u: %s", db->base.spec->schema.line,
+                           sqlite_why(db));
+        sqlite_unbound(db);
         db->guarded = false;
     }
     if (code == 0)
@@ -308,6 +359,7 @@ int sqlite_run_statement(struct sqlite_db *db, const struct compiled *compiled, 
     const struct projection_section *section = &db->base.spec->sections[compiled->section];
     for (int i = 0; i < compiled->parameter_count; i++)
         bind_parameter(statement, i + 1, compiled->parameters[i], event);
+    sqlite_bound(db);
     int step = sqlite3_step(statement);
     while (step == SQLITE_ROW)
         step = sqlite3_step(statement);
@@ -316,7 +368,8 @@ int sqlite_run_statement(struct sqlite_db *db, const struct compiled *compiled, 
         code =
             err_set(err, code_of_failure(db, ERR_INVALID), "entry %llu of %s, section \"on %.60s %.60s\", line %u: %s",
                     (unsigned long long)event->entry->index, event->origin, section->context, section->type,
-                    section->line, sqlite3_errmsg(db->sqlite));
+                    section->line, sqlite_why(db));
+    sqlite_unbound(db);
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
     return code;
@@ -377,14 +430,16 @@ static const struct database_ops ops = {
     .close = close_db,
 };
 
-int projection_db_open(const char *path, const struct projection_spec *spec, struct projection_db **ret,
-                       struct err *err)
+int projection_db_open(const char *path, const struct projection_spec *spec, const struct projection_bounds *bounds,
+                       struct projection_db **ret, struct err *err)
 {
     struct sqlite_db *db = mem_alloc_zero(1, sizeof(*db));
     if (db == NULL)
         return err_no_memory(err, "a projection's database");
     db->base.ops = &ops;
     db->base.spec = spec;
+    if (bounds != NULL)
+        db->bounds = *bounds;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     int code = 0;
     if (sqlite3_open_v2(path, &db->sqlite, flags, NULL) != SQLITE_OK) {
@@ -392,6 +447,8 @@ int projection_db_open(const char *path, const struct projection_spec *spec, str
     } else {
         sqlite3_set_authorizer(db->sqlite, authorize, db);
         sqlite3_limit(db->sqlite, SQLITE_LIMIT_ATTACHED, 0);
+        sqlite3_limit(db->sqlite, SQLITE_LIMIT_LENGTH, PROJECTION_VALUE_MAX_BYTES);
+        sqlite3_progress_handler(db->sqlite, LOOK_STEPS, on_progress, db);
         sqlite3_busy_timeout(db->sqlite, 5000);
         code = prepare_file(db, err);
         if (code == ERR_CORRUPT)

@@ -25,6 +25,10 @@ struct sqlite_db {
     size_t statement_count;
     sqlite3_stmt *move_cursor;
     bool guarded; /* the authorizer refuses what a projection may not do */
+    struct projection_bounds bounds;
+    bool bounded;   /* the projection's own SQL runs */
+    uint64_t steps; /* that it has taken, or a little less */
+    char why[128];  /* sqlite_why */
 };
 
 static inline struct sqlite_db *sqlite_of(struct projection_db *db)
@@ -32,7 +36,12 @@ static inline struct sqlite_db *sqlite_of(struct projection_db *db)
     return (struct sqlite_db *)(void *)db;
 }
 
-/* What SQLite says of the failure at hand, behind what was being done. */
+/* Around the projection's own SQL: it counts as one as to its bounds. */
+void sqlite_bound(struct sqlite_db *db);
+void sqlite_unbound(struct sqlite_db *db);
+/* What SQLite says of the failure at hand; before sqlite_unbound. Valid until the next call on db. */
+const char *sqlite_why(struct sqlite_db *db);
+/* The same, behind what was being done. */
 int sqlite_failed(struct sqlite_db *db, const char *doing, struct err *err);
 /* Statements without parameters and results. */
 int sqlite_run(struct sqlite_db *db, const char *sql, struct err *err) MUST_USE;

@@ -87,8 +87,9 @@ static int add(struct projector *projector, struct worker *worker, struct err *e
 static int fill(struct projector *projector, struct worker *worker, struct bytes sql,
                 const struct projection_server *database, struct err *err)
 {
+    const struct projection_bounds bounds = {.stopping = &projector->server->stopping};
     struct projection *projection = NULL;
-    int code = projection_create(worker->folder, sql, database, &projection, err);
+    int code = projection_create(worker->folder, sql, database, &bounds, &projection, err);
     if (code != 0)
         return code;
     code = worker_adopt(worker, projection, err);
@@ -234,8 +235,10 @@ static int run_check(struct server *server, const struct snapshot *snapshot, str
             return code;
         ends[i] = position_get(&snapshot->position, origin.region, origin.incarnation);
     }
+    const struct projection_bounds bounds = {.stopping = &server->stopping};
     const struct check_subject subject = {.sql = sql,
                                           .server = database,
+                                          .bounds = &bounds,
                                           .contexts = &server->config->region.contexts,
                                           .logs = server->store.logs,
                                           .log_count = log_count,

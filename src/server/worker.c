@@ -54,8 +54,14 @@ static void wait_for_database(struct worker *worker, const struct err *err)
     stop_with(worker, WORKER_WAITS, err);
 }
 
+/* What was cut short because the server stops has not failed: it goes on after the next start. */
 static void fail(struct worker *worker, int code, const struct err *err)
 {
+    if (code == ERR_UNAVAILABLE && atomic_load(&worker->server->stopping)) {
+        worker->state = WORKER_WAITS;
+        worker->retry_at_us = UINT64_MAX;
+        return;
+    }
     if (code == ERR_UNAVAILABLE && in_postgres(worker))
         wait_for_database(worker, err);
     else
@@ -95,8 +101,9 @@ static int open_projection(struct worker *worker, struct err *err)
 {
     const struct projection_servers servers = {.items = worker->server->config->databases,
                                                .count = worker->server->config->database_count};
+    const struct projection_bounds bounds = {.stopping = &worker->server->stopping};
     struct projection *projection = NULL;
-    int code = projection_open(worker->folder, &servers, &projection, err);
+    int code = projection_open(worker->folder, &servers, &bounds, &projection, err);
     if (code != 0)
         return code;
     code = worker_adopt(worker, projection, err);

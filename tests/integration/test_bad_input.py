@@ -1,8 +1,9 @@
 """Requests that must be refused: each with the right code and a message, none half applied, none the end of the server."""
+import threading
 import time
 
 import grpc
-from harness import batch, collect, event, ledger_pb2, read, read_log, refused, replication_pb2, write
+from harness import Client, Refused, batch, check, collect, event, ledger_pb2, read, read_log, refused, replication_pb2, wait_until, write
 
 
 def refused_whole(client, code, request, *, detail=None, timeout=60):
@@ -219,3 +220,44 @@ def test_pull_that_makes_no_sense(lab):
             raise
         except Exception as error:
             assert error.code in ('INVALID_ARGUMENT', 'FAILED_PRECONDITION', 'NOT_FOUND', 'OUT_OF_RANGE', 'PERMISSION_DENIED', 'DATA_LOSS'), (changed, error)
+
+
+ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)'
+ENDLESS_SCHEMA = f'''-- tally: projection schema
+-- tally: schema
+CREATE TABLE t AS {ENDLESS} SELECT count(*) AS c FROM n;
+-- tally: on bank *
+SELECT 1;
+'''
+ENDLESS_SECTION = f'''-- tally: projection section
+-- tally: schema
+CREATE TABLE t (c INTEGER);
+-- tally: on bank Happened
+INSERT INTO t {ENDLESS} SELECT count(*) FROM n;
+'''
+
+
+def test_projections_whose_sql_does_not_end_do_not_keep_a_server_from_stopping(lab):
+    eu = lab.solo()
+    sql = lab.folder / 'section.sql'
+    sql.write_text(ENDLESS_SECTION)
+    check('tally', 'projection', 'create', sql, '--server', eu.address)
+    eu.client().append(batch(write('s')))
+    answers = []
+
+    def create():
+        """On a connection that eu.stop() leaves alone."""
+        client = Client(eu.address)
+        try:
+            answers.append(client.create_projection(ledger_pb2.CreateProjectionRequest(sql=ENDLESS_SCHEMA), timeout=80))
+        except Refused as error:
+            answers.append(error.code)
+        client.close()
+    thread = threading.Thread(target=create)
+    thread.start()
+    wait_until(lambda: (eu.folder / 'projections' / 'schema' / 'projection.sql').exists(), 'the schema to be under way')
+    time.sleep(0.3)  # and well into its work
+    eu.stop()
+    thread.join(timeout=80)
+    assert answers[0] in ('UNAVAILABLE', 'CANCELLED') and 'failed' not in eu.said(), (answers, eu.said())
+    assert not (eu.folder / 'projections' / 'schema').exists(), 'what was not made leaves nothing behind'

@@ -54,8 +54,8 @@ static int apply_up_to(struct projection_db *db, uint64_t size, struct err *err)
 
 static int open_or_create(const char *folder, struct projection **ret, struct err *err)
 {
-    int code = projection_open(folder, NULL, ret, err);
-    return code == ERR_NOT_FOUND ? projection_create(folder, BYTES_LITERAL(sql), NULL, ret, err) : code;
+    int code = projection_open(folder, NULL, NULL, ret, err);
+    return code == ERR_NOT_FOUND ? projection_create(folder, BYTES_LITERAL(sql), NULL, NULL, ret, err) : code;
 }
 
 static int feed(struct projection *projection, struct err *err)
@@ -110,11 +110,11 @@ static void check(const char *folder)
     struct hash result = {0};
     uint64_t applied = 0;
     files_join(folder, "p", path);
-    int code = projection_open(path, NULL, &projection, &err);
+    int code = projection_open(path, NULL, NULL, &projection, &err);
     TORTURE_CHECK(code == 0 || !created, "a projection that was made cannot be opened: %s", err.message);
     if (code != 0) {
         TORTURE_CHECK(code == ERR_NOT_FOUND, "half a projection is left: %s", err.message);
-        code = projection_create(path, BYTES_LITERAL(sql), NULL, &projection, &err);
+        code = projection_create(path, BYTES_LITERAL(sql), NULL, NULL, &projection, &err);
         TORTURE_CHECK(code == 0, "%s", err.message);
     }
     code = projection_db_applied(projection_live(projection), BLOCKS_ORIGIN, &applied, &err);

@@ -122,8 +122,8 @@ void projector_boot(struct node *node)
     folder_of(node, folder, sizeof(folder));
     projector = sim_must(mem_alloc_zero(1, sizeof(*projector)));
     int code = access(folder, F_OK) == 0
-                   ? projection_open(folder, NULL, &projector->projection, &err)
-                   : projection_create(folder, bytes_of_string(sql), NULL, &projector->projection, &err);
+                   ? projection_open(folder, NULL, NULL, &projector->projection, &err)
+                   : projection_create(folder, bytes_of_string(sql), NULL, NULL, &projector->projection, &err);
     if (code == 0)
         code = follower_new(projector->projection, &node->config.contexts, &projector->follower, &err);
     if (code == 0)
@@ -187,7 +187,7 @@ static int digest_told(struct node *node, const struct projection_spec *spec, st
 {
     struct projection_db *db = NULL;
     struct generation *generation = NULL;
-    int code = projection_db_open(":memory:", spec, &db, err);
+    int code = projection_db_open(":memory:", spec, NULL, &db, err);
     if (code == 0)
         code = generation_new(db, &node->config.contexts, &generation, err);
     if (code == 0)
@@ -298,7 +298,7 @@ void projector_check_truth(struct node *node, projector_stands_fn *stands, const
         return;
     int code = projection_spec_parse(bytes_of_string(sql), &spec, &err);
     if (code == 0)
-        code = projection_db_open(":memory:", spec, &refilling.db, &err);
+        code = projection_db_open(":memory:", spec, NULL, &refilling.db, &err);
     if (code == 0)
         code = refill(node, &refilling, &err);
     if (code == 0)

@@ -32,7 +32,7 @@ struct projection_db *open_db(const char *path, const char *sql, struct projecti
     struct projection_db *db = NULL;
     struct err err = {0};
     *ret_spec = spec_of(sql);
-    cr_assert_eq(projection_db_open(path, *ret_spec, &db, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_db_open(path, *ret_spec, NULL, &db, &err), 0, "%s", err.message);
     return db;
 }
 
@@ -107,7 +107,7 @@ void db_reopen(struct opened *opened)
 {
     struct err err = {0};
     projection_db_close(opened->db);
-    cr_assert_eq(projection_db_open(opened->place.path, opened->spec, &opened->db, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_db_open(opened->place.path, opened->spec, NULL, &opened->db, &err), 0, "%s", err.message);
 }
 
 void db_close_and_remove(struct opened *opened)

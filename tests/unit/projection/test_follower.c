@@ -27,7 +27,8 @@ static void setup(void)
     struct err err = {0};
     logs_open(&logs, 3);
     files_join(logs.folder, "projection", folder);
-    cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), NULL, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), NULL, NULL, &projection, &err), 0, "%s",
+                 err.message);
     follow();
 }
 
@@ -46,7 +47,7 @@ static void reopen(void)
     struct err err = {0};
     follower_free(follower);
     projection_close(projection);
-    cr_assert_eq(projection_open(folder, NULL, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_open(folder, NULL, NULL, &projection, &err), 0, "%s", err.message);
     follow();
 }
 
@@ -154,7 +155,8 @@ Test(follower, a_crash_after_any_step_ends_in_the_same_contents)
         files_join(logs.folder, name, folder);
         follower_free(follower);
         projection_close(projection);
-        cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), NULL, &projection, &err), 0, "%s", err.message);
+        cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), NULL, NULL, &projection, &err), 0, "%s",
+                     err.message);
         follow();
         for (unsigned i = 0; i < crash_after; i++)
             step();
@@ -291,7 +293,8 @@ static void follow_positive(void)
     follower_free(follower);
     projection_close(projection);
     files_join(logs.folder, "positive", folder);
-    cr_assert_eq(projection_create(folder, BYTES_LITERAL(POSITIVE), NULL, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_create(folder, BYTES_LITERAL(POSITIVE), NULL, NULL, &projection, &err), 0, "%s",
+                 err.message);
     follow();
 }
 
@@ -435,7 +438,8 @@ static struct hash fill(struct prng *prng, uint64_t history, unsigned order, uin
     char name[64];
     snprintf(name, sizeof(name), "h%llu-%u", (unsigned long long)history, order);
     files_join(logs.folder, name, folder);
-    cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), NULL, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_create(folder, BYTES_LITERAL(DEPOSITS), NULL, NULL, &projection, &err), 0, "%s",
+                 err.message);
     struct generation *first = NULL;
     cr_assert_eq(generation_new(projection_live(projection), &logs_contexts, &first, &err), 0, "%s", err.message);
     for (unsigned i = 0; i < 30; i++) {

@@ -48,7 +48,7 @@ static void reopen(void)
     struct err err = {0};
     generation_free(generation);
     projection_db_close(db);
-    cr_assert_eq(projection_db_open(path, spec, &db, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_db_open(path, spec, NULL, &db, &err), 0, "%s", err.message);
     open_generation();
 }
 

@@ -32,7 +32,7 @@ static struct projection *create(const struct place *place)
 {
     struct projection *projection = NULL;
     struct err err = {0};
-    cr_assert_eq(projection_create(place->folder, BYTES_LITERAL(DEPOSITS), NULL, &projection, &err), 0, "%s",
+    cr_assert_eq(projection_create(place->folder, BYTES_LITERAL(DEPOSITS), NULL, NULL, &projection, &err), 0, "%s",
                  err.message);
     return projection;
 }
@@ -41,7 +41,7 @@ static struct projection *reopen(const struct place *place)
 {
     struct projection *projection = NULL;
     struct err err = {0};
-    cr_assert_eq(projection_open(place->folder, NULL, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_open(place->folder, NULL, NULL, &projection, &err), 0, "%s", err.message);
     return projection;
 }
 
@@ -85,7 +85,7 @@ Test(projection, is_created_once)
     struct projection *again = NULL;
     place_init(&place);
     projection_close(create(&place));
-    cr_assert_eq(projection_create(place.folder, BYTES_LITERAL(DEPOSITS), NULL, &again, &err), ERR_EXISTS);
+    cr_assert_eq(projection_create(place.folder, BYTES_LITERAL(DEPOSITS), NULL, NULL, &again, &err), ERR_EXISTS);
     cr_assert_null(again);
     projection_close(reopen(&place));
     files_remove_folder(place.root);
@@ -103,7 +103,7 @@ Test(projection, a_creation_that_fails_leaves_nothing_behind)
     for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
         struct projection *projection = NULL;
         struct err err = {0};
-        cr_assert_eq(projection_create(place.folder, bytes_of_string(mistakes[i]), NULL, &projection, &err),
+        cr_assert_eq(projection_create(place.folder, bytes_of_string(mistakes[i]), NULL, NULL, &projection, &err),
                      ERR_INVALID);
         cr_assert_null(projection);
         cr_assert_neq(access(place.folder, F_OK), 0, "%s", mistakes[i]);
@@ -122,7 +122,7 @@ Test(projection, every_failing_allocation_of_a_creation_leaves_nothing_behind)
         struct projection *projection = NULL;
         struct err err = {0};
         mem_fail_at(++at);
-        code = projection_create(place.folder, BYTES_LITERAL(DEPOSITS), NULL, &projection, &err);
+        code = projection_create(place.folder, BYTES_LITERAL(DEPOSITS), NULL, NULL, &projection, &err);
         mem_fail_at(0);
         cr_assert(code == 0 || code == ERR_NO_MEMORY, "%s", err.message);
         if (code != 0)
@@ -246,7 +246,7 @@ static void expect_bad_pointer(const struct place *place, const char *text)
     struct projection *projection = NULL;
     struct err err = {0};
     files_write(path_of(place, "live"), bytes_of_string(text));
-    cr_assert_eq(projection_open(place->folder, NULL, &projection, &err), ERR_CORRUPT, "%s", text);
+    cr_assert_eq(projection_open(place->folder, NULL, NULL, &projection, &err), ERR_CORRUPT, "%s", text);
     expect_says(&err, "create the projection again");
 }
 
@@ -268,7 +268,7 @@ Test(projection, a_folder_that_holds_none_is_not_found)
     struct place place;
     struct projection *projection = NULL;
     place_init(&place);
-    cr_assert_eq(projection_open(place.folder, NULL, &projection, NULL), ERR_NOT_FOUND);
+    cr_assert_eq(projection_open(place.folder, NULL, NULL, &projection, NULL), ERR_NOT_FOUND);
     files_remove_folder(place.root);
 }
 
@@ -280,7 +280,7 @@ Test(projection, sql_that_was_changed_behind_its_back_asks_for_a_rebuild)
     place_init(&place);
     projection_close(create(&place));
     files_write(path_of(&place, "projection.sql"), BYTES_LITERAL(DEPOSITS "-- changed\n"));
-    cr_assert_eq(projection_open(place.folder, NULL, &projection, &err), ERR_MISMATCH);
+    cr_assert_eq(projection_open(place.folder, NULL, NULL, &projection, &err), ERR_MISMATCH);
     expect_says(&err, "rebuild it");
     files_remove_folder(place.root);
 }
@@ -309,7 +309,7 @@ static struct projection *create_in_postgres(const char *folder, const char *sql
 {
     struct projection *projection = NULL;
     struct err err = {0};
-    cr_assert_eq(projection_create(folder, bytes_of_string(sql), &test_server, &projection, &err), 0, "%s",
+    cr_assert_eq(projection_create(folder, bytes_of_string(sql), &test_server, NULL, &projection, &err), 0, "%s",
                  err.message);
     return projection;
 }
@@ -332,7 +332,7 @@ Test(projection, in_postgresql_it_is_rebuilt_beside_the_live_one_and_opened_agai
     cr_assert_str_eq(psql("SELECT string_agg(payload, ' ') FROM \"in-postgres\".deposit"), "new");
     cr_assert_eq(projection_rebuild_begin(projection, &err), 0, "%s", err.message); /* a crash gives it up */
     projection_close(projection);
-    cr_assert_eq(projection_open(place.path, &servers, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_open(place.path, &servers, NULL, &projection, &err), 0, "%s", err.message);
     cr_assert_eq(projection_generation(projection), 2);
     cr_assert_eq(applied(projection_live(projection), ORIGIN_EU), 1);
     cr_assert_str_eq(psql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'in-postgres%'"), "1");
@@ -347,7 +347,7 @@ Test(projection, in_a_database_that_is_not_configured_is_not_opened)
     struct err err = {0};
     db_place_init(&place);
     projection_close(create_in_postgres(place.path, PG_DEPOSITS("unconfigured")));
-    cr_assert_eq(projection_open(place.path, NULL, &projection, &err), ERR_NOT_FOUND);
+    cr_assert_eq(projection_open(place.path, NULL, NULL, &projection, &err), ERR_NOT_FOUND);
     expect_says(&err, "database \"test\", which is not in the configuration");
     files_remove_folder(place.folder);
 }
@@ -361,15 +361,15 @@ Test(projection, one_that_cannot_be_made_in_postgresql_leaves_nothing)
     db_place_init(&place);
     projection_close(create_in_postgres(place.path, PG_DEPOSITS("twice")));
     files_join(place.folder, "other", path);
-    cr_assert_eq(projection_create(path, BYTES_LITERAL(PG_DEPOSITS("twice")), &test_server, &projection, &err),
+    cr_assert_eq(projection_create(path, BYTES_LITERAL(PG_DEPOSITS("twice")), &test_server, NULL, &projection, &err),
                  ERR_EXISTS);
-    cr_assert_eq(projection_open(path, NULL, &projection, &err), ERR_NOT_FOUND);
+    cr_assert_eq(projection_open(path, NULL, NULL, &projection, &err), ERR_NOT_FOUND);
     cr_assert_str_eq(psql("SELECT count(*) FROM twice.deposit"), "0"); /* whoever made it still has it */
     cr_assert_eq(
         projection_create(path,
                           BYTES_LITERAL(PG_DEPOSITS("a-name-that-is-longer-than-what-a-schema-may-be-called-when-"
                                                     "dot")),
-                          &test_server, &projection, &err),
+                          &test_server, NULL, &projection, &err),
         ERR_INVALID);
     expect_says(&err, "at most 58");
     files_remove_folder(place.folder);

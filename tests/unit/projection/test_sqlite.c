@@ -247,7 +247,7 @@ static void expect_refused(const char *sql, int code, const char *said)
     struct projection_db *db = NULL;
     struct err err = {0};
     db_place_init(&place);
-    cr_assert_eq(projection_db_open(place.path, spec, &db, &err), code, "%s: %s", sql, err.message);
+    cr_assert_eq(projection_db_open(place.path, spec, NULL, &db, &err), code, "%s: %s", sql, err.message);
     cr_assert_null(db);
     expect_says(&err, said);
     projection_spec_free(spec);
@@ -301,8 +301,8 @@ Test(sqlite, a_schema_that_fails_half_way_leaves_no_half)
     struct projection_db *db = NULL;
     struct err err = {0};
     db_place_init(&place);
-    cr_assert_eq(projection_db_open(place.path, bad, &db, &err), ERR_INVALID);
-    cr_assert_eq(projection_db_open(place.path, good, &db, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_db_open(place.path, bad, NULL, &db, &err), ERR_INVALID);
+    cr_assert_eq(projection_db_open(place.path, good, NULL, &db, &err), 0, "%s", err.message);
     projection_db_close(db);
     projection_spec_free(bad);
     projection_spec_free(good);
@@ -321,6 +321,98 @@ Test(sqlite, the_number_of_statements_has_a_limit)
     buf_free(&sql);
 }
 
+/* --- Bounds --- */
+
+#define ENDLESS "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+
+static void open_bounded(struct opened *opened, const char *sql, const struct projection_bounds *bounds, int code,
+                         const char *said)
+{
+    struct err err = {0};
+    db_place_init(&opened->place);
+    opened->spec = spec_of(sql);
+    opened->db = NULL;
+    cr_assert_eq(projection_db_open(opened->place.path, opened->spec, bounds, &opened->db, &err), code, "%s",
+                 err.message);
+    expect_says(&err, said);
+}
+
+Test(sqlite, a_schema_that_does_not_end_is_ended, .timeout = 120)
+{
+    struct projection_bounds bounds = {.steps_max = 100 * 1000};
+    struct opened opened;
+    open_bounded(&opened, sql_of("CREATE TABLE t(a);\nINSERT INTO t " ENDLESS " SELECT i FROM n;", "SELECT 1;"),
+                 &bounds, ERR_INVALID, "the schema, line 3: it was ended after 110000 steps");
+    db_close_and_remove(&opened);
+}
+
+Test(sqlite, a_statement_that_does_not_end_is_ended_and_named, .timeout = 120)
+{
+    struct projection_bounds bounds = {.steps_max = 100 * 1000};
+    struct opened opened;
+    struct event event;
+    struct err err = {0};
+    open_bounded(&opened,
+                 sql_of("CREATE TABLE t(a);", "INSERT INTO t " ENDLESS
+                                              " SELECT i FROM n LIMIT CASE :stream WHEN 'endless' THEN -1 ELSE 1 END;"),
+                 &bounds, 0, "");
+    event_init(&event, ORIGIN_EU, 0, "endless", "{}");
+    cr_assert_eq(try_apply(opened.db, &event, &err), ERR_INVALID);
+    expect_says(&err, "entry 0 of demo/eu/1, section \"on bank Deposited\", line 5: it was ended after");
+    cr_assert_eq(row_count(opened.db), 0);
+    apply(opened.db, ORIGIN_EU, 0, "short", "{}");
+    cr_assert_eq(row_count(opened.db), 1);
+    db_close_and_remove(&opened);
+}
+
+Test(sqlite, each_event_has_all_the_steps)
+{
+    enum { EVENTS = 100 };
+    struct projection_bounds bounds = {.steps_max = 20 * 1000};
+    struct opened opened;
+    open_bounded(&opened,
+                 sql_of("CREATE TABLE t(a);", "INSERT INTO t " ENDLESS " SELECT sum(i) FROM (SELECT i FROM n "
+                                              "LIMIT 200);"),
+                 &bounds, 0, "");
+    for (uint64_t i = 0; i < EVENTS; i++)
+        apply(opened.db, ORIGIN_EU, i, "s", "{}");
+    cr_assert_eq(row_count(opened.db), EVENTS);
+    db_close_and_remove(&opened);
+}
+
+Test(sqlite, a_region_that_stops_is_not_kept_waiting, .timeout = 120)
+{
+    atomic_bool stopping = true;
+    struct projection_bounds bounds = {.stopping = &stopping, .steps_max = UINT64_MAX};
+    struct opened opened;
+    struct event event;
+    struct err err = {0};
+    open_bounded(&opened, sql_of("CREATE TABLE t(a);\nINSERT INTO t " ENDLESS " SELECT i FROM n;", "SELECT 1;"),
+                 &bounds, ERR_UNAVAILABLE, "the schema, line 3: the region stops");
+    db_close_and_remove(&opened);
+    open_bounded(&opened, sql_of("CREATE TABLE t(a);", "INSERT INTO t " ENDLESS " SELECT i FROM n;"), &bounds, 0, "");
+    event_init(&event, ORIGIN_EU, 0, "s", "{}");
+    cr_assert_eq(try_apply(opened.db, &event, &err), ERR_UNAVAILABLE);
+    expect_says(&err, "the region stops");
+    cr_assert_eq(applied(opened.db, ORIGIN_EU), 0);
+    db_close_and_remove(&opened);
+}
+
+Test(sqlite, a_value_has_a_limit)
+{
+    struct opened opened;
+    struct event event;
+    struct err err = {0};
+    db_open_new(&opened, sql_of("CREATE TABLE t(a);", "INSERT INTO t VALUES(zeroblob(:version));"));
+    event_init(&event, ORIGIN_EU, 0, "s", "{}");
+    event.entry.stream_version = PROJECTION_VALUE_MAX_BYTES + 1;
+    cr_assert_eq(try_apply(opened.db, &event, &err), ERR_INVALID);
+    expect_says(&err, "too big");
+    db_close_and_remove(&opened);
+    expect_refused(sql_of("CREATE TABLE t AS SELECT hex(zeroblob(50000000)) AS a;", "SELECT 1;"), ERR_INVALID,
+                   "the schema, line 3: string or blob too big");
+}
+
 /* --- Files that are not what they should be --- */
 
 Test(sqlite, a_file_of_other_sql_is_refused)
@@ -331,7 +423,7 @@ Test(sqlite, a_file_of_other_sql_is_refused)
     db_open_new(&opened, DEPOSITS);
     struct projection_spec *other = spec_of(DEPOSITS "-- other\n");
     projection_db_close(opened.db);
-    cr_assert_eq(projection_db_open(opened.place.path, other, &db, &err), ERR_MISMATCH);
+    cr_assert_eq(projection_db_open(opened.place.path, other, NULL, &db, &err), ERR_MISMATCH);
     expect_says(&err, "rebuild it");
     projection_spec_free(other);
     projection_spec_free(opened.spec);
@@ -348,7 +440,7 @@ Test(sqlite, a_file_that_is_no_database_is_damaged_and_the_message_says_what_to_
     db_place_init(&place);
     memset(noise, 0x5a, sizeof(noise));
     files_write(place.path, bytes_of(noise, sizeof(noise)));
-    cr_assert_eq(projection_db_open(place.path, spec, &db, &err), ERR_CORRUPT);
+    cr_assert_eq(projection_db_open(place.path, spec, NULL, &db, &err), ERR_CORRUPT);
     expect_says(&err, place.path);
     expect_says(&err, "remove it");
     projection_spec_free(spec);
@@ -371,7 +463,7 @@ Test(sqlite, damage_inside_is_found_by_whoever_reads_it)
     memset(file.data + file.size_bytes / 2, 0x5a,
            file.size_bytes / 2); /* leaves the first pages, which opening reads */
     files_write(opened.place.path, buf_bytes(&file));
-    int code = projection_db_open(opened.place.path, opened.spec, &db, &err);
+    int code = projection_db_open(opened.place.path, opened.spec, NULL, &db, &err);
     if (code == 0) {
         code = projection_db_digest(db, &hash, NULL, &err);
         projection_db_close(db);
@@ -387,7 +479,7 @@ Test(sqlite, a_path_that_cannot_be_opened_is_named)
     struct projection_spec *spec = spec_of(DEPOSITS);
     struct projection_db *db = NULL;
     struct err err = {0};
-    cr_assert_eq(projection_db_open("/nowhere/at/all/db", spec, &db, &err), ERR_IO);
+    cr_assert_eq(projection_db_open("/nowhere/at/all/db", spec, NULL, &db, &err), ERR_IO);
     expect_says(&err, "/nowhere/at/all/db");
     projection_spec_free(spec);
 }

@@ -37,7 +37,7 @@ static void setup_with(const char *file)
     sql = file;
     logs_open(&logs, 3);
     files_join(logs.folder, "projection", folder);
-    cr_assert_eq(projection_create(folder, bytes_of_string(sql), NULL, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_create(folder, bytes_of_string(sql), NULL, NULL, &projection, &err), 0, "%s", err.message);
     follow();
 }
 
@@ -72,7 +72,7 @@ static void reopen(void)
     struct err err = {0};
     follower_free(follower);
     projection_close(projection);
-    cr_assert_eq(projection_open(folder, NULL, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_open(folder, NULL, NULL, &projection, &err), 0, "%s", err.message);
     follow();
 }
 

@@ -28,7 +28,7 @@ static hlc passed[LOGS_MAX];
 static void open_generation(void)
 {
     struct err err = {0};
-    cr_assert_eq(projection_db_open(place.path, spec, &db, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_db_open(place.path, spec, NULL, &db, &err), 0, "%s", err.message);
     cr_assert_eq(generation_new(db, &logs_contexts, &generation, &err), 0, "%s", err.message);
 }
 
@@ -267,7 +267,8 @@ Test(total, a_follower_rebuilds_what_came_out_of_order)
     char file[FILES_PATH_MAX];
     const hlc claims[2] = {HLC_NEVER, HLC_NEVER};
     files_join(place.folder, "p", folder);
-    cr_assert_eq(projection_create(folder, BYTES_LITERAL(HISTORY), NULL, &projection, &err), 0, "%s", err.message);
+    cr_assert_eq(projection_create(folder, BYTES_LITERAL(HISTORY), NULL, NULL, &projection, &err), 0, "%s",
+                 err.message);
     cr_assert_eq(follower_new(projection, &logs_contexts, &follower, &err), 0, "%s", err.message);
     follower_passed(follower, claims, 2);
     deposit_at(EU, 2000, "b");

@@ -68,7 +68,8 @@ int postgres_failed(struct postgres_db *db, const PGresult *result, const char *
         message = result == NULL ? PQerrorMessage(db->connection) : PQresultErrorMessage(result);
     if (state == NULL || PQstatus(db->connection) == CONNECTION_BAD)
         return say(err, ERR_UNAVAILABLE, doing, message);
-    return say(err, code_of_state(state, otherwise), doing, message);
+    bool timed_out = db->timed && begins_with(state, "57014");
+    return say(err, timed_out ? otherwise : code_of_state(state, otherwise), doing, message);
 }
 
 /* --- Waiting --- */
@@ -362,6 +363,25 @@ static int out_of_room(struct err *err, int code)
     return err_set(err, code, "the SQL of a projection is too large for its database");
 }
 
+/* In the transaction at hand: the next statements may take so long each; 0: as long as they want. */
+static int set_timeout(struct postgres_db *db, uint64_t timeout_ms, struct err *err)
+{
+    char sql[64];
+    snprintf(sql, sizeof(sql), "SET LOCAL statement_timeout = %llu", (unsigned long long)timeout_ms);
+    db->timed = timeout_ms > 0;
+    return postgres_run(db, sql, err);
+}
+
+/* A query without an end would hold up whoever else wants to make a projection. */
+static int run_schema(struct postgres_db *db, const char *doing, const char *sql, struct err *err)
+{
+    int code = set_timeout(db, db->server->schema_ms == 0 ? PROJECTION_SCHEMA_MS : db->server->schema_ms, err);
+    if (code == 0)
+        code = run_as(db, doing, sql, ERR_INVALID, err);
+    db->timed = false;
+    return code == 0 ? set_timeout(db, 0, err) : code;
+}
+
 /* The statements run in a block of PL/pgSQL, which refuses transaction commands; unlike in a function's body, they may
  * use what those before them made. */
 static int make_own_tables(struct postgres_db *db, struct err *err)
@@ -387,7 +407,7 @@ static int make_own_tables(struct postgres_db *db, struct err *err)
         postgres_quote_text(&sql, buf_bytes(&block)) != 0 || buf_terminate(&sql) != 0)
         code = out_of_room(err, ERR_TOO_LARGE);
     else if (text.size_bytes > 0)
-        code = run_as(db, doing, (const char *)sql.data, ERR_INVALID, err);
+        code = run_schema(db, doing, (const char *)sql.data, err);
 free_all:
     buf_free(&text);
     buf_free(&block);

@@ -26,6 +26,7 @@ struct postgres_db {
     char schema[POSTGRES_SCHEMA_MAX_BYTES + 1];
     uint64_t generation;
     PGconn *connection;
+    bool timed; /* the statement under way may take so long only: past that it is to blame */
     struct parameters_used used[PROJECTION_SECTIONS_MAX]; /* each section's */
     struct parameters_used columns;                       /* all sections' */
     size_t batch_rows;

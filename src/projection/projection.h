@@ -100,7 +100,9 @@ struct projection_server {
     const char *name;            /* as operators call it */
     const char *url;             /* passed projection_server_check */
     const atomic_bool *stopping; /* once it is true no call waits any longer (ERR_UNAVAILABLE); may be NULL */
+    uint64_t schema_ms;          /* that a schema section may take; 0: PROJECTION_SCHEMA_MS */
 };
+enum { PROJECTION_SCHEMA_MS = 60 * 1000 };
 /* Whether a URL can be used: ERR_INVALID when libpq cannot read it, or when it holds a password, which belongs into a
  * password file. Makes no connection; the message does not repeat the URL. */
 int projection_server_check(const char *url, struct err *err) MUST_USE;

@@ -194,3 +194,22 @@ Test(postgres, a_region_that_stops_is_not_kept_waiting)
     projection_db_close(db);
     projection_spec_free(spec);
 }
+
+Test(postgres, a_schema_that_does_not_end_is_ended, .timeout = 120)
+{
+    struct projection_server server = {.name = "test", .url = test_server.url, .schema_ms = 300};
+    struct projection_spec *spec =
+        spec_of(sql_of("CREATE TABLE t AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) "
+                       "SELECT count(*) FROM n;",
+                       "SELECT 1;"));
+    struct projection_db *db = NULL;
+    struct err err = {0};
+    cr_assert_eq(projection_schema_open(&server, "endless", SCHEMA_CREATE, 1, spec, &db, &err), ERR_INVALID, "%s",
+                 err.message);
+    expect_says(&err, "the schema, line 3: PostgreSQL says: canceling statement due to statement timeout");
+    projection_spec_free(spec);
+    spec = spec_of(PG_DEPOSITS);
+    cr_assert_eq(projection_schema_open(&server, "endless", SCHEMA_CREATE, 1, spec, &db, &err), 0, "%s", err.message);
+    projection_db_close(db);
+    projection_spec_free(spec);
+}

@@ -197,6 +197,9 @@ def test_an_option_that_would_be_passed_over_is_refused(lab):
     all_open = ('--all', '--expect-count', '3')
     vain = {
         ('append', '--batch', file): ['--expect 3', f'--id {uuid.uuid4()}', '--content-type text/plain', '--metadata m', '--stream s', '--payload x'],
+        ('proof', uuid.uuid4(), '--out', lab.folder / 'receipt'): ['--key k'],
+        ('context', 'list'): ['--topology multi-home', '--dry-run', '--reason r'],
+        ('context', 'show', 'bank'): ['--peers 1', '--lease-ms 0', '--type T=accept', '--expected-version 1', '--actor a'],
         ('ticket', 'list'): ['--wait 5'],
         ('ticket', 'show', 'us@5'): ['--open'],
         ('reconcile', 'list'): ['--html f', '--from 2026-11-24T10:00:00Z', '--to 2026-11-24T10:00:00Z', '--epoch 2', '--all', '--expect-count 3', '--stream s',
@@ -209,7 +212,7 @@ def test_an_option_that_would_be_passed_over_is_refused(lab):
         ('reconcile', 'compensate', item): ['--type T', '--stream s', '--payload {}', '--expect-count 1'],
         ('reconcile', 'reject', *all_open): ['--state late', '--stream s', '--payload {}', '--id x', '--epoch 2', '--from 2026-11-24T10:00:00Z', '--html f'],
     }
-    used = [('append', '--batch', file), ('ticket', 'list', '--open'), ('ticket', 'show', 'us@5', '--wait', '5'),
+    used = [('append', '--batch', file), ('context', 'show', 'bank'), ('ticket', 'list', '--open'), ('ticket', 'show', 'us@5', '--wait', '5'),
             ('reconcile', 'list', '--context', 'bank', '--partition', 'p', '--kind', 'late', '--state', 'open', '--type', 'T'), ('reconcile', 'show', item),
             ('reconcile', 'report', '--context', 'bank', '--epoch', '2', '--html', lab.folder / 'report.html'),
             ('reconcile', 'accept', item, '--actor', 'a', '--reason', 'r'), ('reconcile', 'compensate', item, '--stream', 's', '--type', 'T', '--payload', '{}'),

@@ -41,6 +41,7 @@ int policy_next(struct index *index, const struct context_table *contexts, const
             continue;
         decision->place = items[i].place;
         memcpy(decision->origin, items[i].origin, sizeof(decision->origin));
+        memcpy(decision->context, items[i].context, sizeof(decision->context));
         count++;
     }
     *ret_count = count;

@@ -13,6 +13,7 @@ enum { POLICY_DECISIONS_MAX = INDEX_LATE_SCAN_MAX };
 struct policy_decision {
     char origin[INDEX_ORIGIN_MAX_BYTES + 1];
     struct index_place place;
+    char context[ENTRY_NAME_MAX_BYTES + 1];
     enum settlement settlement;
 };
 

@@ -5,7 +5,9 @@
  *
  * It looks only when the region accepts and the index has applied everything that is durable here: a duplicate that is
  * on its way into the index must not be appended again for want of a moment's patience. (The region would refuse it.)
- * Its rate is bounded: one page of items, then a pause. */
+ * Its rate is bounded: one page of items, then a pause. What cannot be decided now waits for another run, and with it
+ * all of its context, so that a context whose peers are away holds up no other. */
+#include "base/map.h"
 #include "base/mem.h"
 #include "reconcile/policy.h"
 #include "rpc/settle.h"
@@ -46,10 +48,16 @@ static bool all_applied(struct server *server)
     return true;
 }
 
+/* Nothing can be decided now. */
+static bool is_overload(int code)
+{
+    return code == ERR_BUSY || code == ERR_NO_MEMORY;
+}
+
+/* Likewise, or nothing in this context: its copies are not made, say. */
 static bool is_transient(int code)
 {
-    return code == ERR_BUSY || code == ERR_UNAVAILABLE || code == ERR_NO_MEMORY || code == ERR_WRONG_HOME ||
-           code == ERR_TIMEOUT;
+    return is_overload(code) || code == ERR_UNAVAILABLE || code == ERR_WRONG_HOME || code == ERR_TIMEOUT;
 }
 
 static int ask(struct server *server, enum settlement settlement, const struct settle_place *places, size_t count,
@@ -83,20 +91,46 @@ static int ask_all(struct server *server, enum settlement settlement, const stru
     return is_transient(code) ? code : 0;
 }
 
-static int settle_page(struct server *server, struct page *page, size_t count)
+static bool is_alike(const struct policy_decision *a, const struct policy_decision *b)
 {
-    static const enum settlement order[] = {SETTLED_ACCEPTED, SETTLED_DROPPED, SETTLED_COMPENSATE};
-    int code = 0;
-    for (size_t s = 0; code == 0 && s < sizeof(order) / sizeof(order[0]); s++) {
-        size_t places = 0;
-        for (size_t i = 0; i < count; i++) {
-            if (page->decisions[i].settlement == order[s])
-                page->places[places++] =
-                    (struct settle_place){.origin = page->decisions[i].origin, .index = page->decisions[i].place.index};
-        }
-        code = ask_all(server, order[s], page->places, places);
+    return a->settlement == b->settlement && strcmp(a->context, b->context) == 0;
+}
+
+/* Those that are alike are asked for together: that has a context and a settlement of its own. */
+static int settle_alike(struct server *server, struct page *page, size_t from, size_t count)
+{
+    size_t places = 0;
+    for (size_t i = from; i < count; i++) {
+        const struct policy_decision *decision = &page->decisions[i];
+        if (is_alike(&page->decisions[from], decision))
+            page->places[places++] = (struct settle_place){.origin = decision->origin, .index = decision->place.index};
     }
-    return code;
+    return ask_all(server, page->decisions[from].settlement, page->places, places);
+}
+
+/* Whether one like it stands before it, and was decided with it. */
+static bool is_done(const struct page *page, size_t at)
+{
+    size_t before = 0;
+    while (before < at && !is_alike(&page->decisions[before], &page->decisions[at]))
+        before++;
+    return before < at;
+}
+
+/* Contexts that have to wait are remembered, by name. */
+static int settle_page(struct server *server, struct page *page, size_t count, struct map *waiting)
+{
+    for (size_t i = 0; i < count && !atomic_load(&server->stopping); i++) {
+        struct bytes context = bytes_of_string(page->decisions[i].context);
+        if (is_done(page, i) || map_get(waiting, context) != NULL)
+            continue;
+        int code = settle_alike(server, page, i, count);
+        if (is_overload(code))
+            return code;
+        if (code != 0 && map_put(waiting, context, page) != 0)
+            return ERR_NO_MEMORY;
+    }
+    return 0;
 }
 
 /* One run over all items. 0: everything that can be decided is. */
@@ -105,18 +139,23 @@ static int run_over_items(struct server *server, struct page *page)
     const struct region_config *config = &server->config->region;
     struct index_late_cursor cursor = {.started = false};
     struct authority_table authority;
+    struct map waiting;
     bool end = false;
     authority_table_init(&authority, &config->contexts);
+    map_init(&waiting, CONTEXT_PLACES_MAX, NULL);
     int code = index_authority(server->index, &authority, NULL);
     while (code == 0 && !end && !atomic_load(&server->stopping)) {
         size_t count = 0;
         code = policy_next(server->index, authority.contexts, &authority, config->region, &cursor, page->items,
                            page->decisions, &count, &end, NULL);
         if (code == 0 && count > 0) {
-            code = settle_page(server, page, count);
+            code = settle_page(server, page, count, &waiting);
             clock_sleep_ms(PAUSE_MS);
         }
     }
+    if (code == 0 && waiting.live_count > 0)
+        code = ERR_UNAVAILABLE;
+    map_free(&waiting);
     authority_table_free(&authority);
     return code;
 }

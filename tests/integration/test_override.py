@@ -211,3 +211,25 @@ def test_a_decision_waits_for_copies_only_as_long_as_its_caller_and_the_server(l
     finally:
         us.process.send_signal(signal.SIGCONT)
     assert answers[1] in ('DEADLINE_EXCEEDED', 'UNAVAILABLE', 'CANCELLED'), answers
+
+
+def test_a_context_whose_copies_cannot_be_made_holds_up_no_other(lab):
+    eu, us, ap = regions = lab.cluster('eu', 'us', 'ap')
+    types = FROZEN.replace('SETTLE', 'manual').removesuffix('    homes:')
+    for region in regions:
+        region.edit_config(r'^  - name: bank$', f'  - name: other\n    default_home: eu\n{types}  - name: bank\n    durability: {{ peers: 2 }}\n{types.rstrip()}')
+        region.start(accepting=False)
+    for region in regions:
+        region.wait_accepting()
+    wait_until(lambda: all(peer.connected for region in regions for peer in region.status().peers), 'all to know each other')
+    override(us, write('card-1', event(type='Frozen')))
+    override(us, write('card-1', event(type='Frozen'), context='other'))
+    for region in (eu, ap):
+        region.wait_size(us.origin, 4)
+    us.kill()  # bank's decisions need its copy
+    for region in (eu, ap):
+        region.stop()
+        region.edit_config('settle: manual', 'settle: accept')
+        region.start(accepting=False)
+    eu.wait_accepting()
+    wait_until(lambda: items(eu) == [('override', 'open', us.origin, 1), ('override', 'accepted', us.origin, 3)], 'the other context to be settled')

@@ -305,6 +305,8 @@ static int decide_write(struct region *region, struct region_command *command, s
     bool by_home = !repetition && !command->anywhere;
     if (code == 0 && by_home)
         code = decide_home(region, write, deciding, &epoch, refusal);
+    if (code == 0 && command->anywhere && !repetition)
+        code = homes_check_created(region, write->context, &refusal->err);
     write->epoch = epoch;
     if (code == 0)
         code = durability_decide(region, command, write, repetition);

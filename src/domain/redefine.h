@@ -10,19 +10,22 @@
  *   a region leaves payload_regions     | it may hold payloads: nothing takes them back       | another context
  *     (the first list leaves out the    |                                                     |
  *     regions that it does not name)    |                                                     |
- *   to active-passive, with partitions  | they go their own way: "*" moves without them       | stay home-affinity
- *     that have homes or changes of     |                                                     |
- *     their own                         |                                                     |
+ *   a region joins payload_regions      | who has it already sends the region payloads of     | another context, or,
+ *                                       | entries from before; until the region has it, too,  | while tallyd.yaml has
+ * it, | it takes no such block, and the definition may be   | there, with all stopped | behind it in the same log | to
+ * active-passive, with partitions  | they go their own way: "*" moves without them       | stay home-affinity that have
+ * homes or changes of     |                                                     | their own                         | |
  *   from multi-home; commutative is     | events are accepted in any region without asking:   | another context, or
  * types taken off a type                  | they would come to be late                          | of another name
  *   another lease_ms, while it fences   | who counts the shorter one would seize under one    | isolation accept first,
  *                                       | who still counts the longer                         | which gives the promise
  * up
  *
- * Allowed, because nothing in the logs and nobody who has not heard relies on the opposite: active-passive to
- * home-affinity or multi-home, home-affinity to multi-home; more payload regions; any durability, recovery point and
- * failover mode; accept to fence and back; settlement and override of types. A durability that grows makes failover
- * need fewer copies: it goes on counting with the smallest one that the context ever had (context_least_peers).
+ * Allowed, because what is in the logs counts as before, and a region that has not heard yet only goes on with what the
+ * version before promised and let it do: active-passive to home-affinity or multi-home, home-affinity to multi-home;
+ * any durability, recovery point and failover mode; accept to fence and back; settlement and override of types. A
+ * durability that grows makes failover need fewer copies: it goes on counting with the smallest one that the context
+ * ever had (context_least_peers).
  *
  * A type that becomes commutative makes projections that have applied events of it rebuild themselves once
  * (projection/standing.h).
@@ -44,7 +47,10 @@ struct redefine_facts {
  * reason and what to do. */
 int redefine_check(const struct context *before, const struct context *after, const struct redefine_facts *facts,
                    struct err *err) MUST_USE;
-/* Its second row alone: for one that is created again. */
+/* Its rows about payload_regions alone: for one that is created again. */
+int redefine_check_residency(const struct context *before, const struct context *after,
+                             const struct redefine_facts *facts, struct err *err) MUST_USE;
+/* That no region leaves them, which logs of any age must keep to. */
 int redefine_check_payload_regions(const struct context *before, const struct context *after,
                                    const struct redefine_facts *facts, struct err *err) MUST_USE;
 

@@ -447,6 +447,13 @@ static bool lives_are_indexed(const struct region *region)
     return indexed;
 }
 
+bool homes_are_indexed(const struct region *region)
+{
+    const struct region_log *own = region_own(region);
+    return queue_empty(&region->homes.changes[0]) && own->indexed_size >= region->homes.own_end &&
+           lives_are_indexed(region) && earlier_logs_are_indexed(region, own);
+}
+
 /* Whether the index has applied the release and everything before it. */
 static bool take_is_ready(const struct region *region, const struct authority_now *now)
 {

@@ -85,6 +85,9 @@ void homes_held_up(const struct region *region, size_t *ret_entries, size_t *ret
 /* Whether a failover from `from` is about this partition: it is the home, or the region that it was let go to. */
 bool homes_lost_with(const struct authority_now *now, const char *from);
 
+/* Whether the index has applied all that made this region a home, and its earlier logs: only then is its position one
+ * that a seizure from itself may rest on. */
+bool homes_are_indexed(const struct region *region);
 /* For control.c and handover.c. Appends one authority event to the own log, after sequencer_control_room. */
 int homes_append(struct region *region, enum control_kind kind, struct bytes context, struct bytes partition,
                  uint64_t epoch, const struct control_authority *change, struct err *err) MUST_USE;

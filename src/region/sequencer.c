@@ -442,7 +442,7 @@ enum { CONTROL_FIXED_BYTES = 512 + 2 * ENTRY_NAME_MAX_BYTES }; /* what an entry 
 
 int sequencer_control_room(struct region *region, size_t count, size_t payload_max_bytes, struct err *err)
 {
-    return make_room(region, count, (count == 0 ? 1 : count) * (payload_max_bytes + CONTROL_FIXED_BYTES), err);
+    return make_room(region, count, count * (payload_max_bytes + CONTROL_FIXED_BYTES), err);
 }
 
 int sequencer_room(struct region *region, const struct region_command *command, size_t controls,

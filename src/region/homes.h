@@ -49,8 +49,9 @@ int homes_check_created(const struct region *region, struct bytes name, struct e
  * then can it hold the stream's head. */
 bool homes_wrote(const struct region *region, const struct region_stream_write *write, uint32_t index_log);
 
-/* An entry of another log passed its checks: kept if it is an authority event. ERR_BUSY past
- * REGION_CHANGES_PENDING_MAX, ERR_NO_MEMORY. A malformed one raises an alarm and is ignored, in every region alike. */
+/* An entry of another log passed its checks, or one was appended to the own log: kept if it is an authority event.
+ * ERR_BUSY past REGION_CHANGES_PENDING_MAX, ERR_NO_MEMORY. A malformed one raises an alarm and is ignored, in every
+ * region alike. */
 int homes_received(struct region *region, uint32_t log, const struct chain_entry *entry) MUST_USE;
 /* Entries of a log from index on were not taken after all. */
 void homes_undo(struct region *region, uint32_t log, uint64_t index);

@@ -219,8 +219,8 @@ int sequencer_repeat(struct region_command *command, const struct region_new_eve
     return 0;
 }
 
-/* Decides one event of a write. *state follows the stream; *ret_ticket rises to what must be durable before the answer.
- */
+/* Decides one event of a write. *state follows the stream; the command's ticket rises to what must be durable before
+ * the answer. */
 static int decide_event(struct region *region, struct region_command *command, const struct region_stream_write *write,
                         const struct region_new_event *event, uint64_t epoch, struct stream_state *state,
                         struct region_result *result)

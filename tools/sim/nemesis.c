@@ -210,6 +210,8 @@ static void choose_core(struct world *world)
     size_t size = world->node_count < 2 ? 1 : world_between(world, least, world->node_count);
     if (world->plan.outside < SIM_NODES_MAX)
         size = world->node_count; /* what only a region without payloads has cannot be completed by it */
+    else if (world->plan.theme == THEME_GUARDS)
+        size = world->node_count - 1; /* with two away no failover passes its checks */
     size_t chosen_count = 0;
     while (chosen_count < size) {
         size_t i = world_draw(world, world->node_count);

@@ -237,13 +237,17 @@ void plan_draw(struct world *world)
     choose_overrides(world);
     draw_copies(world);
     draw_fence(world);
+    world->plan.mistake_ppm = 100000;
     choose_automatic(world);
     if (world->seed % 4 == 1 && world->node_count > 1)
         world->plan.rotate_every_us = world_between(world, 200, 3000) * SIM_MS;
+    themes_choose(world);
 }
 
 void plan_print(const struct world *world)
 {
+    static const char *const themes[THEME_COUNT] = {"", "; about guards", "; about leases", "; about drift",
+                                                    "; about copies"};
     const struct plan *plan = &world->plan;
     printf("%zu regions, %zu clients, %llu s of faults, one every %llu ms; faults:", plan->node_count,
            plan->client_count, (unsigned long long)(plan->fault_phase_us / SIM_S),
@@ -277,5 +281,5 @@ void plan_print(const struct world *world)
         printf("; keys change every %llu ms", (unsigned long long)(plan->rotate_every_us / SIM_MS));
     if (plan->automatic)
         printf("; failed over by guards");
-    printf("%s\n", plan->projections ? "; projections" : "");
+    printf("%s%s\n", plan->projections ? "; projections" : "", themes[plan->theme]);
 }

@@ -261,7 +261,7 @@ void durability_wait(struct region *region, struct region_command *command);
 void durability_count(struct region *region, const struct region_command *command);
 /* Before an accepted command is answered: whether what it appended, or repeats, counts. ERR_WRONG_HOME: it is late by
  * what is known here; ERR_UNAVAILABLE: it may be, for want of a lease. */
-int durability_confirm(const struct region *region, struct region_command *command) MUST_USE;
+int durability_confirm(struct region *region, struct region_command *command) MUST_USE;
 void durability_release(struct region *region, struct region_update *update);
 void durability_give_up(struct region *region, uint64_t number, struct region_update *update);
 /* The size of the own log that is durable here and on `copies` peers, those in `lacking` (a bit each) left out. */

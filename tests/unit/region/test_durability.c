@@ -323,3 +323,56 @@ Test(durability, a_repetition_of_what_is_late_is_no_answer_while_the_index_does_
     site_free(eu);
     site_free(us);
 }
+
+/* us, the home of "west", accepted it; ap had nothing of that when it seized "west", and eu hears of both. */
+Test(durability, nor_is_one_of_what_is_late_in_another_region_s_log)
+{
+    struct site *us = site_new("us", "eu ap");
+    struct site *ap = site_new("ap", "eu us");
+    struct site *eu = site_accepting("us ap");
+    struct bytes west = BYTES_LITERAL("west");
+    struct region_control seize = {.type = REGION_FAILOVER,
+                                   .region = "us",
+                                   .context = BYTES_LITERAL("bank"),
+                                   .partition_count = 1,
+                                   .partitions = &west,
+                                   .actor = BYTES_LITERAL("op"),
+                                   .reason = BYTES_LITERAL("drill"),
+                                   .forced = true};
+    struct order seizure = {.command = {.control = &seize}};
+    struct order orders[3];
+    for (size_t i = 0; i < 3; i++) {
+        order_one(&orders[i], "w", 1, "1");
+        orders[i].writes[0].partition = west;
+    }
+    site_tick(us, 0);
+    site_hello(us, "eu", NULL, 0);
+    site_hello(us, "ap", NULL, 0);
+    site_submit(us, &orders[0]);
+    site_written_all(us, 0);
+    expect_answered(&orders[0], 0);
+    site_meet(eu, us);
+    site_send_blocks(eu, us, "us");
+    site_written_all(eu, site_log_number(eu, "us"));
+    site_indexed(eu, site_log_number(eu, "us"));
+    site_tick(ap, 0);
+    site_hello(ap, "eu", NULL, 0);
+    site_hello(ap, "us", NULL, 0);
+    site_peer_down(ap, "us");
+    site_decide(ap, &seizure);
+    site_written_all(ap, 0);
+    expect_answered(&seizure, 0);
+
+    site_submit(eu, &orders[1]);
+    expect_answered(&orders[1], 0);
+    site_meet(eu, ap);
+    site_send_blocks(eu, ap, "ap");
+    site_written_all(eu, site_log_number(eu, "ap"));
+    site_submit(eu, &orders[2]);
+    expect_answered(&orders[2], ERR_WRONG_HOME);
+    cr_assert_not_null(strstr(orders[2].command.refusal.err.message, "log demo/us/1"), "%s",
+                       orders[2].command.refusal.err.message);
+    site_free(us);
+    site_free(ap);
+    site_free(eu);
+}

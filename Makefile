@@ -90,7 +90,7 @@ make bench      what is promised, measured here: RUNS=3, SCALE=1 (million events
 make bench-peers  the same appends on RocksDB, Redis, PostgreSQL and NATS JetStream, as far as they are installed
 make deps       installs the Debian packages that are missing
 make clean      removes build/
-MODE=release|asan|tsan|clang picks the flavour; V=1 shows the commands.
+MODE=release|asan|tsan|clang|debug|planted|fuzz picks the flavour; V=1 shows the commands.
 endef
 help:
 	$(info $(HELP))

@@ -46,6 +46,11 @@ static bool about_guards(const struct world *world)
     return world->plan.theme == THEME_GUARDS;
 }
 
+static bool has_recovery_point(const struct world *world)
+{
+    return world->contexts[0].promises.recovery_point.events > 0;
+}
+
 static bool system_moves(const struct world *world)
 {
     return world->plan.system_moves;
@@ -113,6 +118,7 @@ bool needs_are_met(const struct world *world)
         [PLANTED_withdraw_seized] = about_guards,
         [PLANTED_decide_late] = about_guards,
         [PLANTED_seize_from_renewing] = about_guards,
+        [PLANTED_past_recovery_point] = has_recovery_point,
     };
     return needs[planted_selected] == NULL || needs[planted_selected](world);
 }

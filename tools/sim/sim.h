@@ -289,6 +289,7 @@ struct counts {
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
     uint64_t definitions;
     uint64_t overrides;
+    uint64_t bounded;             /* entries of homes that may be only so far ahead of their copies */
     uint64_t unforced;            /* seizures whose basis was compared with what was answered */
     uint64_t reigns;              /* homes of fenced partitions that accepted */
     uint64_t takeovers;           /* seizures of guards */
@@ -529,6 +530,10 @@ void overriders_take(struct node *node, size_t log, const struct entry *entry);
 bool overriders_done(struct world *world, char *why, size_t why_size);
 void overriders_check_end(struct world *world, const struct atlas *atlas);
 
+/* recovery.c: recovery points. */
+/* Its owner's log has one more entry. */
+void recovery_take(struct node *node, size_t log, uint64_t index);
+
 /* seizures.c: what a failover may rest on. */
 /* Its owner's log has one more change of homes. */
 void seizures_take(struct node *node, const struct truth_change *change, bool forced, struct bytes reason);
@@ -668,6 +673,8 @@ void nemesis_widen(struct world *world);
 /* losses.c: disks that are lost with what nobody else has, now or soon, and old backups; false: not now. */
 void losses_strike(struct world *world);
 bool losses_strike_backup(struct world *world);
+/* Whether a copy that was there once may be gone: a disk or logs were lost, or a new log was begun, so far. */
+bool losses_were(const struct world *world);
 /* Whether a disk may be lost without anything that only it has. */
 bool losses_none(struct world *world, const struct node *node);
 

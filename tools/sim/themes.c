@@ -38,7 +38,7 @@ static void hold_still(struct world *world)
     world->contexts[0].rules.failover = FAILOVER_MANUAL;
     world->contexts[0].rules.isolation = ISOLATION_ACCEPT;
     world->contexts[0].rules.lease_ms = 0;
-    world->contexts[0].promises.durability = (struct durability){.peers = 0};
+    world->contexts[0].promises = (struct promises){.durability = {.peers = 0}};
 }
 
 static void about_guards(struct world *world)

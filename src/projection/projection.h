@@ -75,7 +75,7 @@ struct projection_bounds {
     uint64_t steps_max; /* of SQLite's machine, for the schema or a statement on an event; 0: the default, … */
 };
 enum {
-    PROJECTION_STEPS_MAX = 1000 * 1000 * 1000,    /* … which is some tens of seconds of work */
+    PROJECTION_STEPS_MAX = 1000 * 1000 * 1000,    /* … which is some ten seconds of work, or more */
     PROJECTION_VALUE_MAX_BYTES = 64 * 1024 * 1024 /* a text or blob in SQLite, and a row */
 };
 

@@ -3,6 +3,7 @@ import base64
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import threading
 
@@ -545,6 +546,39 @@ def test_a_tlog_that_was_rolled_back_is_found_when_it_is_resumed(lab):
     assert verify(lab, c, c.clone().write_tlog(lab.folder / 'whole'), '--state', state, command='tlog').returncode == VERIFIED
     code, report = resumed(lab, c, c.clone().write_tlog(lab.folder / 'shorter', 300), state)
     assert code == VIOLATION and 'rolled back' in report['message'] and report['resumed_at'] == 0, report
+
+
+def test_tiles_that_do_not_show_what_was_seen_before_are_no_success(lab):
+    """300 entries are remembered. A server rewrote its log from entry 260 on, signs that, and does not show the tile in which it would be seen."""
+    sound = big()
+    state = lab.folder / 'state'
+    assert verify(lab, sound, sound.clone().write_tlog(lab.folder / 'first', 300), '--state', state, command='tlog').returncode == VERIFIED
+    before = state.read_text()
+    sound_tile = b''.join(sound.leaves()[256:512])
+
+    def rewritten(c):
+        c.items[260]['payload'] = b'{"another":1}'
+        c.chain(260)
+    hidden, old = after(lambda f: (f / 'tile/0/001').unlink()), after(overwrite('tile/0/001', 0, sound_tile))
+    for number, (name, plant, code, result, words) in enumerate([
+            ('grown', lambda c: None, VERIFIED, 'ok', 'the 300 entries seen before are the first ones'),
+            ('rewritten', rewritten, VIOLATION, 'violation', 'rewritten'),
+            ('rewritten, the tile is gone', two_faults(rewritten, hidden), UNREADABLE, 'incomplete', 'size 300, which was verified before, cannot be made'),
+            ('rewritten, the tile is the old one', two_faults(rewritten, old), VIOLATION, 'violation', 'size 300, which was verified before, cannot be made'),
+            ('no tile of the end either', two_faults(rewritten, after(lambda f: shutil.rmtree(f / 'tile/0'))), UNREADABLE, 'incomplete', 'size 300')]):
+        c = sound.clone()
+        plant(c)
+        url = serve(lab, c.write_tlog(lab.folder / str(number)))
+        done = verify(lab, sound, url, url, '--state', state, '--json', command='compare')
+        report = json.loads(done.stdout)
+        check = report['copies'][0]['checks']['history']
+        assert done.returncode == code and (check['result'], state.read_text()) == (result, before), (name, done.returncode, check)
+        assert words in check['text'], (name, check)
+    shorter = sound.clone().write_tlog(lab.folder / 'shorter', 200)
+    shutil.rmtree(shorter / 'tile')
+    (shorter / 'tile').mkdir()
+    done = verify(lab, sound, shorter, shorter, '--state', state, command='compare')
+    assert done.returncode == VIOLATION and 'rolled back' in done.stdout, done.stdout
 
 
 def test_a_large_tlog_is_resumed_over_http_and_its_upper_tiles_are_compared(lab):

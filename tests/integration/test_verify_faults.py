@@ -850,6 +850,24 @@ def test_a_segment_is_verified_by_itself(lab):
     assert done.returncode == VIOLATION and json.loads(done.stdout)['first_bad']['index'] == 9, done.stdout
 
 
+def test_a_segment_of_entries_that_no_log_can_have_is_refused(lab):
+    """Entries that chain, with whole checksums, and lead past 2^63."""
+    c = Copy(2)
+    origin, elements, prev = c.origin.encode(), [], bytes(32)
+    for at, item in enumerate(c.items):
+        encoded = golden.encode_entry(dict(golden.said(), index=2 ** 63 - 1 + at, log_id=golden.log_id(origin), prev=prev, time=c.time(at), event_id=golden.event_id(at),
+                                           payload_commitment=golden.commitment(item['salt'], item['payload']), payload_size=len(item['payload'])))
+        elements.append(golden.encode_element(encoded, item['payload'], item['salt']))
+        prev = golden.leaf(encoded)
+    page = bytearray(golden.encode_segment_header(origin, 2 ** 63 - 1, bytes(32), 0, []))
+    page[72:76] = golden.u32(63)
+    page[12:16] = golden.u32(golden.crc32c(bytes(page[:12] + page[16:])))
+    file = lab.folder / f'{2 ** 63 - 1:020d}.seg'
+    file.write_bytes(bytes(page) + golden.encode_block(origin, 2 ** 63 - 1, elements))
+    done = run('tally-verify', 'segment', file)
+    assert done.returncode == UNREADABLE and 'not a segment' in done.stdout, (done.returncode, done.stdout, done.stderr)
+
+
 def test_projection_digests_are_compared_at_equal_positions_only(lab):
     base = {'name': 'balances', 'position': 'eu@7,us@3', 'digest': 'aa'}
     files = [lab.folder / 'a', lab.folder / 'b']

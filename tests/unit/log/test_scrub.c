@@ -204,6 +204,45 @@ Test(scrub, a_payload_that_imitates_a_block_is_not_taken_for_one)
     fixture_free(&other);
 }
 
+static void put_past_all_indexes(struct entry *entry)
+{
+    entry->index = (uint64_t)1 << 63;
+}
+
+static void add_first_frame(struct block *to, struct block *from)
+{
+    struct bytes elements = block_body(from);
+    struct bytes bytes;
+    struct frame frame;
+    cr_assert_eq(frame_next_element(&elements, &bytes, NULL), 0);
+    cr_assert_eq(frame_parse(bytes, &frame, NULL), 0);
+    cr_assert_eq(block_add(to, &frame, NULL), 0);
+    block_release(from);
+}
+
+/* The same, with entries that chain and lead past 2^63, where no tree can count them: nobody may try. */
+Test(scrub, a_payload_that_imitates_entries_which_no_log_can_have_is_damage_and_no_more)
+{
+    struct fixture other;
+    struct block *imitation = NULL;
+    fixture_init(&other);
+    other.chain.range.size = ((uint64_t)1 << 63) - 1;
+    cr_assert_eq(block_new(other.chain.range.size, f.chain.log_id, &imitation, NULL), 0);
+    add_first_frame(imitation, make_block(&other, 1, 10));
+    merkle_range_init(&other.chain.range);
+    add_first_frame(imitation, make_spoiled_block(&other, 1, 10, put_past_all_indexes));
+    block_seal(imitation);
+    static const uint8_t rubbish[64] = {1};
+    overwrite(file_of(2), offsets[2], rubbish, sizeof(rubbish));
+    overwrite(file_of(2), offsets[2] + 8192, imitation->data, imitation->padded_size_bytes);
+    scrub_all(NULL, 0);
+    cr_assert_eq(finding_count, 1);
+    expect_finding(0, 6, 9);
+    expect_reads_except(2, 3);
+    block_release(imitation);
+    fixture_free(&other);
+}
+
 Test(scrub, entries_that_were_replaced_by_others_do_not_fit_the_next_header)
 {
     struct fixture other;

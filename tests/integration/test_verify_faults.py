@@ -574,6 +574,10 @@ def test_tiles_that_do_not_show_what_was_seen_before_are_no_success(lab):
         check = report['copies'][0]['checks']['history']
         assert done.returncode == code and (check['result'], state.read_text()) == (result, before), (name, done.returncode, check)
         assert words in check['text'], (name, check)
+        (lab.folder / 'old').write_text(c.sign(100, NOW))
+        (lab.folder / 'new').write_text(c.sign(520, NOW))
+        done = verify(lab, sound, lab.folder / 'old', lab.folder / 'new', url, '--state', state, command='consistency')
+        assert done.returncode == code and words in done.stdout, (name, done.returncode, done.stdout)
     shorter = sound.clone().write_tlog(lab.folder / 'shorter', 200)
     shutil.rmtree(shorter / 'tile')
     (shorter / 'tile').mkdir()
@@ -838,6 +842,30 @@ def test_two_checkpoints_are_held_against_each_other_and_a_copy(lab):
         report = json.loads(done.stdout)
         assert done.returncode == code, (older, newer, done.stdout)
         assert report['evidence'] == ([notes[older], notes[newer]] if (older, newer) == ('10', 'other10') else []), (older, newer)
+
+
+def test_what_is_missing_in_a_copy_counts_when_two_checkpoints_are_held_against_it(lab):
+    sound = Copy().publish()
+    (lab.folder / 'old').write_text(sound.sign(4, NOW))
+    (lab.folder / 'new').write_text(sound.sign(10, NOW))
+
+    def without_notes(c):
+        c.notes.clear()
+    for number, (name, plant, more, code, words) in enumerate([
+            ('sound', lambda c: None, ['--require-payloads'], VERIFIED, 'CONSISTENT'),
+            ('payloads that are missing', withhold, ['--require-payloads'], POLICY, '3 payloads are missing'),
+            ('payloads that nobody asked for', withhold, [], VERIFIED, 'CONSISTENT'),
+            ('its own note covers more than is here', two_faults(lambda c: c.notes.update(checkpoint=c.sign(12, NOW)), cut_to(10)), [], UNREADABLE, 'missing'),
+            ('no notes of its own', without_notes, [], VERIFIED, 'CONSISTENT'),
+            ('a note that is not signed', note('checkpoint', bad_signature), [], VIOLATION, 'does not verify'),
+            ('a note that is not cosigned', lambda c: c.notes.pop('checkpoint.published'), [], VERIFIED, 'CONSISTENT')]):
+        c = sound.clone()
+        plant(c)
+        folder = c.write(lab.folder / str(number))
+        done = verify(lab, sound, lab.folder / 'old', lab.folder / 'new', folder, *more, command='consistency')
+        assert done.returncode == code and words in done.stdout and ('CONSISTENT' in done.stdout) == (code == VERIFIED), (name, done.returncode, done.stdout)
+        report = json.loads(verify(lab, sound, lab.folder / 'old', lab.folder / 'new', folder, '--json', *more, command='consistency').stdout)
+        assert report['exit_code'] == code and (code == VERIFIED or words in report['message']), (name, report['message'])
 
 
 def test_a_segment_is_verified_by_itself(lab):

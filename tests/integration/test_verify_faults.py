@@ -372,6 +372,37 @@ def test_resuming_reads_only_what_is_new_and_still_compares_the_root(lab):
     assert done.returncode == VIOLATION and 'rewritten' in done.stdout, done.stdout
 
 
+def test_resuming_where_a_segment_begins_checks_the_link_to_what_was_read_before(lab):
+    """7 entries are remembered. Entry 7, the first of a segment, names another before it, and the segment's header says the same."""
+    state = lab.folder / 'state'
+    first = Copy(7, ((3, 4),)).publish(7, 7)
+    assert verify(lab, first, first.write(lab.folder / 'first'), '--state', state).returncode == VERIFIED
+    before = state.read_text()
+    prev = bytearray(golden.leaf(first.items[6]['encoded']))
+    sound, forged = Copy(), Copy()
+    data = bytearray(forged.items[7]['encoded'])
+    at = data.index(prev)
+    data[at] ^= 1
+    forged.items[7]['encoded'] = bytes(data)
+    forged.chain(8)
+
+    def header_says_the_same(folder):
+        file = folder / SEGMENTS[1]
+        page = bytearray(file.read_bytes())
+        page[32:64] = data[at:at + 32]
+        page[12:16] = golden.u32(golden.crc32c(bytes(page[:12] + page[16:4096])))
+        file.write_bytes(page)
+    forged.after.append(header_says_the_same)
+    empty = Copy(7, ((3, 4), ()))
+    for name, c, size, code in (('grown', sound, 12, VERIFIED), ('forged', forged, 12, VIOLATION), ('a segment that is new', empty, 7, VERIFIED)):
+        c.publish(size, 7)
+        state.write_text(before)
+        done = verify(lab, c, c.write(lab.folder / name), '--state', state, '--resume', '--json')
+        report = json.loads(done.stdout)
+        assert done.returncode == code and report['resumed_at'] == 7, (name, done.stdout)
+        assert code == VERIFIED or report['first_bad']['index'] == 7, (name, report)
+
+
 def test_what_is_remembered_outlives_a_rotation(lab):
     state = lab.folder / 'state'
     before, overlap, after = Copy().publish(), Copy(), Copy()

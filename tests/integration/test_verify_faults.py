@@ -571,6 +571,31 @@ def test_a_tlog_is_resumed_at_any_size_and_what_is_new_is_checked(lab):
             state.write_text(before)
 
 
+def test_a_resumed_tlog_is_held_to_our_rules_whatever_is_shown_of_its_first_entry(lab):
+    """300 entries are remembered; entry 400 breaks the chain. What was read before is not read again, but it tells whose rules hold."""
+    sound = big()
+    state = lab.folder / 'state'
+    assert verify(lab, sound, sound.clone().write_tlog(lab.folder / 'first', 300), '--state', state, command='tlog').returncode == VERIFIED
+    before = state.read_text()
+
+    def broken(c):
+        prev, data = golden.leaf(c.items[399]['encoded']), bytearray(c.items[400]['encoded'])
+        data[data.index(prev)] ^= 1
+        c.items[400]['encoded'] = bytes(data)
+        c.chain(401)
+    bundle = 'tile/entries/000'
+    for name, plant, code, index in (
+            ('it is shown', lambda f: None, VIOLATION, 400),
+            ('it is gone', lambda f: (f / bundle).unlink(), UNREADABLE, 0),
+            ('it is another', lambda f: (f / bundle).write_bytes(b'\0\1x' * 256), VIOLATION, 256),
+            ('it is cut short', lambda f: os.truncate(f / bundle, 1), VIOLATION, 256)):
+        c = sound.clone()
+        broken(c)
+        c.after.append(plant)
+        found, report = resumed(lab, c, c.write_tlog(lab.folder / name), state)
+        assert found == code and report['first_bad']['index'] == index and state.read_text() == before, (name, found, report)
+
+
 def test_a_tlog_that_was_rolled_back_is_found_when_it_is_resumed(lab):
     c = big()
     state = lab.folder / 'state'

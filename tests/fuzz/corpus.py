@@ -45,6 +45,12 @@ def log():
     seed('segment', 'zeros', b'\0' + first + padded[0] + bytes(8192))
     seed('segment', 'torn', b'\1' + first + padded[0] + padded[1][:100] + bytes(3996))
     seed('segment', 'past-all-indexes', b'\0' + first + bytes(4096) + past_all_indexes())
+    seed('segment', 'wrong-index', b'\1' + first + padded[0] + padded[2])
+    back = len(padded[1]) // 4096
+    front = padded[2][:8] + (int.from_bytes(padded[2][8:12], 'little') | back << 17).to_bytes(4, 'little')
+    size = 32 + int.from_bytes(padded[2][4:8], 'little')
+    together = front + golden.u32(golden.crc32c(front + padded[2][16:size])) + padded[2][16:]
+    seed('segment', 'torn-together', b'\1' + first + padded[0] + padded[1][:100] + bytes(len(padded[1]) - 100) + together)
     seed('segment', 'hole', b'\1' + first + padded[0] + bytes(4096) + padded[2])
     seed('response', 'events', b''.join(elements) + ledger_pb2.ReadResponse(origin='demo/eu/1', position='eu@7', caught_up=True).SerializeToString())
     seed('response', 'position', ledger_pb2.ReadResponse(position='eu@1024,us.2@998', caught_up=True).SerializeToString())

@@ -1,6 +1,7 @@
 /* Recovery of a segment file with any contents. The first byte says whether checksums are made right. What is refused
  * is left as it was; what is opened is opened again with the same entries, read through by the scanner, and can be
- * appended to. A scrub reads it first, the whole file and the way back behind damage, and reports places in order. */
+ * appended to. A scrub reads it first, the whole file and the way back behind damage, reports places in order, and
+ * finds something where the log does not open, and there only. */
 #include <unistd.h>
 
 #include "fuzz/fuzz.h"
@@ -50,7 +51,7 @@ static int open_log(struct log **ret, struct log_recovery *ret_recovery)
 
 static int in_order(void *context, const struct scrub_finding *finding, struct err *err)
 {
-    uint64_t *end_index = context;
+    uint64_t *end_index = context; /* of the finding before */
     (void)err;
     FUZZ_CHECK(finding->first_index >= *end_index && finding->end_index > finding->first_index);
     FUZZ_CHECK(finding->end_offset == 0 || finding->end_offset > finding->offset);
@@ -58,7 +59,8 @@ static int in_order(void *context, const struct scrub_finding *finding, struct e
     return 0;
 }
 
-static void scrub(void)
+/* Whether damage was found. */
+static bool scrub(void)
 {
     static const uint64_t segments[] = {0};
     uint64_t end_index = 0;
@@ -69,6 +71,7 @@ static void scrub(void)
     int code = scrub_segment(&scrub, segments, 1, 0, NULL, NULL);
     FUZZ_CHECK(code == 0 || code == ERR_UNSUPPORTED);
     sha256_free(sha);
+    return end_index > 0;
 }
 
 static void check_opened(struct log *log, uint64_t size)
@@ -103,8 +106,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (sealed)
         seal(&file);
     files_write(path, buf_bytes(&file));
-    scrub();
+    bool damaged = scrub();
     int code = open_log(&log, &recovery);
+    FUZZ_CHECK(damaged == (code == ERR_CORRUPT));
     if (code == 0) {
         check_opened(log, recovery.size);
     } else {

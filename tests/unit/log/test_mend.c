@@ -151,6 +151,21 @@ Test(mend, a_tail_that_a_checkpoint_covers_is_fetched)
     expect_repairs();
 }
 
+/* A whole block in a place that is not its own: the start refuses, so there must be something to repair. */
+Test(mend, a_wrong_block_at_the_end_is_fetched_when_a_checkpoint_says_how_many_entries_there_are)
+{
+    struct err err = {0};
+    overwrite(file_of(11), offsets[11], blocks[3]->data, blocks[3]->size_bytes);
+    mend.required_size = 33;
+    cr_assert_eq(mend_find(&mend, &err), ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.message, "the end of the log is damaged from entry 33 on"), "%s", err.message);
+    mend_free(&mend);
+    mend.required_size = 36;
+    find(1);
+    cr_expect_eq(mend.findings[0].end_index, 36);
+    expect_repairs();
+}
+
 Test(mend, headers_are_made_from_the_segment_before)
 {
     flip_byte(file_of(0), 20);

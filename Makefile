@@ -65,7 +65,7 @@ VERIFY_MODULES := base platform crypto entry domain log
 CLI_MODULES := base platform crypto entry domain log index projection client server
 SERVER_MODULES := $(MODULES)
 
-.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted planted-rare integration crash gameday gameday-short sim sim-ci lint format bench bench-peers clean FORCE
+.PHONY: all help deps deps-check demo test unit threads torture torture-programs fuzzers fuzz fuzz-runs fuzz-replay replays golden planted integration crash gameday gameday-short sim sim-ci lint format bench bench-peers clean FORCE
 BINARIES := tallyd tally tally-verify tally-sim
 all: $(BINARIES:%=$(B)/bin/%) $(if $(filter release,$(MODE)),$(BINARIES:%=build/bin/%))
 
@@ -90,7 +90,7 @@ make bench      what is promised, measured here: RUNS=3, SCALE=1 (million events
 make bench-peers  the same appends on RocksDB, Redis, PostgreSQL and NATS JetStream, as far as they are installed
 make deps       installs the Debian packages that are missing
 make clean      removes build/
-MODE=release|asan|tsan|clang picks the flavour; V=1 shows the commands.
+MODE=release|asan|tsan|clang|debug|planted|fuzz picks the flavour; V=1 shows the commands.
 endef
 help:
 	$(info $(HELP))
@@ -331,9 +331,6 @@ golden: $(wildcard tests/golden/*.py) | deps-check
 
 planted: $(wildcard tests/planted/*.sh) | deps-check
 	@set -e; for script in $(wildcard tests/planted/*.sh); do bash $$script; done
-
-planted-rare: | deps-check
-	@bash tests/planted/sim.sh rare
 
 build/python/tally/v1/%_pb2.py: proto/tally/v1/%.proto | deps-check
 	@mkdir -p build/python

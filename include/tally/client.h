@@ -260,6 +260,7 @@ struct tally_range {
     bool loose;     /* streams, forwards: then events without a version: commutative ones, and overrides that are not
                        decided */
     const struct tally_demand *demand; /* NULL: whatever is there */
+    uint64_t timeout_ms; /* of each wait for the server, beyond the demand's: then ERR_TIMEOUT; 0: no limit */
 };
 
 int tally_read_stream(struct tally_client *client, const char *context, const char *stream,

@@ -71,6 +71,7 @@
     X(claim_of_others, "automatic failover seizes by the claim of another survivor")                                   \
     X(withdraw_seized, "a claim is withdrawn when everything is seized that it was for")                               \
     X(decide_late, "a seizure is decided however long ago its claim was seen to stand")                                \
+    X(past_recovery_point, "a home goes on accepting past its recovery point")                                         \
     X(seize_from_renewing, "automatic failover seizes from a home that renews its lease, whatever the service says")
 
 #ifdef TALLY_PLANTED

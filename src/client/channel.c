@@ -12,8 +12,7 @@
  * gives the same answer.
  *
  * Invariants:
- *  1. Each batch started is collected before the call is freed; channel_call_close cancels first, so that all of them
- * end.
+ *  1. Each batch started is collected before the call is freed; channel_call_close cancels first, so that all end.
  *  2. `ended`, the status and the trailing metadata belong to the reading side: only channel_call_read, and close after
  * it, touch them.
  *  3. Writes never look at the status: a failed one says that the call is over, and the reader learns why.
@@ -84,6 +83,7 @@ struct channel_call {
     grpc_call *grpc;
     struct call_mark marks[CALL_TAGS];
     bool ended; /* CALL_STATUS was collected */
+    uint64_t silence_ms;
     atomic_bool cancelled;
     grpc_metadata_array headers;
     grpc_metadata_array trailers;
@@ -549,13 +549,14 @@ static void start_stream(struct channel_call *call)
     call_start(call, open, sizeof(open) / sizeof(open[0]), CALL_OPEN);
 }
 
-int channel_call_open(struct channel *channel, const char *method, uint64_t timeout_ms, struct channel_call **ret,
+int channel_call_open(struct channel *channel, const char *method, uint64_t silence_ms, struct channel_call **ret,
                       struct err *err)
 {
     struct channel_call *call = NULL;
-    int rc = call_new(channel, NULL, method, timeout_ms, &call, err);
+    int rc = call_new(channel, NULL, method, 0, &call, err);
     if (rc != 0)
         return rc;
+    call->silence_ms = silence_ms;
     start_stream(call);
     *ret = call;
     return 0;
@@ -590,6 +591,16 @@ int channel_call_writes_done(struct channel_call *call, struct err *err)
     return call_collect(call, CALL_WRITE) ? 0 : write_failure(call, err);
 }
 
+/* A server that says nothing for too long has its call ended, which completes the batch. */
+static void collect_read(struct channel_call *call)
+{
+    gpr_timespec deadline = deadline_after(call->silence_ms);
+    if (grpc_completion_queue_pluck(call->queue, &call->marks[CALL_READ], deadline, NULL).type == GRPC_OP_COMPLETE)
+        return;
+    (void)grpc_call_cancel_with_status(call->grpc, GRPC_STATUS_DEADLINE_EXCEEDED, "silence", NULL);
+    (void)call_collect(call, CALL_READ);
+}
+
 int channel_call_read(struct channel_call *call, struct buf *out, struct buf *detail, struct err *err)
 {
     if (call->ended || atomic_load(&call->cancelled))
@@ -597,7 +608,7 @@ int channel_call_read(struct channel_call *call, struct buf *out, struct buf *de
     grpc_byte_buffer *message = NULL;
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &message};
     call_start(call, &op, 1, CALL_READ);
-    (void)call_collect(call, CALL_READ);
+    collect_read(call);
     if (message != NULL)
         return message_take(message, out, err);
 over:

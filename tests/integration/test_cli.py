@@ -7,9 +7,14 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
+import uuid
+from concurrent import futures
 
-from harness import (BIN, UNREADABLE, USAGE, VIOLATION, batch, check, event, ndjson, read, read_log, run, wait_until, write)
+import grpc
+
+from harness import (BIN, UNREADABLE, USAGE, VIOLATION, batch, check, event, free_port, ndjson, read, read_log, run, wait_until, write)
 
 
 def numbers(done):
@@ -180,6 +185,71 @@ def test_projection_that_does_not_compile_is_refused_with_its_line(lab):
     assert done.returncode == 1 and 'nothing' in done.stderr and re.search(r'line \d', done.stderr), done.stderr
     status = run('tally', 'projection', 'status', 'bad', '--server', eu.address)
     assert status.returncode == 1
+
+
+# --- Options ---------------------------------------------------------------------------------------------------------
+
+def test_an_option_that_would_be_passed_over_is_refused(lab):
+    """Nobody listens there: what is not refused as wrong usage exits with 3."""
+    file = lab.folder / 'batch.json'
+    file.write_text('[' + ndjson(1).strip() + ']')
+    item = 'bank/eu/1@1'
+    all_open = ('--all', '--expect-count', '3')
+    vain = {
+        ('append', '--batch', file): ['--expect 3', f'--id {uuid.uuid4()}', '--content-type text/plain', '--metadata m', '--stream s', '--payload x'],
+        ('proof', uuid.uuid4(), '--out', lab.folder / 'receipt'): ['--key k'],
+        ('context', 'list'): ['--topology multi-home', '--dry-run', '--reason r'],
+        ('context', 'show', 'bank'): ['--peers 1', '--lease-ms 0', '--type T=accept', '--expected-version 1', '--actor a'],
+        ('ticket', 'list'): ['--wait 5'],
+        ('ticket', 'show', 'us@5'): ['--open'],
+        ('reconcile', 'list'): ['--html f', '--from 2026-11-24T10:00:00Z', '--to 2026-11-24T10:00:00Z', '--epoch 2', '--all', '--expect-count 3', '--stream s',
+                                '--payload {}', '--id x', '--actor a', '--reason r'],
+        ('reconcile', 'show', item): ['--context bank', '--state open', '--type T', '--actor a', '--html f'],
+        ('reconcile', 'report', '--context', 'bank'): ['--type T', '--state open', '--kind late', '--partition p', '--all', '--expect-count 3', '--stream s',
+                                                       '--actor a', '--reason r'],
+        ('reconcile', 'accept', item): ['--expect-count 1', '--context bank', '--partition p', '--kind late', '--state open', '--type T', '--stream s', '--epoch 2',
+                                        '--html f'],
+        ('reconcile', 'compensate', item): ['--type T', '--stream s', '--payload {}', '--expect-count 1'],
+        ('reconcile', 'reject', *all_open): ['--state late', '--stream s', '--payload {}', '--id x', '--epoch 2', '--from 2026-11-24T10:00:00Z', '--html f'],
+    }
+    used = [('append', '--batch', file), ('context', 'show', 'bank'), ('ticket', 'list', '--open'), ('ticket', 'show', 'us@5', '--wait', '5'),
+            ('reconcile', 'list', '--context', 'bank', '--partition', 'p', '--kind', 'late', '--state', 'open', '--type', 'T'), ('reconcile', 'show', item),
+            ('reconcile', 'report', '--context', 'bank', '--epoch', '2', '--html', lab.folder / 'report.html'),
+            ('reconcile', 'accept', item, '--actor', 'a', '--reason', 'r'), ('reconcile', 'compensate', item, '--stream', 's', '--type', 'T', '--payload', '{}'),
+            ('reconcile', 'reject', *all_open, '--context', 'bank', '--partition', 'p', '--kind', 'late', '--type', 'T', '--actor', 'a', '--reason', 'r')]
+    nobody = ('--server', f'127.0.0.1:{free_port()}')
+    for command, options in vain.items():
+        for option in options:
+            done = run('tally', *command, *option.split(), *nobody)
+            assert done.returncode == USAGE and f'Try: tally {command[0]} --help' in done.stderr, (command, option, done.returncode, done.stderr)
+    for command in used:
+        done = run('tally', *command, *nobody)
+        assert done.returncode == UNREADABLE, (command, done.returncode, done.stderr)
+
+
+class Mute(grpc.GenericRpcHandler):
+    """Takes every call and says nothing until it is told to stop."""
+
+    def __init__(self):
+        self.stopped = threading.Event()
+
+    def service(self, call):
+        def say_nothing(requests, context):
+            self.stopped.wait()
+            return iter(())
+        return grpc.stream_stream_rpc_method_handler(say_nothing)
+
+
+def test_a_read_gives_up_on_a_region_that_says_nothing(lab):
+    mute = Mute()
+    server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[mute])
+    address = f'127.0.0.1:{server.add_insecure_port("127.0.0.1:0")}'
+    server.start()
+    lab.at_end(lambda: server.stop(None).wait())
+    lab.at_end(mute.stopped.set)  # endings run from the last one
+    for arguments in (['--stream', 'bank/s'], ['--log', 'bank/eu/1'], ['--stream', 'bank/s', '--at-least', 'eu@5']):
+        done = run('tally', 'read', *arguments, '--timeout-ms', '300', '--server', address)
+        assert done.returncode == UNREADABLE and 'did not answer in time' in done.stderr, (arguments, done.returncode, done.stderr)
 
 
 # --- tally export tlog -----------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """tally init and what tallyd refuses to start with."""
+import json
 import os
+import re
 import shutil
 import socket
 
-from harness import batch, free_port, run, write
+from harness import ROOT, batch, check, free_port, run, write
 
 
 def test_init_makes_a_directory_that_starts_and_explains_itself(lab):
@@ -16,6 +18,41 @@ def test_init_makes_a_directory_that_starts_and_explains_itself(lab):
     for key in ('log.key', 'cosign.key'):
         assert (eu.folder / 'keys' / key).stat().st_mode & 0o077 == 0, f'{key} can be read by others'
     eu.start().stop()
+
+
+def uncommented(text, keep=()):
+    """Settings that tally init wrote as comments, as settings; those below a top-level one of `keep` stay comments."""
+    lines, inside = [], ''
+    for line in text.splitlines():
+        setting = re.fullmatch(r'( *)# ( *(?:- )?(?:[a-z_]+:|- ).*|[a-z_]+:.*| +- .*)', line)
+        if setting and not line.startswith('#  '):
+            inside = setting[2].split(':')[0] if not setting[1] else ''
+        lines.append(setting[1] + setting[2] if setting and inside not in keep else line)
+    return '\n'.join(lines) + '\n'
+
+
+def test_init_writes_every_setting(lab):
+    sources = [file.read_text() for file in sorted((ROOT / 'src' / 'server').glob('config*.c'))]
+    keys = {key for text in sources for key in re.findall(r'(?:TEXT|NUMBER|CYAML_FIELD_\w+)\(\s*"([a-z_]+)"', text)}
+    assert {'cluster', 'lease_ms', 'override', 'prefix', 'events', 'ca_file', 'url'} <= keys, keys
+    text = lab.cluster('eu', 'us')[0].config.read_text()
+    assert not [key for key in sorted(keys) if not re.search(rf'(^|[-{{,# ]) *{key}:', text, re.M)]
+
+
+def test_what_init_shows_as_a_comment_can_be_uncommented(lab):
+    eu, us = regions = lab.cluster('eu', 'us')
+    for region in regions:
+        region.config.write_text(uncommented(region.config.read_text(), keep=('tls', )))
+        region.start(accepting=False)
+    for region in regions:
+        region.wait_accepting()
+    policy = json.loads(check('tally', 'context', 'show', 'bank', '--server', eu.address, '--json'))['policy']
+    assert policy == {'name': 'bank', 'default_home': 'eu', 'homes': 'us=us', 'topology': 'multi-home', 'isolation': 'fence', 'lease_ms': '10000',
+                      'failover': 'assisted', 'payload_regions': 'eu us', 'event_types': 'CardFrozen=accept,override', 'durability.peers': '1',
+                      'durability.when_away': 'refuse', 'recovery_point.events': '1000', 'recovery_point.seconds': '10', 'recovery_point.then': 'warn'}
+    eu.stop()
+    eu.config.write_text(uncommented(eu.config.read_text()))
+    eu.refuses_to_start('tls/ca.pem')
 
 
 def test_init_refuses_a_directory_that_is_in_use(lab):

@@ -117,11 +117,14 @@ static void run_seize(struct world *world, struct task *task)
 }
 
 /* The clock of the one that is cut off runs as slow as a clock may, those of all others, who granted it its lease, as
- * fast: what it counts on longest is over for them soonest. */
+ * fast: what it counts on longest is over for them soonest. Wall clocks are set by the time of day now and then, or the
+ * check of clocks would refuse every seizure. */
 static void drift_apart(struct world *world, const struct node *holder)
 {
-    for (size_t i = 0; i < world->node_count; i++)
+    for (size_t i = 0; i < world->node_count; i++) {
         node_set_drift(&world->nodes[i], i == holder->number ? -LEASE_DRIFT_PPM : LEASE_DRIFT_PPM);
+        node_set_wall(&world->nodes[i]);
+    }
 }
 
 static void run_cut_off(struct world *world, struct task *task)

@@ -163,6 +163,13 @@ static void lose_tails(struct world *world, const bool *victims, bool told)
     }
 }
 
+bool losses_were(const struct world *world)
+{
+    const uint64_t *faults = world->counts.faults;
+    return world->counts.lives > 0 || faults[FAULT_LOST_DISK] > 0 || faults[FAULT_LOST_LOGS] > 0 ||
+           faults[FAULT_OLD_BACKUP] > 0;
+}
+
 bool losses_none(struct world *world, const struct node *node)
 {
     bool victims[SIM_NODES_MAX] = {false};

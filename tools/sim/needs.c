@@ -26,14 +26,29 @@ static bool fenced_and_moves(const struct world *world)
     return fenced(world) && moves(world);
 }
 
-static bool drifts_apart(const struct world *world)
+static bool about_drift(const struct world *world)
 {
-    return world->plan.drifts_apart;
+    return world->plan.theme == THEME_DRIFT;
 }
 
-static bool copies_and_moves(const struct world *world)
+static bool about_leases(const struct world *world)
 {
-    return world->contexts[0].promises.durability.peers > 0 && world->plan.operate_every_us > 0;
+    return world->plan.theme == THEME_LEASES;
+}
+
+static bool about_copies(const struct world *world)
+{
+    return world->plan.theme == THEME_COPIES;
+}
+
+static bool about_guards(const struct world *world)
+{
+    return world->plan.theme == THEME_GUARDS;
+}
+
+static bool has_recovery_point(const struct world *world)
+{
+    return world->contexts[0].promises.recovery_point.events > 0;
 }
 
 static bool system_moves(const struct world *world)
@@ -44,11 +59,6 @@ static bool system_moves(const struct world *world)
 static bool compares(const struct world *world)
 {
     return world->plan.projections && world->node_count > 1;
-}
-
-static bool has_guards(const struct world *world)
-{
-    return world->plan.automatic;
 }
 
 static bool restores(const struct world *world)
@@ -93,21 +103,22 @@ bool needs_are_met(const struct world *world)
         [PLANTED_decide_repeated] = settles,
         [PLANTED_accept_without_lease] = fenced_and_moves,
         [PLANTED_count_left_behind] = loses_logs,
-        [PLANTED_lease_of_the_ignorant] = fenced_and_moves,
+        [PLANTED_lease_of_the_ignorant] = about_leases,
         [PLANTED_first_come_stands] = commutes,
         [PLANTED_commutative_overtaken] = commutes,
         [PLANTED_commutative_each_time] = commutes,
         [PLANTED_override_any_type] = overrides,
         [PLANTED_obey_late_definitions] = system_moves,
-        [PLANTED_seize_alone] = copies_and_moves,
-        [PLANTED_no_drift_bound] = drifts_apart,
+        [PLANTED_seize_alone] = about_copies,
+        [PLANTED_no_drift_bound] = about_drift,
         [PLANTED_find_no_drift] = compares,
-        [PLANTED_never_degraded] = has_guards,
-        [PLANTED_stay_unarmed] = has_guards,
-        [PLANTED_claim_of_others] = has_guards,
-        [PLANTED_withdraw_seized] = has_guards,
-        [PLANTED_decide_late] = has_guards,
-        [PLANTED_seize_from_renewing] = has_guards,
+        [PLANTED_never_degraded] = about_guards,
+        [PLANTED_stay_unarmed] = about_guards,
+        [PLANTED_claim_of_others] = about_guards,
+        [PLANTED_withdraw_seized] = about_guards,
+        [PLANTED_decide_late] = about_guards,
+        [PLANTED_seize_from_renewing] = about_guards,
+        [PLANTED_past_recovery_point] = has_recovery_point,
     };
     return needs[planted_selected] == NULL || needs[planted_selected](world);
 }

@@ -206,10 +206,13 @@ void nemesis_start(struct world *world)
 static void choose_core(struct world *world)
 {
     const struct durability *durability = &world->contexts[0].promises.durability;
-    size_t least = durability->peers > 1 && durability->when_away == AWAY_REFUSE ? durability->peers + 1 : 2;
+    bool held_up = durability->when_away == AWAY_REFUSE || world->contexts[0].promises.recovery_point.events > 0;
+    size_t least = durability->peers > 1 && held_up ? durability->peers + 1 : 2;
     size_t size = world->node_count < 2 ? 1 : world_between(world, least, world->node_count);
     if (world->plan.outside < SIM_NODES_MAX)
         size = world->node_count; /* what only a region without payloads has cannot be completed by it */
+    else if (world->plan.theme == THEME_GUARDS)
+        size = world->node_count - 1; /* with two away no failover passes its checks */
     size_t chosen_count = 0;
     while (chosen_count < size) {
         size_t i = world_draw(world, world->node_count);

@@ -34,6 +34,11 @@ void node_set_drift(struct node *node, int64_t ppm)
     node->drift_ppm = ppm;
 }
 
+void node_set_wall(struct node *node)
+{
+    node->wall_offset_us = (int64_t)node->world->now_us - (int64_t)mono_now(node);
+}
+
 static uint64_t world_time_of(const struct node *node, uint64_t mono_us)
 {
     uint64_t now = mono_now(node);
@@ -108,6 +113,7 @@ void node_init(struct world *world, size_t number)
     snprintf(cosigner, sizeof(cosigner), "%s-cosigner", region);
     node->disk = sim_disk_new(prng_next(&world->prng));
     node->mono_base_us = world_between(world, 1, 1000000) * SIM_S;
+    node_set_wall(node);
     keys_add(world, node->origin, NOTE_KEY_ED25519, &node->log_keys);
     keys_add(world, cosigner, NOTE_KEY_COSIGNATURE, &node->cosign_keys);
     for (size_t i = 0; i < SIM_NODES_MAX; i++) {

@@ -167,7 +167,8 @@ static bool mistake(struct world *world)
 
 static bool operate(struct world *world)
 {
-    if (world->contexts[0].promises.durability.peers > 0 && world->node_count > 2 && world_chance(world, 100000))
+    const struct durability *durability = &world->contexts[0].promises.durability;
+    if (durability->peers > 0 && world->node_count > 2 && world_chance(world, world->plan.mistake_ppm))
         return mistake(world);
     switch (world_draw(world, 8)) {
     case 0:

@@ -127,6 +127,16 @@ static void draw_copies(struct world *world)
         durability->peers = (uint32_t)world->node_count - 2;
 }
 
+/* In some runs, by the seed, a home may be only so far ahead of its copies. */
+static void choose_recovery_point(struct world *world)
+{
+    struct recovery_point *point = &world->contexts[0].promises.recovery_point;
+    if (world->seed % 6 != 4 || world->node_count == 1)
+        return;
+    point->events = world_between(world, SIM_OP_EVENTS_MAX, 10 * SIM_OP_EVENTS_MAX);
+    point->then = world_chance(world, 500000) ? BOUND_THROTTLE : BOUND_REFUSE;
+}
+
 /* Leases too short for the links that are drawn keep homes from accepting for most of the time, which is no bug. */
 static void draw_fence(struct world *world)
 {
@@ -236,14 +246,19 @@ void plan_draw(struct world *world)
     choose_multi_home(world);
     choose_overrides(world);
     draw_copies(world);
+    choose_recovery_point(world);
     draw_fence(world);
+    world->plan.mistake_ppm = 100000;
     choose_automatic(world);
     if (world->seed % 4 == 1 && world->node_count > 1)
         world->plan.rotate_every_us = world_between(world, 200, 3000) * SIM_MS;
+    themes_choose(world);
 }
 
 void plan_print(const struct world *world)
 {
+    static const char *const themes[THEME_COUNT] = {"", "; about guards", "; about leases", "; about drift",
+                                                    "; about copies"};
     const struct plan *plan = &world->plan;
     printf("%zu regions, %zu clients, %llu s of faults, one every %llu ms; faults:", plan->node_count,
            plan->client_count, (unsigned long long)(plan->fault_phase_us / SIM_S),
@@ -256,6 +271,9 @@ void plan_print(const struct world *world)
         printf("; homes move every %llu ms", (unsigned long long)(plan->operate_every_us / SIM_MS));
     if (world->contexts[0].promises.durability.peers > 0)
         printf("; appends wait for %u copies", (unsigned)world->contexts[0].promises.durability.peers);
+    if (world->contexts[0].promises.recovery_point.events > 0)
+        printf("; %llu events may be on one disk alone",
+               (unsigned long long)world->contexts[0].promises.recovery_point.events);
     if (plan->settle_every_us > 0)
         printf("; people settle late events every %llu ms", (unsigned long long)(plan->settle_every_us / SIM_MS));
     if (plan->outside < SIM_NODES_MAX)
@@ -277,5 +295,5 @@ void plan_print(const struct world *world)
         printf("; keys change every %llu ms", (unsigned long long)(plan->rotate_every_us / SIM_MS));
     if (plan->automatic)
         printf("; failed over by guards");
-    printf("%s\n", plan->projections ? "; projections" : "");
+    printf("%s%s\n", plan->projections ? "; projections" : "", themes[plan->theme]);
 }

@@ -43,6 +43,7 @@ static void add_counts(struct counts *to, const struct counts *from)
     to->left_behind += from->left_behind;
     to->reigns += from->reigns;
     to->overrides += from->overrides;
+    to->bounded += from->bounded;
     to->unforced += from->unforced;
     to->takeovers += from->takeovers;
     to->rotations += from->rotations;
@@ -104,8 +105,10 @@ void report_totals(const struct totals *totals, uint64_t wall_us)
            (unsigned long long)counts->reigns, (unsigned long long)counts->overrides,
            (unsigned long long)counts->takeovers, (unsigned long long)counts->rotations);
     printf(
-        "%llu events acknowledged on the copies that were asked for, %llu on fewer; %llu seizures that rest on them\n",
-        (unsigned long long)counts->copied, (unsigned long long)counts->degraded, (unsigned long long)counts->unforced);
+        "%llu events acknowledged on the copies that were asked for, %llu on fewer; %llu seizures that rest on them; "
+        "%llu entries behind recovery points\n",
+        (unsigned long long)counts->copied, (unsigned long long)counts->degraded, (unsigned long long)counts->unforced,
+        (unsigned long long)counts->bounded);
     printf("%llu comparisons of projections, of which %llu were changed by hand\n",
            (unsigned long long)counts->comparisons, (unsigned long long)counts->harmed);
     printf("decided:");

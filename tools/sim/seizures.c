@@ -22,19 +22,12 @@ void seizures_take(struct node *node, const struct truth_change *change, bool fo
                    (unsigned long long)change->epoch, change->partition);
 }
 
-/* So far. */
-static bool keeps_copies(const struct world *world)
-{
-    const uint64_t *faults = world->counts.faults;
-    return world->contexts[0].promises.durability.peers > 0 && world->counts.lives == 0 &&
-           faults[FAULT_LOST_DISK] == 0 && faults[FAULT_LOST_LOGS] == 0 && faults[FAULT_OLD_BACKUP] == 0;
-}
-
 void seizures_answered(struct node *node, const struct request *request)
 {
     struct world *world = node->world;
     const struct region_control *control = &request->control;
-    if (control->type != REGION_FAILOVER || control->forced || control->changed == 0 || !keeps_copies(world))
+    if (control->type != REGION_FAILOVER || control->forced || control->changed == 0 ||
+        world->contexts[0].promises.durability.peers == 0 || losses_were(world))
         return;
     size_t log = truth_number(world, node->origin);
     for (size_t i = 0; i < world->truth->change_count; i++) {

@@ -104,7 +104,11 @@ struct task {
 
 /* --- The plan of one run, drawn from the seed --- */
 
+/* What a run is about, if it is about one thing (themes.c). */
+enum theme { THEME_NONE, THEME_GUARDS, THEME_LEASES, THEME_DRIFT, THEME_COPIES, THEME_COUNT };
+
 struct plan {
+    enum theme theme;
     size_t node_count;
     bool enabled[FAULT_COUNT];
     uint64_t fault_phase_us;
@@ -117,6 +121,7 @@ struct plan {
     size_t outside;            /* region that may not hold payloads; SIM_NODES_MAX: all may */
     uint64_t index_lag_us;     /* at most, between two steps of the index */
     uint64_t operate_every_us; /* on average; 0: homes stay where they are */
+    uint32_t mistake_ppm;      /* of what operators do, where answers wait for copies: a seizure by who is cut off */
     uint64_t define_every_us;  /* 0: contexts stay as they are */
     bool system_moves;         /* operators move "$system", too */
     uint64_t give_up_us;       /* after which nobody waits for an answer any more */
@@ -284,6 +289,7 @@ struct counts {
     uint64_t states[INDEX_LATE_COMPENSATED + 1]; /* of late events, at the end */
     uint64_t definitions;
     uint64_t overrides;
+    uint64_t bounded;             /* entries of homes that may be only so far ahead of their copies */
     uint64_t unforced;            /* seizures whose basis was compared with what was answered */
     uint64_t reigns;              /* homes of fenced partitions that accepted */
     uint64_t takeovers;           /* seizures of guards */
@@ -399,6 +405,8 @@ extern const char *const defined_names[SIM_DEFINED];
 
 /* plan.c */
 void plan_draw(struct world *world);
+/* themes.c: makes the plan of some runs one about one thing. */
+void themes_choose(struct world *world);
 /* Whether the planted bug, if there is one, can show in such a run (needs.c). */
 bool needs_are_met(const struct world *world);
 void plan_print(const struct world *world);
@@ -412,6 +420,8 @@ void node_crash(struct node *node, bool power_lost, const char *why);
 void node_restart_after(struct node *node, uint64_t delay_us);
 struct time_now node_now(const struct node *node);
 void node_set_drift(struct node *node, int64_t ppm);
+/* Its wall clock is set right. */
+void node_set_wall(struct node *node);
 struct mail *mail_new(enum region_event_type type);
 void mail_free(struct mail *mail);
 void node_post(struct node *node, struct mail *mail); /* takes the mail */
@@ -471,13 +481,13 @@ bool clients_satisfied(struct world *world, char *why, size_t why_size);
 const struct op *clients_find_said(const struct world *world, const struct entry *entry, uint64_t fingerprint);
 /* An event that compensates a late one, which an operator says; the write lives as long as the run. */
 struct region_stream_write clients_compensate(struct world *world, const struct index_late *item);
-/* Somebody decided about an event of this id. */
 /* What a client would say to a region that is not the home: one write. */
 struct region_stream_write clients_queue(struct world *world);
 /* What cannot wait for its home: one write. */
 struct region_stream_write clients_override(struct world *world);
 /* What a home had answered on all copies before an unforced seizure from it was asked for lies below its basis. */
 void clients_check_seizure(struct world *world, const struct truth_change *change, uint64_t asked_us);
+/* Somebody decided about an event of this id. */
 void clients_settled(struct world *world, const uint8_t id[ENTRY_ID_SIZE]);
 /* The number in a stream's name. */
 size_t clients_stream_number(struct bytes stream);
@@ -519,6 +529,10 @@ void overriders_take(struct node *node, size_t log, const struct entry *entry);
 /* No override waits for a decision. */
 bool overriders_done(struct world *world, char *why, size_t why_size);
 void overriders_check_end(struct world *world, const struct atlas *atlas);
+
+/* recovery.c: recovery points. */
+/* Its owner's log has one more entry. */
+void recovery_take(struct node *node, size_t log, uint64_t index);
 
 /* seizures.c: what a failover may rest on. */
 /* Its owner's log has one more change of homes. */
@@ -659,6 +673,8 @@ void nemesis_widen(struct world *world);
 /* losses.c: disks that are lost with what nobody else has, now or soon, and old backups; false: not now. */
 void losses_strike(struct world *world);
 bool losses_strike_backup(struct world *world);
+/* Whether a copy that was there once may be gone: a disk or logs were lost, or a new log was begun, so far. */
+bool losses_were(const struct world *world);
 /* Whether a disk may be lost without anything that only it has. */
 bool losses_none(struct world *world, const struct node *node);
 

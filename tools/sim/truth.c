@@ -464,6 +464,7 @@ static int take_entry(void *context, const struct chain_entry *found, struct err
         return 0;
     take_place(world, log, entry->index);
     atlas_accepted(growing->node, (size_t)(log - world->truth->logs), entry->index);
+    recovery_take(growing->node, (size_t)(log - world->truth->logs), entry->index);
     world->counts.entries++;
     return 0;
 }

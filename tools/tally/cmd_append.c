@@ -232,9 +232,13 @@ static int append(const struct append_options *options, struct buf *storage, str
 static int check_usage(const struct command *command, const struct append_options *options)
 {
     bool single = options->context != NULL || options->partition != NULL || options->stream != NULL ||
-                  options->type != NULL || options->payload != NULL || options->payload_file != NULL;
+                  options->type != NULL || options->payload != NULL || options->payload_file != NULL ||
+                  options->content_type != NULL || options->metadata != NULL || options->id != NULL ||
+                  options->expect != NULL;
     if (options->batch_file != NULL && single)
-        return usage_error(command, "--batch brings its own events: leave the other options out");
+        return usage_error(
+            command,
+            "--batch brings its own events, with all that belongs to them: leave the options of one event out");
     if (options->batch_file != NULL && options->receipt != NULL)
         return usage_error(command, "--receipt is for one event: after a batch use tally proof for each");
     if (options->forward + options->queue + options->override > 1)

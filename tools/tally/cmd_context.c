@@ -259,6 +259,10 @@ static int check_usage(const struct command *command, const struct context_optio
         return usage_error(command, "there is no action \"%s\"", action);
     if (arguments->count != (listing ? 1 : 2))
         return usage_error(command, listing ? "%s takes no name" : "%s needs one NAME", action);
+    bool changes = policy_is_given(&options->policy) || options->expected_version != POLICY_UNSET || options->dry_run ||
+                   options->actor != NULL || options->reason != NULL;
+    if (changes && (listing || strcmp(action, "show") == 0))
+        return usage_error(command, "%s changes nothing: options that do are for create and set", action);
     if (creating && options->policy.default_home == NULL)
         return usage_error(command, "create needs --default-home REGION");
     if (creating && options->expected_version != POLICY_UNSET)

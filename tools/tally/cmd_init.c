@@ -293,32 +293,72 @@ static int config_context(const struct init_options *options, const char *name, 
     return rc == 0 ? config_homes(options, name, out) : rc;
 }
 
+/* What a context may say besides, as settings of the last one: without the "# " each line is one. */
+static const char context_settings[] =
+    "    # What a context may say besides (tools/README.md, \"What a context can promise\"). These are examples:\n"
+    "    # take off the \"# \", and say it of every context that shall have it.\n"
+    "    #\n"
+    "    # Whether each partition has a home of its own (home-affinity), all of them have default_home\n"
+    "    # (active-passive, without homes), or every region accepts what is commutative (multi-home). (default\n"
+    "    # home-affinity)\n"
+    "    # topology: multi-home\n"
+    "    #\n"
+    "    # Whether a home that no peer answers goes on, so that what it accepts may come too late (accept), or\n"
+    "    # accepts only while more than half of the regions grant it a lease (fence). lease_ms, 500 to 3600000,\n"
+    "    # is how long they grant it: fence needs it, and nothing else may have it. (default accept)\n"
+    "    # isolation: fence\n"
+    "    # lease_ms: 10000\n"
+    "    #\n"
+    "    # Who acts when a home is lost: an operator (manual); an operator, who is told when and how\n"
+    "    # (assisted); or the regions themselves (automatic), for which etcd must be set below. (default\n"
+    "    # manual)\n"
+    "    # failover: assisted\n"
+    "    #\n"
+    "    # An append is answered when so many peers have stored it; while they are away it is refused, or\n"
+    "    # accepted on fewer copies (degrade). (default peers 0, refuse)\n"
+    "    # durability: { peers: 1, when_away: refuse }\n"
+    "    #\n"
+    "    # How much the home may hold alone, in events, in seconds, or both (0 is no bound), and what it does\n"
+    "    # about what is beyond: warn, throttle or refuse. (default no bound)\n"
+    "    # recovery_point: { events: 1000, seconds: 10, then: warn }\n"
+    "    #\n"
+    "    # For a type of event: what the home does about those that a lost region brings back too late (settle:\n"
+    "    # accept appends them again, drop-duplicate says that they only repeat others, compensate that a\n"
+    "    # compensating event is owed, manual waits for `tally reconcile`); whether another region than the\n"
+    "    # home may accept them in an emergency (override); whether every region accepts them, which needs\n"
+    "    # multi-home (commutative). (default manual, false, false)\n"
+    "    # event_types:\n"
+    "    #   - type: CardFrozen\n"
+    "    #     settle: accept\n"
+    "    #     override: true\n"
+    "    #     commutative: false\n"
+    "    #\n"
+    "    # Only these regions hold what events say, and can be homes; the others hold the entries alone.\n"
+    "    # (default: all regions)\n";
+
+static int config_promises(const struct init_options *options, struct buf *out)
+{
+    int rc = buf_append_string(out, context_settings);
+    if (rc == 0)
+        rc = buf_append_string(out, "    # payload_regions:\n");
+    if (rc == 0)
+        rc = yaml_text(out, "    #   - ", options->region);
+    for (size_t i = 0; rc == 0 && i < options->peers.count; i++) {
+        struct pair peer;
+        int parsed = pair_parse(options->peers.items[i], "--peer", &peer, NULL);
+        PRE(parsed == 0);
+        rc = yaml_text(out, "    #   - ", peer.name);
+    }
+    return rc;
+}
+
 static int config_contexts(const struct init_options *options, struct buf *out)
 {
     int rc = buf_append_string(
         out,
         "\n# Namespaces of streams, and which region accepts the events of which partition. The same in all regions:\n"
         "# peers that differ do not connect. default_home owns every partition that is not listed under homes.\n"
-        "# event_types says what its home does about events that a lost region brings back too late:\n"
-        "# accept (append them again), drop-duplicate (they only repeat others), compensate (a compensating event is\n"
-        "# owed), manual (wait for `tally reconcile`; the default). For example, in a context:\n"
-        "#   event_types:\n"
-        "#     - type: CardFrozen\n"
-        "#       settle: accept\n"
-        "# A context may promise more (default: none of it; tools/README.md, \"What a context can promise\"):\n"
-        "#   durability: { peers: 1, when_away: refuse }    an append is answered when so many peers have stored it;\n"
-        "#                                                  when_away: refuse or degrade\n"
-        "#   recovery_point: { events: 1000, seconds: 10, then: warn }   how much the home may hold alone;\n"
-        "#                                                  then: warn, throttle or refuse\n"
-        "#   failover: assisted                             manual (the default), assisted, or automatic, which needs\n"
-        "#                                                  etcd (below)\n"
-        "#   isolation: fence                               a home that is cut off accepts nothing after lease_ms\n"
-        "#                                                  (default: accept, at the risk of late events)\n"
-        "#   topology: multi-home                           every region accepts the types that are marked as\n"
-        "#                                                  commutative: true; or active-passive, or home-affinity,\n"
-        "#                                                  the default\n"
-        "#   payload_regions: [eu, uk]                      only these hold what events say, and can be homes; the\n"
-        "#                                                  others hold the entries alone (default: all regions)\n"
+        "# These are version 1 of themselves: `tally context` changes them while the system runs.\n"
         "contexts:\n");
     for (size_t i = 0; rc == 0 && i < options->contexts.count; i++) {
         struct pair context;
@@ -328,7 +368,7 @@ static int config_contexts(const struct init_options *options, struct buf *out)
     }
     if (rc == 0 && options->contexts.count == 0)
         rc = config_context(options, "default", options->region, out);
-    return rc;
+    return rc == 0 ? config_promises(options, out) : rc;
 }
 
 /* Borrowed from the options, or from `name`. */
@@ -406,19 +446,24 @@ static const char settings[] =
     "#   - name: reporting\n"
     "#     url: postgresql://tally@127.0.0.1/ledger?passfile=/etc/tally/pgpass\n"
     "\n"
-    "# etcd, for contexts with failover: automatic (tools/README.md). endpoints: up to eight; lease_s: seconds\n"
-    "# after which a region that etcd does not hear is given up, 2 to 600 (default 10); prefix of the keys\n"
-    "# (default /tallystick); ca_file, cert_file, key_file for https. (default none)\n"
+    "# etcd, for contexts with failover: automatic (tools/README.md). Up to eight endpoints; after lease_s seconds\n"
+    "# (2 to 600, default 10) a region that etcd does not hear is given up; prefix is that of the keys (default\n"
+    "# /tallystick); the files are for https: who signs for etcd (default: the system's CAs), and what to show it\n"
+    "# (default: nothing). (default none)\n"
     "# etcd:\n"
-    "#   endpoints: [http://127.0.0.1:2379]\n"
+    "#   endpoints: [https://127.0.0.1:2379]\n"
     "#   lease_s: 10\n"
+    "#   prefix: /tallystick\n"
+    "#   ca_file: tls/etcd-ca.pem\n"
+    "#   cert_file: tls/etcd.pem\n"
+    "#   key_file: tls/etcd.key\n"
     "\n"
     "# Witnesses that are no peers, up to eight: the log's checkpoints are submitted to them\n"
-    "# (c2sp.org/tlog-witness), and published with their cosignatures. key: the witness's public key. (default\n"
-    "# none)\n"
+    "# (c2sp.org/tlog-witness), and published with their cosignatures. The key is the witness's public one.\n"
+    "# (default none)\n"
     "# witnesses:\n"
     "#   - name: acme\n"
-    "#     key: witness.acme.example/w1+82ccc88e+BOHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx\n"
+    "#     key: witness.acme.example/w1+354689c0+BOHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx\n"
     "#     url: https://witness.acme.example\n";
 
 static int config_write(const struct init_options *options, struct err *err)

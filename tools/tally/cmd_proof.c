@@ -73,6 +73,8 @@ static int run_proof(const struct command *command, int argc, char **argv)
         return usage_error(command, "--out is required");
     if ((options.data == NULL) != (options.origin == NULL))
         return usage_error(command, "--data and --origin go together");
+    if (options.key != NULL && options.data == NULL)
+        return usage_error(command, "--key goes with --data: a receipt from a server is checked with tally-verify");
     if (options.data != NULL && options.common.server != NULL)
         return usage_error(command, "either --server, or --data and --origin");
     struct err err = {0};

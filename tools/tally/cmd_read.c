@@ -60,9 +60,10 @@ static int read_open(struct tally_client *client, const char *stream, const char
     return rc;
 }
 
-static int print_late_event(struct tally_client *client, const struct tally_late_item *item, bool json, struct err *err)
+static int print_late_event(struct tally_client *client, const struct tally_late_item *item,
+                            const struct common *common, struct err *err)
 {
-    const struct tally_range range = {.from = item->place.index, .limit = 1};
+    const struct tally_range range = {.from = item->place.index, .limit = 1, .timeout_ms = common->timeout_ms};
     struct tally_reader *reader = NULL;
     struct tally_recorded event;
     enum tally_item kind;
@@ -70,7 +71,7 @@ static int print_late_event(struct tally_client *client, const struct tally_late
     if (rc == 0)
         rc = tally_reader_next(reader, &kind, &event, err);
     if (rc == 0)
-        rc = print_event(&event, item->state, json, err);
+        rc = print_event(&event, item->state, common->json, err);
     tally_reader_close(reader);
     return rc;
 }
@@ -93,7 +94,7 @@ static int print_late_events(struct tally_client *client, const char *stream, co
             page = NULL;
         for (size_t i = 0; rc == 0 && i < page->count; i++) {
             if (page->items[i].late && strcmp(page->items[i].stream, name) == 0)
-                rc = print_late_event(client, &page->items[i], common->json, err);
+                rc = print_late_event(client, &page->items[i], common, err);
         }
         more = rc == 0 && page->next.origin != NULL;
     }
@@ -146,6 +147,7 @@ static int run_read(const struct command *command, int argc, char **argv)
     if (late && stream == NULL)
         return usage_error(command, "--late needs --stream");
     demand.timeout_ms = common.timeout_ms;
+    range.timeout_ms = common.timeout_ms;
     if (demand.at_least != NULL || demand.max_staleness_ms > 0 || demand.home_only)
         range.demand = &demand;
     range.loose = stream != NULL && !range.backwards && !late;

@@ -415,27 +415,87 @@ static bool is_decision(const char *action)
     return false;
 }
 
+/* What is done, as far as options are concerned. */
+enum deed { DO_REPORT = 1, DO_LIST = 2, DO_SHOW = 4, DO_DECIDE_ITEMS = 8, DO_DECIDE_ALL = 16 };
+
+static enum deed deed_of(const char *action, bool all)
+{
+    if (strcmp(action, "report") == 0)
+        return DO_REPORT;
+    if (strcmp(action, "list") == 0)
+        return DO_LIST;
+    if (strcmp(action, "show") == 0)
+        return DO_SHOW;
+    return all ? DO_DECIDE_ALL : DO_DECIDE_ITEMS;
+}
+
+/* An option that was given in vain: whoever narrows a decision must not get a wider one. NULL: there is none. */
+static const char *option_in_vain(const struct reconcile_options *options, enum deed deed)
+{
+    const struct {
+        const char *name;
+        bool given;
+        int used_by;
+    } all[] = {
+        {"context", options->filter.context != NULL, DO_REPORT | DO_LIST | DO_DECIDE_ALL},
+        {"partition", options->filter.partition != NULL, DO_LIST | DO_DECIDE_ALL},
+        {"state", options->filter.state != NULL, DO_LIST},
+        {"kind", options->filter.kind != NULL, DO_LIST | DO_DECIDE_ALL},
+        {"type", options->type != NULL, DO_LIST | DO_DECIDE_ALL | DO_DECIDE_ITEMS},
+        {"all", options->all, DO_DECIDE_ALL},
+        {"expect-count", options->expect_count != UINT64_MAX, DO_DECIDE_ALL},
+        {"stream", options->stream != NULL, DO_DECIDE_ITEMS},
+        {"payload", options->payload != NULL, DO_DECIDE_ITEMS},
+        {"id", options->id != NULL, DO_DECIDE_ITEMS},
+        {"epoch", options->epoch != 0, DO_REPORT},
+        {"from", options->from != NULL, DO_REPORT},
+        {"to", options->to != NULL, DO_REPORT},
+        {"html", options->html != NULL, DO_REPORT},
+        {"actor", options->actor != NULL, DO_DECIDE_ITEMS | DO_DECIDE_ALL},
+        {"reason", options->reason != NULL, DO_DECIDE_ITEMS | DO_DECIDE_ALL},
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (all[i].given && (all[i].used_by & (int)deed) == 0)
+            return all[i].name;
+    }
+    return NULL;
+}
+
+static int check_decision(const struct command *command, const struct reconcile_options *options, const char *action,
+                          size_t items)
+{
+    if (options->all ? items > 0 || options->expect_count == UINT64_MAX : items == 0)
+        return usage_error(command, "%s needs items, or --all with --expect-count N: how many you expect", action);
+    bool event = !options->all &&
+                 (options->stream != NULL || options->type != NULL || options->payload != NULL || options->id != NULL);
+    if (event && (strcmp(action, "compensate") != 0 || items != 1 || options->stream == NULL || options->type == NULL))
+        return usage_error(command, "an event that compensates needs compensate, one item, --stream and --type");
+    return EXIT_OK;
+}
+
 /* EXIT_OK, or what was said about the misuse. */
 static int check_usage(const struct command *command, const struct reconcile_options *options,
                        const struct arguments *arguments)
 {
     const char *action = arguments->items[0];
     size_t items = arguments->count - 1;
-    if (strcmp(action, "report") == 0)
-        return options->filter.context != NULL && items == 0 ? EXIT_OK
-                                                             : usage_error(command, "report needs --context alone");
-    if (strcmp(action, "list") == 0)
-        return items == 0 ? EXIT_OK : usage_error(command, "list takes filters, no items");
-    if (strcmp(action, "show") == 0)
-        return items == 1 ? EXIT_OK : usage_error(command, "show needs one ORIGIN@INDEX");
-    if (!is_decision(action))
+    enum deed deed = deed_of(action, options->all);
+    if (deed >= DO_DECIDE_ITEMS && !is_decision(action))
         return usage_error(command, "there is no action \"%s\"", action);
-    if (options->all ? items > 0 || options->expect_count == UINT64_MAX : items == 0)
-        return usage_error(command, "%s needs items, or --all with --expect-count N: how many you expect", action);
-    bool event = options->stream != NULL || options->payload != NULL || options->id != NULL;
-    if (event && (strcmp(action, "compensate") != 0 || items != 1 || options->stream == NULL || options->type == NULL))
-        return usage_error(command, "an event that compensates needs compensate, one item, --stream and --type");
-    return EXIT_OK;
+    if (deed == DO_REPORT && (options->filter.context == NULL || items > 0))
+        return usage_error(command, "report needs --context alone");
+    if (deed == DO_LIST && items > 0)
+        return usage_error(command, "list takes filters, no items");
+    if (deed == DO_SHOW && items != 1)
+        return usage_error(command, "show needs one ORIGIN@INDEX");
+    const char *vain = option_in_vain(options, deed);
+    if (vain != NULL)
+        return usage_error(command, "%s%s does nothing about --%s", action,
+                           deed == DO_DECIDE_ALL     ? " --all"
+                           : deed == DO_DECIDE_ITEMS ? " without --all"
+                                                     : "",
+                           vain);
+    return deed >= DO_DECIDE_ITEMS ? check_decision(command, options, action, items) : EXIT_OK;
 }
 
 static int act(struct tally_client *client, struct reconcile_options *options, const struct arguments *arguments,
@@ -462,11 +522,12 @@ static int run_reconcile(const struct command *command, int argc, char **argv)
 {
     struct reconcile_options options = {.common = {.timeout_ms = COMMON_TIMEOUT_MS}, .expect_count = UINT64_MAX};
     const struct option table[] = {
-        {"context", "NAME", OPTION_TEXT, &options.filter.context, "only this context; report needs it"},
-        {"partition", "NAME", OPTION_TEXT, &options.filter.partition, "only this partition"},
+        {"context", "NAME", OPTION_TEXT, &options.filter.context, "list, --all: only this context; report needs it"},
+        {"partition", "NAME", OPTION_TEXT, &options.filter.partition, "list, --all: only this partition"},
         {"state", "STATE", OPTION_TEXT, &options.filter.state, "list: only this state, such as open"},
-        {"kind", "KIND", OPTION_TEXT, &options.filter.kind, "list: only late, override or duplicate"},
-        {"type", "TYPE", OPTION_TEXT, &options.type, "only this event type; of the compensating event with --stream"},
+        {"kind", "KIND", OPTION_TEXT, &options.filter.kind, "only late, override or duplicate"},
+        {"type", "TYPE", OPTION_TEXT, &options.type,
+         "list, --all: only this event type; of the compensating event with --stream"},
         {"all", NULL, OPTION_FLAG, &options.all, "decide about every open item that passes the filters"},
         {"expect-count", "N", OPTION_NUMBER, &options.expect_count,
          "with --all: how many there are, or nothing is done"},

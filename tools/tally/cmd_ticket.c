@@ -159,6 +159,8 @@ static int run_ticket(const struct command *command, int argc, char **argv)
         return usage_error(command, "\"%.60s\" is neither show nor list", arguments.items[0]);
     if (shows != (arguments.count == 2))
         return usage_error(command, "show needs one ticket, and list none");
+    if (shows ? options.open : options.wait_ms > 0)
+        return usage_error(command, "--wait is for show, and --open for list");
     int rc = connect_client(server_address(options.common.server), &client, &err);
     if (rc == 0)
         rc = shows ? show(client, &options, arguments.items[1], &err) : list(client, &options, &err);

@@ -129,6 +129,19 @@ static void take_payload_regions(const struct option_values *values, struct tall
     ret->payload_region_count = all ? 0 : values->count;
 }
 
+bool policy_is_given(const struct policy_options *options)
+{
+    const char *const texts[] = {options->default_home, options->topology,  options->isolation,
+                                 options->failover,     options->when_away, options->recovery_then};
+    const uint64_t numbers[] = {options->lease_ms, options->peers, options->recovery_events, options->recovery_seconds};
+    bool given = options->homes.count + options->payload_regions.count + options->types.count > 0;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        given = given || texts[i] != NULL;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        given = given || numbers[i] != POLICY_UNSET;
+    return given;
+}
+
 int policy_change(const struct tally_context_policy *before, const char *name, const struct policy_options *options,
                   struct arena *arena, struct tally_context_policy *ret, struct err *err)
 {

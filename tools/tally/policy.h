@@ -25,6 +25,8 @@ struct policy_options {
     const char *recovery_then;
 };
 
+/* Whether any of them is given. */
+bool policy_is_given(const struct policy_options *options);
 /* What `before` (NULL: nothing yet) becomes with the options. *ret borrows from both and from the arena. ERR_INVALID:
  * an option that cannot be read; ERR_NO_MEMORY. */
 int policy_change(const struct tally_context_policy *before, const char *name, const struct policy_options *options,

@@ -364,6 +364,36 @@ Test(channel, a_stream_ends_with_the_servers_error_and_writes_are_refused_then)
     close_stream(&stream);
 }
 
+static void pausing_handler(struct fake_call *call, void *context)
+{
+    (void)context;
+    (void)fake_send(call, BYTES_LITERAL("one"));
+    fake_wait_cancelled(call);
+}
+
+Test(channel, a_server_that_falls_silent_ends_the_call_when_the_read_has_waited_enough)
+{
+    const char *address = NULL;
+    struct fake_server *server = fake_server_start(pausing_handler, NULL, &address);
+    struct channel *channel = open_channel(address);
+    struct channel_call *call = NULL;
+    struct buf in = buffer();
+    struct err err = {0};
+    cr_assert_eq(channel_call_open(channel, METHOD, 1000, &call, NULL), 0);
+    int rc = 0;
+    int messages = 0;
+    while ((rc = channel_call_read(call, &in, NULL, &err)) == 0)
+        messages++;
+    cr_expect_leq(messages, 1);
+    cr_expect_eq(rc, ERR_TIMEOUT, "%s", err.message);
+    cr_expect_not_null(strstr(err.message, address), "%s", err.message);
+    cr_expect_eq(channel_call_read(call, &in, NULL, NULL), ERR_TIMEOUT);
+    buf_free(&in);
+    channel_call_close(call);
+    channel_close(channel);
+    fake_server_stop(server);
+}
+
 Test(channel, a_call_may_be_closed_while_the_server_is_still_at_it)
 {
     struct stream stream = open_stream(silent_handler, NULL);

@@ -228,6 +228,35 @@ Test(read, a_read_ends_with_end_or_with_the_servers_error)
     }
 }
 
+static void say_nothing(struct fake_call *call, void *context)
+{
+    (void)context;
+    fake_wait_cancelled(call);
+}
+
+Test(read, a_region_that_says_nothing_is_waited_for_as_long_as_the_range_says)
+{
+    const struct tally_demand demand = {.home_only = true, .timeout_ms = 50};
+    const struct tally_range ranges[] = {{.timeout_ms = 50}, {.timeout_ms = 50, .demand = &demand}};
+    const char *address = NULL;
+    struct fake_server *server = fake_server_start(say_nothing, NULL, &address);
+    struct tally_client *client = NULL;
+    cr_assert_eq(tally_client_open(address, &client, NULL), 0);
+    for (size_t i = 0; i < 2; i++) {
+        struct tally_reader *reader = NULL;
+        struct tally_recorded event;
+        enum tally_item item;
+        cr_assert_eq(tally_read_stream(client, "bank", "a", &ranges[i], &reader, NULL), 0);
+        cr_expect_eq(tally_reader_next(reader, &item, &event, NULL), ERR_TIMEOUT);
+        tally_reader_close(reader);
+        cr_assert_eq(tally_read_log(client, NULL, &ranges[i], &reader, NULL), 0);
+        cr_expect_eq(tally_reader_next(reader, &item, &event, NULL), ERR_TIMEOUT);
+        tally_reader_close(reader);
+    }
+    tally_client_close(client);
+    fake_server_stop(server);
+}
+
 Test(read, a_region_that_is_not_there_fails_the_read)
 {
     const struct tally_range range = {0};

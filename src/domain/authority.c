@@ -516,6 +516,23 @@ struct authority_span authority_span(const struct authority_table *table, struct
     return span;
 }
 
+bool authority_was_away(const struct authority_table *table, struct bytes context, struct bytes partition,
+                        const char *region, uint64_t incarnation, uint64_t index)
+{
+    struct history history = history_of(table, context, partition);
+    const struct claim *above = NULL;
+    const struct claim *claim = step_down(&history, NULL);
+    uint64_t end = UINT64_MAX;
+    for (; claim != NULL; above = claim, claim = step_down(&history, claim)) {
+        bool below = index < end && index < lived_end(&history, above, region, incarnation);
+        if (below && strcmp(claim->region, region) == 0 && index >= begin_in(claim, incarnation))
+            return false;
+        end = least_of(end, end_in(claim, region, incarnation));
+    }
+    return index >= end || index >= lived_end(&history, above, region, incarnation) ||
+           !is_first_home(table, context, partition, region);
+}
+
 bool authority_partition_next(const struct authority_table *table, struct bytes context, size_t *at, struct bytes *ret)
 {
     const struct bytes all = bytes_of_string(CONTROL_ALL_PARTITIONS);

@@ -140,7 +140,12 @@ bool authority_entry_is_late(const struct authority_table *table, const struct e
 /* The rule at the top, for a client's entry of a home or a decision (authority events themselves are never late). */
 bool authority_is_late(const struct authority_table *table, struct bytes context, struct bytes partition,
                        uint64_t epoch, const char *region, uint64_t incarnation, uint64_t index);
-/* The same for all entries of one log with this partition and epoch: those with begin <= index < end are not late. */
+/* The same of an entry whose epoch is not at hand: whether the region was the home at that place of its log under no
+ * epoch of the history. What a region has under one epoch and what it has under another do not overlap in its log. */
+bool authority_was_away(const struct authority_table *table, struct bytes context, struct bytes partition,
+                        const char *region, uint64_t incarnation, uint64_t index);
+/* authority_is_late for all entries of one log with this partition and epoch: those with begin <= index < end are not
+ * late. */
 struct authority_span {
     uint64_t begin;
     uint64_t end;

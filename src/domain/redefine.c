@@ -40,6 +40,23 @@ int redefine_check_payload_regions(const struct context *before, const struct co
     return 0;
 }
 
+int redefine_check_residency(const struct context *before, const struct context *after,
+                             const struct redefine_facts *facts, struct err *err)
+{
+    int code = redefine_check_payload_regions(before, after, facts, err);
+    for (size_t i = 0; code == 0 && i < facts->region_count; i++) {
+        struct bytes region = bytes_of_string(facts->regions[i]);
+        if (rules_region_holds_payloads(&after->rules, region) && !rules_region_holds_payloads(&before->rules, region))
+            code =
+                err_set(err, ERR_UNSUPPORTED,
+                        "context %.64s: region %.64s is none of payload_regions, and joins them only where all regions "
+                        "learn of it at once, or its copies of logs would stand still: change tallyd.yaml with all "
+                        "regions stopped, while the context has the version from there; else make another context",
+                        before->name, facts->regions[i]);
+    }
+    return code;
+}
+
 static int check_topology(const struct context *before, const struct context *after, const struct redefine_facts *facts,
                           struct err *err)
 {
@@ -89,7 +106,7 @@ int redefine_check(const struct context *before, const struct context *after, co
 {
     int code = check_homes(before, after, err);
     if (code == 0)
-        code = redefine_check_payload_regions(before, after, facts, err);
+        code = redefine_check_residency(before, after, facts, err);
     if (code == 0)
         code = check_topology(before, after, facts, err);
     if (code == 0)

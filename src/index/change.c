@@ -1,8 +1,9 @@
 /* One batch of changes to the store, made of canonical operations (index_internal.h).
  *
  * What is in the store is a function of two sets, the effective and the late entries:
- *   - 's' and 'h' hold the effective client entries by stream. A version's key ends in (time, log), so that entries
- * which share a version lie side by side, and taking one away needs no knowledge of the others.
+ *   - 's' and 'h' hold the effective client entries by stream. 64 versions share a list of what was said about them
+ *     (versions.h), so that entries which share a version stand in one list, and taking one away needs no knowledge of
+ *     the others.
  *   - 'i' holds per id the first effective entry in (time, origin) order, or else the first late one.
  *   - 'l' holds the items: all late entries, and the effective ones that are not at 'i'; 'x' finds them by id.
  *   - 'c' holds effective entries by causation id, but only for ids that some decision wants compensated ('o'). That is

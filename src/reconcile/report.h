@@ -30,7 +30,7 @@ struct report_row {
     uint64_t epoch; /* REPORT_NO_EPOCH: commutative ones */
     uint64_t effective;
     uint64_t late;
-    uint64_t overrides; /* accepted away from home: no others are */
+    uint64_t overrides; /* emergencies that were accepted away from home; commutative events are among the others */
     uint64_t published; /* of all */
     hlc first_time;
     hlc last_time;

@@ -8,8 +8,9 @@
  *
  * Enough copies: as many as the context's durability asks for, and at least one, with payloads.
  *
- * A batch is checked as a whole, when everything else about it is decided: with `throttle` and `refuse` the events
- * ahead never become more than the bound. */
+ * A batch is checked as a whole, when everything else about it is decided: with `throttle` and `refuse` no batch, and
+ * no queued command, makes the events ahead more than the bound. Overrides, and what is appended to settle late events,
+ * are neither held back nor counted: they are what cannot wait, and what a home owes for before. */
 #include <stdio.h>
 
 #include "base/assert.h"

@@ -55,13 +55,13 @@ static bool partitions_apart(const struct region *region, const struct context *
     return count > 1 + context->home_count;
 }
 
-/* A context that is made again, after its creation was overtaken, may have left payloads behind. */
+/* A context that is made again, after its creation was overtaken, may have left entries behind, and their payloads. */
 static int check_redefine(const struct region *region, const struct context *found, const struct context *wanted,
                           const struct redefine_facts *facts, struct err *err)
 {
     const struct context *known = context_known(region_contexts(region), bytes_of_string(wanted->name));
     if (found == NULL)
-        return known == NULL ? 0 : redefine_check_payload_regions(known, wanted, facts, err);
+        return known == NULL ? 0 : redefine_check_residency(known, wanted, facts, err);
     return redefine_check(found, wanted, facts, err);
 }
 

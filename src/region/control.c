@@ -136,6 +136,9 @@ static int change_named(struct region *region, struct region_control *control, c
     return 0;
 }
 
+/* A change of homes fits into so much of a block, whatever it says. */
+enum { ROOM_FOR_ANY_BYTES = 2 * CONTROL_PAYLOAD_MAX_BYTES };
+
 static int change_all(struct region *region, struct region_control *control, const struct changing *changing,
                       struct err *err)
 {
@@ -146,7 +149,7 @@ static int change_all(struct region *region, struct region_control *control, con
         if (!concerned(region, control, partition, &now))
             continue;
         if (control->changed == REGION_CONTROL_PARTITIONS_MAX ||
-            block_room_bytes(region->open_block) < 2 * CONTROL_PAYLOAD_MAX_BYTES) {
+            block_room_bytes(region->open_block) < ROOM_FOR_ANY_BYTES) {
             control->remaining++;
             continue;
         }
@@ -155,6 +158,7 @@ static int change_all(struct region *region, struct region_control *control, con
             return code;
         control->changed++;
     }
+    INVARIANT(control->changed > 0 || control->remaining == 0); /* there was room for one */
     if (control->changed == 0)
         return err_set(err, ERR_NOT_FOUND,
                        "no partition of context \"%.*s\" has its home in region %s, or waits for it to take it",
@@ -170,6 +174,14 @@ int control_check(const struct region *region, const struct region_control *cont
     if (code == 0 && control->partition_count > REGION_CONTROL_PARTITIONS_MAX)
         code = err_set(err, ERR_TOO_LARGE, "at most %d partitions can be named at once", REGION_CONTROL_PARTITIONS_MAX);
     return code;
+}
+
+/* Of many partitions that are named, each change is far from the largest; of all, as many are changed as fit. */
+static int room_for(struct region *region, const struct region_control *control, struct err *err)
+{
+    size_t count = control->partition_count;
+    return count > 1 ? sequencer_control_room(region, count, CONTROL_PAYLOAD_MAX_BYTES / 16, err)
+                     : sequencer_control_room(region, 1, ROOM_FOR_ANY_BYTES, err);
 }
 
 int control_seize(struct region *region, struct region_command *command, struct region_update *update)
@@ -188,7 +200,7 @@ int control_seize(struct region *region, struct region_command *command, struct 
     if (code != 0 || control->dry_run)
         return code;
     changing.waiting = homes_waiting_epoch(region, control->context);
-    code = sequencer_control_room(region, control->partition_count, CONTROL_PAYLOAD_MAX_BYTES / 16, err);
+    code = room_for(region, control, err);
     if (code != 0)
         return code;
     overlay_evict_indexed(&region->overlay);

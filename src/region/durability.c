@@ -10,8 +10,9 @@
  * which is looked through as a whole. A peer tells how much of the own log it has stored, by acknowledgements on its
  * pull and in its hellos. It is only counted while what that peer had in logs of its own when it came up is here, and
  * applied: it may have seized a partition while it was away, and then what it stores of it is late, not kept. Whatever
- * was counted stays counted. Entries that are late by what this region knows are never acknowledged: their command ends
- * with WRONG_HOME.
+ * was counted stays counted. What is late by what this region knows when its command is to be answered is not
+ * acknowledged, neither by the command that appended it nor by a repetition: either ends with WRONG_HOME. The one
+ * exception is the first answer in a context with neither copies nor leases, which promises the own disk alone.
  *
  * Giving up. A caller that is gone takes its command back by number; the entries stay, and a repetition with the same
  * ids finds them.
@@ -218,22 +219,35 @@ static struct region_command *take_first(struct region *region, struct region_wa
     return command;
 }
 
-static int refuse_late(const struct region_stream_write *write, const struct region_result *result, struct err *err)
+static int refuse_late(const struct region_log *log, const struct region_result *result, struct err *err)
 {
-    return err_set(err, ERR_WRONG_HOME,
-                   "entry %llu was accepted here under epoch %llu, and another region had become the home "
-                   "before its copies were made: it is late, and settled there; append it at the home, with the "
-                   "same ids",
-                   (unsigned long long)result->index, (unsigned long long)write->epoch);
+    return err_set(
+        err, ERR_WRONG_HOME,
+        "entry %llu of log %.200s was accepted, and another region had become the home before it was sure to "
+        "count: it is late, and settled there; append it at the home, with the same ids",
+        (unsigned long long)result->index, log->origin);
 }
 
-/* In a fenced context what is in the own log is only acknowledged under a lease: without one it may have come too late,
- * and nobody here would know. What this region has let go of was seen by whoever took it. */
+/* Whether an entry is late by what is known here. Under which epoch a repetition was accepted nobody has looked up. */
+static bool is_late(const struct region *region, const struct region_log *log, const struct region_stream_write *write,
+                    const struct region_result *result)
+{
+    const struct authority_table *authority = &region->homes.authority;
+    const struct origin *of = &log->parts;
+    return result->duplicate ? authority_was_away(authority, write->context, write->partition, of->region,
+                                                  of->incarnation, result->index)
+                             : authority_is_late(authority, write->context, write->partition, write->epoch, of->region,
+                                                 of->incarnation, result->index);
+}
+
+/* In a fenced context what is in the own log, and not late, is only acknowledged under a lease while this region is the
+ * home: without one it may have come too late, and nobody here would know. Where another region is the home, or is to
+ * be, it took over what stands here, or it would be late. */
 static int check_lease(const struct region *region, const struct context *context,
                        const struct region_stream_write *write, const struct region_result *result, struct err *err)
 {
     struct authority_now now;
-    if (context == NULL || lease_of(context) == 0 || result->place.log != region->own_index_log)
+    if (context == NULL || lease_of(context) == 0)
         return 0;
     int code = authority_now(&region->homes.authority, write->context, write->partition, &now, err);
     if (code != 0 || now.released || strcmp(now.region, region->config.region) != 0)
@@ -244,10 +258,25 @@ static int check_lease(const struct region *region, const struct context *contex
                                 (unsigned long long)result->index);
 }
 
-int durability_confirm(const struct region *region, struct region_command *command)
+/* Of one event. `log` is where it is: NULL when that is none of the region's. */
+static int confirm(const struct region *region, const struct region_log *log, const struct context *context,
+                   const struct region_command *command, const struct region_stream_write *write,
+                   const struct region_result *result, struct err *err)
+{
+    bool may_be_late = result->duplicate || command->copies > 0 || (context != NULL && lease_of(context) > 0);
+    if (result->commutative || log == NULL)
+        return 0; /* no home of it could be overtaken, or lose its lease */
+    if (may_be_late && is_late(region, log, write, result))
+        return refuse_late(log, result, err);
+    return log == region_own(region) ? check_lease(region, context, write, result, err) : 0;
+}
+
+int durability_confirm(struct region *region, struct region_command *command)
 {
     const struct region_result *result = command->results;
     const struct context *context = NULL;
+    const struct region_log *log = region_own(region);
+    uint32_t number = region->own_index_log; /* of that log, as the index has it */
     int code = 0;
     if (command->settle != NULL || command->control != NULL || command->verdict != NULL || command->define != NULL ||
         command->queued || command->overridden)
@@ -256,17 +285,14 @@ int durability_confirm(const struct region *region, struct region_command *comma
         const struct region_stream_write *write = &command->writes[i];
         if (i == 0 || !bytes_equal(write->context, command->writes[i - 1].context))
             context = context_find(region_contexts(region), write->context);
-        bool may_be_late = command->copies > 0 || (context != NULL && lease_of(context) > 0);
         for (size_t event = 0; code == 0 && event < write->event_count; event++, result++) {
             command->refusal.write_number = i;
-            if (result->commutative)
-                continue; /* it belongs to no home that could be overtaken, or lose its lease */
-            if (may_be_late && !result->duplicate &&
-                authority_is_late(&region->homes.authority, write->context, write->partition, write->epoch,
-                                  region->config.region, region_own(region)->parts.incarnation, result->index))
-                code = refuse_late(write, result, &command->refusal.err);
-            else
-                code = check_lease(region, context, write, result, &command->refusal.err);
+            if (result->place.log != number) {
+                number = result->place.log;
+                uint32_t at = log_numbered(region, number);
+                log = at < region->log_count ? region->logs[at] : NULL;
+            }
+            code = confirm(region, log, context, command, write, result, &command->refusal.err);
         }
     }
     if (code == 0)

@@ -447,6 +447,13 @@ static bool lives_are_indexed(const struct region *region)
     return indexed;
 }
 
+bool homes_are_indexed(const struct region *region)
+{
+    const struct region_log *own = region_own(region);
+    return queue_empty(&region->homes.changes[0]) && own->indexed_size >= region->homes.own_end &&
+           lives_are_indexed(region) && earlier_logs_are_indexed(region, own);
+}
+
 /* Whether the index has applied the release and everything before it. */
 static bool take_is_ready(const struct region *region, const struct authority_now *now)
 {
@@ -588,14 +595,17 @@ static int refuse_elsewhere(const struct region *region, const struct region_str
         refusal->home_address[0] == '\0' ? "an address that this region does not know" : refusal->home_address);
 }
 
-/* Whether the index has applied what this region has applied that the context depends on. */
-static bool context_is_indexed(const struct region *region, struct bytes name)
+int homes_check_created(const struct region *region, struct bytes name, struct err *err)
 {
     const struct context *context = context_find(region_contexts(region), name);
     bool indexed = true;
     for (size_t i = 0; context != NULL && context->created != NULL && i < region->log_count; i++)
         indexed = indexed && region->logs[i]->indexed_size >= region->homes.governed[i];
-    return indexed;
+    return indexed ? 0
+                   : err_set(err, ERR_UNAVAILABLE,
+                             "context \"%.*s\" was created just now, and the index of this region does not show that "
+                             "yet; retry",
+                             homes_shown(name), (const char *)name.data);
 }
 
 /* Whether the index has applied the change that made this region the home. */
@@ -634,11 +644,9 @@ int homes_decide(struct region *region, const struct region_stream_write *write,
                        "does not show that yet; retry",
                        homes_shown(write->partition), (const char *)write->partition.data, homes_shown(write->context),
                        (const char *)write->context.data);
-    if (!context_is_indexed(region, write->context))
-        return err_set(
-            &refusal->err, ERR_UNAVAILABLE,
-            "context \"%.*s\" was created just now, and the index of this region does not show that yet; retry",
-            homes_shown(write->context), (const char *)write->context.data);
+    code = homes_check_created(region, write->context, &refusal->err);
+    if (code != 0)
+        return code;
     code = lease_check(region, context_find(region_contexts(region), write->context), &now, &refusal->err);
     if (code != 0)
         return code;

@@ -7,9 +7,10 @@
  * Whoever becomes the home decides by its index, so it takes only what its index has applied: the basis that it writes
  * is the index's position, and the overlay is emptied of what is indexed, so that no late entry's stream head or id
  * is left in it. Until the index has applied the change itself, it may still show what the change makes late, so the
- * region decides nothing about the partition before that. Contexts that are created while the system runs are alike:
- * nothing is decided about them while the index lacks a change by which contexts came or went, and which this region
- * has applied. */
+ * region decides nothing about the partition before that. Contexts that are created while the system runs are alike: no
+ * event of one is accepted, as its home or away from it, while the index lacks a change by which contexts came or went,
+ * and which this region has applied. So none is in the block of the creation, which no peer could take: a peer knows
+ * who may hold what an event says once it has the creation stored (pulls.c). */
 #ifndef REGION_HOMES_H
 #define REGION_HOMES_H
 
@@ -41,12 +42,16 @@ int homes_load(struct region *region, struct err *err) MUST_USE;
 /* Decides whether a write may be accepted here: 0 and the epoch, or the refusal. */
 int homes_decide(struct region *region, const struct region_stream_write *write, uint64_t *ret_epoch,
                  struct region_refusal *refusal) MUST_USE;
+/* Whether events of the context may be accepted yet, by its home or anybody: ERR_UNAVAILABLE while the index does not
+ * show its creation. */
+int homes_check_created(const struct region *region, struct bytes name, struct err *err) MUST_USE;
 /* Whether the log (as the index numbers it) is of a region that is, or was, the home of the write's partition: only
  * then can it hold the stream's head. */
 bool homes_wrote(const struct region *region, const struct region_stream_write *write, uint32_t index_log);
 
-/* An entry of another log passed its checks: kept if it is an authority event. ERR_BUSY past
- * REGION_CHANGES_PENDING_MAX, ERR_NO_MEMORY. A malformed one raises an alarm and is ignored, in every region alike. */
+/* An entry of another log passed its checks, or one was appended to the own log: kept if it is an authority event.
+ * ERR_BUSY past REGION_CHANGES_PENDING_MAX, ERR_NO_MEMORY. A malformed one raises an alarm and is ignored, in every
+ * region alike. */
 int homes_received(struct region *region, uint32_t log, const struct chain_entry *entry) MUST_USE;
 /* Entries of a log from index on were not taken after all. */
 void homes_undo(struct region *region, uint32_t log, uint64_t index);
@@ -81,6 +86,9 @@ void homes_held_up(const struct region *region, size_t *ret_entries, size_t *ret
 /* Whether a failover from `from` is about this partition: it is the home, or the region that it was let go to. */
 bool homes_lost_with(const struct authority_now *now, const char *from);
 
+/* Whether the index has applied all that made this region a home, and its earlier logs: only then is its position one
+ * that a seizure from itself may rest on. */
+bool homes_are_indexed(const struct region *region);
 /* For control.c and handover.c. Appends one authority event to the own log, after sequencer_control_room. */
 int homes_append(struct region *region, enum control_kind kind, struct bytes context, struct bytes partition,
                  uint64_t epoch, const struct control_authority *change, struct err *err) MUST_USE;

@@ -15,8 +15,11 @@
  *
  * The number. When every peer has told what it holds, it is the largest number that anybody knows, plus one. When not
  * (a region that accepts in isolation), or when the region was restored, an earlier life may have used that one, and an
- * old backup would not know of it; so the number is then the time in seconds, which no earlier life has used while
+ * old backup would not know of it; so the number is then the time in milliseconds, which no earlier life has used while
  * clocks go forward.
+ *
+ * Where it would find no place (REGION_LOGS_MAX) the new log is not begun, for then no start would succeed any more:
+ * the region waits, and says so.
  *
  * What the new log says. Its first entry, $LogContinued, names how much of each earlier log of the region it rests on:
  * what the region's index has applied when it begins to accept (domain/lives.h). Others apply the new log only once
@@ -47,7 +50,7 @@
 #include "base/planted.h"
 #include "region/region_internal.h"
 
-enum { SECOND_US = 1000000 };
+enum { SECOND_US = 1000000, UNSIGNED_LOGS_MAX = 16 };
 #define INCARNATION_MAX ((uint64_t)1 << 48) /* of what a peer claims: leaves room for numbers after it */
 
 /* --- Logs that peers name --- */
@@ -58,7 +61,8 @@ static bool names_this_region(const struct region *region, const struct origin *
 }
 
 /* A log of a peer's later life is kept when its region names it, or its key signed it: other peers cannot make up logs.
- * Or when a change of homes rests on it, which cannot be obeyed without. */
+ * Or when a change of homes rests on it, which cannot be obeyed without. Once a region has UNSIGNED_LOGS_MAX, its word
+ * alone is not enough: each takes a place and a folder for good. */
 
 /* Whether a key of the log's region signed the note that comes with it. */
 static bool shows_signature(const struct region *region, const struct region_held *held, size_t owner)
@@ -66,6 +70,14 @@ static bool shows_signature(const struct region *region, const struct region_hel
     struct checkpoint checkpoint;
     return held->checkpoint.size_bytes > 0 &&
            keyring_open(held->checkpoint, checkpoint_keys_of(region, owner), held->origin, &checkpoint, NULL) == 0;
+}
+
+static size_t count_logs(const struct region *region, size_t owner)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < region->log_count; i++)
+        count += region->logs[i]->owner == owner;
+    return count;
 }
 
 bool incarnation_welcome(struct region *region, const struct region_held *held, const struct origin *origin,
@@ -77,7 +89,7 @@ bool incarnation_welcome(struct region *region, const struct region_held *held, 
             region->later_incarnation = origin->incarnation;
         return origin->incarnation < region->config.incarnation && held->size > 0;
     }
-    if (origin->incarnation == 1 || owner == peer)
+    if (origin->incarnation == 1 || (owner == peer && count_logs(region, owner) < UNSIGNED_LOGS_MAX))
         return true;
     return shows_signature(region, held, owner) || homes_await(region, origin);
 }
@@ -94,6 +106,15 @@ static void begin(struct region *region, uint64_t number, bool fresh, const char
 {
     struct region_log *own = region_own(region);
     PRE(number > region->config.incarnation);
+    if (region->log_count == REGION_LOGS_MAX) {
+        own->state = REGION_LOG_WAITING;
+        region_warn(
+            region, 0, bytes_of(NULL, 0), update,
+            "its log must end, but %d logs are here, which is the limit, so there is no place for the next; stop "
+            "the region, move the folders of logs that no region has any more elsewhere, and start it again (%s)",
+            REGION_LOGS_MAX, why);
+        return;
+    }
     own->state = REGION_LOG_RETIRED;
     snprintf(own->detail, sizeof(own->detail), "%s", why);
     pulls_stop(region, 0, update);
@@ -138,18 +159,19 @@ static bool all_heard(const struct region *region)
     return true;
 }
 
-void incarnation_isolated(struct region *region, struct region_update *update)
+bool incarnation_isolated(struct region *region, struct region_update *update)
 {
     char why[TALLY_ERROR_MESSAGE_MAX_BYTES];
     struct region_log *own = region_own(region);
     if (any_heard(region) || !waited_long_enough(region))
-        return;
+        return false;
     snprintf(why, sizeof(why),
              "no peer answered for %llu ms, so nobody could say whether log %s has entries beyond its %llu here; "
              "when_isolated is accept, so it ends, and a new log begins",
              (unsigned long long)(region->config.isolation_wait_us / 1000), own->origin,
              (unsigned long long)own->durable_size);
     begin(region, unused_number(region), true, why, update);
+    return true;
 }
 
 bool incarnation_taken_over(struct region *region, struct region_update *update)

@@ -26,7 +26,10 @@
  *
  * What a granter forgets. After a start it counts as if it had granted everybody just then, and as if every change
  * that it finds obeyed were new. A region that came back without its disk does not know what it had obeyed: it grants
- * nothing until it has obeyed what enough others have (lease_witnesses).
+ * nothing until it has obeyed what enough others have (lease_witnesses). Whether that is done is not kept either: one
+ * that is started again before it is, and has some entries back by then, takes itself for whole. It may then grant a
+ * home that does not know of its loss a lease, which a change that only the lost disk had obeyed should have kept it
+ * from: what that home accepts under it comes late. Starts with a whole disk are not concerned.
  *
  * A seizure needs no lease, and two at once are as safe as one. But what the old home accepts after the seizure's basis
  * is late, so a seizure that is not forced first asks the others: so many that the old home cannot have more than half

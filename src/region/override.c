@@ -47,6 +47,7 @@ static int check_write(const struct region *region, const struct region_stream_w
     if (write->expectation != STREAM_ANY)
         return err_set(err, ERR_INVALID,
                        "an override takes no part in its stream's versions: expect any, the home decides");
+    code = homes_check_created(region, write->context, err);
     for (size_t i = 0; code == 0 && i < write->event_count; i++)
         code = check_type(context, &write->events[i], err);
     return code;

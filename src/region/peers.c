@@ -1,11 +1,17 @@
 /* Peers: hello, who is up, who holds what; and rule 3 of the design: after a start the region neither accepts nor signs
  * until it has heard, from the peers that it can reach and from at least one, the largest size of its own log that they
- * hold. When that is not enough, incarnation.c says what happens. */
+ * hold. When that is not enough, incarnation.c says what happens.
+ *
+ * Logs that peers name are kept here in places of which there are REGION_LOGS_MAX, each with a folder that stays. A log
+ * that finds no place is not kept, and an alarm says so. Peers' logs never take the last places (PLACES_KEPT): those
+ * are for earlier logs of this region that come back, and the very last for the one that it may have to begin. */
 #include <stdio.h>
 
 #include "base/assert.h"
 #include "base/planted.h"
 #include "region/region_internal.h"
+
+enum { PLACES_KEPT = 8 };
 
 static uint32_t find_log(const struct region *region, const char *origin)
 {
@@ -24,6 +30,23 @@ static void note_start_size(struct region *region, uint32_t log, size_t peer, ui
         mirror->start_size = size;
 }
 
+static bool has_place(const struct region *region, size_t owner)
+{
+    size_t kept = owner == REGION_NO_PEER ? 1 : PLACES_KEPT;
+    return region->log_count + kept < REGION_LOGS_MAX;
+}
+
+/* Once for each peer: it says so at every hello. */
+static void refuse_log(struct region *region, const struct region_held *held, size_t peer, const char *why,
+                       struct region_update *update)
+{
+    if (region->peers[peer].log_refused)
+        return;
+    region->peers[peer].log_refused = true;
+    region_alarm(update, 0, bytes_of(NULL, 0), "log %s, which peer %s holds, is not copied to here: %s", held->origin,
+                 region->config.peers[peer].region, why);
+}
+
 /* A log that was not known. */
 static void meet_log(struct region *region, const struct region_held *held, size_t peer, struct region_update *update)
 {
@@ -32,9 +55,22 @@ static void meet_log(struct region *region, const struct region_held *held, size
     uint32_t log = 0;
     size_t owner = REGION_NO_PEER;
     if (origin_parse(bytes_of_string(held->origin), &origin, NULL) != 0 ||
-        region_owner_of(region, held->origin, &origin, &owner, NULL) != 0 ||
-        !incarnation_welcome(region, held, &origin, owner, peer))
+        region_owner_of(region, held->origin, &origin, &owner, NULL) != 0)
         return;
+    if (!incarnation_welcome(region, held, &origin, owner, peer)) {
+        if (owner == peer)
+            refuse_log(region, held, peer, "that region has many already, and this one comes without a signature yet",
+                       update);
+        return;
+    }
+    if (!has_place(region, owner)) {
+        refuse_log(
+            region, held, peer,
+            "there are too many logs here; stop the region, move the folders of logs that no region has any more "
+            "elsewhere, and start it again",
+            update);
+        return;
+    }
     chain_init(&chain, region->sha, bytes_of_string(held->origin));
     if (region_log_new(region, held->origin, &chain, &log, NULL) != 0)
         return; /* no log of a peer; or no memory, then the next hello tries again */
@@ -206,9 +242,8 @@ void peers_decide(struct region *region, struct region_update *update)
     }
     bool begun_in_isolation = region->config.fresh && all_reported(region);
     if (!begun_in_isolation && !all_told(region)) {
-        describe_waiting(region);
-        if (all_reported(region))
-            incarnation_isolated(region, update);
+        if (!all_reported(region) || !incarnation_isolated(region, update))
+            describe_waiting(region);
         return;
     }
     if (largest > own->durable_size) {

@@ -75,7 +75,7 @@ struct region_stream_write {
     struct region_new_event *events;
     bool head_known;        /* the index had this stream … */
     struct index_head head; /* … at this head */
-    uint64_t epoch;         /* the answer: that it was accepted under; 0: it is a repetition */
+    uint64_t epoch;         /* the answer: that it was accepted under; ENTRY_EPOCH_OF_NONE for repetitions, too */
 };
 
 struct region_result {

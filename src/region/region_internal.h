@@ -83,6 +83,7 @@ struct region_peer {
     bool heard;
     bool reported; /* answered or failed at least once since the start */
     bool hello_outstanding;
+    bool log_refused; /* it was said that a log which it names is not kept */
     uint64_t next_hello_us;
     uint64_t last_contact_us;
     uint64_t certificate_end_s;
@@ -260,7 +261,7 @@ void durability_wait(struct region *region, struct region_command *command);
 void durability_count(struct region *region, const struct region_command *command);
 /* Before an accepted command is answered: whether what it appended, or repeats, counts. ERR_WRONG_HOME: it is late by
  * what is known here; ERR_UNAVAILABLE: it may be, for want of a lease. */
-int durability_confirm(const struct region *region, struct region_command *command) MUST_USE;
+int durability_confirm(struct region *region, struct region_command *command) MUST_USE;
 void durability_release(struct region *region, struct region_update *update);
 void durability_give_up(struct region *region, uint64_t number, struct region_update *update);
 /* The size of the own log that is durable here and on `copies` peers, those in `lacking` (a bit each) left out. */
@@ -402,8 +403,9 @@ bool incarnation_welcome(struct region *region, const struct region_held *held, 
                          size_t owner, size_t peer);
 /* The log's key has signed this size. */
 void incarnation_note_seen(struct region_log *log, uint64_t size);
-/* Every peer failed or answered, and none has told: begins a new incarnation when the policy and the time say so. */
-void incarnation_isolated(struct region *region, struct region_update *update);
+/* Every peer failed or answered, and none has told: true when the policy and the time say that a new incarnation
+ * begins, which it does if there is a place for it. */
+bool incarnation_isolated(struct region *region, struct region_update *update);
 /* The peers have told and the own log holds what they hold: true when a peer holds one of a later life, which is begun.
  */
 bool incarnation_taken_over(struct region *region, struct region_update *update);

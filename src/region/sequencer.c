@@ -219,8 +219,8 @@ int sequencer_repeat(struct region_command *command, const struct region_new_eve
     return 0;
 }
 
-/* Decides one event of a write. *state follows the stream; *ret_ticket rises to what must be durable before the answer.
- */
+/* Decides one event of a write. *state follows the stream; the command's ticket rises to what must be durable before
+ * the answer. */
 static int decide_event(struct region *region, struct region_command *command, const struct region_stream_write *write,
                         const struct region_new_event *event, uint64_t epoch, struct stream_state *state,
                         struct region_result *result)
@@ -305,6 +305,8 @@ static int decide_write(struct region *region, struct region_command *command, s
     bool by_home = !repetition && !command->anywhere;
     if (code == 0 && by_home)
         code = decide_home(region, write, deciding, &epoch, refusal);
+    if (code == 0 && command->anywhere && !repetition)
+        code = homes_check_created(region, write->context, &refusal->err);
     write->epoch = epoch;
     if (code == 0)
         code = durability_decide(region, command, write, repetition);
@@ -440,7 +442,7 @@ enum { CONTROL_FIXED_BYTES = 512 + 2 * ENTRY_NAME_MAX_BYTES }; /* what an entry 
 
 int sequencer_control_room(struct region *region, size_t count, size_t payload_max_bytes, struct err *err)
 {
-    return make_room(region, count, (count == 0 ? 1 : count) * (payload_max_bytes + CONTROL_FIXED_BYTES), err);
+    return make_room(region, count, count * (payload_max_bytes + CONTROL_FIXED_BYTES), err);
 }
 
 int sequencer_room(struct region *region, const struct region_command *command, size_t controls,

@@ -51,7 +51,9 @@ static int open_log(struct opening *opening, const char *folder, struct bytes or
     struct log_recovery recovery;
     size_t count = atomic_load(&store->log_count);
     if (count == REGION_LOGS_MAX)
-        return err_set(opening->err, ERR_TOO_LARGE, "more than %d logs in %s/logs", REGION_LOGS_MAX, store->folder);
+        return err_set(opening->err, ERR_TOO_LARGE,
+                       "more than %d logs in %s/logs; move the folders of logs that no region has any more elsewhere",
+                       REGION_LOGS_MAX, store->folder);
     int code = log_open(store->disk, folder, origin, &store->log_options, &store->logs[count], &recovery, opening->err);
     if (code != 0)
         return code;

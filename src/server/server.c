@@ -56,16 +56,35 @@ static int remove_file(void *context, const char *name, bool is_dir)
     return code == 0 && !is_dir ? disk_remove(removal->disk, path, removal->err) : code;
 }
 
-/* An index that claims more than the logs hold reflects files that are gone: it goes too, and is made again. */
+static uint64_t held_size(const struct store *store, const char *origin)
+{
+    for (size_t i = 0; i < atomic_load(&store->log_count); i++) {
+        if (bytes_equal(log_origin(store->logs[i]), bytes_of_string(origin)))
+            return log_durable_size(store->logs[i]);
+    }
+    return 0;
+}
+
+/* An index that claims more than the logs hold, of a log whose folder is gone too, reflects files that are gone: it
+ * goes as well, and is made again. Else what comes back of them would count as not indexed, and never be. */
 static bool index_is_ahead(struct server *server)
 {
-    for (size_t i = 0; i < atomic_load(&server->store.log_count); i++) {
-        uint32_t number = 0;
-        if (index_log(server->index, log_origin(server->store.logs[i]), &number, NULL) != 0 ||
-            index_applied_size(server->index, number) > log_durable_size(server->store.logs[i]))
+    char origin[INDEX_ORIGIN_MAX_BYTES + 1];
+    for (uint32_t number = 0; index_origin(server->index, number, origin, NULL) == 0; number++) {
+        if (index_applied_size(server->index, number) > held_size(&server->store, origin))
             return true;
     }
     return false;
+}
+
+/* Whether the index has, or gets, a number for each log. */
+static bool index_has_numbers(struct server *server)
+{
+    uint32_t number = 0;
+    bool has = true;
+    for (size_t i = 0; has && i < atomic_load(&server->store.log_count); i++)
+        has = index_log(server->index, log_origin(server->store.logs[i]), &number, NULL) == 0;
+    return has;
 }
 
 static int remake_index(struct server *server, const char *folder, const char *why, struct err *err)
@@ -89,6 +108,8 @@ static int open_index(struct server *server, struct err *err)
         code = remake_index(server, folder, err->message, err);
     else if (code == 0 && index_is_ahead(server))
         code = remake_index(server, folder, "it is ahead of the logs", err);
+    else if (code == 0 && !index_has_numbers(server))
+        code = remake_index(server, folder, "it has no place for another log", err);
     return code == 0 ? indexer_catch_up(server, err) : code;
 }
 

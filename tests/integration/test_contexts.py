@@ -188,6 +188,8 @@ def test_what_would_break_a_promise_is_refused_with_the_reason(lab):
     context('create', 'pay', '--default-home', 'eu', at=eu)
     assert 'tally context set' in denied('create', 'pay', '--default-home', 'us', at=eu)
     assert 'us may hold payloads' in denied('set', 'pay', '--payload-region', 'eu', at=eu)
+    context('create', 'card', '--default-home', 'eu', '--payload-region', 'eu', at=eu)
+    assert 'us is none of payload_regions' in denied('set', 'card', '--payload-region', 'eu', '--payload-region', 'us', at=eu)
     check('tally', 'handover', 'pay', '--to', 'us', '--partition', 'p', '--server', eu.address)
     assert 'go their own way' in denied('set', 'pay', '--topology', 'active-passive', at=eu)
 

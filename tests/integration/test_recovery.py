@@ -50,6 +50,20 @@ def test_an_empty_disk_is_filled_from_peers_and_the_log_goes_on(lab):
     check('tally-verify', 'log', eu.log_folder('eu'), '--key', eu.folder / 'keys/region.pub')
 
 
+def test_an_index_that_shows_a_mirror_whose_folder_is_gone_is_made_again(lab):
+    """Else the mirror, pulled again, would never count as indexed, and a seizure of us would leave out all of it."""
+    eu, us = lab.started('eu', 'us')
+    fill(eu, 30)
+    us.wait_size('bank/eu/1', 30)
+    wait_until(lambda: us.log('bank/eu/1').indexed_size == 30, 'the index of us')
+    us.stop()
+    shutil.rmtree(us.log_folder('eu'))
+    us.start()
+    assert 'the index is made again from the logs: it is ahead of the logs' in us.said()
+    us.wait_size('bank/eu/1', 30)
+    wait_until(lambda: us.log('bank/eu/1').indexed_size == 30, 'the index of us, again')
+
+
 def test_a_tail_that_was_signed_and_nobody_holds_ends_the_log(lab):
     """us was away when the tail was signed: the log may not be gone on with, a new one begins, the lost range is named."""
     eu, us = lab.started('eu', 'us')

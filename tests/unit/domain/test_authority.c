@@ -72,6 +72,12 @@ static void expect_home(const char *partition, const char *region, uint64_t epoc
     cr_assert_eq(now.epoch, epoch, "%s is in epoch %llu", partition, (unsigned long long)now.epoch);
 }
 
+static bool away(const char *partition, const char *region, uint64_t incarnation, uint64_t index)
+{
+    return authority_was_away(&table, BYTES_LITERAL("payments"), bytes_of_string(partition), region, incarnation,
+                              index);
+}
+
 static bool late(const char *partition, uint64_t epoch, const char *region, uint64_t incarnation, uint64_t index)
 {
     return authority_is_late(&table, BYTES_LITERAL("payments"), bytes_of_string(partition), epoch, region, incarnation,
@@ -203,6 +209,25 @@ Test(authority, the_smallest_basis_of_all_later_epochs_counts)
     cr_assert(late("DE", 2, "us", 1, 510));
 }
 
+Test(authority, a_region_is_away_wherever_it_is_late_under_every_epoch)
+{
+    apply(seized("DE", 2, "us", 100, "eu@10"));
+    cr_expect_not(away("DE", "eu", 1, 9));
+    cr_expect(away("DE", "eu", 1, 10));
+    cr_expect(away("DE", "us", 1, 499));
+    cr_expect_not(away("DE", "us", 1, 500));
+    struct authority_event back = seized("DE", 3, "eu", 200, "eu@20,us@510");
+    back.index = 30;
+    apply(back);
+    cr_expect(away("DE", "eu", 1, 10), "what came too late stays so when the region is the home again");
+    cr_expect(away("DE", "eu", 1, 29));
+    cr_expect_not(away("DE", "eu", 1, 30));
+    cr_expect_not(away("DE", "us", 1, 509));
+    cr_expect(away("DE", "us", 1, 510));
+    cr_expect_not(away("JP", "asia", 1, 0), "the home that the context gives");
+    cr_expect(away("JP", "eu", 1, 0));
+}
+
 /* --- One table whatever the order --- */
 
 enum { EVENTS = 6 };
@@ -241,6 +266,24 @@ static uint64_t answers(void)
     return digest;
 }
 
+/* And home under one epoch at most. */
+static void expect_away_where_late(void)
+{
+    const char *partitions[] = {"DE", "FR", "IT", "JP", "*"};
+    const char *regions[] = {"eu", "us", "asia"};
+    for (size_t p = 0; p < 5; p++) {
+        for (size_t r = 0; r < 3; r++) {
+            for (uint64_t index = 0; index < 520; index++) {
+                size_t counts = 0;
+                for (uint64_t epoch = 1; epoch <= 3; epoch++)
+                    counts += !late(partitions[p], epoch, regions[r], 1, index);
+                cr_assert_eq(away(partitions[p], regions[r], 1, index), counts == 0, "%s in %s at %llu", partitions[p],
+                             regions[r], (unsigned long long)index);
+            }
+        }
+    }
+}
+
 static void permute(struct authority_event *events, size_t at, uint64_t expected, size_t *tried)
 {
     if (at == EVENTS) {
@@ -272,6 +315,7 @@ Test(authority, the_answers_are_the_same_in_all_orders)
         apply(events[i]);
     expect_home("FR", "asia", 2);
     expect_home("IT", "us", 2);
+    expect_away_where_late();
     permute(events, 0, answers(), &tried);
     cr_assert_eq(tried, 720);
 }

@@ -64,14 +64,24 @@ Test(redefine, a_region_stays_among_those_that_hold_payloads)
     expect_refused("region us may hold payloads");
 }
 
-Test(redefine, regions_may_be_added_to_those_that_hold_payloads)
+Test(redefine, no_region_joins_those_that_hold_payloads)
 {
     before.rules.payload_regions = two;
     before.rules.payload_region_count = 2;
     after.rules.payload_regions = cluster;
     after.rules.payload_region_count = 3;
-    expect_allowed();
+    expect_refused("region asia is none of payload_regions");
     after.rules.payload_region_count = 0;
+    expect_refused("region asia is none of payload_regions");
+    cr_expect_eq(redefine_check_payload_regions(&before, &after, &facts, NULL), 0, "in a log it is read as it says");
+    after.rules = before.rules;
+    expect_allowed();
+}
+
+Test(redefine, a_list_of_all_regions_and_none_say_the_same)
+{
+    after.rules.payload_regions = cluster;
+    after.rules.payload_region_count = 3;
     expect_allowed();
 }
 

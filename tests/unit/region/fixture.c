@@ -649,6 +649,15 @@ void site_submit(struct site *site, struct order *order)
     site_decide(site, order);
 }
 
+void site_create(struct site *site, struct order *order, struct region_define *define, const struct context *context)
+{
+    order_init(order);
+    *define = (struct region_define){.context = context, .actor = BYTES_LITERAL("test")};
+    order->command.define = define;
+    site_step(site, (struct region_event){.type = REGION_COMMAND, .command = &order->command});
+    cr_assert_eq(order->command.refusal.code, 0, "%s", order->command.refusal.err.message);
+}
+
 void site_append(struct site *site, const char *stream, uint64_t id)
 {
     struct order order;

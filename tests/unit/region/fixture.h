@@ -145,6 +145,8 @@ void site_prepare(struct site *site, struct order *order);
 void site_decide(struct site *site, struct order *order);
 /* Both. */
 void site_submit(struct site *site, struct order *order);
+/* Asks for a context that is not there yet; all three outlive the answer, which waits for the disk. */
+void site_create(struct site *site, struct order *order, struct region_define *define, const struct context *context);
 /* Submits one event and makes it durable; its answer is checked. */
 void site_append(struct site *site, const char *stream, uint64_t id);
 

@@ -211,6 +211,11 @@ Test(contexts, what_would_break_a_promise_is_refused_with_the_reason)
     till.rules.payload_regions = eu;
     till.rules.payload_region_count = 1;
     expect_refused(site, &till, 1, ERR_UNSUPPORTED, "region us may hold payloads");
+    struct context card = {
+        .name = "card", .default_home = "eu", .rules = {.payload_region_count = 1, .payload_regions = eu}};
+    define(site, &card, 0);
+    card.rules.payload_region_count = 0;
+    expect_refused(site, &card, 1, ERR_UNSUPPORTED, "region us is none of payload_regions");
     site_free(site);
 }
 

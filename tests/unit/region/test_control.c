@@ -12,7 +12,7 @@ struct wish {
     struct bytes partition;
 };
 
-static int ask(struct site *site, struct wish *wish, enum region_control_type type, const char *other, bool forced)
+static void fill(struct wish *wish, enum region_control_type type, const char *other, bool forced)
 {
     memset(wish, 0, sizeof(*wish));
     order_init(&wish->order);
@@ -26,6 +26,11 @@ static int ask(struct site *site, struct wish *wish, enum region_control_type ty
                                             .forced = forced};
     strcpy(wish->control.region, other);
     wish->order.command = (struct region_command){.control = &wish->control};
+}
+
+static int ask(struct site *site, struct wish *wish, enum region_control_type type, const char *other, bool forced)
+{
+    fill(wish, type, other, forced);
     site_decide(site, &wish->order);
     if (wish->order.answers == 0)
         site_written_all(site, 0);
@@ -244,6 +249,43 @@ Test(control, a_handover_lets_go_of_two_groups_and_then_waits_for_the_successor)
     site_tick(eu, 5 * 1000 * 1000);
     cr_assert_eq(wish.order.command.refusal.code, ERR_UNAVAILABLE);
     cr_assert_not_null(strstr(wish.order.command.refusal.err.message, "does not take"));
+    site_free(eu);
+}
+
+static void append_large(struct site *site, uint64_t id, size_t size_bytes)
+{
+    static char payload[ENTRY_PAYLOAD_MAX_BYTES];
+    static struct order orders[16];
+    struct order *order = &orders[id];
+    order_one(order, "s", id, "");
+    order->events[0][0].payload = bytes_of(payload, size_bytes);
+    site_submit(site, order);
+    cr_assert_eq(order->command.refusal.code, 0, "%s", order->command.refusal.err.message);
+}
+
+/* A write is under way, and the block behind it is all but full. */
+Test(control, a_seizure_of_all_partitions_finds_them_however_full_the_block_is)
+{
+    enum { LEFT_BYTES = 10 * 1024 };
+    struct wish wish;
+    struct site *eu = accepting("eu", "us", "ap", "us ap");
+    site_peer_down(eu, "us");
+    append_large(eu, 0, 1);
+    append_large(eu, 1, 1);
+    for (uint64_t id = 2; block_room_bytes(eu->region->open_block) > ENTRY_PAYLOAD_MAX_BYTES + LEFT_BYTES; id++)
+        append_large(eu, id, ENTRY_PAYLOAD_MAX_BYTES);
+    append_large(eu, 15, block_room_bytes(eu->region->open_block) - LEFT_BYTES);
+    cr_assert_lt(block_room_bytes(eu->region->open_block), LEFT_BYTES);
+    cr_assert_gt(block_room_bytes(eu->region->open_block), LEFT_BYTES / 2);
+    fill(&wish, REGION_FAILOVER, "us", true);
+    wish.control.partition_count = 0;
+    site_decide(eu, &wish.order);
+    site_written_all(eu, 0);
+    cr_assert_eq(wish.order.answers, 1);
+    cr_assert_eq(wish.order.command.refusal.code, 0, "%s", wish.order.command.refusal.err.message);
+    cr_assert_eq(wish.control.changed, 1);
+    cr_assert_eq(wish.control.remaining, 0);
+    cr_assert_str_eq(west(eu).region, "eu");
     site_free(eu);
 }
 

@@ -251,30 +251,37 @@ Test(durability, more_than_was_written_does_not_count_as_stored)
     site_free(site);
 }
 
-/* us was away, seized the partition, and stores what eu accepted meanwhile. */
-Test(durability, a_copy_at_a_region_that_has_seized_the_partition_does_not_acknowledge_what_is_late)
+/* us seizes the partitions of context "bank" from eu, which it has not heard of for long, with ap as its witness. */
+static void seize_away(struct site *us)
 {
-    struct site *eu = site_promising("us ap", &two_refuse);
-    struct site *us = site_new_promising("us", "eu ap", &two_refuse);
-    struct order order;
-    struct region_command command = {0};
     struct region_control seize = {.type = REGION_FAILOVER,
                                    .region = "eu",
                                    .context = BYTES_LITERAL("bank"),
                                    .actor = BYTES_LITERAL("op"),
                                    .reason = BYTES_LITERAL("drill"),
                                    .forced = true};
-    struct order seizure = {.command = command};
-    submit_durable(eu, &order, 1);
-    site_peer_down(eu, "us");
+    struct order seizure = {.command = {.control = &seize}};
     site_tick(us, 0);
     site_hello(us, "eu", NULL, 0);
     site_hello(us, "ap", NULL, 0);
     site_peer_down(us, "eu");
-    seizure.command.control = &seize;
     site_decide(us, &seizure);
     site_written_all(us, 0);
     expect_answered(&seizure, 0);
+}
+
+/* us was away, seized the partition, and stores what eu accepted meanwhile. */
+Test(durability, a_copy_at_a_region_that_has_seized_the_partition_does_not_acknowledge_what_is_late)
+{
+    struct site *eu = site_promising("us ap", &two_refuse);
+    struct site *us = site_new_promising("us", "eu ap", &two_refuse);
+    struct order order;
+    struct order again;
+    submit_durable(eu, &order, 1);
+    order_one(&again, "s", 1, "1");
+    site_submit(eu, &again);
+    site_peer_down(eu, "us");
+    seize_away(us);
 
     acknowledge(eu, "ap", 1);
     site_meet(eu, us);
@@ -284,6 +291,88 @@ Test(durability, a_copy_at_a_region_that_has_seized_the_partition_does_not_ackno
     site_written_all(eu, site_log_number(eu, "us"));
     expect_answered(&order, ERR_WRONG_HOME);
     cr_assert_not_null(strstr(order.command.refusal.err.message, "it is late"));
+    expect_answered(&again, ERR_WRONG_HOME);
+    cr_expect(again.results[0].duplicate, "it was found to be a repetition before anybody knew better");
     site_free(eu);
     site_free(us);
+}
+
+/* The index of eu has applied the event, and not the seizure, which eu obeys since it is durable. */
+Test(durability, a_repetition_of_what_is_late_is_no_answer_while_the_index_does_not_show_that)
+{
+    static const struct promises local = {.durability = {.peers = 0}};
+    struct site *eu = site_promising("us ap", &local);
+    struct site *us = site_new_promising("us", "eu ap", &local);
+    struct order order;
+    struct order again;
+    submit_durable(eu, &order, 1);
+    expect_answered(&order, 0);
+    site_indexed(eu, 0);
+    site_peer_down(eu, "us");
+    seize_away(us);
+    site_meet(eu, us);
+    site_send_blocks(eu, us, "us");
+    order_one(&again, "s", 1, "1");
+    site_submit(eu, &again);
+    expect_answered(&again, 0);
+    site_written_all(eu, site_log_number(eu, "us"));
+    order_one(&again, "s", 1, "1");
+    site_submit(eu, &again);
+    expect_answered(&again, ERR_WRONG_HOME);
+    cr_assert_not_null(strstr(again.command.refusal.err.message, "it is late"));
+    site_free(eu);
+    site_free(us);
+}
+
+/* us, the home of "west", accepted it; ap had nothing of that when it seized "west", and eu hears of both. */
+Test(durability, nor_is_one_of_what_is_late_in_another_region_s_log)
+{
+    struct site *us = site_new("us", "eu ap");
+    struct site *ap = site_new("ap", "eu us");
+    struct site *eu = site_accepting("us ap");
+    struct bytes west = BYTES_LITERAL("west");
+    struct region_control seize = {.type = REGION_FAILOVER,
+                                   .region = "us",
+                                   .context = BYTES_LITERAL("bank"),
+                                   .partition_count = 1,
+                                   .partitions = &west,
+                                   .actor = BYTES_LITERAL("op"),
+                                   .reason = BYTES_LITERAL("drill"),
+                                   .forced = true};
+    struct order seizure = {.command = {.control = &seize}};
+    struct order orders[3];
+    for (size_t i = 0; i < 3; i++) {
+        order_one(&orders[i], "w", 1, "1");
+        orders[i].writes[0].partition = west;
+    }
+    site_tick(us, 0);
+    site_hello(us, "eu", NULL, 0);
+    site_hello(us, "ap", NULL, 0);
+    site_submit(us, &orders[0]);
+    site_written_all(us, 0);
+    expect_answered(&orders[0], 0);
+    site_meet(eu, us);
+    site_send_blocks(eu, us, "us");
+    site_written_all(eu, site_log_number(eu, "us"));
+    site_indexed(eu, site_log_number(eu, "us"));
+    site_tick(ap, 0);
+    site_hello(ap, "eu", NULL, 0);
+    site_hello(ap, "us", NULL, 0);
+    site_peer_down(ap, "us");
+    site_decide(ap, &seizure);
+    site_written_all(ap, 0);
+    expect_answered(&seizure, 0);
+
+    site_submit(eu, &orders[1]);
+    expect_answered(&orders[1], 0);
+    site_meet(eu, ap);
+    site_send_blocks(eu, ap, "ap");
+    site_written_all(eu, site_log_number(eu, "ap"));
+    site_submit(eu, &orders[2]);
+    expect_answered(&orders[2], ERR_WRONG_HOME);
+    cr_assert_not_null(strstr(orders[2].command.refusal.err.message, "log demo/us/1"), "%s",
+                       orders[2].command.refusal.err.message);
+    site_free(us);
+    site_free(ap);
+    site_free(eu);
 }

@@ -558,3 +558,105 @@ Test(incarnation, a_restored_region_pulls_back_what_its_peers_hold_first)
     cr_expect_eq(begun(), 0);
     cr_expect_not(region_accepting(region));
 }
+
+/* --- Places for logs --- */
+
+/* The own log, and empty ones of us up to so many logs. */
+static void start_with_logs(size_t count)
+{
+    static struct region_log_found logs[REGION_LOGS_MAX];
+    struct err err = {0};
+    for (size_t i = 0; i < count; i++) {
+        logs[i] = (struct region_log_found){.checkpoint = bytes_of(NULL, 0)};
+        snprintf(logs[i].origin, sizeof(logs[i].origin), i == 0 ? "bank/eu/1" : "bank/us/%zu", i);
+        chain_init(&logs[i].chain, sha, bytes_of_string(logs[i].origin));
+    }
+    cr_assert_eq(region_new(&config, logs, count, memory, &region, &err), 0, "%s", err.message);
+}
+
+static size_t count_effects(enum region_effect_type type, const char *part)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < update.effect_count; i++)
+        count += update.effects[i].type == type && (part == NULL || strstr(update.effects[i].text, part) != NULL);
+    return count;
+}
+
+Test(incarnation, without_a_place_for_the_next_log_it_waits_and_says_so)
+{
+    config.accept_isolated = true;
+    start_with_logs(REGION_LOGS_MAX);
+    misses(0);
+    misses(1);
+    now_us += WAIT_US;
+    misses(0);
+    cr_expect_eq(count_effects(REGION_ALARM, "there is no place for the next"), 1);
+    misses(1);
+    cr_expect_eq(count_effects(REGION_ALARM, NULL), 0, "once is enough");
+    cr_expect_eq(begun(), 0, "no start would succeed any more");
+    cr_expect_eq(own_state(), REGION_LOG_WAITING);
+    struct region_log_status status;
+    region_log_status(region, 0, &status);
+    cr_expect_not_null(strstr(status.detail, "64 logs are here, which is the limit"), "%s", status.detail);
+}
+
+Test(incarnation, with_one_place_left_the_next_log_is_begun)
+{
+    config.accept_isolated = true;
+    start_with_logs(REGION_LOGS_MAX - 1);
+    misses(0);
+    misses(1);
+    now_us += WAIT_US;
+    misses(0);
+    cr_expect_gt(begun(), 1);
+}
+
+/* A peer names ever new logs of a region, of which none is signed. How many are kept. */
+static size_t name_logs(size_t peer, const char *of, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 2; i < count + 2; i++) {
+        char origin[ENTRY_ORIGIN_MAX_BYTES + 1];
+        snprintf(origin, sizeof(origin), "bank/%s/%zu", of, i);
+        hears(peer, origin, 1, bytes_of(NULL, 0));
+        kept += count_effects(REGION_CREATE_LOG, NULL);
+    }
+    return kept;
+}
+
+Test(incarnation, a_region_that_has_many_logs_is_believed_another_once_it_is_signed)
+{
+    struct checkpoint checkpoint = {.size = 3, .origin = "bank/us/99"};
+    struct note_signer key;
+    struct buf note;
+    start(0);
+    cr_expect_eq(name_logs(0, "us", 30), 16);
+    hears(0, "bank/us/99", 3, bytes_of(NULL, 0));
+    cr_expect_eq(count_effects(REGION_CREATE_LOG, NULL), 0);
+    signer("bank/us/1", NOTE_KEY_ED25519, 10, &key);
+    buf_init(&note, NOTE_MAX_BYTES);
+    cr_assert_eq(note_verifier_rename(&key.verifier, "bank/us/99", NULL), 0);
+    cr_assert_eq(checkpoint_sign(&checkpoint, &key, &note, NULL), 0);
+    hears(0, "bank/us/99", 3, buf_bytes(&note));
+    cr_expect_eq(count_effects(REGION_CREATE_LOG, NULL), 1);
+    buf_free(&note);
+}
+
+Test(incarnation, a_log_without_a_place_is_told_of_once)
+{
+    start_with_logs(56); /* all that peers may take */
+    hears(1, "bank/ap/1", 5, bytes_of(NULL, 0));
+    cr_expect_eq(count_effects(REGION_CREATE_LOG, NULL), 0);
+    cr_expect_eq(count_effects(REGION_ALARM, "log bank/ap/1, which peer ap holds, is not copied to here"), 1);
+    hears(1, "bank/ap/1", 6, bytes_of(NULL, 0));
+    cr_expect_eq(count_effects(REGION_ALARM, NULL), 0);
+}
+
+Test(incarnation, logs_of_this_region_leave_one_place)
+{
+    config.incarnation = 1000;
+    start(0);
+    cr_expect_eq(name_logs(0, "eu", 100), REGION_LOGS_MAX - 2);
+    hears(1, "", 0, bytes_of(NULL, 0));
+    cr_expect_eq(own_state(), REGION_LOG_WAITING, "they are to be pulled");
+}

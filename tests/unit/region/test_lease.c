@@ -300,6 +300,30 @@ Test(lease, a_home_that_is_left_alone_goes_on_by_force_and_is_fenced_again_witho
     site_free(eu);
 }
 
+/* As where a disk was lost: the own log is back, with what us had taken over by a basis, and the index has nothing of
+ * either. A seizure by the index's position would make all of us's entries late. */
+Test(lease, a_home_does_not_seize_from_itself_what_its_index_does_not_show)
+{
+    struct order order;
+    struct region_control control;
+    struct site *eu = NULL;
+    struct site *us = NULL;
+    pair(&eu, &us);
+    fail_over(eu, "eu", false, &order, &control);
+    cr_assert_eq(order.command.refusal.code, 0, "%s", order.command.refusal.err.message);
+    for (int forced = 0; forced < 2; forced++) {
+        fail_over(eu, "eu", forced == 1, &order, &control);
+        cr_expect_eq(order.command.refusal.code, ERR_BUSY);
+        cr_expect_not_null(strstr(order.command.refusal.err.message, "not all of what made this region a home"), "%s",
+                           order.command.refusal.err.message);
+    }
+    site_indexed(eu, 0);
+    fail_over(eu, "eu", false, &order, &control);
+    cr_expect_eq(order.command.refusal.code, 0, "%s", order.command.refusal.err.message);
+    site_free(us);
+    site_free(eu);
+}
+
 /* --- Two homes --- */
 
 /* us seizes by force of a bug: as soon as it likes, and fenced. What others then do is what the header promises. */

@@ -2,6 +2,7 @@
  * home. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "region/region_internal.h"
 #include "unit/region/fixture.h"
@@ -104,6 +105,35 @@ Test(multi_home, any_region_accepts_a_commutative_event_and_gives_it_neither_ver
         cr_expect_eq(index_late_count(sites[i]->index), 0);
     }
     site_free(us);
+    site_free(eu);
+}
+
+/* Else both could stand in one block, which no peer could take: it knows the context once it has stored the block. */
+Test(multi_home, an_event_of_a_context_that_is_created_just_now_waits_until_the_index_shows_it)
+{
+    static const struct context tallies = {.name = "tallies",
+                                           .default_home = "us",
+                                           .rules.topology = TOPOLOGY_MULTI_HOME,
+                                           .types = types,
+                                           .type_count = 2};
+    struct site *eu = home();
+    struct region_define define;
+    struct order creation;
+    struct order first;
+    struct order order;
+    order_one(&first, "s", 1, "1");
+    site_submit(eu, &first);
+    cr_assert_eq(site_count(eu, REGION_WRITE), 1, "what comes now gathers in the next block");
+    site_create(eu, &creation, &define, &tallies);
+    order_counted(&order, "s", 2, "1");
+    order.writes[0].context = BYTES_LITERAL("tallies");
+    cr_expect_eq(submit(eu, &order), ERR_UNAVAILABLE);
+    cr_expect_not_null(strstr(order.command.refusal.err.message, "was created just now"));
+    cr_expect_eq(eu->logs[0].blocks[1]->entry_count, 1, "the creation alone");
+    site_indexed(eu, 0);
+    order_counted(&order, "s", 2, "1");
+    order.writes[0].context = BYTES_LITERAL("tallies");
+    cr_expect_eq(submit(eu, &order), 0, "%s", order.command.refusal.err.message);
     site_free(eu);
 }
 

@@ -1,6 +1,7 @@
 /* Emergencies that us accepts for eu, the home of context "bank": its type Frozen may do that. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "unit/region/fixture.h"
 
@@ -161,6 +162,32 @@ Test(override, it_needs_a_reason_and_one_partition_and_expects_nothing)
     cr_expect_eq(submit(us, &order), ERR_INVALID);
     cr_expect_eq(size_of(us), 0);
     site_free(us);
+}
+
+/* Else both could stand in one block, which no peer could take: it knows the context once it has stored the block. */
+Test(override, one_of_a_context_that_is_created_just_now_waits_until_the_index_shows_it)
+{
+    static const struct context_type types[] = {{.type = "Frozen", .override = true}};
+    static const struct context cards = {.name = "cards", .default_home = "us", .types = types, .type_count = 1};
+    struct site *eu = site_accepting("us");
+    struct region_define define;
+    struct order creation;
+    struct order first;
+    struct order order;
+    order_one(&first, "s", 1, "1");
+    site_submit(eu, &first);
+    cr_assert_eq(site_count(eu, REGION_WRITE), 1, "what comes now gathers in the next block");
+    site_create(eu, &creation, &define, &cards);
+    order_frozen(&order, "s", 2);
+    order.writes[0].context = BYTES_LITERAL("cards");
+    cr_expect_eq(submit(eu, &order), ERR_UNAVAILABLE);
+    cr_expect_not_null(strstr(order.command.refusal.err.message, "was created just now"));
+    cr_expect_eq(eu->logs[0].blocks[1]->entry_count, 1, "the creation alone");
+    site_indexed(eu, 0);
+    order_frozen(&order, "s", 2);
+    order.writes[0].context = BYTES_LITERAL("cards");
+    cr_expect_eq(submit(eu, &order), 0, "%s", order.command.refusal.err.message);
+    site_free(eu);
 }
 
 Test(override, at_the_home_it_is_an_append)

@@ -105,7 +105,8 @@ static void lane_fill(struct lane *lane)
         size_t room = STAGE_BYTES - staged;
         size_t left = part->size_bytes - lane->part_offset;
         size_t taken = left < room ? left : room;
-        copy(lane->stage + staged, part->data + lane->part_offset, taken);
+        if (taken > 0) /* an empty part may have no data to point into */
+            copy(lane->stage + staged, part->data + lane->part_offset, taken);
         staged += taken;
         lane->part_offset += taken;
         if (taken == left) {

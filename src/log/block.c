@@ -183,7 +183,7 @@ int block_parse_header(const uint8_t header[BLOCK_HEADER_BYTES], struct block_he
         return err_set(err, ERR_CORRUPT, "a block's size of %u bytes is impossible", (unsigned)parsed.body_size_bytes);
     if (parsed.entry_count == 0 || parsed.entry_count > BLOCK_ENTRIES_MAX)
         return err_set(err, ERR_CORRUPT, "a block's count of %u entries is impossible", (unsigned)parsed.entry_count);
-    if (parsed.first_index > UINT64_MAX / 2)
+    if (parsed.first_index > LOG_ENTRIES_MAX - parsed.entry_count)
         return err_set(err, ERR_CORRUPT, "a block's first index is impossible");
     *ret = parsed;
     return 0;

@@ -6,7 +6,7 @@
  *        8    4  low 17 bits: entry count, 1..BLOCK_ENTRIES_MAX; high 15 bits: how many pages of
  *                BLOCK_ALIGNMENT_BYTES before this block the write that stored it began (0: with this block)
  *       12    4  CRC-32C over the header with these four bytes left out, then the body
- *       16    8  index of the first entry
+ *       16    8  index of the first entry; every index is below LOG_ENTRIES_MAX
  *       24    8  log id (first 8 bytes of SHA-256(origin))
  *       32    …  body: `count` elements (entry/frame.h)
  *
@@ -37,6 +37,10 @@ enum {
     BLOCK_COUNT_BITS = 17,
     BLOCK_PAGES_BACK_MAX = (1 << (32 - BLOCK_COUNT_BITS)) - 1,
 };
+
+/* A log holds at most so many entries: every index is below it. With what is appended to a tree of that size it stays
+ * far from the 2^63 leaves at which counting would end, whatever a file or a peer claims. */
+#define LOG_ENTRIES_MAX ((uint64_t)1 << 62)
 
 struct block {
     uint64_t first_index;

@@ -71,8 +71,13 @@ static int judge_end(struct mend *mend, uint64_t first_finding, const struct cha
 
 int mend_find(struct mend *mend, struct err *err)
 {
-    struct scrub scrub = {
-        .disk = mend->disk, .folder = mend->folder, .sha = mend->sha, .found = add_finding, .context = mend};
+    struct scrub scrub = {.disk = mend->disk,
+                          .folder = mend->folder,
+                          .sha = mend->sha,
+                          .found = add_finding,
+                          .context = mend,
+                          .goals = mend->goals,
+                          .goal_count = mend->goal_count};
     mend->findings = mem_alloc_zero(MEND_FINDINGS_MAX, sizeof(*mend->findings));
     if (mend->findings == NULL)
         return err_no_memory(err, "the list of damaged places");
@@ -363,6 +368,11 @@ int mend_stage(struct mend *mend, struct err *err)
                           .goal_count = mend->goal_count};
     struct chain chain;
     int code = 0;
+    /* What was compared in segments that are read or made again here tells nothing of the repaired log. */
+    for (size_t i = 0; i < mend->goal_count; i++) {
+        if (mend->goals[i].size > mend->findings[0].segment)
+            mend->goals[i].compared = mend->goals[i].matches = false;
+    }
     chain_init(&chain, mend->sha, bytes_of_string(mend->origin));
     for (size_t i = 0, at = 0; code == 0 && i < mend->segment_count; i++) {
         size_t first = at;

@@ -32,8 +32,9 @@ struct mend {
     uint64_t size; /* entries that the log claims to hold */
 };
 
-/* Reads everything and lists what is damaged. ERR_NOT_FOUND (no segment), ERR_TOO_LARGE (more places than are listed),
- * disk errors. */
+/* Reads everything, lists what is damaged, and compares the root of each goal that lies before the damage of its
+ * segment: where every block is whole, only such a root tells that the log was changed and chained anew. ERR_NOT_FOUND
+ * (no segment), ERR_TOO_LARGE (more places than are listed), disk errors. */
 int mend_find(struct mend *mend, struct err *err) MUST_USE;
 /* Makes whole copies of the damaged segments beside them ("<segment>.mend"), with the intact blocks as they are and the
  * missing entries as fetched, byte for byte; checks the chain on both sides of each range, the tree against the next

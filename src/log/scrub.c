@@ -7,6 +7,9 @@
  * no header behind it; there a run that goes to the end is reported as what it is, and whoever repairs checks it
  * against the entries before.
  *
+ * Where the last segment ends, and what there is damage, is judged as recovery judges it (FORMAT.md): a scrub finds
+ * nothing in a log that opens, and something where a start is refused.
+ *
  * What lies between two damaged places of one segment cannot be vouched for from either side without the entries that
  * are missing, and counts as damaged. */
 #include "log/scrub.h"
@@ -144,16 +147,35 @@ static int each_entry(void *context, const struct chain_entry *entry, struct err
     return 0;
 }
 
-/* At the walk's place no block follows. 0 when the way back was found, and the walk stands there; ERR_END when the
- * segment ends here, with damage or without. */
+/* Whether the last segment ends at the walk's place, cleanly or torn: as recovery judges it. */
+static int is_end(struct pass *pass, int stopped, bool *ret, struct err *err)
+{
+    bool found = false;
+    bool dirty = false;
+    uint64_t offset = 0;
+    *ret = false;
+    if (pass->end_index != UINT64_MAX || stopped == ERR_MISMATCH)
+        return 0;
+    int code = segment_walk_search(&pass->walk, pass->chain.log_id, pass->chain.range.size, SEARCH_LATER_WRITTEN,
+                                   &found, &offset, &dirty, err);
+    *ret = !found;
+    return code;
+}
+
+/* At the walk's place no block follows that fits (stopped is ERR_MISMATCH when a whole one does not). 0 when the way
+ * back was found, and the walk stands there; ERR_END when the segment ends here, with damage or without. */
 static int pass_damage(struct pass *pass, int stopped, const struct err *why, struct err *err)
 {
     uint64_t expected = pass->chain.range.size;
     uint64_t offset = 0;
     uint64_t index = 0;
     uint64_t damaged_at = pass->walk.offset;
-    int code = segment_resync(&pass->walk, pass->scrub->sha, pass->chain.log_id, expected,
-                              pass->has_next ? &pass->next : NULL, &offset, &index, err);
+    bool ends = false;
+    int code = is_end(pass, stopped, &ends, err);
+    if (code != 0 || ends)
+        return code == 0 ? ERR_END : code;
+    code = segment_resync(&pass->walk, pass->scrub->sha, pass->chain.log_id, expected,
+                          pass->has_next ? &pass->next : NULL, &offset, &index, err);
     if (code == 0) {
         pass->walk.offset = offset;
         struct block_header header;
@@ -168,9 +190,7 @@ static int pass_damage(struct pass *pass, int stopped, const struct err *why, st
     }
     if (code != ERR_END)
         return code;
-    bool last = pass->end_index == UINT64_MAX;
-    bool a_clean_or_torn_end = last && (stopped == ERR_END || stopped == ERR_CORRUPT);
-    if (!a_clean_or_torn_end && expected < pass->end_index)
+    if (expected < pass->end_index)
         code = report(
             pass, (struct scrub_finding){.offset = damaged_at, .first_index = expected, .end_index = pass->end_index},
             why->message, err);
@@ -188,11 +208,14 @@ static int read_blocks(struct pass *pass, struct err *err)
         struct err why = {0};
         uint64_t offset = pass->walk.offset;
         int code = segment_walk_next(&pass->walk, log_id, &header, &bytes, &why);
-        if (code == 0 && header.first_index != pass->chain.range.size)
+        bool whole = code == 0;
+        if (whole && header.first_index != pass->chain.range.size)
             code = err_set(&why, ERR_CORRUPT, "the block starts at entry %llu", (unsigned long long)header.first_index);
-        if (code == 0)
+        else if (whole)
             code = chain_check_block(&pass->chain, scrub->sha, body_of(bytes), header.entry_count, each_entry, pass,
                                      NULL, &why);
+        if (whole && code == ERR_CORRUPT)
+            code = ERR_MISMATCH; /* no crash leaves it behind */
         if (code == 0) {
             code = scrub->pace == NULL ? 0 : scrub->pace(scrub->context, bytes.size_bytes, err);
             if (code != 0)

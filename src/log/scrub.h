@@ -42,9 +42,10 @@ struct scrub {
 };
 
 /* Reads the segment that starts at segments[number] of segment_count, hashes every entry and payload, and compares the
- * chain and the tree's roots with the header of the next segment. A torn tail of the last segment is not damage, here
- * as in recovery. *ret_chain (may be NULL) gets where the chain stands at the end; after damage its tree is of no use.
- * ERR_IO, ERR_NOT_FOUND (the file is gone), ERR_NO_MEMORY, or what a callback returned. Any thread; sha is used. */
+ * chain and the tree's roots with the header of the next segment. A torn tail of the last segment is not damage, and
+ * what makes recovery refuse it is. *ret_chain (may be NULL) gets where the chain stands at the end; after damage its
+ * tree is of no use. ERR_IO, ERR_NOT_FOUND (the file is gone), ERR_NO_MEMORY, or what a callback returned. Any thread;
+ * sha is used. */
 int scrub_segment(struct scrub *scrub, const uint64_t *segments, size_t segment_count, size_t number,
                   struct chain *ret_chain, struct err *err) MUST_USE;
 

@@ -43,7 +43,7 @@ int segment_parse_name(const char *name, uint64_t *ret_first_index)
         first_index = first_index * 10 + (uint64_t)(name[i] - '0');
     }
     segment_name(first_index, again);
-    if (strcmp(name, again) != 0)
+    if (strcmp(name, again) != 0 || first_index > LOG_ENTRIES_MAX)
         return ERR_INVALID;
     *ret_first_index = first_index;
     return 0;
@@ -87,7 +87,7 @@ int segment_header_parse(const uint8_t in[LOG_SEGMENT_HEADER_BYTES], struct segm
     uint32_t origin_size = get_u32_le(in + AT_ORIGIN_SIZE);
     uint32_t hash_count = get_u32_le(in + AT_HASH_COUNT);
     if (get_u32_le(in + AT_ALIGNMENT) != BLOCK_ALIGNMENT_BYTES || origin_size > ENTRY_ORIGIN_MAX_BYTES ||
-        header.first_index > UINT64_MAX / 2 || hash_count != merkle_range_hash_count(header.first_index))
+        header.first_index > LOG_ENTRIES_MAX || hash_count != merkle_range_hash_count(header.first_index))
         return err_set(err, ERR_CORRUPT, "the segment header's fields are impossible");
     memcpy(header.origin, in + AT_ORIGIN, origin_size);
     int code = entry_check_origin(bytes_of(header.origin, origin_size), err);

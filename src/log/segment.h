@@ -23,7 +23,7 @@ struct segment_header {
 
 /* "<20 digits>.seg"; out holds SEGMENT_NAME_BYTES + 1. */
 void segment_name(uint64_t first_index, char *out);
-/* ERR_INVALID when the name is not of that form. */
+/* ERR_INVALID when the name is not of that form, or of an index that no log has (LOG_ENTRIES_MAX). */
 int segment_parse_name(const char *name, uint64_t *ret_first_index) MUST_USE;
 
 void segment_header_encode(const struct segment_header *header, uint8_t out[LOG_SEGMENT_HEADER_BYTES]);

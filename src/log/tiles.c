@@ -28,6 +28,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "log/block.h"
 
 enum { LEVEL_COUNT = TILE_LEVEL_MAX + 1, STATE_MAX_BYTES = 128 };
 
@@ -162,7 +163,7 @@ static void recover(struct tiles *tiles)
 {
     uint64_t size = 0;
     struct hash noted, root;
-    if (read_state(tiles, &size, &noted, NULL) != 0 || size > (uint64_t)1 << 62)
+    if (read_state(tiles, &size, &noted, NULL) != 0 || size > LOG_ENTRIES_MAX)
         return;
     atomic_store(&tiles->size, size);
     if (load_levels(tiles, size, NULL) != 0 || root_at(tiles, size, &root, NULL) != 0 || !hash_equal(&root, &noted))

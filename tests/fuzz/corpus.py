@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'build/python'))
+sys.path.insert(0, str(ROOT / 'tests/golden'))
+import golden  # noqa: E402
 from tally.v1 import control_pb2, ledger_pb2, replication_pb2  # noqa: E402
 
 OUT = Path(sys.argv[1])
@@ -42,9 +44,27 @@ def log():
     seed('segment', 'whole', b'\0' + first + b''.join(padded))
     seed('segment', 'zeros', b'\0' + first + padded[0] + bytes(8192))
     seed('segment', 'torn', b'\1' + first + padded[0] + padded[1][:100] + bytes(3996))
+    seed('segment', 'past-all-indexes', b'\0' + first + bytes(4096) + past_all_indexes())
+    seed('segment', 'wrong-index', b'\1' + first + padded[0] + padded[2])
+    back = len(padded[1]) // 4096
+    front = padded[2][:8] + (int.from_bytes(padded[2][8:12], 'little') | back << 17).to_bytes(4, 'little')
+    size = 32 + int.from_bytes(padded[2][4:8], 'little')
+    together = front + golden.u32(golden.crc32c(front + padded[2][16:size])) + padded[2][16:]
+    seed('segment', 'torn-together', b'\1' + first + padded[0] + padded[1][:100] + bytes(len(padded[1]) - 100) + together)
     seed('segment', 'hole', b'\1' + first + padded[0] + bytes(4096) + padded[2])
     seed('response', 'events', b''.join(elements) + ledger_pb2.ReadResponse(origin='demo/eu/1', position='eu@7', caught_up=True).SerializeToString())
     seed('response', 'position', ledger_pb2.ReadResponse(position='eu@1024,us.2@998', caught_up=True).SerializeToString())
+
+
+def past_all_indexes():
+    """A whole block whose entries chain and lead past 2^63, as a client's payload may imitate one."""
+    origin, elements, prev = b'demo/eu/1', [], bytes(32)
+    for at, index in enumerate((2 ** 63 - 1, 2 ** 63)):
+        encoded = golden.encode_entry(dict(golden.said(), index=index, log_id=golden.log_id(origin), prev=prev, time=golden.TIME + at,
+                                           event_id=golden.event_id(at), payload_commitment=golden.commitment(bytes(16), b'{}'), payload_size=2))
+        elements.append(golden.encode_element(encoded, b'{}', bytes(16)))
+        prev = golden.leaf(encoded)
+    return golden.encode_block(origin, 2 ** 63 - 1, elements)
 
 
 def append():

@@ -1,12 +1,14 @@
 /* Recovery of a segment file with any contents. The first byte says whether checksums are made right. What is refused
  * is left as it was; what is opened is opened again with the same entries, read through by the scanner, and can be
- * appended to. */
+ * appended to. A scrub reads it first, the whole file and the way back behind damage, reports places in order, and
+ * finds something where the log does not open, and there only. */
 #include <unistd.h>
 
 #include "fuzz/fuzz.h"
 #include "fuzz/seal.h"
 #include "log/log.h"
 #include "log/scan.h"
+#include "log/scrub.h"
 #include "support/fault_disk.h"
 #include "support/files.h"
 
@@ -47,6 +49,31 @@ static int open_log(struct log **ret, struct log_recovery *ret_recovery)
     return log_open(&disk.disk, folder, bytes_of(NULL, 0), NULL, ret, ret_recovery, NULL);
 }
 
+static int in_order(void *context, const struct scrub_finding *finding, struct err *err)
+{
+    uint64_t *end_index = context; /* of the finding before */
+    (void)err;
+    FUZZ_CHECK(finding->first_index >= *end_index && finding->end_index > finding->first_index);
+    FUZZ_CHECK(finding->end_offset == 0 || finding->end_offset > finding->offset);
+    *end_index = finding->end_index;
+    return 0;
+}
+
+/* Whether damage was found, or what a newer version wrote. */
+static bool scrub(void)
+{
+    static const uint64_t segments[] = {0};
+    uint64_t end_index = 0;
+    struct sha256 *sha = sha256_new();
+    struct scrub scrub = {.disk = &disk.disk, .folder = folder, .sha = sha, .found = in_order, .context = &end_index};
+    if (sha == NULL)
+        abort();
+    int code = scrub_segment(&scrub, segments, 1, 0, NULL, NULL);
+    FUZZ_CHECK(code == 0 || code == ERR_UNSUPPORTED);
+    sha256_free(sha);
+    return end_index > 0 || code == ERR_UNSUPPORTED;
+}
+
 static void check_opened(struct log *log, uint64_t size)
 {
     struct scan_result scan;
@@ -79,7 +106,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (sealed)
         seal(&file);
     files_write(path, buf_bytes(&file));
+    bool refused = scrub();
     int code = open_log(&log, &recovery);
+    FUZZ_CHECK(refused == (code == ERR_CORRUPT || code == ERR_UNSUPPORTED));
     if (code == 0) {
         check_opened(log, recovery.size);
     } else {

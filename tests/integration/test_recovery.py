@@ -4,7 +4,7 @@ import shutil
 import threading
 
 from harness import Client, batch, check, event, operations_pb2, read, read_log, refused, run, wait_until, write
-from ledger_files import as_sent
+from ledger_files import Copy, as_sent
 
 
 def fill(region, count, stream='s', partition=None):
@@ -353,6 +353,33 @@ def test_a_damaged_end_that_refuses_to_start_is_repaired_and_starts(lab):
     eu.start()
     assert len(read(eu.client(), 'big')) == 12
     assert own_log(eu).origin == 'bank/eu/1'
+
+
+def test_a_log_that_was_chained_anew_is_told_by_the_signed_root_alone(lab):
+    c = Copy().publish()
+    for name, forged in (('sound', False), ('forged', True)):
+        if forged:
+            c.items[4]['payload'] = c.items[4]['payload'].replace(b'900', b'100')
+            c.chain(4)
+        data = lab.folder / name
+        folder = c.write(data / 'logs' / 'eu-1')
+        (data / 'keys').mkdir()
+        (data / 'keys' / 'region.pub').write_text(c.log_key.vkey + '\n')
+        scrub, report = run('tally', 'scrub', data), run('tally', 'scrub', data, '--json')
+        assert scrub.returncode == report.returncode == (1 if forged else 0), scrub.stdout + scrub.stderr
+        assert 'intact' in scrub.stdout and ('ANOTHER' in scrub.stdout) == forged, scrub.stdout
+        said = json.loads(report.stdout)
+        assert (said['root_differs'], said['clean'], said['damaged']) == (forged, not forged, []), said
+    eu = lab.init('eu')
+    shutil.copytree(data / 'logs', eu.folder / 'logs', dirs_exist_ok=True)
+    repair = run('tally', 'repair', '--data', eu.folder, '--key', data / 'keys' / 'region.pub', '--dry-run')
+    assert repair.returncode == 1 and 'rewritten' in repair.stderr, repair.stdout + repair.stderr
+    # Copying compares the latest root itself; that of the published note only a second look does.
+    (folder / 'checkpoint').write_text(c.sign(12))
+    shutil.copy(eu.folder / 'tallyd.yaml', data)
+    backup = run('tally', 'backup', '--data', data, '--out', lab.folder / 'copy', '--verify')
+    assert backup.returncode == 1 and 'signed for 7 entries' in backup.stderr, backup.stdout + backup.stderr
+    assert not (lab.folder / 'copy' / 'BACKUP.json').exists()
 
 
 def test_a_repair_needs_a_stopped_server_and_a_peer_that_has_the_truth(lab):

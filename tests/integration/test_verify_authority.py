@@ -4,7 +4,7 @@ The cluster: eu is the home of bank, us the home of bank/q; ap takes part. Posit
 import json
 
 from harness import UNREADABLE, USAGE, VERIFIED, VIOLATION, check, run, wait_until
-from ledger_files import Key, Ledger, key_change_payload
+from ledger_files import Copy, Key, Ledger, key_change_payload
 from test_failover import append, fail_over, position_of
 
 HOMES = '''# As the contract says.
@@ -596,6 +596,25 @@ def test_a_damaged_log_is_reported_and_nothing_is_judged(lab):
     code, report = authority(lab, folder, *trust(lab, *ledgers))
     assert code == VIOLATION and not report['judged'] and 'eu-1' in report['message'], report['message']
     assert 'NOT judged' in run('tally-verify', 'authority', folder, *trust(lab, *ledgers)).stdout
+
+
+def test_a_log_without_entries_and_notes_may_be_new_but_not_emptied(lab):
+    ledgers = eu, us, ap = cluster()
+    ap.event(0, partition='r', context='cards')
+    state = lab.folder / 'state'
+    trusted = trust(lab, *ledgers)
+    folder = write_all(ledgers, lab.folder / 'data')
+    check('tally-verify', 'log', folder / 'logs' / 'ap-1', *trusted[:2], '--state', state)
+    emptied = Copy(0, ((),), origin='bank/ap/1').write(lab.folder / 'ap-1')
+    logs = [folder / 'logs' / name for name in ('eu-1', 'us-1')]
+    assert authority(lab, *logs, emptied, *trusted)[0] == VERIFIED, 'it may be new'
+    code, report = authority(lab, *logs, emptied, *trusted, '--state', state)
+    assert code == VIOLATION and 'rolled back' in report['message'], report['message']
+    (folder / 'logs' / 'ap-1' / 'checkpoint').unlink()
+    segment = folder / 'logs' / 'ap-1' / f'{0:020d}.seg'
+    segment.write_bytes(segment.read_bytes().replace(b'Deposited', b'deposited'))
+    code, report = authority(lab, folder, *trusted)
+    assert code == VIOLATION and 'the last block is damaged' in report['message'], report['message']
 
 
 def test_copies_of_one_log_are_held_against_each_other_and_the_longest_counts(lab):

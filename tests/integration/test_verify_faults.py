@@ -3,6 +3,7 @@ import base64
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import threading
 
@@ -371,6 +372,37 @@ def test_resuming_reads_only_what_is_new_and_still_compares_the_root(lab):
     assert done.returncode == VIOLATION and 'rewritten' in done.stdout, done.stdout
 
 
+def test_resuming_where_a_segment_begins_checks_the_link_to_what_was_read_before(lab):
+    """7 entries are remembered. Entry 7, the first of a segment, names another before it, and the segment's header says the same."""
+    state = lab.folder / 'state'
+    first = Copy(7, ((3, 4),)).publish(7, 7)
+    assert verify(lab, first, first.write(lab.folder / 'first'), '--state', state).returncode == VERIFIED
+    before = state.read_text()
+    prev = bytearray(golden.leaf(first.items[6]['encoded']))
+    sound, forged = Copy(), Copy()
+    data = bytearray(forged.items[7]['encoded'])
+    at = data.index(prev)
+    data[at] ^= 1
+    forged.items[7]['encoded'] = bytes(data)
+    forged.chain(8)
+
+    def header_says_the_same(folder):
+        file = folder / SEGMENTS[1]
+        page = bytearray(file.read_bytes())
+        page[32:64] = data[at:at + 32]
+        page[12:16] = golden.u32(golden.crc32c(bytes(page[:12] + page[16:4096])))
+        file.write_bytes(page)
+    forged.after.append(header_says_the_same)
+    empty = Copy(7, ((3, 4), ()))
+    for name, c, size, code in (('grown', sound, 12, VERIFIED), ('forged', forged, 12, VIOLATION), ('a segment that is new', empty, 7, VERIFIED)):
+        c.publish(size, 7)
+        state.write_text(before)
+        done = verify(lab, c, c.write(lab.folder / name), '--state', state, '--resume', '--json')
+        report = json.loads(done.stdout)
+        assert done.returncode == code and report['resumed_at'] == 7, (name, done.stdout)
+        assert code == VERIFIED or report['first_bad']['index'] == 7, (name, report)
+
+
 def test_what_is_remembered_outlives_a_rotation(lab):
     state = lab.folder / 'state'
     before, overlap, after = Copy().publish(), Copy(), Copy()
@@ -539,12 +571,74 @@ def test_a_tlog_is_resumed_at_any_size_and_what_is_new_is_checked(lab):
             state.write_text(before)
 
 
+def test_a_resumed_tlog_is_held_to_our_rules_whatever_is_shown_of_its_first_entry(lab):
+    """300 entries are remembered; entry 400 breaks the chain. What was read before is not read again, but it tells whose rules hold."""
+    sound = big()
+    state = lab.folder / 'state'
+    assert verify(lab, sound, sound.clone().write_tlog(lab.folder / 'first', 300), '--state', state, command='tlog').returncode == VERIFIED
+    before = state.read_text()
+
+    def broken(c):
+        prev, data = golden.leaf(c.items[399]['encoded']), bytearray(c.items[400]['encoded'])
+        data[data.index(prev)] ^= 1
+        c.items[400]['encoded'] = bytes(data)
+        c.chain(401)
+    bundle = 'tile/entries/000'
+    for name, plant, code, index in (
+            ('it is shown', lambda f: None, VIOLATION, 400),
+            ('it is gone', lambda f: (f / bundle).unlink(), UNREADABLE, 0),
+            ('it is another', lambda f: (f / bundle).write_bytes(b'\0\1x' * 256), VIOLATION, 256),
+            ('it is cut short', lambda f: os.truncate(f / bundle, 1), VIOLATION, 256)):
+        c = sound.clone()
+        broken(c)
+        c.after.append(plant)
+        found, report = resumed(lab, c, c.write_tlog(lab.folder / name), state)
+        assert found == code and report['first_bad']['index'] == index and state.read_text() == before, (name, found, report)
+
+
 def test_a_tlog_that_was_rolled_back_is_found_when_it_is_resumed(lab):
     c = big()
     state = lab.folder / 'state'
     assert verify(lab, c, c.clone().write_tlog(lab.folder / 'whole'), '--state', state, command='tlog').returncode == VERIFIED
     code, report = resumed(lab, c, c.clone().write_tlog(lab.folder / 'shorter', 300), state)
     assert code == VIOLATION and 'rolled back' in report['message'] and report['resumed_at'] == 0, report
+
+
+def test_tiles_that_do_not_show_what_was_seen_before_are_no_success(lab):
+    """300 entries are remembered. A server rewrote its log from entry 260 on, signs that, and does not show the tile in which it would be seen."""
+    sound = big()
+    state = lab.folder / 'state'
+    assert verify(lab, sound, sound.clone().write_tlog(lab.folder / 'first', 300), '--state', state, command='tlog').returncode == VERIFIED
+    before = state.read_text()
+    sound_tile = b''.join(sound.leaves()[256:512])
+
+    def rewritten(c):
+        c.items[260]['payload'] = b'{"another":1}'
+        c.chain(260)
+    hidden, old = after(lambda f: (f / 'tile/0/001').unlink()), after(overwrite('tile/0/001', 0, sound_tile))
+    for number, (name, plant, code, result, words) in enumerate([
+            ('grown', lambda c: None, VERIFIED, 'ok', 'the 300 entries seen before are the first ones'),
+            ('rewritten', rewritten, VIOLATION, 'violation', 'rewritten'),
+            ('rewritten, the tile is gone', two_faults(rewritten, hidden), UNREADABLE, 'incomplete', 'size 300, which was verified before, cannot be made'),
+            ('rewritten, the tile is the old one', two_faults(rewritten, old), VIOLATION, 'violation', 'size 300, which was verified before, cannot be made'),
+            ('no tile of the end either', two_faults(rewritten, after(lambda f: shutil.rmtree(f / 'tile/0'))), UNREADABLE, 'incomplete', 'size 300')]):
+        c = sound.clone()
+        plant(c)
+        url = serve(lab, c.write_tlog(lab.folder / str(number)))
+        done = verify(lab, sound, url, url, '--state', state, '--json', command='compare')
+        report = json.loads(done.stdout)
+        check = report['copies'][0]['checks']['history']
+        assert done.returncode == code and (check['result'], state.read_text()) == (result, before), (name, done.returncode, check)
+        assert words in check['text'], (name, check)
+        (lab.folder / 'old').write_text(c.sign(100, NOW))
+        (lab.folder / 'new').write_text(c.sign(520, NOW))
+        done = verify(lab, sound, lab.folder / 'old', lab.folder / 'new', url, '--state', state, command='consistency')
+        assert done.returncode == code and words in done.stdout, (name, done.returncode, done.stdout)
+    shorter = sound.clone().write_tlog(lab.folder / 'shorter', 200)
+    shutil.rmtree(shorter / 'tile')
+    (shorter / 'tile').mkdir()
+    done = verify(lab, sound, shorter, shorter, '--state', state, command='compare')
+    assert done.returncode == VIOLATION and 'rolled back' in done.stdout, done.stdout
 
 
 def test_a_large_tlog_is_resumed_over_http_and_its_upper_tiles_are_compared(lab):
@@ -806,6 +900,30 @@ def test_two_checkpoints_are_held_against_each_other_and_a_copy(lab):
         assert report['evidence'] == ([notes[older], notes[newer]] if (older, newer) == ('10', 'other10') else []), (older, newer)
 
 
+def test_what_is_missing_in_a_copy_counts_when_two_checkpoints_are_held_against_it(lab):
+    sound = Copy().publish()
+    (lab.folder / 'old').write_text(sound.sign(4, NOW))
+    (lab.folder / 'new').write_text(sound.sign(10, NOW))
+
+    def without_notes(c):
+        c.notes.clear()
+    for number, (name, plant, more, code, words) in enumerate([
+            ('sound', lambda c: None, ['--require-payloads'], VERIFIED, 'CONSISTENT'),
+            ('payloads that are missing', withhold, ['--require-payloads'], POLICY, '3 payloads are missing'),
+            ('payloads that nobody asked for', withhold, [], VERIFIED, 'CONSISTENT'),
+            ('its own note covers more than is here', two_faults(lambda c: c.notes.update(checkpoint=c.sign(12, NOW)), cut_to(10)), [], UNREADABLE, 'missing'),
+            ('no notes of its own', without_notes, [], VERIFIED, 'CONSISTENT'),
+            ('a note that is not signed', note('checkpoint', bad_signature), [], VIOLATION, 'does not verify'),
+            ('a note that is not cosigned', lambda c: c.notes.pop('checkpoint.published'), [], VERIFIED, 'CONSISTENT')]):
+        c = sound.clone()
+        plant(c)
+        folder = c.write(lab.folder / str(number))
+        done = verify(lab, sound, lab.folder / 'old', lab.folder / 'new', folder, *more, command='consistency')
+        assert done.returncode == code and words in done.stdout and ('CONSISTENT' in done.stdout) == (code == VERIFIED), (name, done.returncode, done.stdout)
+        report = json.loads(verify(lab, sound, lab.folder / 'old', lab.folder / 'new', folder, '--json', *more, command='consistency').stdout)
+        assert report['exit_code'] == code and (code == VERIFIED or words in report['message']), (name, report['message'])
+
+
 def test_a_segment_is_verified_by_itself(lab):
     c = Copy()
     folder = c.write(lab.folder / 'log')
@@ -814,6 +932,24 @@ def test_a_segment_is_verified_by_itself(lab):
     stored(9, 'payload', 3)(c)
     done = run('tally-verify', 'segment', c.write(lab.folder / 'bad') / f'{7:020d}.seg', '--json')
     assert done.returncode == VIOLATION and json.loads(done.stdout)['first_bad']['index'] == 9, done.stdout
+
+
+def test_a_segment_of_entries_that_no_log_can_have_is_refused(lab):
+    """Entries that chain, with whole checksums, and lead past 2^63."""
+    c = Copy(2)
+    origin, elements, prev = c.origin.encode(), [], bytes(32)
+    for at, item in enumerate(c.items):
+        encoded = golden.encode_entry(dict(golden.said(), index=2 ** 63 - 1 + at, log_id=golden.log_id(origin), prev=prev, time=c.time(at), event_id=golden.event_id(at),
+                                           payload_commitment=golden.commitment(item['salt'], item['payload']), payload_size=len(item['payload'])))
+        elements.append(golden.encode_element(encoded, item['payload'], item['salt']))
+        prev = golden.leaf(encoded)
+    page = bytearray(golden.encode_segment_header(origin, 2 ** 63 - 1, bytes(32), 0, []))
+    page[72:76] = golden.u32(63)
+    page[12:16] = golden.u32(golden.crc32c(bytes(page[:12] + page[16:])))
+    file = lab.folder / f'{2 ** 63 - 1:020d}.seg'
+    file.write_bytes(bytes(page) + golden.encode_block(origin, 2 ** 63 - 1, elements))
+    done = run('tally-verify', 'segment', file)
+    assert done.returncode == UNREADABLE and 'not a segment' in done.stdout, (done.returncode, done.stdout, done.stderr)
 
 
 def test_projection_digests_are_compared_at_equal_positions_only(lab):

@@ -47,9 +47,14 @@ static int verify_copy(const struct backup_options *options, struct copied *copi
         code = damage_prepare(options->to, options->key, &copied->found[i], "", sha, &mend, err);
         if (code == 0)
             code = mend_find(&mend, err);
-        if (code == 0 && (mend.finding_count > 0 || damage_root_differs(&mend, &size)))
+        if (code == 0 && mend.finding_count > 0)
             code = err_set(err, ERR_CORRUPT, "the copy of log %s in %s is damaged; run tally scrub on it",
                            copied->found[i].origin, options->to);
+        if (code == 0 && damage_root_differs(&mend, &size))
+            code = err_set(err, ERR_CORRUPT,
+                           "the copy of log %s in %s does not have the root that was signed for %" PRIu64
+                           " entries; compare the log with a peer's: tally-verify compare",
+                           copied->found[i].origin, options->to, size);
         mend_free(&mend);
     }
     sha256_free(sha);

@@ -229,6 +229,7 @@ static int repair_log(const struct repair_options *options, const struct datadir
                       struct source *source, struct err *err)
 {
     struct mend mend;
+    uint64_t size = 0;
     char evidence[DISK_PATH_MAX_BYTES];
     int code = disk_join(evidence, options->data, "evidence", err);
     if (code != 0)
@@ -242,6 +243,12 @@ static int repair_log(const struct repair_options *options, const struct datadir
         if (code != 0)
             code = err_wrap(err, code, "log %s was left as it is", log->origin);
     }
+    if (code == 0 && mend.finding_count == 0 && damage_root_differs(&mend, &size))
+        code = err_set(err, ERR_CORRUPT,
+                       "every block of log %s is whole, but the root signed for %" PRIu64
+                       " entries is another one: it was rewritten, and no place of it can be repaired; compare it with "
+                       "a peer's (tally-verify compare), and keep it as evidence",
+                       log->origin, size);
     if (code == 0)
         code = show(options, &mend, err);
     mend_free(&mend);

@@ -107,12 +107,14 @@ static int compare_logs(const void *left, const void *right)
 }
 
 /* A region that has not appended anything has signed nothing either. Such a folder says as much as one that is not
- * here: that the log is empty is NOT checked, and a change that rests on entries of it cannot be judged. */
+ * here: that the log is empty is NOT checked, and a change that rests on entries of it cannot be judged. A violation
+ * found in it (it had entries before, or its only block is damaged) says more. */
 static bool says_nothing(const struct copy *copy)
 {
     const struct log_report *report = &copy->report;
     return report->kind == COPY_FOLDER && report->entries_verified && report->size == 0 &&
-           !report->notes[NOTE_CHECKPOINT].present && !report->notes[NOTE_PUBLISHED].present;
+           report->verdict != VERDICT_VIOLATION && !report->notes[NOTE_CHECKPOINT].present &&
+           !report->notes[NOTE_PUBLISHED].present;
 }
 
 /* Judges a copy by itself. Whether its entries can be used. */

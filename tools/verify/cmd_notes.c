@@ -286,6 +286,23 @@ static int read_note_report(const struct arguments *arguments, size_t which, str
     return code;
 }
 
+/* What was found in the copy. Signatures and ages are asked of the two notes that were named: a copy needs no note of
+ * its own, and only a violation in one counts. *ret_message is that of the finding. */
+static enum verdict verdict_of_copy(const struct log_report *copy, const char **ret_message)
+{
+    enum verdict verdict = VERDICT_VERIFIED;
+    for (enum area area = 0; area < AREA_COUNT; area++) {
+        const struct finding *finding = &copy->areas[area];
+        bool of_its_notes = area == AREA_SIGNATURES || area == AREA_FRESHNESS;
+        if ((of_its_notes && finding->verdict != VERDICT_VIOLATION) ||
+            verdict_worse(verdict, finding->verdict) == verdict)
+            continue;
+        verdict = finding->verdict;
+        *ret_message = finding->message;
+    }
+    return verdict;
+}
+
 static enum verdict judge_consistency(const struct arguments *arguments, struct copy *copy, struct log_report *older,
                                       struct log_report *newer)
 {
@@ -299,9 +316,9 @@ static enum verdict judge_consistency(const struct arguments *arguments, struct 
                            copy->report.message);
         }
     }
-    enum verdict verdict = verdict_worse(older->verdict, newer->verdict);
-    if (copy->report.verdict == VERDICT_VIOLATION)
-        verdict = VERDICT_VIOLATION;
+    const char *message = "";
+    enum verdict verdict = verdict_of_copy(&copy->report, &message);
+    verdict = verdict_worse(verdict_worse(older->verdict, newer->verdict), verdict);
     const char *proven = "the older checkpoint's entries are the first of the newer one's";
     if (arguments->json) {
         json_t *evidence = json_array();
@@ -313,7 +330,7 @@ static enum verdict judge_consistency(const struct arguments *arguments, struct 
                              shown_json(verdict == VERDICT_VERIFIED ? proven
                                         : older->verdict == verdict ? older->message
                                         : newer->verdict == verdict ? newer->message
-                                                                    : copy->report.message),
+                                                                    : message),
                              "older", log_json(older), "newer", log_json(newer), "copy", log_json(&copy->report),
                              "evidence", evidence));
         return verdict;

@@ -14,13 +14,32 @@ static bool is_tlog(const struct demands *demands, const char *path)
     return disk_join(name, path, "tile", NULL) == 0 && disk_mode(demands->disk, name, &mode, NULL) == 0;
 }
 
+/* The tree at the size that was seen before must be the first part of the signed one. Whoever serves tiles also chooses
+ * which are missing: what cannot be compared is said, and never counts as compared. */
+static void judge_history(struct copy *copy)
+{
+    struct log_report *report = &copy->report;
+    const struct state_log *seen = history_find(copy->demands, report->origin);
+    struct cut cut = {0};
+    struct err reason = {0};
+    if (seen != NULL && seen->range.size <= copy->size) {
+        cut.size = seen->range.size;
+        int code = copy->usable ? copy_root_at(copy, cut.size, &cut.root, &reason)
+                                : err_set(&reason, ERR_IO, "they do not lead to the signed root");
+        if (code != 0)
+            report_finding(report, AREA_HISTORY, code == ERR_CORRUPT ? VERDICT_VIOLATION : VERDICT_INCOMPLETE, NULL,
+                           "the tree at size %llu, which was verified before, cannot be made from the tiles: %s",
+                           (unsigned long long)cut.size, reason.message);
+        cut.reached = code == 0;
+    }
+    history_judge(copy->demands, cut.reached ? &cut : NULL, report);
+}
+
 /* The tiles must lead to the signed root, now and at the size that was seen before. */
 static int open_tiles(struct copy *copy, struct err *err)
 {
     struct log_report *report = &copy->report;
     struct note_report *note = &report->notes[NOTE_CHECKPOINT];
-    const struct state_log *seen = history_find(copy->demands, report->origin);
-    struct cut cut = {0};
     struct hash root;
     struct err reason = {0};
     copy->size = report->size = note->checkpoint.size;
@@ -33,6 +52,7 @@ static int open_tiles(struct copy *copy, struct err *err)
     if (code != 0) {
         report_finding(report, code == ERR_CORRUPT ? AREA_INTEGRITY : AREA_COMPLETENESS,
                        code == ERR_CORRUPT ? VERDICT_VIOLATION : VERDICT_INCOMPLETE, NULL, "%s", reason.message);
+        judge_history(copy);
         return 0;
     }
     note->root_compared = true;
@@ -41,9 +61,7 @@ static int open_tiles(struct copy *copy, struct err *err)
     const struct place place = {.has_hashes = true, .expected = note->checkpoint.root, .found = root};
     if (!note->root_matches)
         report_finding(report, AREA_INTEGRITY, VERDICT_VIOLATION, &place, "the tiles do not lead to the signed root");
-    cut.size = seen == NULL || seen->range.size > copy->size ? 0 : seen->range.size;
-    cut.reached = cut.size > 0 && copy->usable && copy_root_at(copy, cut.size, &cut.root, &reason) == 0;
-    history_judge(copy->demands, cut.reached ? &cut : NULL, report);
+    judge_history(copy);
     notes_judge_policy(copy->demands, report);
     return 0;
 }

@@ -189,7 +189,9 @@ static void read_entries(const struct demands *demands, struct sha256 *sha, stru
     if (seen != NULL) {
         whole_add_cut(&sweep->whole, seen->range.size);
         if (demands->resume) {
-            sweep->span.from_index = seen->range.size;
+            /* From the segment with the last entry that was seen: where a segment begins behind it, that header alone
+             * would say what it follows. */
+            sweep->span.from_index = seen->range.size - 1;
             sweep->whole.on_node = NULL;
             report->resumed_at = seen->range.size;
         }

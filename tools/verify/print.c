@@ -126,7 +126,7 @@ static bool describe_completeness(const struct log_report *report, char *out)
 static bool describe_authority(const struct log_report *report, char *out)
 {
     if (!report->entries_verified || !report->entries_are_ours) {
-        say(out, report->entries_are_ours ? "not all entries were read" : "the entries are not in Tallystick's format");
+        say(out, report->entries_verified ? "the entries are not in Tallystick's format" : "not all entries were read");
         return false;
     }
     say(out, "epochs never fall in %" PRIu64 " partitions; %" PRIu64 " control entries, what they say is NOT checked",

@@ -3,7 +3,8 @@
  * The checkpoint is read first and fixes the size. Each entry bundle is then read once, with the tile that must hold
  * its leaf hashes; the tree is built from the entries, never from tiles, and each tile of the upper levels is compared
  * with it when it is full, and the partial ones at the end. The root must be the signed one. Entries of our logs are
- * held to the rules of the chain as well; other people's entries are only bytes.
+ * held to the rules of the chain as well; other people's entries are only bytes. The first entry tells which they are,
+ * and nothing vouches for it when a run resumes behind it: an entry of ours among other people's is a violation.
  *
  * Workers fetch and hash bundles side by side; results are taken in order (pool.h, stretch.h).
  *
@@ -85,6 +86,12 @@ static int bad_entry(struct bundle *bundle, uint64_t index, const char *what)
     return err_set(&bundle->err, ERR_CORRUPT, "%s", what);
 }
 
+static bool is_entry_ours(struct bytes encoded, const uint8_t log_id[ENTRY_LOG_ID_SIZE])
+{
+    struct entry entry;
+    return entry_parse(encoded, &entry, NULL) == 0 && memcmp(entry.log_id, log_id, ENTRY_LOG_ID_SIZE) == 0;
+}
+
 static int add_element(struct bundle *bundle, struct bytes entry)
 {
     const struct frame frame = {.entry = entry};
@@ -112,6 +119,8 @@ static int read_entries(struct bundle *bundle, struct sha256 *sha)
             bundle->has_hashes = true;
             return bad_entry(bundle, first + i, "the entry does not have the hash that the tile of level 0 has for it");
         }
+        if (whole->leaves_only && is_entry_ours(entry, whole->chain.log_id))
+            return bad_entry(bundle, first + i, "the entry is one of this log in Tallystick's format, entry 0 is not");
         code =
             whole->leaves_only ? stretch_add_leaf(&bundle->stretch, &leaf, &bundle->err) : add_element(bundle, entry);
     }
@@ -410,21 +419,29 @@ static int hire(const struct demands *demands, const char *base, struct audit *a
     return code;
 }
 
-/* Whether the first entry is in our format and belongs to this log. */
-static bool are_entries_ours(struct audit *audit, uint64_t size)
+/* Whether the first entry is in our format and belongs to this log. False when it cannot be had, which is a finding:
+ * then nobody knows by which rules to check. */
+static bool judge_format(struct audit *audit, uint64_t size)
 {
     struct bundle *bundle = audit->bundles[0];
-    const char *origin = audit->report->origin;
-    struct entry entry;
-    uint8_t log_id[ENTRY_LOG_ID_SIZE];
-    if (size == 0 || entry_check_origin(bytes_of_string(origin), NULL) != 0 ||
-        tile_source_get(audit->fetch, TILE_LEVEL_ENTRIES, 0, tile_width(0, 0, size), &bundle->bytes,
-                        &bundle->bytes_width, NULL) != 0 ||
-        bundle->bytes.size_bytes < 2 || bundle->bytes.size_bytes - 2 < get_u16_be(bundle->bytes.data))
+    struct log_report *report = audit->report;
+    const struct tile_id tile = {.level = TILE_LEVEL_ENTRIES, .width = tile_width(0, 0, size)};
+    struct place place = {.has_index = true};
+    struct err err = {0};
+    if (size == 0 || entry_check_origin(bytes_of_string(report->origin), NULL) != 0)
+        return true;
+    int code =
+        tile_source_get(audit->fetch, tile.level, tile.number, tile.width, &bundle->bytes, &bundle->bytes_width, &err);
+    if (code != 0) {
+        tile_path(&tile, place.file);
+        say_what_failed(audit, code, &place, err.message);
         return false;
-    struct bytes first = bytes_of(bundle->bytes.data + 2, get_u16_be(bundle->bytes.data));
-    entry_log_id(audit->sha, bytes_of_string(origin), log_id);
-    return entry_parse(first, &entry, NULL) == 0 && memcmp(entry.log_id, log_id, ENTRY_LOG_ID_SIZE) == 0;
+    }
+    struct bytes bytes = buf_bytes(&bundle->bytes);
+    size_t first_size = bytes.size_bytes < 2 ? 0 : get_u16_be(bytes.data);
+    report->entries_are_ours = bytes.size_bytes >= 2 + first_size &&
+                               is_entry_ours(bytes_of(bytes.data + 2, first_size), audit->whole.chain.log_id);
+    return true;
 }
 
 /* Where a run goes on that has verified `size` entries: see above. */
@@ -466,7 +483,8 @@ static void run(struct audit *audit, const struct checkpoint *checkpoint)
     struct err err = {0};
     struct whole *whole = &audit->whole;
     chain_init(&whole->chain, audit->sha, bytes_of_string(report->origin));
-    report->entries_are_ours = are_entries_ours(audit, checkpoint->size);
+    if (!judge_format(audit, checkpoint->size))
+        return;
     whole->leaves_only = !report->entries_are_ours;
     whole->node_height_max = NODE_HEIGHT_MAX;
     whole->on_node = on_node;

@@ -77,12 +77,24 @@ Test(block, impossible_headers_are_refused)
         size_t at;
         uint32_t value;
     } cases[] = {{4, 0}, {4, BLOCK_BODY_MAX_BYTES + 1}, {4, UINT32_MAX},
-                 {8, 0}, {8, BLOCK_ENTRIES_MAX + 1},    {20, 0x80000000}};
+                 {8, 0}, {8, BLOCK_ENTRIES_MAX + 1},    {20, 0x40000000}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         uint8_t copy[BLOCK_HEADER_BYTES];
         memcpy(copy, block->data, sizeof(copy));
         put_u32_le(copy + cases[i].at, cases[i].value);
         cr_assert_eq(block_parse_header(copy, &header, NULL), ERR_CORRUPT, "case %zu", i);
+    }
+    block_release(block);
+}
+
+Test(block, indexes_end_below_the_limit)
+{
+    struct block *block = make_block(&f, 3, 10);
+    struct block_header header;
+    for (uint64_t first = LOG_ENTRIES_MAX - 5; first < LOG_ENTRIES_MAX + 2; first++) {
+        put_u64_le(block->data + 16, first);
+        cr_assert_eq(block_parse_header(block->data, &header, NULL), first + 3 <= LOG_ENTRIES_MAX ? 0 : ERR_CORRUPT,
+                     "%lu", first);
     }
     block_release(block);
 }

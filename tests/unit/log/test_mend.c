@@ -12,6 +12,7 @@ enum { BLOCKS = 12, PAYLOAD_BYTES = 1000 * 1000 };
 static struct fixture f;
 static struct block *blocks[BLOCKS]; /* what a peer has */
 static uint64_t offsets[BLOCKS];
+static struct hash roots[BLOCKS]; /* of the tree up to each block's end */
 static char evidence[300];
 static struct mend mend;
 static size_t fetch_count;
@@ -39,6 +40,7 @@ static void setup(void)
     struct log *log = create_log(&f);
     for (int i = 0; i < BLOCKS; i++) {
         blocks[i] = make_block(&f, 3, PAYLOAD_BYTES);
+        roots[i] = merkle_range_root(&f.chain.range, f.sha);
         if (i % 5 == 0)
             offset = LOG_SEGMENT_HEADER_BYTES;
         offsets[i] = offset;
@@ -57,7 +59,7 @@ static void setup(void)
                          .fetch = fetch,
                          .required_size = 36,
                          .goal_count = 1,
-                         .goals = {{.size = 36, .root = merkle_range_root(&f.chain.range, f.sha)}}};
+                         .goals = {{.size = 36, .root = roots[BLOCKS - 1]}}};
 }
 
 static void teardown(void)
@@ -112,6 +114,17 @@ Test(mend, an_intact_log_needs_nothing)
     find(0);
 }
 
+/* Blocks, chain and headers agree also in a log that was rewritten: only a signed root tells. */
+Test(mend, roots_are_compared_where_nothing_is_damaged)
+{
+    find(0);
+    cr_expect(mend.goals[0].compared && mend.goals[0].matches);
+    mend_free(&mend);
+    mend.goals[0].root.bytes[0] ^= 1;
+    find(0);
+    cr_expect(mend.goals[0].compared && !mend.goals[0].matches);
+}
+
 Test(mend, exactly_what_is_damaged_is_fetched)
 {
     damage(2);
@@ -134,6 +147,21 @@ Test(mend, a_tail_that_a_checkpoint_covers_is_fetched)
     damage(11);
     find(1);
     cr_expect_eq(mend.findings[0].first_index, 33);
+    cr_expect_eq(mend.findings[0].end_index, 36);
+    expect_repairs();
+}
+
+/* A whole block in a place that is not its own: the start refuses, so there must be something to repair. */
+Test(mend, a_wrong_block_at_the_end_is_fetched_when_a_checkpoint_says_how_many_entries_there_are)
+{
+    struct err err = {0};
+    overwrite(file_of(11), offsets[11], blocks[3]->data, blocks[3]->size_bytes);
+    mend.required_size = 33;
+    cr_assert_eq(mend_find(&mend, &err), ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.message, "the end of the log is damaged from entry 33 on"), "%s", err.message);
+    mend_free(&mend);
+    mend.required_size = 36;
+    find(1);
     cr_expect_eq(mend.findings[0].end_index, 36);
     expect_repairs();
 }
@@ -235,6 +263,34 @@ Test(mend, a_root_that_was_not_signed_is_refused)
     damage(2);
     find(1);
     expect_refusal(ERR_CORRUPT, "root");
+}
+
+/* In segments that are not read again the first look counts. */
+Test(mend, a_root_that_differs_before_the_damage_is_refused)
+{
+    mend.goals[mend.goal_count++] = (struct scrub_goal){.size = 3};
+    damage(10);
+    find(1);
+    expect_refusal(ERR_CORRUPT, "signed for 3 entries");
+}
+
+/* Whole blocks that the next segment does not follow are damage: the root of what was there does not count. */
+Test(mend, a_root_that_differs_because_of_the_damage_is_compared_again)
+{
+    struct fixture other;
+    fixture_init(&other);
+    for (int i = 0; i < 4; i++)
+        block_release(make_block(&other, 3, PAYLOAD_BYTES)); /* the same as the log's: the same seed */
+    mend.goals[mend.goal_count++] = (struct scrub_goal){.size = 15, .root = roots[4]};
+    prng_seed(&other.prng, 99);
+    struct block *rewritten = make_block(&other, 3, PAYLOAD_BYTES);
+    overwrite(file_of(4), offsets[4], rewritten->data, rewritten->size_bytes);
+    find(1);
+    cr_expect(mend.goals[1].compared && !mend.goals[1].matches);
+    expect_repairs();
+    cr_expect(mend.goals[1].compared && mend.goals[1].matches);
+    block_release(rewritten);
+    fixture_free(&other);
 }
 
 Test(mend, without_a_checkpoint_that_covers_it_nothing_is_believed)

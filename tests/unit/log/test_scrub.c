@@ -204,6 +204,45 @@ Test(scrub, a_payload_that_imitates_a_block_is_not_taken_for_one)
     fixture_free(&other);
 }
 
+static void put_past_all_indexes(struct entry *entry)
+{
+    entry->index = (uint64_t)1 << 63;
+}
+
+static void add_first_frame(struct block *to, struct block *from)
+{
+    struct bytes elements = block_body(from);
+    struct bytes bytes;
+    struct frame frame;
+    cr_assert_eq(frame_next_element(&elements, &bytes, NULL), 0);
+    cr_assert_eq(frame_parse(bytes, &frame, NULL), 0);
+    cr_assert_eq(block_add(to, &frame, NULL), 0);
+    block_release(from);
+}
+
+/* The same, with entries that chain and lead past 2^63, where no tree can count them: nobody may try. */
+Test(scrub, a_payload_that_imitates_entries_which_no_log_can_have_is_damage_and_no_more)
+{
+    struct fixture other;
+    struct block *imitation = NULL;
+    fixture_init(&other);
+    other.chain.range.size = ((uint64_t)1 << 63) - 1;
+    cr_assert_eq(block_new(other.chain.range.size, f.chain.log_id, &imitation, NULL), 0);
+    add_first_frame(imitation, make_block(&other, 1, 10));
+    merkle_range_init(&other.chain.range);
+    add_first_frame(imitation, make_spoiled_block(&other, 1, 10, put_past_all_indexes));
+    block_seal(imitation);
+    static const uint8_t rubbish[64] = {1};
+    overwrite(file_of(2), offsets[2], rubbish, sizeof(rubbish));
+    overwrite(file_of(2), offsets[2] + 8192, imitation->data, imitation->padded_size_bytes);
+    scrub_all(NULL, 0);
+    cr_assert_eq(finding_count, 1);
+    expect_finding(0, 6, 9);
+    expect_reads_except(2, 3);
+    block_release(imitation);
+    fixture_free(&other);
+}
+
 Test(scrub, entries_that_were_replaced_by_others_do_not_fit_the_next_header)
 {
     struct fixture other;
@@ -235,6 +274,85 @@ Test(scrub, a_torn_tail_of_the_last_segment_is_not_damage)
     flip_byte(file_of(11), offsets[11] + 5000);
     scrub_all(NULL, 0);
     cr_expect_eq(finding_count, 0);
+}
+
+/* Says in the file that the block was written together with those from `first` on. */
+static void stamp_as_written_with(int block, int first)
+{
+    uint8_t header[BLOCK_HEADER_BYTES];
+    FILE *file = fopen(file_of(block), "rb");
+    cr_assert_not_null(file);
+    cr_assert_eq(fseek(file, (long)offsets[block], SEEK_SET), 0);
+    cr_assert_eq(fread(header, 1, sizeof(header), file), sizeof(header));
+    size_t size = BLOCK_HEADER_BYTES + get_u32_le(header + 4);
+    uint8_t *data = mem_alloc(size);
+    cr_assert_eq(fseek(file, (long)offsets[block], SEEK_SET), 0);
+    cr_assert_eq(fread(data, 1, size, file), size);
+    fclose(file);
+    block_stamp(data, (uint32_t)size, (uint32_t)((offsets[block] - offsets[first]) / BLOCK_ALIGNMENT_BYTES));
+    overwrite(file_of(block), offsets[block], data, size);
+    mem_free(data);
+}
+
+Test(scrub, a_torn_write_of_several_blocks_is_not_damage)
+{
+    stamp_as_written_with(11, 10);
+    flip_byte(file_of(10), offsets[10] + 5000);
+    scrub_all(NULL, 0);
+    cr_expect_eq(finding_count, 0);
+    log_under_test = open_log(&f, NULL);
+    cr_expect_eq(log_durable_size(log_under_test), 30);
+}
+
+Test(scrub, a_damaged_block_before_a_later_write_is_damage_whatever_the_end_is_like)
+{
+    struct err err = {0};
+    struct block *later = make_block(&f, 3, 10);
+    overwrite(file_of(11), offsets[11] + (offsets[11] - offsets[10]), later->data, later->padded_size_bytes);
+    block_release(later);
+    flip_byte(file_of(10), offsets[10] + 5000);
+    scrub_all(NULL, 0);
+    cr_assert_eq(finding_count, 1);
+    expect_finding(0, 30, 33);
+    flip_byte(file_of(11), offsets[11] + (offsets[11] - offsets[10]) + 100);
+    finding_count = 0;
+    scrub_all(NULL, 0);
+    cr_assert_eq(finding_count, 1);
+    expect_finding(0, 30, UINT64_MAX);
+    expect_open_fails(&f, ERR_CORRUPT, &err);
+}
+
+static void expect_damaged_end(uint64_t first_index)
+{
+    struct err err = {0};
+    finding_count = 0;
+    scrub_all(NULL, 0);
+    cr_assert_eq(finding_count, 1);
+    expect_finding(0, first_index, UINT64_MAX);
+    expect_open_fails(&f, ERR_CORRUPT, &err);
+}
+
+/* No crash leaves a whole block behind that does not fit. */
+Test(scrub, a_whole_last_block_that_is_wrong_is_damage)
+{
+    struct fixture other;
+    fixture_init(&other);
+    prng_seed(&other.prng, 99);
+    memcpy(other.chain.range.hashes, f.chain.range.hashes, sizeof(f.chain.range.hashes));
+    other.chain.range.size = 33;
+    struct block *of_another_history = make_block(&other, 3, 10);
+    struct block *of_a_wrong_index = make_block(&f, 1, 10);
+    overwrite(file_of(11), offsets[11], of_another_history->data, of_another_history->padded_size_bytes);
+    expect_damaged_end(33);
+    overwrite(file_of(11), offsets[11], of_a_wrong_index->data, of_a_wrong_index->padded_size_bytes);
+    expect_damaged_end(33);
+    of_another_history->data[24] ^= 1; /* the log's id */
+    reseal(of_another_history->data);
+    overwrite(file_of(11), offsets[11], of_another_history->data, of_another_history->padded_size_bytes);
+    expect_damaged_end(33);
+    block_release(of_another_history);
+    block_release(of_a_wrong_index);
+    fixture_free(&other);
 }
 
 Test(scrub, a_read_of_damage_names_file_offset_entries_and_the_repair)

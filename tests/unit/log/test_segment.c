@@ -30,7 +30,7 @@ static struct segment_header sample_header(void)
 
 Test(segment, names_come_back)
 {
-    const uint64_t indexes[] = {0, 1, 4096, UINT64_MAX};
+    const uint64_t indexes[] = {0, 1, 4096, LOG_ENTRIES_MAX};
     for (size_t i = 0; i < sizeof(indexes) / sizeof(indexes[0]); i++) {
         char name[SEGMENT_NAME_BYTES + 1];
         uint64_t index = 7;
@@ -49,6 +49,8 @@ Test(segment, other_names_are_refused)
                          "00000000000000000000.SEG",
                          "000000000000000000000.seg",
                          "99999999999999999999.seg",
+                         "09223372036854775807.seg", /* no log has such an entry */
+                         "04611686018427387905.seg",
                          "00000000000000000000.seg.tmp",
                          "-0000000000000000000.seg"};
     uint64_t index = 7;
@@ -104,7 +106,7 @@ Test(segment, impossible_headers_are_refused_even_with_a_good_checksum)
 {
     cr_assert_eq(parse_patched(24, BLOCK_ALIGNMENT_BYTES), 0);
     cr_assert_eq(parse_patched(8, 2), ERR_UNSUPPORTED);
-    cr_assert_eq(parse_patched(20, 0x80000000), ERR_CORRUPT, "first index");
+    cr_assert_eq(parse_patched(20, 0x40000000), ERR_CORRUPT, "first index");
     cr_assert_eq(parse_patched(24, 512), ERR_CORRUPT, "alignment");
     cr_assert_eq(parse_patched(28, 256), ERR_CORRUPT, "origin size over its limit");
     cr_assert_eq(parse_patched(28, 4), ERR_CORRUPT, "origin cut");

@@ -2,6 +2,7 @@
 alike."""
 import json
 import sqlite3
+import time
 import uuid
 
 from harness import VERIFIED, VIOLATION, Refused, at_one_position, batch, check, collect, event, events_of, ledger_pb2, operations_pb2, refused, run, wait_until, write
@@ -83,6 +84,7 @@ def test_multi_home_both_sides_accept_while_they_are_cut_off_and_each_event_coun
     ap.kill()
     both, at_eu, at_us = counted(10), counted(100), counted(1000)
     first = us.client().append(batch(write('clicks', both, at_us))).results
+    time.sleep(0.01)  # the times of entries are milliseconds and a count, and of equal ones eu's would be the earlier
     second = eu.client().append(batch(write('clicks', both, at_eu))).results
     assert all(r.commutative and not r.duplicate and r.stream_version == 0 for r in (*first, *second)), 'nobody can know of the other'
     ordinary = event(b'{"n":10000}')
@@ -132,8 +134,10 @@ def test_one_id_that_two_regions_took_as_two_types_has_one_effect(lab):
     ids = [uuid.uuid4().bytes for _ in range(4)]
     for id in ids[:2]:
         us.client().append(batch(write('clicks', counted(1, id=id))))
+    time.sleep(0.01)
     for id in ids:
         eu.client().append(batch(write('orders', event(b'{"n":100}', id=id))))
+    time.sleep(0.01)
     for id in ids[2:]:
         us.client().append(batch(write('clicks', counted(1, id=id))))
     assert rows(eu, 'totals', 'SELECT * FROM totals') == [('orders', 4, 400)] and rows(us, 'totals', 'SELECT * FROM totals') == [('clicks', 4, 4)]

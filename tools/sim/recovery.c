@@ -32,10 +32,19 @@ static uint64_t copied_size(const struct world *world, const struct node *home, 
     return count < wanted ? 0 : sizes[wanted - 1];
 }
 
-/* What homes appended that no bound holds up, at most. */
+/* An event whose id has another place, too, may be one that came too late and that a settlement appended again. */
+static bool is_bounded(const struct world *world, const struct truth_entry *entry)
+{
+    if (entry->op == NULL || entry->override)
+        return false;
+    const struct truth_place *place = truth_places(world, entry->id);
+    return place != NULL && place->next == NULL;
+}
+
+/* Of the rest, what compensates: the decision that says so stands before it. */
 static uint64_t unbounded(const struct world *world)
 {
-    return world->counts.decisions[SETTLED_ACCEPTED] + world->counts.decisions[SETTLED_COMPENSATE];
+    return world->counts.decisions[SETTLED_COMPENSATE];
 }
 
 void recovery_take(struct node *node, size_t log, uint64_t index)
@@ -45,10 +54,8 @@ void recovery_take(struct node *node, size_t log, uint64_t index)
     uint64_t ahead = 0;
     if (point->events == 0 || losses_were(world))
         return;
-    for (uint64_t i = copied_size(world, node, log); i <= index; i++) {
-        const struct truth_entry *entry = &world->truth->logs[log].entries[i];
-        ahead += entry->op != NULL && !entry->override;
-    }
+    for (uint64_t i = copied_size(world, node, log); i <= index; i++)
+        ahead += is_bounded(world, &world->truth->logs[log].entries[i]);
     world->counts.bounded++;
     if (ahead > point->events + unbounded(world))
         world_fail(world, node, "%llu events of log %s up to entry %llu are on its disk alone, and %llu may be",

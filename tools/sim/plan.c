@@ -217,6 +217,17 @@ static void choose_automatic(struct world *world)
         plan->define_every_us = 0; /* it stays automatic */
 }
 
+/* With one block under way a link carries one in two latencies. Where clients append more for long, copies stay behind
+ * by more than the healed regions have time for, which is no bug. */
+static void choose_pace(struct world *world)
+{
+    enum { LONG_S = 20 };
+    struct plan *plan = &world->plan;
+    uint64_t least_us = plan->client_count * 2 * plan->latency_us;
+    if (plan->pull_window == 1 && plan->fault_phase_us > LONG_S * SIM_S && plan->think_us < least_us)
+        plan->think_us = least_us;
+}
+
 void plan_draw(struct world *world)
 {
     world->plan.node_count = world_chance(world, 100000) ? 1 : world_between(world, 2, SIM_NODES_MAX);
@@ -250,6 +261,7 @@ void plan_draw(struct world *world)
     draw_fence(world);
     world->plan.mistake_ppm = 100000;
     choose_automatic(world);
+    choose_pace(world);
     if (world->seed % 4 == 1 && world->node_count > 1)
         world->plan.rotate_every_us = world_between(world, 200, 3000) * SIM_MS;
     themes_choose(world);
@@ -260,8 +272,10 @@ void plan_print(const struct world *world)
     static const char *const themes[THEME_COUNT] = {"", "; about guards", "; about leases", "; about drift",
                                                     "; about copies"};
     const struct plan *plan = &world->plan;
-    printf("%zu regions, %zu clients, %llu s of faults, one every %llu ms; faults:", plan->node_count,
-           plan->client_count, (unsigned long long)(plan->fault_phase_us / SIM_S),
+    printf("%zu regions, %zu clients that think for %llu ms, links of %llu us, %zu blocks under way, %llu s of faults, "
+           "one every %llu ms; faults:",
+           plan->node_count, plan->client_count, (unsigned long long)(plan->think_us / SIM_MS),
+           (unsigned long long)plan->latency_us, plan->pull_window, (unsigned long long)(plan->fault_phase_us / SIM_S),
            (unsigned long long)(plan->fault_every_us / SIM_MS));
     for (int i = 0; i < FAULT_COUNT; i++) {
         if (plan->enabled[i])

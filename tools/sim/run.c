@@ -34,6 +34,8 @@ void run_seed(struct world *world)
     plan_draw(world);
     if (!needs_are_met(world))
         return;
+    if (world->print_trace)
+        plan_print(world);
     truth_start(world);
     for (size_t i = 0; i < world->node_count; i++)
         node_init(world, i);

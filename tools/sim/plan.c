@@ -217,14 +217,14 @@ static void choose_automatic(struct world *world)
         plan->define_every_us = 0; /* it stays automatic */
 }
 
-/* With one block under way a link carries one in two latencies. Where clients append more for long, copies stay behind
- * by more than the healed regions have time for, which is no bug. */
+/* A link carries the blocks that may be under way once in two latencies. Where clients append more for long, copies
+ * stay behind by more than the healed regions have time for, which is no bug. */
 static void choose_pace(struct world *world)
 {
     enum { LONG_S = 20 };
     struct plan *plan = &world->plan;
-    uint64_t least_us = plan->client_count * 2 * plan->latency_us;
-    if (plan->pull_window == 1 && plan->fault_phase_us > LONG_S * SIM_S && plan->think_us < least_us)
+    uint64_t least_us = plan->client_count * 2 * plan->latency_us / plan->pull_window;
+    if (plan->fault_phase_us > LONG_S * SIM_S && plan->think_us < least_us)
         plan->think_us = least_us;
 }
 
